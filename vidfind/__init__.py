@@ -1,0 +1,3 @@
+"""Search your own videos in plain words."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,38 @@
+"""Errors a user can act on. Each message says which file or setting, what was wrong, what to do.
+
+VidfindError
+├── UnreadableVideo    a file that cannot be decoded; the run goes on without it
+├── ModelUnavailable   a model, checkpoint or adapter that cannot be found or loaded
+├── UnsupportedModel   a model whose image tower vidfind cannot drive
+├── IndexNotFound      no index of that name
+├── IndexMismatch      an index made with other settings than those asked for
+└── BadInput           a query, option or path that makes no sense
+"""
+
+
+class VidfindError(Exception):
+    """What the user sees as one line on stderr, with exit code 1."""
+
+
+class UnreadableVideo(VidfindError):
+    """A file that is not a video vidfind can decode. `str(error)` is the reason alone, without the path."""
+
+
+class ModelUnavailable(VidfindError):
+    """A model, checkpoint or adapter that is not there, cannot be fetched or does not load."""
+
+
+class UnsupportedModel(VidfindError):
+    """A model that loads, but whose image tower is not a plain vision transformer."""
+
+
+class IndexNotFound(VidfindError):
+    """There is no index of that name."""
+
+
+class IndexMismatch(VidfindError):
+    """The index was made with another model, encoder, adapter or segment length."""
+
+
+class BadInput(VidfindError):
+    """A query, option or path that cannot be used."""

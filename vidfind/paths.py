@@ -1,0 +1,42 @@
+"""Where indexes, models and adapters live.
+
+Order of precedence, first found wins:
+
+1. `VIDFIND_HOME`: everything below this folder.
+2. The platform's user data folder (platformdirs).
+
+Model weights that open_clip downloads stay in the Hugging Face cache (`HF_HOME`), where other programs share them.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from vidfind.errors import BadInput
+
+DEFAULT_INDEX = "default"
+
+
+def home() -> Path:
+    """The folder that holds everything vidfind keeps."""
+    if override := os.environ.get("VIDFIND_HOME"):
+        return Path(override).expanduser()
+    from platformdirs import user_data_path  # a few ms, and not needed with VIDFIND_HOME
+
+    return user_data_path("vidfind", appauthor=False)
+
+
+def index_path(name: str = DEFAULT_INDEX) -> Path:
+    """The folder of the index called `name`. Raises BadInput for a name that is not a plain word."""
+    return home() / "indexes" / plain_name(name, "index")
+
+
+def adapter_path(name: str) -> Path:
+    """The file of the adapter called `name`. Raises BadInput for a name that is not a plain word."""
+    return home() / "adapters" / f"{plain_name(name, 'adapter')}.safetensors"
+
+
+def plain_name(name: str, kind: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", name):
+        raise BadInput(f"{name!r} cannot name an {kind}: use letters, digits, '.', '_' and '-', 64 characters at most.")
+    return name
