@@ -1,0 +1,204 @@
+"""Frames and text to embeddings, over open_clip: one transformer loop, in which a `Reduction` merges tokens.
+
+Owns the forward passes of both towers. Knows nothing of files, indexes or where weights come from.
+Letters as in tokens.py: B clips, T frames a clip, S pixels, N tokens, C width, D embedding size.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidfind.errors import UnsupportedModel
+from vidfind.tokens import REDUCTIONS, Reduction, Tokens
+
+DEFAULT_NUM_FRAMES = 12
+
+
+@dataclass(frozen=True)
+class EncoderIdentity:
+    """What must be equal for two vectors to be comparable."""
+
+    model: str
+    pretrained: str
+    weights_digest: str
+    encoder: str
+    adapter: str | None
+    num_frames: int
+
+
+class Encoder:
+    """A CLIP of open_clip that turns clips and text into vectors of one space.
+
+    encoder = load_encoder("ViT-B-32", "laion2b_s34b_b79k")         # registry.py
+    scores = encoder.encode_video(clips) @ encoder.encode_text(["a dog catches a frisbee"]).T
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Callable[..., Tensor],
+        identity: EncoderIdentity,
+        positions: Mapping[int, Tensor] | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """`positions`: TempMe's temporal positions, block number to (F, C).
+
+        Raises UnsupportedModel when the image tower is not a plain vision transformer.
+        """
+        check_image_tower(model, identity.model)
+        self.identity = identity
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.model = model.to(device=self.device, dtype=dtype).eval()
+        self.tokenizer = tokenizer
+        self.positions = {block: position.to(self.device, dtype) for block, position in (positions or {}).items()}
+        depth = len(model.visual.transformer.resblocks)
+        try:
+            self.reduction = REDUCTIONS[identity.encoder](depth, identity.num_frames, self.positions)
+        except ValueError as error:
+            raise UnsupportedModel(
+                f"{identity.model} cannot be used with the {identity.encoder} encoder: {error}."
+            ) from error
+        self.num_frames = identity.num_frames
+        self.image_size = int(model.visual.image_size[0])
+        self.dim = int(model.visual.output_dim)
+        mean, std = (torch.tensor(getattr(model.visual, name)) for name in ("image_mean", "image_std"))
+        self._mean, self._std = mean.to(self.device).view(3, 1, 1), std.to(self.device).view(3, 1, 1)
+
+    @torch.inference_mode()
+    def encode_video(self, clips: np.ndarray | Tensor) -> Tensor:
+        """(B, T, S, S, 3) uint8 RGB -> (B, D) unit vectors, float32 on the CPU."""
+        frames = torch.as_tensor(clips).to(self.device, non_blocking=True)
+        return F.normalize(self.video_features(frames).float(), dim=-1).cpu()
+
+    @torch.inference_mode()
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """N texts -> (N, D) unit vectors, float32 on the CPU. Texts too long for the model are cut."""
+        ids = self.tokenizer(list(texts)).to(self.device)
+        return F.normalize(self.text_features(ids).float(), dim=-1).cpu()
+
+    def video_features(self, clips: Tensor) -> Tensor:
+        """(B, T, S, S, 3) uint8 on the device -> (B, D), with gradients; a mean of unit vectors, not of unit length."""
+        pixels = clips.flatten(0, 1).permute(0, 3, 1, 2)  # (B * T, 3, S, S)
+        pixels = ((pixels.float() / 255 - self._mean) / self._std).to(self.dtype)
+        return encode_frames(self.model.visual, pixels, self.reduction, clips.shape[1])
+
+    def text_features(self, ids: Tensor) -> Tensor:
+        """(N, length) token ids -> (N, D), with gradients; not of unit length."""
+        if not has_plain_text_tower(self.model):
+            features: Tensor = self.model.encode_text(ids)
+            return features
+        return encode_tokens(self.model, ids)
+
+
+def encode_frames(visual: Any, pixels: Tensor, reduction: Reduction, num_frames: int) -> Tensor:
+    """Normalised pixels (B * T, 3, S, S) of clips of T frames -> (B, D): the loop."""
+    tokens = Tokens(visual._embeds(pixels), size=None, num_cls=1, num_sequences=num_frames)
+    for i, block in enumerate(visual.transformer.resblocks):
+        tokens = reduction.before_block(i, tokens)
+        attended, keys = attend(block, tokens)
+        tokens = replace(tokens, x=tokens.x + attended)
+        tokens = reduction.before_mlp(i, tokens, keys)
+        tokens = replace(tokens, x=tokens.x + block.ls_2(block.mlp(block.ln_2(tokens.x))))
+    cls = tokens.x[:, : tokens.num_cls]
+    cls = cls.reshape(-1, num_frames, cls.shape[-1])  # (B, T, C), in frame order
+    return reduction.pool(visual.ln_post(cls) @ visual.proj)
+
+
+def encode_tokens(model: Any, ids: Tensor) -> Tensor:
+    """Token ids (N, length) -> (N, D), cut after the last end of text: what follows it has no influence."""
+    end = ids.argmax(dim=-1)  # the end of text has the highest id
+    ids = ids[:, : int(end.max()) + 1]
+    x = model.token_embedding(ids) + model.positional_embedding[: ids.shape[1]]
+    tokens = Tokens(x, size=None, num_cls=0, num_sequences=1)
+    for block in model.transformer.resblocks:
+        attended, _ = attend(block, tokens, is_causal=True)
+        x = tokens.x + attended
+        tokens = replace(tokens, x=x + block.ls_2(block.mlp(block.ln_2(x))))
+    pooled = model.ln_final(tokens.x[torch.arange(len(ids), device=ids.device), end])
+    features: Tensor = pooled @ model.text_projection
+    return features
+
+
+def attend(block: Any, tokens: Tokens, is_causal: bool = False) -> tuple[Tensor, Tensor]:
+    """Proportional attention of one block: its output (S, N, C) and its keys averaged over heads (S, N, C / heads).
+
+    Reads the weights by name, which outlives open_clip's changes of attention class. A key that stands for `size`
+    tokens weighs as many: log(size) is added to its logits (ToMe, section 3).
+    """
+    attn = block.attn
+    sequences, n, width = tokens.x.shape
+    qkv = F.linear(block.ln_1(tokens.x), attn.in_proj_weight, attn.in_proj_bias)
+    q, k, v = qkv.reshape(sequences, n, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)  # each (S, heads, N, C / heads)
+    bias = None if tokens.size is None else tokens.size.log().view(sequences, 1, 1, n)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=is_causal)
+    out = F.linear(out.transpose(1, 2).reshape(sequences, n, width), attn.out_proj.weight, attn.out_proj.bias)
+    return block.ls_1(out), k.mean(dim=1)
+
+
+def check_image_tower(model: Any, name: str) -> None:
+    """Raise UnsupportedModel unless the image tower is a vision transformer that the loop above can drive."""
+    visual = model.visual
+    blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
+    reason = None
+    if not hasattr(visual, "_embeds") or blocks is None:
+        reason = f"its image tower is a {type(visual).__name__}"
+    elif visual.attn_pool is not None or visual.pool_type != "tok":
+        reason = "its image tower does not end in a class token"
+    elif not all(isinstance(getattr(b, "attn", None), nn.MultiheadAttention) and hasattr(b, "ls_1") for b in blocks):
+        reason = "its transformer blocks are of another kind"
+    elif visual.image_size[0] != visual.image_size[1]:
+        reason = "its pictures are not square"
+    if reason:
+        raise UnsupportedModel(
+            f"{name} cannot be used: {reason}, and vidfind needs a plain vision transformer. "
+            "`vidfind models` lists models that work."
+        )
+
+
+def has_plain_text_tower(model: Any) -> bool:
+    """Whether the text tower is CLIP's own: causal, read at the end of text. Others run through open_clip's code."""
+    return (
+        hasattr(model, "token_embedding")
+        and model.attn_mask is not None
+        and model.text_pool_type == "argmax"
+        and isinstance(model.text_projection, Tensor)
+        and all(isinstance(block.attn, nn.MultiheadAttention) for block in model.transformer.resblocks)
+    )
+
+
+def choose_device(device: str) -> str:
+    """The device to run on: `device` itself, or for "auto" the best there is."""
+    if device != "auto":
+        return device
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def choose_dtype(dtype: str, device: str) -> torch.dtype:
+    """The number format: bfloat16 where the hardware multiplies it fast, float32 elsewhere ("auto"), or as asked.
+
+    Float16 on a CPU is several times slower than float32, and is never chosen.
+    """
+    if dtype != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
+    if device.startswith("cuda"):
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device == "cpu":
+        fast = cpu_has_bf16()
+    else:
+        fast = False
+    return torch.bfloat16 if fast else torch.float32
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices in hardware (AVX512_BF16 or AMX)."""
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, check, bool)() for check in checks)
