@@ -6,6 +6,7 @@ VidfindError
 ├── UnsupportedModel   a model whose image tower vidfind cannot drive
 ├── IndexNotFound      no index of that name
 ├── IndexMismatch      an index made with other settings than those asked for
+├── IndexBusy          an index that another process is writing to
 └── BadInput           a query, option or path that makes no sense
 """
 
@@ -32,6 +33,10 @@ class IndexNotFound(VidfindError):
 
 class IndexMismatch(VidfindError):
     """The index was made with another model, encoder, adapter or segment length."""
+
+
+class IndexBusy(VidfindError):
+    """Another process is writing to the index."""
 
 
 class BadInput(VidfindError):

@@ -1,0 +1,333 @@
+"""The indexing pipeline: walk folders, plan what to do, decode, encode, store.
+
+Is handed its store and a way to get its encoder; never prints. Decoding threads feed a bounded queue, the caller's
+thread encodes what is in it, and one thread writes to the store, many videos a commit. Times are in seconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import os
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vidfind.decoding import Clip, Done, Failed, Opened, decode_ahead
+from vidfind.errors import BadInput, IndexNotFound
+from vidfind.files import VideoFile, find_videos, fingerprint
+from vidfind.plan import Job, Plan, Status, look_on_disk, make_plan
+from vidfind.store import Embedded, IndexSettings, Store, VideoRow, is_index, new_content
+
+if TYPE_CHECKING:
+    from vidfind.encoder import Encoder
+
+log = logging.getLogger(__name__)
+
+# Each commit costs a few ms and a file or two; what is lost to a power cut is at most this much.
+VIDEOS_A_COMMIT = 64
+SECONDS_A_COMMIT = 30.0
+# No file has this modification time: a failure stored with it is tried again on every run.
+TRY_AGAIN = -1
+LAST_SECOND = 253402300799  # of the year 9999
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one video. `seconds` is its length; `message` says why it failed, or where it was moved from."""
+
+    path: Path
+    status: Status
+    segments: int = 0
+    seconds: float = 0.0
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the encoding is. `path` is the video at work; `total_seconds` is an estimate until all are opened."""
+
+    path: Path
+    done_seconds: float
+    total_seconds: float
+    done_files: int
+    total_files: int
+
+
+@dataclass(frozen=True)
+class Offline:
+    """Videos that are kept in the index although they cannot be looked at now: their folder is not there."""
+
+    folder: Path
+    videos: int
+
+
+Event = Outcome | Progress | Offline
+
+
+def open_store(
+    path: Path, load_encoder: Callable[..., Encoder], asked: Mapping[str, Any]
+) -> tuple[Store, Callable[[], Encoder]]:
+    """The index at `path`, made now if there is none or an empty one, and a function that loads the encoder it needs.
+
+    `asked` holds only what the user chose: any of `model`, `pretrained`, `encoder`, `adapter`, `segment_length`.
+    `load_encoder` takes the first four. An index with videos keeps its settings: IndexMismatch if `asked` differs."""
+    try:
+        store = Store.open(path)
+    except IndexNotFound:
+        store = None
+    if store is not None and store.videos():
+        store.require(**asked)
+        ours = store.settings
+        options = {"model": ours.model, "pretrained": ours.pretrained, "encoder": ours.encoder, "adapter": ours.adapter}
+        return store, functools.cache(lambda: load_encoder(**options))
+    encoder = load_encoder(**{name: value for name, value in asked.items() if name != "segment_length"})
+    length = {"segment_length": asked["segment_length"]} if "segment_length" in asked else {}
+    settings = IndexSettings(**dataclasses.asdict(encoder.identity), **length)
+    return Store.create(path, settings, encoder.dim), lambda: encoder
+
+
+def check_folders(folders: Sequence[Path], store_path: Path) -> list[Path]:
+    """`folders` made absolute. Raises BadInput for one that neither exists nor has videos in the index."""
+    absolute = [Path(os.path.abspath(folder)) for folder in folders]
+    absent = [folder for folder in absolute if not folder.exists()]
+    known = list(Store.open(store_path).videos()) if absent and is_index(store_path) else []
+    for folder in absent:
+        if not any(path.is_relative_to(folder) for path in known):
+            raise BadInput(f"There is no folder or video {folder}")
+    return absolute
+
+
+def index_videos(
+    folders: Sequence[Path],
+    store: Store,
+    load_encoder: Callable[[], Encoder],
+    exclude: Sequence[str] = (),
+    force: bool = False,
+) -> Iterator[Event]:
+    """Brings the index up to date with `folders`; yields an Outcome for each video, and what happens meanwhile.
+
+    The encoder is loaded only if something must be encoded. Whatever has been yielded is stored, also when the
+    iteration is left early: close the generator (`contextlib.closing`) and the next run goes on from there.
+    Raises BadInput for a folder that was never there, IndexBusy, IndexMismatch if the encoder is not the index's."""
+    roots = check_folders(folders, store.path)
+    with store.writing():
+        found = list(find_videos([root for root in roots if root.exists()], exclude))
+        plan = make_plan(found, store.videos(), roots, fingerprint, look_on_disk(), force)
+        log.info("%d videos found, %d to encode", len(found), len(plan.encode))
+        yield from _settle(plan, roots, store)
+        if plan.encode:
+            encoder = load_encoder()
+            store.require(**dataclasses.asdict(encoder.identity))
+            yield from _encode(plan.encode, roots, store, encoder)
+            yield from _settle_twins(plan.twins, roots, store)
+        store.compact()
+
+
+def remove_videos(paths: Sequence[Path], store: Store) -> list[Outcome]:
+    """Forgets videos, and all those under folders; the files are not touched. Raises BadInput if one names none."""
+    with store.writing():
+        rows = store.videos()
+        chosen: dict[Path, VideoRow] = {}
+        for path in (Path(os.path.abspath(path)) for path in paths):
+            here = {row.path: row for row in rows.values() if row.path.is_relative_to(path)}
+            if not here:
+                raise BadInput(f"No video of the index {store.path.name!r} is {path} or lies under it.")
+            chosen |= here
+        store.remove(chosen)
+        store.compact()
+    return [Outcome(row.path, "removed", row.segments, row.duration) for _, row in sorted(chosen.items())]
+
+
+def _settle(plan: Plan, roots: Sequence[Path], store: Store) -> Iterator[Event]:
+    """Stores and tells everything of the plan that needs no encoder."""
+    now = datetime.now(UTC)
+    rows = [_copy_row(reuse.source, reuse.file, roots, now) for reuse in plan.reuse]
+    moved = [reuse.source.path for reuse in plan.reuse if reuse.status == "moved"]
+    if rows:
+        store.put(rows)
+    if moved or plan.removed:
+        store.remove([*moved, *(row.path for row, _ in plan.removed)])
+
+    for folder, count in Counter(row.folder for row in plan.offline).items():
+        yield Offline(folder, count)
+    for row, reason in plan.removed:
+        yield Outcome(row.path, "removed", row.segments, row.duration, reason)
+    for row in plan.unchanged:
+        yield Outcome(row.path, "unchanged", row.segments, row.duration)
+    for row in plan.failed:
+        yield Outcome(row.path, "failed", message=f"{row.failed} (not tried again: it has not changed since)")
+    for reuse in plan.reuse:
+        source = reuse.source
+        message = {"moved": f"from {source.path}", "unchanged": ""}.get(reuse.status, f"the same as {source.path}")
+        yield Outcome(reuse.file.path, reuse.status, source.segments, source.duration, message)
+
+
+def _settle_twins(twins: Sequence[tuple[Job, Path]], roots: Sequence[Path], store: Store) -> Iterator[Outcome]:
+    """Stores and tells the videos that are the same as one just encoded."""
+    rows = store.videos() if twins else {}
+    now = datetime.now(UTC)
+    # A first that is not there failed in passing (it vanished): its twins are new again on the next run.
+    store.put([_copy_row(rows[first], job.file, roots, now) for job, first in twins if first in rows])
+    for job, first in twins:
+        row = rows.get(first)
+        failed = "it vanished" if row is None else row.failed
+        if row is None or row.failed:
+            yield Outcome(job.file.path, "failed", message=f"the same as {first}: {failed}")
+        else:
+            yield Outcome(job.file.path, job.status, row.segments, row.duration, f"the same as {first}")
+
+
+def _copy_row(source: VideoRow, file: VideoFile, roots: Sequence[Path], now: datetime) -> VideoRow:
+    folder = _root_of(file.path, roots)
+    return dataclasses.replace(
+        source, path=file.path, folder=folder, size=file.size, mtime_ns=file.mtime_ns, indexed_at=now
+    )
+
+
+def _root_of(path: Path, roots: Sequence[Path]) -> Path:
+    return next(root for root in roots if path.is_relative_to(root))
+
+
+@dataclass
+class _Totals:
+    """What Progress is made from. Lengths of videos not opened yet are estimated from their size in bytes."""
+
+    files: int
+    bytes: int
+    opened_bytes: int = 0
+    opened_seconds: float = 0.0
+    done_seconds: float = 0.0
+    done_files: int = 0
+
+    def progress(self, path: Path) -> Progress:
+        left_bytes = self.bytes - self.opened_bytes
+        left_seconds = left_bytes * self.opened_seconds / self.opened_bytes if self.opened_bytes else 0.0
+        return Progress(path, self.done_seconds, self.opened_seconds + left_seconds, self.done_files, self.files)
+
+
+def _encode(jobs: Sequence[Job], roots: Sequence[Path], store: Store, encoder: Encoder) -> Iterator[Outcome | Progress]:
+    """Decodes, encodes and stores videos; yields their Outcomes, and Progress after every batch."""
+    files = {job.file.path: job for job in jobs}
+    totals = _Totals(len(jobs), sum(job.file.size for job in jobs))
+    opened: dict[Path, Opened] = {}
+    vectors: dict[Path, list[npt.NDArray[np.float32]]] = defaultdict(list)
+    decoding = decode_ahead(list(files), store.settings.segment_length, encoder.num_frames, encoder.image_size)
+    with closing(decoding) as batches, closing(_Writer(store)) as writer:
+        for batch in batches:
+            clips = [message for message in batch if isinstance(message, Clip)]
+            if clips:
+                encoded = encoder.encode_video(np.stack([clip.frames for clip in clips])).numpy()
+                for clip, vector in zip(clips, encoded, strict=True):
+                    vectors[clip.path].append(vector)
+                    totals.done_seconds += clip.seconds
+            for message in batch:
+                path, job = message.path, files[message.path]
+                root = _root_of(path, roots)
+                if isinstance(message, Opened):
+                    opened[path] = message
+                    totals.opened_bytes += job.file.size
+                    totals.opened_seconds += message.info.duration
+                elif isinstance(message, Done):
+                    totals.done_files += 1
+                    row, embedded = _encoded_row(job.file, root, opened.pop(path), vectors.pop(path))
+                    writer.add(row, embedded)
+                    yield Outcome(path, job.status, row.segments, row.duration)
+                elif isinstance(message, Failed):
+                    totals.done_files += 1
+                    totals.opened_bytes += 0 if path in opened else job.file.size
+                    totals.opened_seconds -= _seconds_left(opened.pop(path, None), len(vectors.pop(path, [])))
+                    if os.path.lexists(path):  # else it is not here to be recorded: the next run sees what became of it
+                        writer.add(_failed_row(job.file, root, message))
+                    yield Outcome(path, "failed", message=message.reason)
+            writer.commit_when_due()
+            yield totals.progress(batch[-1].path)
+
+
+def _encoded_row(
+    file: VideoFile, root: Path, opened: Opened, vectors: Sequence[npt.NDArray[np.float32]]
+) -> tuple[VideoRow, Embedded]:
+    info = opened.info
+    row = VideoRow(
+        path=file.path,
+        folder=root,
+        size=file.size,
+        mtime_ns=file.mtime_ns,
+        fingerprint=opened.fingerprint,
+        created=info.created or _modified(file),
+        indexed_at=datetime.now(UTC),
+        content=new_content(),
+        segments=len(vectors),
+        duration=info.duration,
+        width=info.width,
+        height=info.height,
+        codec=info.codec,
+    )
+    spans = [(segment.start, segment.end) for segment in opened.segments]
+    return row, Embedded(row.content, spans, np.stack(vectors))
+
+
+def _failed_row(file: VideoFile, root: Path, failed: Failed) -> VideoRow:
+    return VideoRow(
+        path=file.path,
+        folder=root,
+        size=file.size,
+        mtime_ns=TRY_AGAIN if failed.try_again else file.mtime_ns,
+        fingerprint="",
+        created=_modified(file),
+        indexed_at=datetime.now(UTC),
+        failed=failed.reason,
+    )
+
+
+def _modified(file: VideoFile) -> datetime:
+    # Broken clocks leave dates far outside what a datetime can hold.
+    return datetime.fromtimestamp(min(max(file.mtime_ns // 10**9, 0), LAST_SECOND), UTC)
+
+
+def _seconds_left(opened: Opened | None, num_encoded: int) -> float:
+    return sum(segment.end - segment.start for segment in opened.segments[num_encoded:]) if opened else 0.0
+
+
+class _Writer:
+    """Collects finished videos and commits many at once, in a thread of its own: Ctrl-C cannot cut a commit in two."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
+        self._writing: Future[None] | None = None
+        self._waiting: list[tuple[VideoRow, tuple[Embedded, ...]]] = []
+        self._last_commit = time.monotonic()
+
+    def add(self, row: VideoRow, *embedded: Embedded) -> None:
+        self._waiting.append((row, embedded))
+
+    def commit_when_due(self) -> None:
+        if len(self._waiting) >= VIDEOS_A_COMMIT or time.monotonic() - self._last_commit >= SECONDS_A_COMMIT:
+            self.commit()
+
+    def commit(self) -> None:
+        if self._writing:
+            self._writing.result()  # one at a time, and raises what went wrong
+        waiting, self._waiting = self._waiting, []
+        rows = [row for row, _ in waiting]
+        embedded = [one for _, ones in waiting for one in ones]
+        self._writing = self._pool.submit(self._store.put, rows, embedded)
+        self._last_commit = time.monotonic()
+
+    def close(self) -> None:
+        """Returns when everything added is in the store."""
+        self.commit()
+        self._pool.shutdown(wait=True)
+        if self._writing:
+            self._writing.result()

@@ -1,0 +1,172 @@
+"""What an indexing run will do with each video: decided first, from what is on disk and what is stored.
+
+Decodes nothing and writes nothing: a plan of ten thousand unchanged videos takes a moment.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from vidfind.files import VideoFile
+from vidfind.store import VideoRow
+
+Status = Literal["new", "changed", "moved", "unchanged", "removed", "failed"]
+Presence = Literal["there", "gone", "offline"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A video to encode."""
+
+    file: VideoFile
+    status: Status
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """A video whose content is in the index already, as `source`: nothing is encoded."""
+
+    file: VideoFile
+    status: Status
+    source: VideoRow
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Each video found, and each stored one under the folders asked for, is in just one of these."""
+
+    encode: list[Job] = field(default_factory=list)
+    twins: list[tuple[Job, Path]] = field(default_factory=list)  # with the path in `encode` that has the same content
+    reuse: list[Reuse] = field(default_factory=list)
+    unchanged: list[VideoRow] = field(default_factory=list)
+    failed: list[VideoRow] = field(default_factory=list)  # failed before, and not changed since
+    removed: list[tuple[VideoRow, str]] = field(default_factory=list)  # with the reason, if it is not simply gone
+    offline: list[VideoRow] = field(default_factory=list)
+
+
+def make_plan(
+    found: Sequence[VideoFile],
+    stored: Mapping[Path, VideoRow],
+    folders: Sequence[Path],
+    fingerprint: Callable[[Path], str],
+    look: Callable[[Path, Path], Presence],
+    force: bool = False,
+) -> Plan:
+    """Decides what to do, from what is on disk, what is stored, and two functions that look closer where it matters.
+
+    `folders` are those asked for, absolute; stored videos outside them are left alone. Fingerprints are taken only of
+    new and changed files that have the size of another video. `look(path, folder)` is asked only about stored videos
+    that were not found: is the video gone, or only its folder not there now?"""
+    plan = Plan()
+    on_disk = {file.path for file in found}
+    todo: list[Job] = []
+    for file in found:
+        row = stored.get(file.path)
+        if force or row is None or (row.size, row.mtime_ns) != (file.size, file.mtime_ns):
+            todo.append(Job(file, "new" if row is None else "changed"))
+        else:
+            (plan.failed if row.failed else plan.unchanged).append(row)
+
+    missing = {path: row for path, row in stored.items() if path not in on_disk}
+    if force:
+        plan.encode.extend(todo)
+    else:
+        for path in _match_contents(plan, todo, stored, missing, fingerprint, look):
+            del missing[path]
+
+    for path, row in missing.items():
+        if any(path.is_relative_to(folder) for folder in folders):
+            presence = look(path, row.folder)
+            if presence == "offline":
+                plan.offline.append(row)
+            else:
+                plan.removed.append((row, "" if presence == "gone" else "left out, or found by another path"))
+    return plan
+
+
+def look_on_disk() -> Callable[[Path, Path], Presence]:
+    """The `look` of `make_plan`; remembers what it saw of each folder, so make one for each plan.
+
+    A video is offline, and so kept, when its folder is missing, or empty (where a drive is mounted at other times),
+    or behind a link that leads nowhere, or cannot be read."""
+
+    @functools.cache
+    def is_absent(folder: Path) -> bool:
+        try:
+            with os.scandir(folder) as entries:
+                return next(entries, None) is None
+        except OSError:
+            return True
+
+    @functools.cache
+    def is_dangling(path: Path) -> bool:
+        return path.is_symlink() and not path.exists()
+
+    def look(path: Path, folder: Path) -> Presence:
+        if is_absent(path.parent if folder == path else folder):
+            return "offline"
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            inside = [path, *(parent for parent in path.parents if parent.is_relative_to(folder))]
+            return "offline" if any(map(is_dangling, inside)) else "gone"
+        except OSError:
+            return "offline"
+        return "there" if os.access(path.parent, os.R_OK | os.X_OK) else "offline"
+
+    return look
+
+
+def _match_contents(
+    plan: Plan,
+    todo: Sequence[Job],
+    stored: Mapping[Path, VideoRow],
+    missing: Mapping[Path, VideoRow],
+    fingerprint: Callable[[Path], str],
+    look: Callable[[Path, Path], Presence],
+) -> set[Path]:
+    """Sorts `todo` into `plan`: what must be encoded, and what the index or another file of `todo` has already.
+
+    Returns the paths that videos were moved from."""
+    sources: dict[str, list[VideoRow]] = defaultdict(list)
+    for row in stored.values():
+        if not row.failed:
+            sources[row.fingerprint].append(row)
+    sizes = Counter(row.size for row in stored.values()) + Counter(job.file.size for job in todo)
+    moved_from: set[Path] = set()
+    firsts: dict[str, Path] = {}
+    for job in todo:
+        path = job.file.path
+        content = _try_fingerprint(path, fingerprint) if sizes[job.file.size] > 1 else ""
+        same = sources.get(content, [])
+        own = next((row for row in same if row.path == path), None)
+        # A source whose folder is not there now counts as moved too: a drive under a new letter is encoded once.
+        away = (row for row in same if row.path in missing and row.path not in moved_from)
+        left = None if own else next((row for row in away if look(row.path, row.folder) != "there"), None)
+        if own:
+            plan.reuse.append(Reuse(job.file, "unchanged", own))  # only its date has changed
+        elif left:
+            plan.reuse.append(Reuse(job.file, "moved", left))
+            moved_from.add(left.path)
+        elif same:
+            plan.reuse.append(Reuse(job.file, job.status, same[0]))
+        elif content in firsts:
+            plan.twins.append((job, firsts[content]))
+        else:
+            plan.encode.append(job)
+            if content:
+                firsts[content] = path
+    return moved_from
+
+
+def _try_fingerprint(path: Path, fingerprint: Callable[[Path], str]) -> str:
+    try:
+        return fingerprint(path)
+    except OSError:
+        return ""  # it goes on to be encoded, and the trouble is told there

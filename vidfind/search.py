@@ -1,0 +1,235 @@
+"""The search pipeline: a query becomes a vector, the vector finds segments, segments become moments of videos.
+
+Is handed its store and its encoder; never prints. Times in videos are in seconds.
+"""
+
+from __future__ import annotations
+
+import calendar
+import dataclasses
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from vidfind.errors import BadInput
+from vidfind.store import Hit, Store, VideoRow
+from vidfind.video import Segment, probe, read_clips, read_picture
+
+if TYPE_CHECKING:
+    from vidfind.encoder import Encoder
+
+LIMIT = 10
+PER_VIDEO = 1
+# Neighbours of one scene score within about 0.02 of each other (ViT-B-32); another scene differs by more.
+MERGE_MARGIN = 0.02
+# Without an end, one long quiet shot would be one "moment": a minute with segments of ten seconds.
+SEGMENTS_A_MOMENT = 6
+# Segments asked for at first for each video wanted; a second look goes four times as far.
+HITS_A_VIDEO = 8
+PICTURE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A stretch of a video that answers the query. `score` is that of its best segment; `duration` the whole video's;
+    `created` when it was filmed as far as the file tells, in UTC."""
+
+    rank: int
+    score: float
+    path: Path
+    start: float
+    end: float
+    duration: float
+    created: datetime
+
+
+def load_query_encoder(store: Store, load_encoder: Callable[..., Encoder]) -> Encoder:
+    """The encoder that the index was made with. Raises IndexMismatch if its weights are not the same any more."""
+    ours = store.settings
+    encoder = load_encoder(model=ours.model, pretrained=ours.pretrained, encoder=ours.encoder, adapter=ours.adapter)
+    store.require(**dataclasses.asdict(encoder.identity))
+    return encoder
+
+
+def query_vector(encoder: Encoder, text: str) -> npt.NDArray[np.float32]:
+    """A query in words -> (D,). Raises BadInput for an empty one."""
+    words = " ".join(text.split())
+    if not words:
+        raise BadInput('The query is empty. Say what to look for: vidfind search "dog catching frisbee"')
+    vector: npt.NDArray[np.float32] = encoder.encode_text([words])[0].numpy()
+    return vector
+
+
+def like_vector(
+    encoder: Encoder, path: Path, time: float | None = None, segment_length: float = 10.0
+) -> npt.NDArray[np.float32]:
+    """A picture, or a video around `time` (the whole of it without one), as a query -> (D,).
+
+    Raises BadInput for a time outside the video, UnreadableVideo."""
+    if path.suffix.lower() in PICTURE_EXTENSIONS:
+        if time is not None:
+            raise BadInput(f"{path} is a picture: it has no moment at {time:g} seconds.")
+        clip = np.repeat(read_picture(path, encoder.image_size)[np.newaxis], encoder.num_frames, axis=0)
+    else:
+        segment = _segment_around(path, time, segment_length)
+        clip = next(iter(read_clips(path, [segment], encoder.num_frames, encoder.image_size)))
+    vector: npt.NDArray[np.float32] = encoder.encode_video(clip[np.newaxis])[0].numpy()
+    return vector
+
+
+def parse_like(text: str) -> tuple[Path, float | None]:
+    """`FILE` or `FILE@TIME` -> the file and the time in seconds; TIME is `83`, `1:23`, `1:02:03.5`.
+
+    A file whose name has an `@` is taken as it is if it exists. Raises BadInput."""
+    whole = Path(text)
+    if whole.exists():
+        return whole, None
+    name, at, time = text.rpartition("@")
+    if not at or not name:
+        raise BadInput(f"There is no file {text}")
+    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d*)?", time):
+        raise BadInput(f"{time!r} is not a time: write 83, 1:23 or 1:02:03 after the @.")
+    if not Path(name).exists():
+        raise BadInput(f"There is no file {name}")
+    seconds = 0.0
+    for part in time.split(":"):
+        seconds = seconds * 60 + float(part)
+    return Path(name), seconds
+
+
+def parse_period(text: str) -> tuple[date, date]:
+    """`2024`, `2024-05` or `2024-05-17` -> its first and last day. Raises BadInput."""
+    try:
+        if not re.fullmatch(r"\d{4}(-\d{1,2}){0,2}", text.strip()):
+            raise ValueError
+        year, *rest = map(int, text.split("-"))
+        if len(rest) == 2:
+            return date(year, *rest), date(year, *rest)
+        first, last = (rest[0], rest[0]) if rest else (1, 12)
+        return date(year, first, 1), date(year, last, calendar.monthrange(year, last)[1])
+    except ValueError as error:
+        raise BadInput(f"{text!r} is not a date: write 2024, 2024-05 or 2024-05-17.") from error
+
+
+def search_moments(
+    store: Store,
+    vector: npt.NDArray[np.floating],
+    limit: int = LIMIT,
+    per_video: int = PER_VIDEO,
+    folder: Path | None = None,
+    since: date | None = None,
+    until: date | None = None,
+    min_score: float = -1.0,
+) -> list[Moment]:
+    """The `limit` best moments, at most `per_video` of each video, best first.
+
+    `since` and `until` are days in local time, both included. Raises BadInput for a folder without videos."""
+    if limit < 1 or per_video < 1:
+        raise BadInput("The number of results, and of moments for each video, must be at least 1.")
+    everything = {path: row for path, row in store.videos().items() if not row.failed}
+    rows = _filter_rows(everything, folder, since, until)
+    if folder is not None and not any(_is_under(path, folder) for path in everything):
+        raise BadInput(f"No indexed video is under {folder}. See what is indexed: vidfind status")
+    videos: dict[int, list[VideoRow]] = defaultdict(list)
+    for row in rows:
+        videos[row.content].append(row)
+
+    wanted = videos if len(rows) < len(everything) else None
+    best = _best_contents(store, vector, limit, videos, wanted, min_score)
+    # A second look, at all segments of the few videos found: which neighbours belong to a moment must not depend on
+    # how many hits of other videos came between.
+    hits_by_content: dict[int, list[Hit]] = defaultdict(list)
+    if best:
+        for hit in store.search(vector, sum(videos[content][0].segments for content in best), best):
+            hits_by_content[hit.content].append(hit)
+    moments = [
+        Moment(0, score, row.path, start, end, row.duration, row.created)
+        for content, hits in hits_by_content.items()
+        for score, start, end in merge_hits(hits, per_video)
+        for row in videos[content]
+        if score >= min_score
+    ]
+    moments.sort(key=lambda moment: (-moment.score, moment.path, moment.start))
+    return [dataclasses.replace(moment, rank=rank) for rank, moment in enumerate(moments[:limit], start=1)]
+
+
+def merge_hits(hits: Sequence[Hit], count: int) -> list[tuple[float, float, float]]:
+    """The `count` best moments of one video, as score, start and end, from all its hits.
+
+    A moment grows from its best segment to neighbours that score nearly as well."""
+    ordered = sorted(hits, key=lambda hit: hit.start)
+    free = [True] * len(ordered)
+    moments: list[tuple[float, float, float]] = []
+    for best in sorted(range(len(ordered)), key=lambda i: (-ordered[i].score, i)):
+        if len(moments) == count:
+            break
+        if not free[best]:
+            continue
+        least = ordered[best].score - MERGE_MARGIN
+        first = last = best
+        while last - first + 1 < SEGMENTS_A_MOMENT:
+            sides = [
+                i for i in (first - 1, last + 1) if 0 <= i < len(ordered) and free[i] and ordered[i].score >= least
+            ]
+            if not sides:
+                break
+            better = max(sides, key=lambda i: ordered[i].score)
+            first, last = min(first, better), max(last, better)
+        free[first : last + 1] = [False] * (last + 1 - first)
+        moments.append((ordered[best].score, ordered[first].start, ordered[last].end))
+    return moments
+
+
+def _best_contents(
+    store: Store,
+    vector: npt.NDArray[np.floating],
+    limit: int,
+    videos: Mapping[int, Sequence[VideoRow]],
+    wanted: Collection[int] | None,
+    min_score: float,
+) -> list[int]:
+    """The contents of the `limit` best videos, or fewer if no more are there; best first.
+
+    Looks further as long as one video with many good segments, or vectors without a video, crowd the others out."""
+    count = limit * HITS_A_VIDEO
+    while True:
+        hits = store.search(vector, count, wanted)
+        good = (hit.content for hit in hits if hit.content in videos and hit.score >= min_score)
+        best = list(dict.fromkeys(good))
+        if len(best) >= limit or len(hits) < count or hits[-1].score < min_score:
+            return best[:limit]
+        count *= 4
+
+
+def _filter_rows(
+    rows: Mapping[Path, VideoRow], folder: Path | None, since: date | None, until: date | None
+) -> list[VideoRow]:
+    return [
+        row
+        for path, row in rows.items()
+        if (folder is None or _is_under(path, folder))
+        and (since is None or row.created.astimezone().date() >= since)
+        and (until is None or row.created.astimezone().date() <= until)
+    ]
+
+
+def _is_under(path: Path, folder: Path) -> bool:
+    return path.is_relative_to(os.path.abspath(folder)) or path.is_relative_to(os.path.realpath(folder))
+
+
+def _segment_around(path: Path, time: float | None, length: float) -> Segment:
+    duration = probe(path).duration
+    if time is None:
+        return Segment(0.0, duration)
+    if time > duration:
+        raise BadInput(f"{path} is only {duration:.1f} seconds long: there is no moment at {time:g}.")
+    start = max(0.0, min(time - length / 2, duration - length))
+    return Segment(start, min(start + length, duration))
