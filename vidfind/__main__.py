@@ -1,0 +1,5 @@
+"""`python -m vidfind`."""
+
+from vidfind.cli import main
+
+main()

@@ -1,0 +1,360 @@
+"""The commands: parse, call a pipeline, hand the result to display.
+
+Imports nothing heavy at the top, so that `vidfind --help` is instant: each command imports what it needs. A default of
+None means that the pipeline's own default holds; the help text names it, and a test keeps the two equal.
+"""
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from vidfind import __version__, paths
+from vidfind.errors import BadInput, VidfindError
+
+if TYPE_CHECKING:
+    from vidfind.display import Activity
+    from vidfind.encoder import Encoder
+    from vidfind.search import Moment
+
+DONE_WITH_FAILURES = 3
+
+app = typer.Typer(
+    name="vidfind",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # rich takes a quarter of a second to draw a help page
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """The program. Ends with 0 done, 1 error, 2 usage, 3 done but some videos failed, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a terminal that has no "…"
+    try:
+        app()
+    except (VidfindError, OSError) as error:  # OSError: a full disk, a folder that may not be read
+        from vidfind import display
+
+        logging.getLogger(__name__).debug("Where it happened:", exc_info=True)
+        display.error(error)
+        sys.exit(1)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vidfind {__version__}")
+        raise typer.Exit
+
+
+def _show_log(wanted: bool) -> None:
+    if wanted:
+        from vidfind import display
+
+        display.show_log()
+
+
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", callback=_show_log, help="Say on stderr what is being done.")]
+IndexName = Annotated[str, typer.Option("--index", metavar="NAME", help="The index to use.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+Device = Annotated[Literal["auto", "cuda", "mps", "cpu"], typer.Option(help="Where the model runs.")]
+Dtype = Annotated[
+    Literal["auto", "float32", "bfloat16"], typer.Option(help="The numbers it computes with; auto knows the machine.")
+]
+
+
+@app.callback()
+def vidfind(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Search your own videos in plain words: the file and the moment, on your own machine.
+
+    \b
+    Example:
+      vidfind index ~/Videos
+      vidfind search "dog catching frisbee"
+    """
+
+
+@app.command()
+def index(
+    path: Annotated[list[Path], typer.Argument(metavar="PATH", help="Folders to look through, or single videos.")],
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Leave out what matches, for instance '*/drafts/*'.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="open_clip's model name. [default: the index's own, or ViT-B-32]")
+    ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Its weights: open_clip's name, or a file. [default: the index's own, or the model's recommended]",
+        ),
+    ] = None,
+    encoder: Annotated[
+        Literal["tempme", "mean"] | None,
+        typer.Option(help="See frames in time, or each alone. [default: the index's own, or tempme]"),
+    ] = None,
+    segment: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.5, help="Length of a segment. [default: the index's own, or 10]"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Encode again what has not changed, and what failed.")] = False,
+    name: IndexName = paths.DEFAULT_INDEX,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make the videos of folders searchable; run it again after changes, or to go on after Ctrl-C.
+
+    \b
+    Example:
+      vidfind index ~/Videos --exclude '*/drafts/*'
+    """
+    asked = {"model": model, "pretrained": pretrained, "encoder": encoder, "segment_length": segment}
+    chosen = {key: value for key, value in asked.items() if value is not None}
+    failed = _index(path, name, chosen, device, dtype, exclude or [], force, as_json)
+    if failed:
+        raise typer.Exit(DONE_WITH_FAILURES)
+
+
+def _index(
+    folders: list[Path],
+    name: str,
+    chosen: Mapping[str, Any],
+    device: str = "auto",
+    dtype: str = "auto",
+    exclude: list[str] | None = None,
+    force: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Bring an index up to date, telling all about it; how many videos failed."""
+    from vidfind import display
+
+    store_path = paths.index_path(name)
+    summary = display.IndexSummary()
+    with display.Activity("Starting", enabled=not (as_json and sys.stdout.isatty())) as activity:
+        from vidfind.index import Offline, Outcome, check_folders, index_videos, open_store
+
+        check_folders(folders, store_path)  # before a model is fetched for nothing
+        store, load = open_store(store_path, _loader(activity, device, dtype), chosen)
+        activity.say("Looking for videos")
+        try:
+            with closing(index_videos(folders, store, load, exclude or [], force)) as events:
+                for event in events:
+                    if isinstance(event, Outcome):
+                        summary.add(event)
+                        if as_json:
+                            display.json_line(vars(event))
+                    elif isinstance(event, Offline):
+                        summary.offline.append(event)
+                    else:
+                        activity.advance(event)
+        except KeyboardInterrupt:
+            activity.announce("Stopped. What is done is kept: the same command goes on from here.")
+            raise
+    if as_json:
+        display.json_line(display.summary_json(summary))
+    else:
+        display.show_summary(summary)
+    return len(summary.failed)
+
+
+def _loader(activity: "Activity", device: str, dtype: str) -> Callable[..., "Encoder"]:
+    """`load_encoder` for this machine, which tells the user what it is at."""
+
+    def load(**choice: Any) -> "Encoder":
+        from vidfind.registry import load_encoder
+
+        activity.say("Loading the model")
+        return load_encoder(**choice, device=device, dtype=dtype, announce=activity.announce)
+
+    return load
+
+
+@app.command()
+def search(
+    query: Annotated[
+        list[str] | None, typer.Argument(metavar="QUERY", help="What to look for, in plain words.")
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", "-n", metavar="COUNT", min=1, help="How many moments to show. [default: 10]"),
+    ] = None,
+    per_video: Annotated[
+        int | None, typer.Option(metavar="COUNT", min=1, help="At most this many moments of a video. [default: 1]")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--in", metavar="FOLDER", help="Only videos under this folder, or this video.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Only videos of this day or later: 2024, 2024-05, 2024-05-17.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Only videos of this day, month or year, or earlier.")
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(metavar="SCORE", help="Only moments that score at least this.")
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(metavar="FILE[@TIME]", help="Look for what is like a picture, a video, or its moment at 1:23."),
+    ] = None,
+    as_json: Json = False,
+    as_paths: Annotated[bool, typer.Option("--paths", help="Print the path of each video found, and no more.")] = False,
+    play: Annotated[
+        int | None, typer.Option("--open", metavar="RANK", min=1, help="Play the moment of this rank.")
+    ] = None,
+    name: IndexName = paths.DEFAULT_INDEX,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    verbose: Verbose = False,
+) -> None:
+    """Find the moments that a query describes, best first.
+
+    \b
+    Example:
+      vidfind search "dog catching frisbee" --in ~/Videos/2024 --open 1
+    """
+    text = " ".join(query or []).strip()
+    if bool(text) == bool(like):
+        raise typer.BadParameter("Give either words to look for, or --like FILE.")
+    if as_json and as_paths:
+        raise typer.BadParameter("Give either --json or --paths.")
+
+    from vidfind import display
+    from vidfind import search as pipeline
+
+    given = {"limit": limit, "per_video": per_video, "folder": folder, "min_score": min_score}
+    filters: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if since:
+        filters["since"] = pipeline.parse_period(since)[0]
+    if until:
+        filters["until"] = pipeline.parse_period(until)[1]
+    moments = _search(name, text, like, filters, device, dtype)
+    if as_json:
+        for moment in moments:
+            display.json_line(vars(moment))
+    elif as_paths:
+        for path in dict.fromkeys(moment.path for moment in moments):
+            display.path_line(path)
+    elif moments:
+        display.show_moments(moments)
+    else:
+        display.message(
+            "Nothing found. " + ("Loosen the filters?" if filters else "See what is indexed: vidfind status")
+        )
+    if play is not None:
+        _play(moments, play)
+
+
+def _search(
+    name: str, text: str, like: str | None, filters: Mapping[str, Any], device: str = "auto", dtype: str = "auto"
+) -> "list[Moment]":
+    from vidfind import display
+    from vidfind import search as pipeline
+    from vidfind.store import Store
+
+    store = Store.open(paths.index_path(name))
+    if not store.videos():
+        raise BadInput(f"The index {name!r} holds no videos yet. Add some: vidfind index FOLDER{_index_option(name)}")
+    example = pipeline.parse_like(like) if like else None
+    with display.Activity("Starting") as activity:
+        encoder = pipeline.load_query_encoder(store, _loader(activity, device, dtype))
+        activity.say("Searching")
+        if example:
+            vector = pipeline.like_vector(encoder, *example, store.settings.segment_length)
+        else:
+            vector = pipeline.query_vector(encoder, text)
+        return pipeline.search_moments(store, vector, **filters)
+
+
+def _play(moments: "list[Moment]", rank: int) -> None:
+    from vidfind import display, player
+
+    if rank > len(moments):
+        raise BadInput(f"There is no result {rank} to open: {display.plural(len(moments), 'moment')} found.")
+    moment = moments[rank - 1]
+    if player.play(moment.path, moment.start) is None:
+        display.message(
+            f"The system's own player starts at the beginning: go to {display.clock(moment.start)}. "
+            "With mpv or VLC installed, it would start there."
+        )
+
+
+@app.command()
+def status(name: IndexName = paths.DEFAULT_INDEX, verbose: Verbose = False) -> None:
+    """Show what an index holds, what it was made with, and which videos could not be read.
+
+    \b
+    Example:
+      vidfind status
+    """
+    from vidfind import display
+    from vidfind.store import Store
+
+    store = Store.open(paths.index_path(name))
+    display.show_status(store.status(), store.path)
+
+
+@app.command()
+def remove(
+    path: Annotated[list[Path] | None, typer.Argument(metavar="PATH", help="Videos, or folders of them.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Delete the whole index.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting the index.")] = False,
+    name: IndexName = paths.DEFAULT_INDEX,
+    verbose: Verbose = False,
+) -> None:
+    """Forget videos, or delete a whole index; the video files themselves are never touched.
+
+    \b
+    Example:
+      vidfind remove ~/Videos/drafts
+    """
+    if bool(path) == everything:
+        raise typer.BadParameter("Give either PATHs to forget, or --all for the whole index.")
+
+    from vidfind import display
+    from vidfind.store import Store, delete_index, is_index
+
+    store_path = paths.index_path(name)
+    if path:
+        from vidfind.index import remove_videos
+
+        removed = remove_videos(path, Store.open(store_path))
+        display.message(f"Forgot {display.plural(len(removed), 'video')}. The files are where they were.")
+        return
+    if is_index(store_path) and not yes:
+        if not sys.stdin.isatty():
+            raise BadInput(f"Deleting the index {name!r} must be confirmed: add --yes.")
+        typer.confirm(f"Delete the index {name!r}? The videos stay where they are", abort=True, err=True)
+    delete_index(store_path)
+    display.message(f"Deleted the index {name!r}.")
+
+
+@app.command()
+def models(verbose: Verbose = False) -> None:
+    """List the recommended models, their sizes and licences, and which are on this machine.
+
+    \b
+    Example:
+      vidfind models
+    """
+    from vidfind import display
+    from vidfind.registry import list_models
+
+    display.show_models(list_models())
+
+
+def _index_option(name: str) -> str:
+    return "" if name == paths.DEFAULT_INDEX else f" --index {name}"

@@ -1,0 +1,377 @@
+"""Everything vidfind shows: results on stdout, progress and messages on stderr.
+
+Owns the looks and nothing else. File names and queries may hold anything, so whatever comes from outside goes through
+`printable` and is never read as rich markup. Times are in seconds.
+"""
+
+import json
+import logging
+import math
+import os
+import sys
+import time
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.cells import cell_len
+from rich.columns import Columns
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.logging import RichHandler
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from vidfind.index import Offline, Outcome, Progress
+    from vidfind.registry import ModelEntry
+    from vidfind.search import Moment
+    from vidfind.store import IndexStatus
+
+results = Console(markup=False, highlight=False, emoji=False)
+messages = Console(markup=False, highlight=False, emoji=False, stderr=True)
+
+PIPE_WIDTH = 10_000  # not a terminal: nothing is shortened or folded
+NARROWEST_FILE = 24  # cells; a result table drops its date, then its length, rather than show less of the file
+STATUSES = ("new", "changed", "moved", "unchanged", "removed", "failed")
+
+
+# Text
+
+
+def printable(text: object) -> str:
+    """`text` on one line, with nothing in it that a terminal would obey.
+
+    >>> printable("a\\x1b[31m\\nb")
+    'a\\\\x1b[31m\\\\nb'
+    """
+    return "".join(map(_escape, str(text)))
+
+
+def _escape(char: str) -> str:
+    # Cc, Cf: controls and marks that turn text around; Cs: bytes of a name that is no text; Zl, Zp: line breaks.
+    # The two joiners are needed to write Persian, and emoji of several people.
+    if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char not in "\u200c\u200d":
+        return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return char
+
+
+def clock(seconds: float) -> str:
+    """Whole seconds as `1:23` or `1:02:03`.
+
+    >>> clock(83.9), clock(3723)
+    ('1:23', '1:02:03')
+    """
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def span(start: float, end: float) -> str:
+    """A moment as `1:23-1:33`; never of no length, however short it is."""
+    return f"{clock(start)}-{clock(max(int(start) + 1, round(end)))}"
+
+
+def file_size(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB" if size >= 1e7 else f"{size / 1e6:.1f} MB"
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def short_paths(paths: Iterable[Path], width: int) -> dict[Path, str]:
+    """Each path in at most `width` cells, cut from the left between folders, and no two of them alike.
+
+    Longer than `width` where the file's name is, or where a shorter text would fit two of the paths.
+
+    >>> short_paths([Path("/films/summer/a.mp4")], 16)
+    {PosixPath('/films/summer/a.mp4'): '…/summer/a.mp4'}
+    """
+    distinct = set(paths)
+    tails = Counter(path.parts[start:] for path in distinct for start in range(len(path.parts)))
+    return {path: _short_path(path, width, tails) for path in distinct}
+
+
+def _short_path(path: Path, width: int, tails: Counter[tuple[str, ...]]) -> str:
+    shortest = home_path(path)
+    for start in range(1, len(path.parts)):
+        if cell_len(shortest) <= width or tails[path.parts[start:]] > 1:
+            break
+        shortest = printable(os.sep.join(("…", *path.parts[start:])))
+    return shortest
+
+
+def home_path(path: Path) -> str:
+    """The whole path, with `~` for the user's own folder."""
+    home = Path.home()
+    inside = path.is_relative_to(home) and path != home
+    return printable(os.path.join("~", path.relative_to(home)) if inside else path)
+
+
+# Lines
+
+
+def message(text: str) -> None:
+    """A line on stderr, for a person."""
+    messages.print(Text(printable(text)), soft_wrap=True)
+
+
+def error(text: object) -> None:
+    messages.print(Text.assemble(("Error: ", "bold red"), printable(text)), soft_wrap=True)
+
+
+def json_line(values: dict[str, Any]) -> None:
+    """One object on stdout. Pure ASCII, so that no locale can spoil it."""
+    sys.stdout.write(json.dumps(values, default=_to_json) + "\n")
+    sys.stdout.flush()  # whoever reads along sees each video when it is done
+
+
+def _to_json(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def path_line(path: Path) -> None:
+    """A path on stdout: byte for byte into a pipe, harmless on a terminal."""
+    if results.is_terminal:
+        sys.stdout.write(printable(path) + "\n")
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+
+
+def show(renderable: RenderableType) -> None:
+    """A table on stdout, as wide as the terminal; a pipe gets all of it."""
+    results.print(renderable, width=None if results.is_terminal else PIPE_WIDTH)
+
+
+def show_log() -> None:
+    """Lets vidfind's own modules say on stderr what they do."""
+    handler = RichHandler(console=messages, show_path=False, log_time_format="%X")
+    handler.setFormatter(_PrintableFormatter())
+    logger = logging.getLogger("vidfind")
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(handler)
+
+
+class _PrintableFormatter(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(record.getMessage())
+
+
+# Search
+
+
+def show_moments(moments: Sequence["Moment"]) -> None:
+    """The result table."""
+    show(result_table(moments, results.width if results.is_terminal else PIPE_WIDTH))
+
+
+def result_table(moments: Sequence["Moment"], width: int) -> Table:
+    """Rank, score, file, moment, length and date: what fits into `width` cells."""
+    columns = {
+        "#": [str(moment.rank) for moment in moments],
+        "Score": [f"{moment.score:.3f}" for moment in moments],
+        "Moment": [span(moment.start, moment.end) for moment in moments],
+        "Length": [clock(max(1, round(moment.duration))) for moment in moments],
+        "Date": [f"{moment.created:%Y-%m-%d}" if moment.created else "" for moment in moments],
+    }
+    for optional in ("Date", "Length", None):
+        # Two cells between columns, and one on either side.
+        left = width - sum(max(map(len, [name, *texts])) + 2 for name, texts in columns.items()) - 2
+        if left >= NARROWEST_FILE or optional is None:
+            break
+        del columns[optional]
+    files = short_paths((moment.path for moment in moments), left)
+    styles = {"#": "bold", "Score": "cyan", "Moment": "green", "Length": "", "Date": "dim"}
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
+    for name in columns:
+        table.add_column(name, justify="left" if name == "Date" else "right", style=styles[name], no_wrap=True)
+        if name == "Score":
+            table.add_column("File", overflow="fold")
+    for moment, (rank, score, *rest) in zip(moments, zip(*columns.values(), strict=True), strict=True):
+        table.add_row(rank, score, _linked(files[moment.path], moment.path), *rest)
+    return table
+
+
+def _linked(text: str, path: Path) -> Text:
+    """Text that opens the file with a click, in terminals that can."""
+    name = len(text) - text.rfind(os.sep) - 1
+    shown = Text(text, style=f"link {path.as_uri()}" if path.is_absolute() else "")
+    shown.stylize("dim", 0, len(text) - name)
+    return shown
+
+
+# Index
+
+
+class Activity:
+    """What vidfind is at, in one or two lines at the bottom of the terminal that vanish when it is done.
+
+    Shows nothing when stderr is not a terminal."""
+
+    def __init__(self, text: str, enabled: bool = True) -> None:
+        self.text = text
+        self._enabled = enabled and messages.is_terminal
+        self._progress: Progress | None = None
+        self._started = 0.0
+        self._live = Live(
+            console=messages,
+            get_renderable=self._render,
+            transient=True,
+            redirect_stdout=False,  # results are not messages
+            refresh_per_second=8,
+        )
+        self._spinner = Spinner("dots")
+
+    def __enter__(self) -> "Activity":
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def say(self, text: str) -> None:
+        """What comes next."""
+        self.text = text
+        self._start()
+
+    def announce(self, text: str) -> None:
+        """A line that stays. The activity is hidden until more is said of it: a download draws a bar of its own."""
+        self._live.stop()
+        message(text)
+
+    def advance(self, progress: "Progress") -> None:
+        """Turns into a bar of the footage done."""
+        if self._progress is None:
+            self._started = time.monotonic()
+        self._progress = progress
+        self._start()
+
+    def _start(self) -> None:
+        if self._enabled and not self._live.is_started:
+            self._live.start(refresh=True)
+
+    def _render(self) -> RenderableType:
+        if self._progress is None:
+            return Columns([self._spinner, Text(self.text)])
+        return progress_lines(self._progress, time.monotonic() - self._started, messages.width)
+
+
+def progress_lines(progress: "Progress", elapsed: float, width: int) -> RenderableType:
+    """A bar with footage, files, speed and time left, and the file at work on a line of its own."""
+    done, total = progress.done_seconds, max(progress.total_seconds, progress.done_seconds)
+    speed = done / elapsed if elapsed > 0 else 0.0
+    facts = [
+        f"{clock(done)} of {clock(total)}",
+        f"{progress.done_files:,}/{plural(progress.total_files, 'video')}",
+        f"{speed:,.1f}x real time" if speed < 10 else f"{speed:,.0f}x real time",
+        f"{clock((total - done) / speed)} left" if speed > 0 else "",
+    ]
+    text = Text("  ".join(filter(None, facts)), no_wrap=True, overflow="ellipsis")
+    file = Text(short_paths([progress.path], width)[progress.path], style="dim", no_wrap=True, overflow="ellipsis")
+    room = width - text.cell_len - 2
+    if room < 10:  # a narrow terminal: the bar above
+        return Group(ProgressBar(total=total, completed=done, width=width), text, file)
+    line = Table.grid(padding=(0, 2, 0, 0))
+    line.add_row(ProgressBar(total=total, completed=done, width=min(40, room)), text)
+    return Group(line, file)
+
+
+@dataclass
+class IndexSummary:
+    """What a run did: `footage` of its new and changed videos in seconds, and what a person should know."""
+
+    started: float = field(default_factory=time.monotonic)
+    counts: Counter[str] = field(default_factory=Counter)
+    footage: float = 0.0
+    failed: list["Outcome"] = field(default_factory=list)
+    offline: list["Offline"] = field(default_factory=list)
+
+    def add(self, outcome: "Outcome") -> None:
+        self.counts[outcome.status] += 1
+        if outcome.status in ("new", "changed"):
+            self.footage += outcome.seconds
+        if outcome.status == "failed":
+            self.failed.append(outcome)
+
+
+def show_summary(summary: IndexSummary) -> None:
+    """What became of the videos; on stderr the reason of each failure, and folders that are not there."""
+    show_failed([(outcome.path, outcome.message) for outcome in summary.failed])
+    for offline in summary.offline:
+        message(f"{offline.folder} is not there now: its {plural(offline.videos, 'video')} stay in the index.")
+    elapsed = time.monotonic() - summary.started
+    parts = [f"{summary.counts[status]:,} {status}" for status in STATUSES if summary.counts[status]]
+    text = ", ".join(parts) or "No videos found"
+    if summary.footage:
+        speed = summary.footage / elapsed
+        text += f": {clock(summary.footage)} of footage in {clock(math.ceil(elapsed))}, {speed:,.1f}x real time"
+    show(Text(f"{text}."))
+
+
+def show_failed(failed: Sequence[tuple[Path, str]]) -> None:
+    """Videos that could not be read, with the reason of each, on stderr."""
+    if not failed:
+        return
+    messages.print(Text(f"{plural(len(failed), 'video')} could not be read:", style="bold yellow"), soft_wrap=True)
+    for path, reason in failed:
+        messages.print(Text.assemble("  ", home_path(path), (f"  {printable(reason)}", "yellow")), soft_wrap=True)
+
+
+def summary_json(summary: IndexSummary) -> dict[str, Any]:
+    """The last line of `vidfind index --json`."""
+    counts = {status: summary.counts[status] for status in STATUSES}
+    kept = [{"folder": offline.folder, "videos": offline.videos} for offline in summary.offline]
+    elapsed = round(time.monotonic() - summary.started, 3)
+    return {"summary": {**counts, "seconds": round(summary.footage, 3), "elapsed": elapsed, "offline": kept}}
+
+
+# Status, models
+
+
+def show_status(status: "IndexStatus", path: Path) -> None:
+    """What an index holds, and what it was made with."""
+    ours = status.settings
+    adapter = f", adapter {ours.adapter}" if ours.adapter else ""
+    facts = {
+        "Index": f"{status.name}, in {home_path(path)}",
+        "Model": f"{ours.model} / {ours.pretrained}",
+        "Encoder": f"{ours.encoder}{adapter}, {ours.num_frames} frames of each {ours.segment_length:g} s segment",
+        "Videos": f"{status.videos:,}" + (f", and {len(status.failed):,} that could not be read" * bool(status.failed)),
+        "Footage": f"{status.hours:,.1f} hours" if status.hours >= 1 else f"{status.hours * 60:.1f} minutes",
+        "Segments": f"{status.segments:,}",
+        "On disk": file_size(status.size_on_disk),
+    }
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, fact in facts.items():
+        table.add_row(name, printable(fact))
+    for number, folder in enumerate(status.folders):
+        missing = (", not there now" if folder in status.offline else "", "yellow")
+        table.add_row("" if number else "Folders", Text.assemble(home_path(folder), missing))
+    show(table)
+    show_failed([(row.path, row.failed) for row in status.failed])
+
+
+def show_models(models: Sequence["ModelEntry"]) -> None:
+    """What can be chosen, how big it is, and whether it is on this machine."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
+    table.add_column("Model", style="cyan", no_wrap=True)
+    table.add_column("Weights", overflow="fold")
+    table.add_column("Size", justify="right", no_wrap=True)
+    table.add_column("Licence", no_wrap=True)
+    table.add_column("Here", no_wrap=True)
+    table.add_column("Note")
+    for entry in models:
+        here = Text("yes", style="green") if entry.path else Text("no", style="dim")
+        table.add_row(entry.model, entry.pretrained, file_size(entry.size_bytes), entry.licence, here, entry.note)
+    show(table)

@@ -1,0 +1,106 @@
+"""Start a video player at a moment. Knows players' command lines, nothing of indexes or searches.
+
+The player is the first of: the template in `VIDFIND_PLAYER`, a player of `PLAYERS` that is installed, the system's
+own opener (which starts at the beginning).
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from vidfind.errors import BadInput
+
+# A player's name, and the command line that starts its program at a time in seconds.
+PLAYERS: dict[str, Callable[[str, Path, float], list[str]]] = {
+    "mpv": lambda program, path, start: [program, f"--start={start:.2f}", "--", str(path)],
+    "vlc": lambda program, path, start: [program, f"--start-time={start:.2f}", str(path)],
+    "iina": lambda program, path, start: [program, "--no-stdin", f"--mpv-start={start:.2f}", str(path)],
+}
+
+# Where a player is when it is not on PATH: what the installers of macOS and Windows do.
+USUAL_PLACES: dict[str, Sequence[str]] = {
+    "mpv": ["/Applications/mpv.app/Contents/MacOS/mpv", r"C:\Program Files\mpv\mpv.exe"],
+    "vlc": [
+        "/Applications/VLC.app/Contents/MacOS/VLC",
+        r"C:\Program Files\VideoLAN\VLC\vlc.exe",
+        r"C:\Program Files (x86)\VideoLAN\VLC\vlc.exe",
+    ],
+    "iina": ["/Applications/IINA.app/Contents/MacOS/iina-cli"],
+}
+
+
+def play(path: Path, start: float) -> str | None:
+    """Start a player on `path` at `start` seconds and return its name; None if it starts at the beginning instead.
+
+    The player goes on when vidfind ends. Raises BadInput when no player can be started.
+    """
+    if not path.exists():
+        raise BadInput(
+            f"{path} is not there any more. If its folder is back, run: vidfind index {_quoted(path.parent)}"
+        )
+    name, command = player_command(path, start, os.environ.get("VIDFIND_PLAYER"))
+    try:
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # or Ctrl-C in this terminal would end the player too
+        )
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BadInput(
+            f"The player {command[0]!r} does not start: {reason}. Install mpv or VLC, or name a player in "
+            "VIDFIND_PLAYER, for instance: VIDFIND_PLAYER='mpv --start={start} {path}'"
+        ) from error
+    return name
+
+
+def player_command(path: Path, start: float, template: str | None = None) -> tuple[str | None, list[str]]:
+    """The player's name and the command line to run; no name when that command cannot start at a moment."""
+    if template:
+        command = template_command(template, path, start)
+        return command[0], command
+    for name, arguments in PLAYERS.items():
+        if program := find_program(name):
+            return name, arguments(program, path, start)
+    return None, system_opener(path)
+
+
+def template_command(template: str, path: Path, start: float) -> list[str]:
+    """A template's command line: `{start}` is the time in seconds, `{path}` the file (added at the end if not named).
+
+    >>> template_command("mpv --start={start} {path}", Path("a b.mp4"), 83)
+    ['mpv', '--start=83.00', 'a b.mp4']
+    """
+    try:
+        words = shlex.split(template, posix=os.name != "nt")  # a backslash is a separator on Windows
+    except ValueError as error:
+        raise BadInput(f"VIDFIND_PLAYER is not a command line: {error}.") from error
+    if not words:
+        raise BadInput("VIDFIND_PLAYER is empty. Unset it, or use for instance: mpv --start={start} {path}")
+    if "{path}" not in template:
+        words.append("{path}")
+    # The path last: a file may be called "{start}.mp4".
+    return [word.strip('"').replace("{start}", f"{start:.2f}").replace("{path}", str(path)) for word in words]
+
+
+def find_program(name: str) -> str | None:
+    """The player's program: on PATH, else in one of its usual places."""
+    return shutil.which(name) or next((place for place in USUAL_PLACES[name] if os.path.isfile(place)), None)
+
+
+def system_opener(path: Path) -> list[str]:
+    if sys.platform == "darwin":
+        return ["open", str(path)]
+    if sys.platform == "win32":
+        return ["explorer", str(path)]
+    return ["xdg-open", str(path)]
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
