@@ -1,0 +1,275 @@
+"""Named models and saved adapters; `load_encoder`.
+
+Owns where weights come from: the package, a local file, or the Hugging Face cache and hub. Heavy libraries are imported
+inside functions, so that a missing network is reported before seconds are spent on loading them.
+"""
+
+import difflib
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidfind.errors import ModelUnavailable
+from vidfind.files import fingerprint
+from vidfind.paths import adapter_path
+
+if TYPE_CHECKING:
+    from vidfind.adapter import Adapter
+    from vidfind.encoder import Encoder
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MODEL = "ViT-B-32"
+DEFAULT_ENCODER = "tempme"
+TINY = "tiny"
+TINY_FOLDER = Path(__file__).parent / "tiny"
+
+HUB_SECONDS = 1.5
+"""How long the hub may take to answer before vidfind says that there is no network."""
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model that vidfind recommends. Any other of open_clip's with a plain vision transformer works too."""
+
+    model: str
+    pretrained: str
+    hub: str
+    """Hugging Face repository; empty for the model in the package."""
+    size_bytes: int
+    licence: str
+    note: str
+    path: Path | None = None
+    """Its weights on this machine, if they are here."""
+
+
+MODELS = (
+    ModelEntry(
+        DEFAULT_MODEL, "laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", 605_143_284, "MIT", "the default"
+    ),
+    ModelEntry(
+        "ViT-B-32", "datacomp_xl_s13b_b90k", "laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K", 605_143_284, "MIT", "as fast"
+    ),
+    ModelEntry(
+        "ViT-B-16", "laion2b_s34b_b88k", "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", 598_516_972, "MIT", "finer, 4x slower"
+    ),
+    ModelEntry(
+        "ViT-L-14",
+        "laion2b_s32b_b82k",
+        "laion/CLIP-ViT-L-14-laion2B-s32B-b82K",
+        1_710_517_724,
+        "MIT",
+        "finest here, 18x slower",
+    ),
+    ModelEntry(TINY, "builtin", "", 0, "MIT", "knows only the demo's drawn shapes"),
+)
+
+
+def list_models() -> list[ModelEntry]:
+    """The recommended models, with their files where they are on this machine."""
+    entries = []
+    for entry in MODELS:
+        path = TINY_FOLDER / "tiny.safetensors" if entry.model == TINY else find_in_cache(entry.hub)
+        size = path.stat().st_size if path else entry.size_bytes
+        entries.append(replace(entry, path=path, size_bytes=size))
+    return entries
+
+
+def load_encoder(
+    model: str = DEFAULT_MODEL,
+    pretrained: str | None = None,
+    encoder: str = DEFAULT_ENCODER,
+    adapter: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    announce: Callable[[str], None] = logger.info,
+) -> "Encoder":
+    """An encoder ready to use.
+
+    `model` and `pretrained` are open_clip's names; `pretrained` may be a checkpoint file, and defaults to the
+    recommended weights. `adapter` is the name of a saved one. `announce` is told, in a line, before a download begins.
+    Raises ModelUnavailable when weights are missing, do not load or cannot be fetched, and UnsupportedModel when the
+    image tower is not a plain vision transformer.
+    """
+    pretrained = pretrained or default_pretrained(model)
+    weights = find_weights(model, pretrained, announce)
+
+    from vidfind.adapter import fold_lora
+    from vidfind.encoder import DEFAULT_NUM_FRAMES, Encoder, EncoderIdentity, choose_device, choose_dtype
+
+    device = choose_device(device)
+    clip, tokenizer = load_clip(model, pretrained, weights)
+    digest = fingerprint(weights)
+    positions: Mapping[int, Any] = {}
+    for part in adapters_of(model, adapter):
+        fold_lora(clip, part)
+        positions = part.positions() or positions
+        digest = hashlib.sha256((digest + part.info.get("digest", "")).encode()).hexdigest()[:32]
+    identity = EncoderIdentity(model, pretrained, digest, encoder, adapter, DEFAULT_NUM_FRAMES)
+    return Encoder(clip, tokenizer, identity, positions, device, choose_dtype(dtype, device))
+
+
+def adapters_of(model: str, adapter: str | None) -> "list[Adapter]":
+    """What to apply on top of the weights: the tiny model's own temporal positions, then the adapter asked for."""
+    from vidfind.adapter import read_adapter
+
+    files = [TINY_FOLDER / "positions.safetensors"] if model == TINY else []
+    if adapter:
+        files.append(adapter_path(adapter))
+    parts = [(read_adapter(path), path) for path in files]
+    return [replace(part, info={**part.info, "digest": fingerprint(path)}) for part, path in parts]
+
+
+def load_clip(model: str, pretrained: str, weights: Path) -> tuple[Any, Any]:
+    """open_clip's model with its weights, and its tokenizer. Raises ModelUnavailable when they do not fit together."""
+    import open_clip
+
+    if model == TINY:
+        open_clip.add_model_config(TINY_FOLDER / "tiny.json")
+    if open_clip.get_model_config(model) is None:
+        raise unknown_model(model)
+    tag = open_clip.get_pretrained_cfg(model, pretrained)
+    try:
+        clip = open_clip.create_model(
+            model,
+            pretrained=str(weights),
+            # What a tag was trained with; open_clip only warns when the model's name says otherwise.
+            force_quick_gelu=tag.get("quick_gelu", False),
+            force_preprocess_cfg={key: tag[key] for key in ("mean", "std") if key in tag},
+        )
+    except Exception as error:  # whatever torch.load, safetensors or load_state_dict may say of a wrong file
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelUnavailable(
+            f"{weights} does not load as weights of {model}: {reason} "
+            "Check that the file is complete and that --model names the architecture it was trained with."
+        ) from error
+    return clip, open_clip.get_tokenizer(model)
+
+
+def default_pretrained(model: str) -> str:
+    """The recommended weights of `model`, or the only ones there are. Raises ModelUnavailable when it must be said."""
+    for entry in MODELS:
+        if entry.model == model:
+            return entry.pretrained
+    import open_clip
+
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if len(tags) == 1:
+        return str(tags[0])
+    if tags:
+        raise ModelUnavailable(f"{model} comes with several weights: add --pretrained and one of {', '.join(tags)}.")
+    if open_clip.get_model_config(model) is None:
+        raise unknown_model(model)
+    raise ModelUnavailable(
+        f"open_clip offers no weights for {model}: add --pretrained FILE with a checkpoint of yours."
+    )
+
+
+def find_weights(model: str, pretrained: str, announce: Callable[[str], None] = logger.info) -> Path:
+    """The file with the weights, fetched if need be. Raises ModelUnavailable."""
+    if model == TINY:
+        return TINY_FOLDER / "tiny.safetensors"
+    if Path(pretrained).expanduser().is_file():
+        return Path(pretrained).expanduser()
+    for entry in MODELS:
+        if (entry.model, entry.pretrained) == (model, pretrained):
+            return find_in_cache(entry.hub) or fetch(model, pretrained, entry.hub, announce)
+    if Path(pretrained).suffix or "/" in pretrained or "\\" in pretrained:
+        raise ModelUnavailable(f"There is no checkpoint file {pretrained}.")
+
+    import open_clip
+
+    if open_clip.get_model_config(model) is None:
+        raise unknown_model(model)
+    tag = open_clip.get_pretrained_cfg(model, pretrained)
+    if not tag:
+        tags = open_clip.list_pretrained_tags_by_model(model)
+        known = f"open_clip has {', '.join(tags)}" if tags else "open_clip has none"
+        raise ModelUnavailable(f"{model} has no weights called {pretrained}: {known}. A checkpoint file works too.")
+    if not tag.get("hf_hub"):
+        raise ModelUnavailable(
+            f"{model} / {pretrained} is not on the Hugging Face hub: download {tag.get('url', 'it')} "
+            "and pass the file with --pretrained FILE."
+        )
+    return find_in_cache(tag["hf_hub"]) or fetch(model, pretrained, tag["hf_hub"], announce)
+
+
+def hub_files(hub: str) -> tuple[str, list[str]]:
+    """Repository, and the names its weights may have, best first. `hub` is "org/name", "org/name/" or with a file."""
+    org, name, file = [*hub.split("/", 2), ""][:3]
+    return f"{org}/{name}", [file] if file else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
+
+
+def find_in_cache(hub: str) -> Path | None:
+    """The weights in the Hugging Face cache, if they are there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    repo, names = hub_files(hub)
+    for name in names:
+        path = try_to_load_from_cache(repo, name)
+        if isinstance(path, str):
+            return Path(path)
+    return None
+
+
+def fetch(model: str, pretrained: str, hub: str, announce: Callable[[str], None]) -> Path:
+    """Download weights into the Hugging Face cache, saying the size first. Raises ModelUnavailable, soon if offline."""
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    repo, names = hub_files(hub)
+    unavailable = (
+        f"{model} / {pretrained} is not on this machine (looked in {constants.HF_HUB_CACHE}) and {{reason}}. "
+        f"Connect to the network once, or bring the file: {names[0]} of {constants.ENDPOINT}/{repo}, "
+        "then add --pretrained FILE."
+    )
+    if constants.HF_HUB_OFFLINE:
+        raise ModelUnavailable(unavailable.format(reason="HF_HUB_OFFLINE forbids fetching it"))
+    failure: BaseException | None = None
+    for name in names:
+        answer = first_answer(partial(get_hf_file_metadata, hf_hub_url(repo, name), timeout=HUB_SECONDS))
+        if answer is None:
+            raise ModelUnavailable(unavailable.format(reason=f"{constants.ENDPOINT} does not answer"))
+        metadata, failure = answer
+        if failure is not None and getattr(getattr(failure, "response", None), "status_code", None) == 404:
+            continue  # an older repository, without safetensors
+        if failure is not None:
+            break
+        size = f"{metadata.size / 1e6:,.0f} MB" if metadata.size else "size unknown"
+        announce(f"Downloading {model} / {pretrained} ({size}, once) to {constants.HF_HUB_CACHE}")
+        try:
+            return Path(hf_hub_download(repo, name))
+        except Exception as error:  # the hub's client raises its HTTP library's own errors, OSError and more
+            reason = f"the download broke off ({error}); running the command again goes on from there"
+            raise ModelUnavailable(unavailable.format(reason=reason)) from error
+    raise ModelUnavailable(
+        unavailable.format(reason=f"{constants.ENDPOINT} cannot be reached ({failure})")
+    ) from failure
+
+
+def first_answer(ask: Callable[[], Any]) -> tuple[Any, BaseException | None] | None:
+    """What `ask` returns or raises; None when it takes over HUB_SECONDS, as a name look-up has no limit of its own."""
+    answers: list[tuple[Any, BaseException | None]] = []
+
+    def run() -> None:
+        try:
+            answers.append((ask(), None))
+        except Exception as error:  # handed to the caller, who names it to the user
+            answers.append((None, error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(HUB_SECONDS)
+    return answers[0] if answers else None
+
+
+def unknown_model(model: str) -> ModelUnavailable:
+    import open_clip
+
+    close = difflib.get_close_matches(model, [TINY, *open_clip.list_models()], n=3, cutoff=0.4)
+    hint = f"Did you mean {' or '.join(close)}?" if close else "`vidfind models` lists the recommended ones."
+    return ModelUnavailable(f"open_clip has no model called {model}. {hint}")
