@@ -1,0 +1,178 @@
+import itertools
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vidfind.encoder import Encoder
+from vidfind.errors import BadInput
+from vidfind.search import merge_hits, parse_like, parse_period, query_vector, search_moments
+from vidfind.store import Embedded, Hit, Store, VideoRow, new_content
+
+QUERY = np.eye(16, dtype=np.float32)[0]
+DAY = datetime(2024, 5, 17, 12, tzinfo=UTC)
+
+
+def add_video(
+    store: Store, path: str, scores: Sequence[float], created: datetime = DAY, content: int | None = None
+) -> VideoRow:
+    """Stores a video of ten-second segments that have these cosines with QUERY."""
+    other = np.eye(16, dtype=np.float32)[1]
+    vectors = np.stack([score * QUERY + np.sqrt(1 - score**2) * other for score in scores])
+    spans = [(10.0 * i, 10.0 * i + 10) for i in range(len(scores))]
+    number = content or new_content()
+    duration = 10.0 * len(scores)
+    row = VideoRow(Path(path), Path("/v"), 1, 5, path, created, DAY, number, len(scores), duration)
+    store.put([row], [] if content else [Embedded(number, spans, vectors)])
+    return row
+
+
+def found(store: Store, **options: object) -> list[tuple[str, float, float]]:
+    moments = search_moments(store, QUERY, **options)
+    assert [moment.rank for moment in moments] == list(range(1, len(moments) + 1))
+    return [(moment.path.name, moment.start, moment.end) for moment in moments]
+
+
+def test_the_best_moment_of_each_video_is_found_best_first(store: Store) -> None:
+    add_video(store, "/v/a.mp4", [0.1, 0.5, 0.2])
+    add_video(store, "/v/b.mp4", [0.7, 0.1, 0.6])
+    assert found(store) == [("b.mp4", 0, 10), ("a.mp4", 10, 20)]
+    best = search_moments(store, QUERY)[0]
+    assert best.score == pytest.approx(0.7, abs=2e-3)
+    assert (best.duration, best.created) == (30.0, DAY)
+
+
+def test_more_moments_of_a_video_are_found_when_asked(store: Store) -> None:
+    add_video(store, "/v/b.mp4", [0.7, 0.1, 0.6])
+    add_video(store, "/v/a.mp4", [0.65])
+    assert found(store, per_video=2) == [("b.mp4", 0, 10), ("a.mp4", 0, 10), ("b.mp4", 20, 30)]
+    assert found(store, per_video=2, limit=2) == [("b.mp4", 0, 10), ("a.mp4", 0, 10)]
+
+
+def test_neighbours_that_score_alike_are_one_moment(store: Store) -> None:
+    add_video(store, "/v/a.mp4", [0.1, 0.695, 0.7, 0.69, 0.1, 0.699])
+    assert found(store, per_video=2) == [("a.mp4", 10, 40), ("a.mp4", 50, 60)]
+
+
+def test_what_belongs_to_a_moment_does_not_depend_on_other_videos(store: Store) -> None:
+    add_video(store, "/v/a.mp4", [0.9, 0.885])
+    add_video(store, "/v/b.mp4", [0.895] * 100)
+    assert found(store, limit=1) == [("a.mp4", 0, 20)]
+
+
+def test_one_long_video_does_not_crowd_out_the_others(store: Store) -> None:
+    add_video(store, "/v/long.mp4", [0.9] * 2000)
+    for i in range(5):
+        add_video(store, f"/v/{i}.mp4", [0.5 - i / 100])
+    assert [name for name, _, _ in found(store, limit=4)] == ["long.mp4", "0.mp4", "1.mp4", "2.mp4"]
+
+
+def test_a_moment_of_an_endless_shot_has_an_end() -> None:
+    hits = [Hit(1, 10.0 * i, 10.0 * i + 10, 0.5) for i in range(100)]
+    [(_, start, end)] = merge_hits(hits, 1)
+    assert end - start == 60
+
+
+def test_moments_of_one_video_do_not_overlap() -> None:
+    scores = np.random.default_rng(0).uniform(0.4, 0.5, 50)
+    hits = [Hit(1, 10.0 * i, 10.0 * i + 10, score) for i, score in enumerate(scores)]
+    moments = merge_hits(hits, 50)
+    spans = sorted((start, end) for _, start, end in moments)
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
+    assert sum(end - start for start, end in spans) == 500
+    assert [score for score, _, _ in moments] == sorted((score for score, _, _ in moments), reverse=True)
+
+
+def test_videos_with_equal_content_are_both_found(store: Store) -> None:
+    original = add_video(store, "/v/a.mp4", [0.5])
+    add_video(store, "/v/copy.mp4", [0.5], content=original.content)
+    assert [name for name, _, _ in found(store)] == ["a.mp4", "copy.mp4"]
+
+
+def test_vectors_of_a_run_that_was_killed_are_not_found(store: Store) -> None:
+    add_video(store, "/v/a.mp4", [0.5])
+    store.put([], [Embedded(new_content(), [(0.0, 10.0)] * 300, np.tile(QUERY, (300, 1)))])
+    assert [name for name, _, _ in found(store)] == ["a.mp4"]
+
+
+def test_only_videos_of_a_folder_are_found_when_asked(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    add_video(store, f"{tmp_path}/real/a.mp4", [0.5])
+    add_video(store, f"{tmp_path}/really/b.mp4", [0.6])
+    assert [name for name, _, _ in found(store, folder=tmp_path / "real")] == ["a.mp4"]
+    assert [name for name, _, _ in found(store, folder=tmp_path / "link")] == ["a.mp4"]
+    with pytest.raises(BadInput, match="No indexed video is under"):
+        search_moments(store, QUERY, folder=tmp_path / "empty")
+
+
+def test_dates_include_their_first_and_last_day(store: Store) -> None:
+    for day in (16, 17, 18):
+        add_video(store, f"/v/{day}.mp4", [0.5], datetime(2024, 5, day, 12).astimezone())
+    assert [name for name, _, _ in found(store, since=date(2024, 5, 17))] == ["17.mp4", "18.mp4"]
+    assert [name for name, _, _ in found(store, until=date(2024, 5, 17))] == ["16.mp4", "17.mp4"]
+    assert found(store, since=date(2024, 5, 19)) == []
+
+
+def test_moments_below_the_least_score_are_left_out(store: Store) -> None:
+    add_video(store, "/v/a.mp4", [0.5, 0.1, 0.3])
+    add_video(store, "/v/b.mp4", [0.2])
+    assert found(store, min_score=0.25, per_video=3) == [("a.mp4", 0, 10), ("a.mp4", 20, 30)]
+
+
+def test_an_index_without_videos_finds_nothing(store: Store) -> None:
+    assert found(store) == []
+
+
+@pytest.mark.parametrize("text", ["", "  \n"])
+def test_an_empty_query_is_refused(tiny_encoder: Encoder, text: str) -> None:
+    with pytest.raises(BadInput, match="empty"):
+        query_vector(tiny_encoder, text)
+
+
+def test_a_query_in_words_is_a_unit_vector(tiny_encoder: Encoder) -> None:
+    vector = query_vector(tiny_encoder, "a red\n circle")
+    assert vector.shape == (tiny_encoder.dim,)
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("2024", date(2024, 1, 1), date(2024, 12, 31)),
+        ("2024-02", date(2024, 2, 1), date(2024, 2, 29)),
+        ("2024-05-17", date(2024, 5, 17), date(2024, 5, 17)),
+    ],
+)
+def test_a_period_has_a_first_and_a_last_day(text: str, first: date, last: date) -> None:
+    assert parse_period(text) == (first, last)
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2024-13", "2024-02-30", "24-05-17", "2024-05-17-01"])
+def test_what_is_no_date_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="is not a date"):
+        parse_period(text)
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"), [("83", 83), ("1:23", 83), ("1:02:03.5", 3723.5), ("0", 0)], ids=["s", "m:s", "h:m:s", "zero"]
+)
+def test_a_moment_of_a_file_can_be_named(tmp_path: Path, time: str, seconds: float) -> None:
+    file = tmp_path / "a@b.mp4"
+    file.touch()
+    assert parse_like(f"{file}@{time}") == (file, seconds)
+    assert parse_like(str(file)) == (file, None)
+
+
+@pytest.mark.parametrize("text", ["nothing.mp4", "nothing.mp4@3", "@3"])
+def test_a_file_that_is_not_there_is_no_example(text: str) -> None:
+    with pytest.raises(BadInput, match="There is no file"):
+        parse_like(text)
+
+
+def test_what_is_no_time_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(BadInput, match="is not a time"):
+        parse_like(f"{tmp_path}/a.mp4@noon")
