@@ -4,7 +4,6 @@ Imports nothing heavy at the top, so that `vidfind --help` is instant: each comm
 None means that the pipeline's own default holds; the help text names it, and a test keeps the two equal.
 """
 
-import logging
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -39,6 +38,8 @@ def main() -> None:
     try:
         app()
     except (VidfindError, OSError) as error:  # OSError: a full disk, a folder that may not be read
+        import logging
+
         from vidfind import display
 
         logging.getLogger(__name__).debug("Where it happened:", exc_info=True)

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.cells import cell_len
-from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.logging import RichHandler
@@ -149,7 +148,9 @@ def path_line(path: Path) -> None:
 
 def show(renderable: RenderableType) -> None:
     """A table on stdout, as wide as the terminal; a pipe gets all of it."""
-    results.print(renderable, width=None if results.is_terminal else PIPE_WIDTH)
+    if not results.is_terminal:
+        results.width = PIPE_WIDTH
+    results.print(renderable)
 
 
 def show_log() -> None:
@@ -218,7 +219,7 @@ class Activity:
     Shows nothing when stderr is not a terminal."""
 
     def __init__(self, text: str, enabled: bool = True) -> None:
-        self.text = text
+        self._spinner = Spinner("dots", Text(text))
         self._enabled = enabled and messages.is_terminal
         self._progress: Progress | None = None
         self._started = 0.0
@@ -229,7 +230,6 @@ class Activity:
             redirect_stdout=False,  # results are not messages
             refresh_per_second=8,
         )
-        self._spinner = Spinner("dots")
 
     def __enter__(self) -> "Activity":
         self._start()
@@ -240,7 +240,7 @@ class Activity:
 
     def say(self, text: str) -> None:
         """What comes next."""
-        self.text = text
+        self._spinner.update(text=Text(text))
         self._start()
 
     def announce(self, text: str) -> None:
@@ -261,7 +261,7 @@ class Activity:
 
     def _render(self) -> RenderableType:
         if self._progress is None:
-            return Columns([self._spinner, Text(self.text)])
+            return self._spinner
         return progress_lines(self._progress, time.monotonic() - self._started, messages.width)
 
 
@@ -278,10 +278,12 @@ def progress_lines(progress: "Progress", elapsed: float, width: int) -> Renderab
     text = Text("  ".join(filter(None, facts)), no_wrap=True, overflow="ellipsis")
     file = Text(short_paths([progress.path], width)[progress.path], style="dim", no_wrap=True, overflow="ellipsis")
     room = width - text.cell_len - 2
-    if room < 10:  # a narrow terminal: the bar above
-        return Group(ProgressBar(total=total, completed=done, width=width), text, file)
     line = Table.grid(padding=(0, 2, 0, 0))
-    line.add_row(ProgressBar(total=total, completed=done, width=min(40, room)), text)
+    if room >= 10:
+        line.add_row(ProgressBar(total=total, completed=done, width=min(40, room)), text)
+    else:  # a narrow terminal: the bar above
+        line.add_row(ProgressBar(total=total, completed=done, width=width))
+        line.add_row(text)
     return Group(line, file)
 
 

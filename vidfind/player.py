@@ -33,6 +33,9 @@ USUAL_PLACES: dict[str, Sequence[str]] = {
 }
 
 
+HAND_OVER = 0.5  # seconds in which a player that cannot play has said so
+
+
 def play(path: Path, start: float) -> str | None:
     """Start a player on `path` at `start` seconds and return its name; None if it starts at the beginning instead.
 
@@ -40,23 +43,24 @@ def play(path: Path, start: float) -> str | None:
     """
     if not path.exists():
         raise BadInput(
-            f"{path} is not there any more. If its folder is back, run: vidfind index {_quoted(path.parent)}"
+            f"{path} is not there any more. If its folder is back, run: vidfind index {shlex.quote(str(path.parent))}"
         )
     name, command = player_command(path, start, os.environ.get("VIDFIND_PLAYER"))
     try:
-        subprocess.Popen(
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # or Ctrl-C in this terminal would end the player too
         )
+        code = process.wait(HAND_OVER)
+    except subprocess.TimeoutExpired:
+        code = 0  # it plays
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise BadInput(
-            f"The player {command[0]!r} does not start: {reason}. Install mpv or VLC, or name a player in "
-            "VIDFIND_PLAYER, for instance: VIDFIND_PLAYER='mpv --start={start} {path}'"
-        ) from error
+        raise _no_player(command[0], f"does not start: {error.strerror or error}") from error
+    if code != 0:
+        raise _no_player(command[0], f"ended at once, with exit code {code}")
     return name
 
 
@@ -98,9 +102,12 @@ def system_opener(path: Path) -> list[str]:
     if sys.platform == "darwin":
         return ["open", str(path)]
     if sys.platform == "win32":
-        return ["explorer", str(path)]
+        return ["rundll32", "url.dll,FileProtocolHandler", str(path)]
     return ["xdg-open", str(path)]
 
 
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))
+def _no_player(program: str, trouble: str) -> BadInput:
+    return BadInput(
+        f"The player {program} {trouble}. Install mpv or VLC, or name a player in VIDFIND_PLAYER, "
+        "for instance: VIDFIND_PLAYER='mpv --start={start} {path}'"
+    )
