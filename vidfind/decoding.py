@@ -98,7 +98,7 @@ def decode_ahead(paths: Sequence[Path], segment_length: float, num_frames: int, 
             with suppress(_Stopped):
                 say(error)
 
-    threads = [threading.Thread(target=decode, daemon=True) for _ in range(min(DECODERS, len(paths)))]
+    threads = [threading.Thread(target=decode, name="decode", daemon=True) for _ in range(min(DECODERS, len(paths)))]
     for thread in threads:
         thread.start()
     unfinished = len(paths)
