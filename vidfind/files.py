@@ -14,10 +14,14 @@ from stat import S_ISREG
 
 log = logging.getLogger(__name__)
 
-VIDEO_EXTENSIONS = frozenset(
-    "3g2 3gp asf avi divx dv f4v flv gif hevc insv lrv m1v m2t m2ts m2v m4v mjpeg mkv mod mov mp4 mpe mpeg mpg mpv mts mxf "
-    "nut ogm ogv qt rm rmvb tod ts vob webm wmv wtv y4m".split()
-)
+# fmt: off
+VIDEO_EXTENSIONS = frozenset((
+    ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif", ".hevc", ".insv", ".lrv", ".m1v",
+    ".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mkv", ".mod", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg",
+    ".mpv", ".mts", ".mxf", ".nut", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".tod", ".ts", ".vob", ".webm",
+    ".wmv", ".wtv", ".y4m",
+))
+# fmt: on
 
 BLOCK_SIZE = 64 * 1024  # large enough that two takes of one camera differ, small enough for a network drive
 BLOCKS = 8
@@ -83,7 +87,7 @@ def _regular_file(path: str) -> Iterator[VideoFile]:
 
 
 def _has_video_extension(name: str) -> bool:
-    return os.path.splitext(name)[1].lower().lstrip(".") in VIDEO_EXTENSIONS
+    return os.path.splitext(name)[1].lower() in VIDEO_EXTENSIONS
 
 
 def _is_first(real_path: str, seen: set[str]) -> bool:
