@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,9 @@ TICK = 0.2
 
 @dataclass(frozen=True)
 class Opened:
-    """First of a video's messages. Its clips follow, one for each segment in order, then Done; or Failed, any time."""
+    """First of a video's messages. Its clips follow, one for each segment in order, then Done; or Failed, any time.
+
+    A damaged video has fewer clips than segments."""
 
     path: Path
     fingerprint: str
@@ -69,7 +71,7 @@ class _Stopped(Exception):
     """Nobody wants more messages."""
 
 
-def decode_ahead(paths: Sequence[Path], segment_length: float, num_frames: int, size: int) -> Iterator[list[Message]]:
+def decode_ahead(paths: Sequence[Path], segment_length: float, num_frames: int, size: int) -> Generator[list[Message]]:
     """Reads videos in threads; yields what they say, in batches of at most CLIPS_A_BATCH, until all are done.
 
     A batch is what is there already: full when the encoder is the slower side, short when decoding is. Messages of
@@ -136,10 +138,10 @@ def _decode_video(
         info = probe(path)
         segments = split_segments(info.duration, segment_length)
         say(Opened(path, content, info, segments))
-        for segment, frames in zip(segments, read_clips(path, segments, num_frames, size), strict=True):
+        for segment, frames in zip(segments, read_clips(path, segments, num_frames, size), strict=False):
             say(Clip(path, segment.end - segment.start, frames))
         say(Done(path))
     except UnreadableVideo as error:
         say(Failed(path, str(error), try_again=False))
     except OSError as error:
-        say(Failed(path, error.strerror or str(error), try_again=True))
+        say(Failed(path, f"cannot be read: {error.strerror or error}", try_again=True))

@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -114,7 +114,7 @@ def index_videos(
     load_encoder: Callable[[], Encoder],
     exclude: Sequence[str] = (),
     force: bool = False,
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """Brings the index up to date with `folders`; yields an Outcome for each video, and what happens meanwhile.
 
     The encoder is loaded only if something must be encoded. Whatever has been yielded is stored, also when the
@@ -240,9 +240,12 @@ def _encode(jobs: Sequence[Job], roots: Sequence[Path], store: Store, encoder: E
                     totals.opened_seconds += message.info.duration
                 elif isinstance(message, Done):
                     totals.done_files += 1
+                    totals.opened_seconds -= _seconds_left(opened[path], len(vectors[path]))
+                    missing = len(opened[path].segments) - len(vectors[path])
                     row, embedded = _encoded_row(job.file, root, opened.pop(path), vectors.pop(path))
                     writer.add(row, embedded)
-                    yield Outcome(path, job.status, row.segments, row.duration)
+                    damage = f"is damaged: its last {missing} segments could not be read" if missing else ""
+                    yield Outcome(path, job.status, row.segments, row.duration, damage)
                 elif isinstance(message, Failed):
                     totals.done_files += 1
                     totals.opened_bytes += 0 if path in opened else job.file.size
@@ -273,7 +276,7 @@ def _encoded_row(
         height=info.height,
         codec=info.codec,
     )
-    spans = [(segment.start, segment.end) for segment in opened.segments]
+    spans = [(segment.start, segment.end) for segment in opened.segments[: len(vectors)]]
     return row, Embedded(row.content, spans, np.stack(vectors))
 
 

@@ -9,13 +9,14 @@ cleared by `compact`, so a run that was killed leaves nothing to repair. Times a
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import secrets
 import shlex
 import shutil
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -212,8 +213,12 @@ class Store:
 
     def videos(self) -> dict[Path, VideoRow]:
         """Every video by its path, in no order; failed ones too."""
-        rows = (_row_from_table(values) for values in self._videos.to_arrow().to_pylist())
-        return {row.path: row for row in rows}
+        folder_from_text = functools.cache(path_from_text)  # few folders, many videos: a third of the time saved
+        rows: dict[Path, VideoRow] = {}
+        for values in self._videos.to_arrow().to_pylist():
+            path, folder = path_from_text(values.pop("path")), folder_from_text(values.pop("folder"))
+            rows[path] = VideoRow(path=path, folder=folder, **values)
+        return rows
 
     def folders(self) -> list[Path]:
         """The folders (or single files) that were indexed, sorted, without those inside another of them."""
@@ -327,11 +332,6 @@ def path_from_text(text: str) -> Path:
 def _row_to_table(row: VideoRow) -> dict[str, object]:
     values = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
     return values | {"path": path_to_text(row.path), "folder": path_to_text(row.folder)}
-
-
-def _row_from_table(values: Mapping[str, Any]) -> VideoRow:
-    paths = {"path": path_from_text(values["path"]), "folder": path_from_text(values["folder"])}
-    return VideoRow(**{**values, **paths})
 
 
 def _connect(path: Path) -> Any:
