@@ -13,14 +13,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vidfind import __version__, paths
-from vidfind.errors import BadInput, VidfindError
+from vidfind.errors import BadInput, UnreadableVideo, VidfindError
 
 if TYPE_CHECKING:
     from vidfind.display import Activity
     from vidfind.encoder import Encoder
     from vidfind.search import Moment
+    from vidfind.store import Store
 
 DONE_WITH_FAILURES = 3
+
+DEMO_INDEX = "demo"
+DEMO_MODEL = "tiny"
+DEMO_VIDEOS = 24
+DEMO_SEED = 18  # of this seed's 24 videos, two pairs differ in nothing but the direction of the motion
+DEMO_QUERIES = (
+    "a big blue square moves to the left",
+    "a big blue square moves to the right",
+    "a green star grows",
+    "a green star shrinks",
+)
 
 app = typer.Typer(
     name="vidfind",
@@ -36,7 +48,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a terminal that has no "…"
     try:
-        app()
+        app(prog_name="vidfind")
     except (VidfindError, OSError) as error:  # OSError: a full disk, a folder that may not be read
         import logging
 
@@ -164,6 +176,7 @@ def _index(
         except KeyboardInterrupt:
             activity.announce("Stopped. What is done is kept: the same command goes on from here.")
             raise
+        summary.elapsed = activity.elapsed
     if as_json:
         display.json_line(display.summary_json(summary))
     else:
@@ -178,7 +191,9 @@ def _loader(activity: "Activity", device: str, dtype: str) -> Callable[..., "Enc
         from vidfind.registry import load_encoder
 
         activity.say("Loading the model")
-        return load_encoder(**choice, device=device, dtype=dtype, announce=activity.announce)
+        encoder = load_encoder(**choice, device=device, dtype=dtype, announce=activity.announce)
+        activity.say("Reading videos")
+        return encoder
 
     return load
 
@@ -262,22 +277,32 @@ def search(
 def _search(
     name: str, text: str, like: str | None, filters: Mapping[str, Any], device: str = "auto", dtype: str = "auto"
 ) -> "list[Moment]":
-    from vidfind import display
     from vidfind import search as pipeline
+
+    example = pipeline.parse_like(like) if like else None
+    store, encoder = _open_for_search(name, device, dtype)
+    if example is None:
+        vector = pipeline.query_vector(encoder, text)
+    else:
+        try:
+            vector = pipeline.like_vector(encoder, *example, store.settings.segment_length)
+        except UnreadableVideo as error:
+            raise BadInput(f"{example[0]} {error}") from error
+    return pipeline.search_moments(store, vector, **filters)
+
+
+def _open_for_search(name: str, device: str = "auto", dtype: str = "auto") -> "tuple[Store, Encoder]":
+    """An index that holds videos, and the encoder it was made with."""
+    from vidfind import display
+    from vidfind.search import load_query_encoder
     from vidfind.store import Store
 
     store = Store.open(paths.index_path(name))
     if not store.videos():
-        raise BadInput(f"The index {name!r} holds no videos yet. Add some: vidfind index FOLDER{_index_option(name)}")
-    example = pipeline.parse_like(like) if like else None
+        option = "" if name == paths.DEFAULT_INDEX else f" --index {name}"
+        raise BadInput(f"The index {name!r} holds no videos yet. Add some: vidfind index FOLDER{option}")
     with display.Activity("Starting") as activity:
-        encoder = pipeline.load_query_encoder(store, _loader(activity, device, dtype))
-        activity.say("Searching")
-        if example:
-            vector = pipeline.like_vector(encoder, *example, store.settings.segment_length)
-        else:
-            vector = pipeline.query_vector(encoder, text)
-        return pipeline.search_moments(store, vector, **filters)
+        return store, load_query_encoder(store, _loader(activity, device, dtype))
 
 
 def _play(moments: "list[Moment]", rank: int) -> None:
@@ -357,5 +382,51 @@ def models(verbose: Verbose = False) -> None:
     display.show_models(list_models())
 
 
-def _index_option(name: str) -> str:
-    return "" if name == paths.DEFAULT_INDEX else f" --index {name}"
+@app.command()
+def demo(verbose: Verbose = False) -> None:
+    """Show all of vidfind in a minute: draw videos, index them with the built-in model, search them.
+
+    \b
+    Example:
+      vidfind demo
+    """
+    from vidfind import display
+    from vidfind import search as pipeline
+    from vidfind.demo import draw_collection
+
+    folder = paths.home() / "demo-videos"
+    _clear_demo_index(folder)
+    with display.Activity(f"Drawing {DEMO_VIDEOS} short videos"):
+        captions = dict(draw_collection(folder, DEMO_VIDEOS, DEMO_SEED))
+    display.heading(f"Drew {DEMO_VIDEOS} videos of moving shapes; their names say nothing.")
+    display.command(["index", str(folder), "--index", DEMO_INDEX, "--model", DEMO_MODEL])
+    _index([folder], DEMO_INDEX, {"model": DEMO_MODEL})
+    store, encoder = _open_for_search(DEMO_INDEX)
+    for query in DEMO_QUERIES:
+        display.command(["search", query, "--index", DEMO_INDEX, "-n", "3"])
+        moments = pipeline.search_moments(store, pipeline.query_vector(encoder, query), limit=3)
+        display.show_moments(moments)
+        display.note(f"The first was drawn as: {captions[moments[0].path]}")
+    display.heading(
+        "This built-in model is tiny, and knows nothing but this small world of drawn shapes. "
+        "Your own videos need a real one: ViT-B-32 (605 MB) is downloaded when you first type"
+    )
+    display.command(["index", "~/Videos"])
+    display.command(["search", "dog catching frisbee"])
+    display.command(["search", "dog catching frisbee", "--open", "1"])
+
+
+def _clear_demo_index(folder: Path) -> None:
+    """Make room for the demo's index. Raises BadInput when an index of the user's own has its name."""
+    from vidfind.store import Store, delete_index, is_index
+
+    path = paths.index_path(DEMO_INDEX)
+    if not is_index(path):
+        return
+    others = [other for other in Store.open(path).folders() if other != folder]
+    if others:
+        raise BadInput(
+            f"The demo needs an index called {DEMO_INDEX!r}, but yours of that name holds {others[0]}. "
+            f"Delete it first: vidfind remove --all --index {DEMO_INDEX}"
+        )
+    delete_index(path)

@@ -78,6 +78,10 @@ def span(start: float, end: float) -> str:
     return f"{clock(start)}-{clock(max(int(start) + 1, round(end)))}"
 
 
+def times_real(speed: float) -> str:
+    return f"{speed:.1f}x real time" if speed < 10 else f"{speed:,.0f}x real time"
+
+
 def file_size(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB" if size >= 1e7 else f"{size / 1e6:.1f} MB"
 
@@ -167,6 +171,26 @@ class _PrintableFormatter(logging.Formatter):
         return printable(record.getMessage())
 
 
+# Demo
+
+
+def heading(text: str) -> None:
+    """A sentence on stdout, folded at words, between empty lines."""
+    show(Text(f"\n{text}\n", style="bold"))
+
+
+def note(text: str) -> None:
+    """A remark on what stands above, and an empty line."""
+    show(Text(f"{printable(text)}\n", style="italic"))
+
+
+def command(arguments: Sequence[str]) -> None:
+    """A command of vidfind as the user would type it: through `uv run` if that is how this one was started."""
+    words = ["uv", "run"] if "UV_RUN_RECURSION_DEPTH" in os.environ else []
+    text = " ".join(f'"{word}"' if " " in word else word for word in [*words, "vidfind", *arguments])
+    results.print(Text.assemble(("$ ", "dim"), (printable(text), "green")), soft_wrap=True)
+
+
 # Search
 
 
@@ -222,7 +246,7 @@ class Activity:
         self._spinner = Spinner("dots", Text(text))
         self._enabled = enabled and messages.is_terminal
         self._progress: Progress | None = None
-        self._started = 0.0
+        self._since = time.monotonic()
         self._live = Live(
             console=messages,
             get_renderable=self._render,
@@ -239,7 +263,8 @@ class Activity:
         self._live.stop()
 
     def say(self, text: str) -> None:
-        """What comes next."""
+        """What comes next; its time counts from now."""
+        self._since = time.monotonic()
         self._spinner.update(text=Text(text))
         self._start()
 
@@ -250,10 +275,12 @@ class Activity:
 
     def advance(self, progress: "Progress") -> None:
         """Turns into a bar of the footage done."""
-        if self._progress is None:
-            self._started = time.monotonic()
         self._progress = progress
         self._start()
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._since
 
     def _start(self) -> None:
         if self._enabled and not self._live.is_started:
@@ -262,7 +289,7 @@ class Activity:
     def _render(self) -> RenderableType:
         if self._progress is None:
             return self._spinner
-        return progress_lines(self._progress, time.monotonic() - self._started, messages.width)
+        return progress_lines(self._progress, self.elapsed, messages.width)
 
 
 def progress_lines(progress: "Progress", elapsed: float, width: int) -> RenderableType:
@@ -272,7 +299,7 @@ def progress_lines(progress: "Progress", elapsed: float, width: int) -> Renderab
     facts = [
         f"{clock(done)} of {clock(total)}",
         f"{progress.done_files:,}/{plural(progress.total_files, 'video')}",
-        f"{speed:,.1f}x real time" if speed < 10 else f"{speed:,.0f}x real time",
+        times_real(speed),
         f"{clock((total - done) / speed)} left" if speed > 0 else "",
     ]
     text = Text("  ".join(filter(None, facts)), no_wrap=True, overflow="ellipsis")
@@ -289,11 +316,11 @@ def progress_lines(progress: "Progress", elapsed: float, width: int) -> Renderab
 
 @dataclass
 class IndexSummary:
-    """What a run did: `footage` of its new and changed videos in seconds, and what a person should know."""
+    """What a run did: `footage` of its new and changed videos, in `elapsed` seconds, and what needs attention."""
 
-    started: float = field(default_factory=time.monotonic)
     counts: Counter[str] = field(default_factory=Counter)
     footage: float = 0.0
+    elapsed: float = 0.0
     failed: list["Outcome"] = field(default_factory=list)
     offline: list["Offline"] = field(default_factory=list)
 
@@ -310,12 +337,11 @@ def show_summary(summary: IndexSummary) -> None:
     show_failed([(outcome.path, outcome.message) for outcome in summary.failed])
     for offline in summary.offline:
         message(f"{offline.folder} is not there now: its {plural(offline.videos, 'video')} stay in the index.")
-    elapsed = time.monotonic() - summary.started
     parts = [f"{summary.counts[status]:,} {status}" for status in STATUSES if summary.counts[status]]
     text = ", ".join(parts) or "No videos found"
-    if summary.footage:
-        speed = summary.footage / elapsed
-        text += f": {clock(summary.footage)} of footage in {clock(math.ceil(elapsed))}, {speed:,.1f}x real time"
+    if summary.footage and summary.elapsed:
+        speed = summary.footage / summary.elapsed
+        text += f": {clock(summary.footage)} of footage in {clock(math.ceil(summary.elapsed))}, {times_real(speed)}"
     show(Text(f"{text}."))
 
 
@@ -325,15 +351,15 @@ def show_failed(failed: Sequence[tuple[Path, str]]) -> None:
         return
     messages.print(Text(f"{plural(len(failed), 'video')} could not be read:", style="bold yellow"), soft_wrap=True)
     for path, reason in failed:
-        messages.print(Text.assemble("  ", home_path(path), (f"  {printable(reason)}", "yellow")), soft_wrap=True)
+        messages.print(Text.assemble("  ", home_path(path), (f" {printable(reason)}", "yellow")), soft_wrap=True)
 
 
 def summary_json(summary: IndexSummary) -> dict[str, Any]:
     """The last line of `vidfind index --json`."""
     counts = {status: summary.counts[status] for status in STATUSES}
     kept = [{"folder": offline.folder, "videos": offline.videos} for offline in summary.offline]
-    elapsed = round(time.monotonic() - summary.started, 3)
-    return {"summary": {**counts, "seconds": round(summary.footage, 3), "elapsed": elapsed, "offline": kept}}
+    times = {"seconds": round(summary.footage, 3), "elapsed": round(summary.elapsed, 3)}
+    return {"summary": {**counts, **times, "offline": kept}}
 
 
 # Status, models
