@@ -1,0 +1,1 @@
+"""The built-in model: config, weights, how it was made."""
