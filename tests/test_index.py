@@ -336,8 +336,23 @@ def test_videos_and_folders_can_be_forgotten(index, library: Path, film_store: S
 def test_decoding_delivers_each_video_in_order_and_in_small_batches(made: Path) -> None:
     paths: Sequence[Path] = [made / name for name in LENGTHS]
     batches = list(decoding.decode_ahead(paths, 10.0, 4, 32))
-    assert max(map(len, batches)) <= decoding.CLIPS_A_BATCH
+    assert (
+        max(sum(isinstance(message, decoding.Clip) for message in batch) for batch in batches) <= decoding.CLIPS_A_BATCH
+    )
     messages = list(itertools.chain.from_iterable(batches))
     for path in paths:
         kinds = [type(message).__name__ for message in messages if message.path == path]
         assert kinds == ["Opened", *["Clip"] * (len(kinds) - 2), "Done"]
+
+
+def test_what_can_be_read_of_a_damaged_video_is_indexed_and_the_rest_told(
+    tmp_path: Path, tiny_encoder: Encoder
+) -> None:
+    (tmp_path / "films").mkdir()
+    shutil.copy(Path(__file__).parent / "clips" / "damaged.mp4", tmp_path / "films")
+    store, load = open_store(tmp_path / "short", lambda: tiny_encoder, {"segment_length": 0.3})
+    [outcome] = [event for event in index_videos([tmp_path / "films"], store, load) if isinstance(event, Outcome)]
+    assert outcome.status == "new"
+    assert 0 < outcome.segments < 10
+    assert outcome.message == f"is damaged: {10 - outcome.segments} of 10 segments could not be read"
+    assert store.status().segments == outcome.segments

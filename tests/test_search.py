@@ -1,4 +1,6 @@
 import itertools
+import struct
+import zlib
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -8,8 +10,9 @@ import pytest
 
 from vidfind.encoder import Encoder
 from vidfind.errors import BadInput
-from vidfind.search import merge_hits, parse_like, parse_period, query_vector, search_moments
+from vidfind.search import like_vector, merge_hits, parse_like, parse_period, query_vector, search_moments
 from vidfind.store import Embedded, Hit, Store, VideoRow, new_content
+from vidfind.video import Segment, read_clips, write_video
 
 QUERY = np.eye(16, dtype=np.float32)[0]
 DAY = datetime(2024, 5, 17, 12, tzinfo=UTC)
@@ -176,3 +179,54 @@ def test_what_is_no_time_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").touch()
     with pytest.raises(BadInput, match="is not a time"):
         parse_like(f"{tmp_path}/a.mp4@noon")
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """A video of 31 seconds in three colours, one for each segment."""
+    colours = np.repeat(np.array([[200, 30, 30], [30, 200, 30], [30, 30, 200]], np.uint8), [40, 40, 44], axis=0)
+    write_video(tmp_path / "film.mp4", np.broadcast_to(colours[:, None, None], (124, 64, 96, 3)), 4)
+    return tmp_path / "film.mp4"
+
+
+def encode_segment(encoder: Encoder, path: Path, start: float, end: float) -> np.ndarray:
+    [clip] = read_clips(path, [Segment(start, end)], encoder.num_frames, encoder.image_size)
+    return encoder.encode_video(clip[np.newaxis])[0].numpy()
+
+
+@pytest.mark.parametrize(("time", "start", "end"), [(15, 10, 20), (0, 0, 10), (30.9, 21, 31), (None, 0, 31)], ids=str)
+def test_a_moment_of_a_video_is_a_query(
+    tiny_encoder: Encoder, film: Path, time: float | None, start: float, end: float
+) -> None:
+    expected = encode_segment(tiny_encoder, film, start, end)
+    assert like_vector(tiny_encoder, film, time) @ expected == pytest.approx(1, abs=1e-4)
+
+
+def test_a_picture_is_a_query_like_a_video_where_nothing_moves(
+    tiny_encoder: Encoder, film: Path, tmp_path: Path
+) -> None:
+    picture = tmp_path / "red.png"
+    write_png(picture, (200, 30, 30), 96, 64)
+    still = encode_segment(tiny_encoder, film, 0, 9)
+    other = encode_segment(tiny_encoder, film, 10, 19)
+    vector = like_vector(tiny_encoder, picture)
+    assert vector @ still > max(0.98, vector @ other)
+    with pytest.raises(BadInput, match="is a picture"):
+        like_vector(tiny_encoder, picture, 3)
+
+
+def test_an_example_that_cannot_be_used_is_named(tiny_encoder: Encoder, film: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"only 31\.0 seconds long"):
+        like_vector(tiny_encoder, film, 40)
+    (tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(BadInput, match=r"text\.mp4 is not a video"):
+        like_vector(tiny_encoder, tmp_path / "text.mp4")
+
+
+def write_png(path: Path, colour: tuple[int, int, int], width: int, height: int) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress((b"\0" + bytes(colour) * width) * height)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))

@@ -72,7 +72,7 @@ class _Stopped(Exception):
 
 
 def decode_ahead(paths: Sequence[Path], segment_length: float, num_frames: int, size: int) -> Generator[list[Message]]:
-    """Reads videos in threads; yields what they say, in batches of at most CLIPS_A_BATCH, until all are done.
+    """Reads videos in threads; yields what they say until all are done, in batches of at most CLIPS_A_BATCH clips.
 
     A batch is what is there already: full when the encoder is the slower side, short when decoding is. Messages of
     one video are in order, those of several are mixed. Close the generator to stop early."""
@@ -117,14 +117,16 @@ def decode_ahead(paths: Sequence[Path], segment_length: float, num_frames: int, 
 
 
 def _take_batch(messages: queue.Queue[Message | Exception]) -> list[Message]:
-    """What is in the queue, up to a batch; empty only after a while with nothing."""
+    """What is in the queue, until it makes a batch of clips; empty only after a while with nothing."""
     batch: list[Message] = []
+    clips = 0
     try:
-        while len(batch) < CLIPS_A_BATCH:
+        while clips < CLIPS_A_BATCH:
             message = messages.get_nowait() if batch else messages.get(timeout=TICK)
             if isinstance(message, Exception):
                 raise message
             batch.append(message)
+            clips += isinstance(message, Clip)
     except queue.Empty:
         pass
     return batch

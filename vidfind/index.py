@@ -244,7 +244,11 @@ def _encode(jobs: Sequence[Job], roots: Sequence[Path], store: Store, encoder: E
                     missing = len(opened[path].segments) - len(vectors[path])
                     row, embedded = _encoded_row(job.file, root, opened.pop(path), vectors.pop(path))
                     writer.add(row, embedded)
-                    damage = f"is damaged: its last {missing} segments could not be read" if missing else ""
+                    damage = (
+                        f"is damaged: {missing} of {missing + row.segments} segments could not be read"
+                        if missing
+                        else ""
+                    )
                     yield Outcome(path, job.status, row.segments, row.duration, damage)
                 elif isinstance(message, Failed):
                     totals.done_files += 1

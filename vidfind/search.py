@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.errors import BadInput
+from vidfind.errors import BadInput, UnreadableVideo
 from vidfind.store import Hit, Store, VideoRow
 from vidfind.video import Segment, probe, read_clips, read_picture
 
@@ -73,14 +73,11 @@ def like_vector(
 ) -> npt.NDArray[np.float32]:
     """A picture, or a video around `time` (the whole of it without one), as a query -> (D,).
 
-    Raises BadInput for a time outside the video, UnreadableVideo."""
-    if path.suffix.lower() in PICTURE_EXTENSIONS:
-        if time is not None:
-            raise BadInput(f"{path} is a picture: it has no moment at {time:g} seconds.")
-        clip = np.repeat(read_picture(path, encoder.image_size)[np.newaxis], encoder.num_frames, axis=0)
-    else:
-        segment = _segment_around(path, time, segment_length)
-        clip = next(iter(read_clips(path, [segment], encoder.num_frames, encoder.image_size)))
+    Raises BadInput for a file that is neither, and for a time outside the video."""
+    try:
+        clip = _example_clip(encoder, path, time, segment_length)
+    except UnreadableVideo as error:
+        raise BadInput(f"{path} {error}") from error
     vector: npt.NDArray[np.float32] = encoder.encode_video(clip[np.newaxis])[0].numpy()
     return vector
 
@@ -223,6 +220,19 @@ def _filter_rows(
 
 def _is_under(path: Path, folder: Path) -> bool:
     return path.is_relative_to(os.path.abspath(folder)) or path.is_relative_to(os.path.realpath(folder))
+
+
+def _example_clip(
+    encoder: Encoder, path: Path, time: float | None, segment_length: float
+) -> npt.NDArray[np.uint8]:  # (T, S, S, 3)
+    if path.suffix.lower() in PICTURE_EXTENSIONS:
+        if time is not None:
+            raise BadInput(f"{path} is a picture: it has no moment at {time:g} seconds.")
+        return np.repeat(read_picture(path, encoder.image_size)[np.newaxis], encoder.num_frames, axis=0)
+    segment = _segment_around(path, time, segment_length)
+    for clip in read_clips(path, [segment], encoder.num_frames, encoder.image_size):
+        return clip
+    raise UnreadableVideo(f"is damaged: nothing can be decoded at {segment.start:g} seconds")
 
 
 def _segment_around(path: Path, time: float | None, length: float) -> Segment:
