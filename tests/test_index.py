@@ -124,6 +124,24 @@ def test_a_renamed_video_is_moved_and_found_under_its_new_name(
     assert after == before
 
 
+def test_a_drive_that_has_another_path_now_is_not_encoded_again(index, library: Path, film_store: Store) -> None:
+    index(library)
+    drive = library.rename(library.with_name("drive"))
+    outcomes = [event for event in index_videos([drive], film_store, never) if isinstance(event, Outcome)]
+    assert [outcome.status for outcome in outcomes] == ["moved"] * 3
+    assert set(film_store.videos()) == {drive / name for name in LENGTHS}
+    assert film_store.folders() == [drive]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are always Unicode there")
+def test_a_video_with_any_name_is_indexed(index, library: Path, film_store: Store, tiny_encoder: Encoder) -> None:
+    path = Path(os.fsdecode(os.fsencode(library) + b"/it's\n100%\xff \xf0\x9f\x90\xb6.mp4"))
+    (library / "a.mp4").rename(path)
+    assert index(library)[path.name].status == "new"
+    assert path in scores(film_store, tiny_encoder)
+    assert index(library)[path.name].status == "unchanged"
+
+
 def test_a_touched_video_is_not_encoded_again(index, library: Path, film_store: Store) -> None:
     index(library)
     os.utime(library / "a.mp4", (1, 1))
