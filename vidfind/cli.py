@@ -37,6 +37,7 @@ DEMO_QUERIES = (
 app = typer.Typer(
     name="vidfind",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,  # rich takes a quarter of a second to draw a help page
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

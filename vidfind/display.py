@@ -22,7 +22,6 @@ from rich import box
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.logging import RichHandler
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
@@ -83,7 +82,14 @@ def times_real(speed: float) -> str:
 
 
 def file_size(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB" if size >= 1e7 else f"{size / 1e6:.1f} MB"
+    """A size in bytes for people, as 605 MB.
+
+    >>> file_size(604_000_000), file_size(1_710_517_724)
+    ('604 MB', '1.7 GB')
+    """
+    if size >= 1e9:
+        return f"{size / 1e9:.1f} GB"
+    return f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{math.ceil(size / 1e3)} kB"
 
 
 def plural(count: int, noun: str) -> str:
@@ -157,18 +163,20 @@ def show(renderable: RenderableType) -> None:
     results.print(renderable)
 
 
+class LogLines(logging.Handler):
+    """What vidfind's modules have to say, on stderr: warnings, and with `-v` all of it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for line in self.format(record).splitlines():
+            messages.print(Text(printable(line), style="yellow" if record.levelno >= logging.WARNING else "dim"))
+
+
+logger = logging.getLogger("vidfind")
+logger.addHandler(LogLines())
+
+
 def show_log() -> None:
-    """Lets vidfind's own modules say on stderr what they do."""
-    handler = RichHandler(console=messages, show_path=False, log_time_format="%X")
-    handler.setFormatter(_PrintableFormatter())
-    logger = logging.getLogger("vidfind")
     logger.setLevel(logging.DEBUG)
-    logger.addHandler(handler)
-
-
-class _PrintableFormatter(logging.Formatter):
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        return printable(record.getMessage())
 
 
 # Demo
