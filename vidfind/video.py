@@ -4,32 +4,47 @@ All times are seconds of presentation time, and 0 is when the first decoded fram
 the index. Two readers deliver the same frames: decord, and a careful one over PyAV for the files decord gets wrong.
 """
 
+from __future__ import annotations  # PyAV has Packet[VideoStream] for type checkers only
+
 import logging
 import os
+import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from itertools import pairwise
+from functools import lru_cache
+from itertools import chain, dropwhile, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import av
+import decord.logging
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
+from av.video.reformatter import ColorTrc
 from av.video.stream import VideoStream
+from decord import DECORDError, VideoReader
 
 from vidfind.errors import UnreadableVideo
 
 log = logging.getLogger(__name__)
 
+# Their words about broken files come back as exceptions; on the screen they would only be noise.
 av.logging.set_level(None)
+decord.logging.set_level(decord.logging.QUIET)
 
 TICK = 1e-6  # times closer than this are the same: far below any frame's length, far above rounding
+SMALL_FILE = 16 * 2**20  # bytes that are read to the end without a thought, to learn the duration
+JUMP_MARGIN = 5.0  # seconds before a goal: more than frames after a keyframe can be broken
+MIN_JUMP = 15.0  # seconds ahead: nearer, reading on is as fast
+DECORD_THREADS = 2
 MAX_BAD_READS = 100  # of the file in a row, before the rest of it is given up
 MAX_BLIND_PACKETS = 1000  # without one frame among them, half a minute of video, before a file is given up
 OLDEST_RECORDING = datetime(1990, 1, 2, tzinfo=UTC)  # earlier dates are clocks never set: 1904, 1970, 1980
@@ -83,22 +98,7 @@ def probe(path: Path) -> VideoInfo:
 
     Raises UnreadableVideo, with a reason for people, when no frame of the file can be decoded.
     """
-    with _open(path) as (container, stream):
-        frame = _first_frame(container, stream)
-        start = _time(frame, stream) or 0.0
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        end = _last_end(container, stream, start)
-        rotation = frame.rotation % 360
-        width, height = _shown_size(frame, stream)
-        return VideoInfo(
-            duration=max(end - start, float(1 / rate)),
-            frame_rate=Fraction(rate),
-            width=width,
-            height=height,
-            codec=stream.codec_context.codec.canonical_name,
-            rotation=rotation,
-            created=_created(container, stream),
-        )
+    return _examine_once(path)[0]
 
 
 def read_clips(path: Path, segments: Sequence[Segment], num_frames: int, size: int) -> Iterator[np.ndarray]:
@@ -110,7 +110,17 @@ def read_clips(path: Path, segments: Sequence[Segment], num_frames: int, size: i
     """
     if any(later.start < earlier.start for earlier, later in pairwise(segments)):
         raise ValueError("segments must be in the order of their times")
-    yield from _read_carefully(path, segments, num_frames, size)
+    info, traits = _examine_once(path)
+    delivered = 0
+    if choose_reader(traits) == "decord":
+        try:
+            for clip in read_with_decord(path, info, segments, num_frames, size):
+                yield clip
+                delivered += 1
+            return
+        except (DECORDError, RuntimeError, ValueError) as error:
+            log.info("%s: decord failed, going on with PyAV: %s", path, error)
+    yield from read_with_pyav(path, segments[delivered:], num_frames, size)
 
 
 def read_picture(path: Path, size: int) -> np.ndarray:
@@ -118,8 +128,11 @@ def read_picture(path: Path, size: int) -> np.ndarray:
 
     Raises UnreadableVideo.
     """
-    with _open(path) as (container, stream):
-        return _picture(_first_frame(container, stream), stream, size)
+    try:
+        with _open(path) as (container, stream):
+            return _picture(_first_frame(_packets(container, stream), stream), stream, size)
+    except UnreadableVideo as error:
+        raise UnreadableVideo(str(error).replace("a video", "a picture")) from error
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], frame_rate: int) -> None:
@@ -132,6 +145,90 @@ def write_video(path: Path, frames: Iterable[np.ndarray], frame_rate: int) -> No
                 stream.height, stream.width = array.shape[:2]
             container.mux(stream.encode(VideoFrame.from_ndarray(array, format="rgb24")))
         container.mux(stream.encode())
+
+
+# Which reader ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What decides which reader is right for a file."""
+
+    container: str  # FFmpeg's names for it, such as "mov,mp4,m4a,3gp,3g2,mj2"
+    codec: str
+    is_hdr: bool
+    has_edits: bool  # some packets are to be decoded and not shown
+    has_open_keyframes: bool  # frames after a keyframe need frames from before it
+    is_cut_short: bool  # the file ends before its header says
+
+
+# decord is used where it was right for every clip of tests/clips, and PyAV for all else, because of what decord2 3.4
+# did there. tests/clips/README.md has the results clip by clip.
+DECORD_CONTAINERS = {"mov", "matroska", "flv", "gif"}  # TS: exceptions and hangs; AVI, MPEG-PS: no times; WMV: 24 off
+DECORD_CODECS = {"h264", "hevc", "vp8", "vp9", "av1", "prores", "mjpeg", "gif", "flv1"}  # MPEG-4, MPEG-2: 2 to 12 off
+NOT_FOR_DECORD: dict[str, Callable[[Traits], bool]] = {
+    "container": lambda traits: DECORD_CONTAINERS.isdisjoint(traits.container.split(",")),
+    "codec": lambda traits: traits.codec not in DECORD_CODECS,
+    "HDR": lambda traits: traits.is_hdr,  # decord takes the brightness as it is: washed out
+    "edit list": lambda traits: traits.has_edits,  # up to 15 frames off: shows what was cut away
+    "open GOP": lambda traits: traits.has_open_keyframes,  # up to 5 frames off: counts from broken leading frames
+    "cut short": lambda traits: traits.is_cut_short,  # exceptions, or the last frame over and over
+}
+
+
+def choose_reader(traits: Traits) -> Literal["decord", "pyav"]:
+    """The reader that delivers the right frames of such a file; decord where both do."""
+    return "pyav" if any(is_wrong(traits) for is_wrong in NOT_FOR_DECORD.values()) else "decord"
+
+
+def _examine_once(path: Path) -> tuple[VideoInfo, Traits]:
+    """Probing and reading a file need the same facts: get them from the disk once, unless the file changes."""
+    _check_regular(path)
+    status = os.stat(path)
+    return _examine(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=32)  # a few more than there are decoding workers
+def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
+    with _open(path) as (container, stream):
+        seen = _Seen()
+        packets = _watch(_packets(container, stream), stream, seen)
+        frame = _first_frame(packets, stream)
+        start = _time(frame, stream) or 0.0
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        claimed = _claimed_duration(container, stream)
+        if claimed and size > SMALL_FILE and _seek(container, stream, start + claimed - JUMP_MARGIN):
+            packets = _watch(_packets(container, stream), stream, seen)
+        deque(packets, maxlen=0)
+        if seen.end < start + claimed / 2:  # cut short, or the last packets were not where they should be
+            deque(_watch(_packets_again(path), stream, seen), maxlen=0)
+        duration = max(seen.end + (0 if seen.has_durations else float(1 / rate)) - start, float(1 / rate))
+        width, height = _shown_size(frame, stream)
+        info = VideoInfo(
+            duration=duration,
+            frame_rate=Fraction(rate),
+            width=width,
+            height=height,
+            codec=stream.codec_context.codec.canonical_name,
+            rotation=frame.rotation % 360,
+            created=_created(container, stream),
+        )
+        traits = Traits(
+            container=container.format.name,
+            codec=info.codec,
+            is_hdr=frame.color_trc in HDR_TO_LIGHT,
+            has_edits=seen.has_edits,
+            has_open_keyframes=seen.has_open_keyframes,
+            is_cut_short=claimed - duration > 1,
+        )
+        return info, traits
+
+
+def _claimed_duration(container: InputContainer, stream: VideoStream) -> float:
+    """Seconds, as the header says; 0 if it does not."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / av.time_base
 
 
 # Opening -------------------------------------------------------------------------------------------------------------
@@ -196,10 +293,10 @@ def _video_stream(container: InputContainer) -> VideoStream:
     raise UnreadableVideo("has no video in it")
 
 
-# Packets and frames --------------------------------------------------------------------------------------------------
+# Packets and frames ---------------------------------------------------------------------------------------------------
 
 
-def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Any]:
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
     """The packets of a stream from here on, past places where the file cannot be read."""
     bad_reads = 0
     while bad_reads < MAX_BAD_READS:
@@ -214,10 +311,15 @@ def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Any]:
             log.debug("%s: %s", container.name, error)
 
 
-def _frames(packets: Iterable[Any], stream: VideoStream) -> Iterator[VideoFrame]:
+def _packets_again(path: Path) -> Iterator[Packet[VideoStream]]:
+    with _open(path) as (container, stream):
+        yield from _packets(container, stream)
+
+
+def _frames(packets: Iterable[Packet[VideoStream]], stream: VideoStream) -> Iterator[VideoFrame]:
     """The frames of packets in the order they are shown, without those that cannot be decoded."""
     blind = 0
-    for packet in _then_flush(packets):
+    for packet in chain(packets, [None]):  # None: give what is still held back
         try:
             frames = stream.decode(packet)
         except av.error.FFmpegError as error:
@@ -229,50 +331,78 @@ def _frames(packets: Iterable[Any], stream: VideoStream) -> Iterator[VideoFrame]
         yield from frames
 
 
-def _then_flush(packets: Iterable[Any]) -> Iterator[Any]:
-    yield from packets
-    yield None
-
-
-def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame:
-    for frame in _frames(_packets(container, stream), stream):
+def _first_frame(packets: Iterable[Packet[VideoStream]], stream: VideoStream) -> VideoFrame:
+    for frame in _frames(packets, stream):
         return frame
     raise UnreadableVideo("is damaged: no frame of it can be decoded")
 
 
-def _time(frame: VideoFrame, stream: VideoStream) -> float | None:
-    """When a frame is shown, by the stream's clock."""
-    stamp = frame.pts if frame.pts is not None else frame.dts
+def _time(thing: VideoFrame | Packet[VideoStream], stream: VideoStream) -> float | None:
+    """When a frame or packet is shown, by the stream's clock."""
+    stamp = thing.pts if thing.pts is not None else thing.dts
     return None if stamp is None or stream.time_base is None else float(stamp * stream.time_base)
 
 
-def _last_end(container: InputContainer, stream: VideoStream, start: float) -> float:
-    """When the last frame ends, by the clock of the stream: from the last packets, or from all if need be."""
-    base = float(stream.time_base or 0)
-    claimed = (stream.duration or 0) * base or (container.duration or 0) / 1e6
-    if claimed and base:
-        try:
-            container.seek(int((start + claimed) / base), stream=stream)
-            end = _end_of_packets(container, stream, start)
-            if end > start + claimed / 2:
-                return end
-        except av.error.FFmpegError as error:
-            log.debug("%s: %s", container.name, error)
+@dataclass
+class _Seen:
+    """What the packets that went by tell of their video. `end` is by the stream's clock."""
+
+    end: float = 0.0
+    has_durations: bool = False
+    has_edits: bool = False
+    has_open_keyframes: bool = False
+
+
+def _watch(packets: Iterable[Packet[VideoStream]], stream: VideoStream, seen: _Seen) -> Iterator[Packet[VideoStream]]:
+    """The same packets; notes in `seen` what they tell."""
+    for packet in packets:
+        time = _time(packet, stream)
+        if packet.is_discard:
+            seen.has_edits = True
+        elif time is not None and not packet.is_corrupt:
+            end = time + float((packet.duration or 0) * (stream.time_base or 0))
+            if end >= seen.end:
+                seen.end, seen.has_durations = end, bool(packet.duration)
+        if packet.is_keyframe and not _is_closed(packet, stream):
+            seen.has_open_keyframes = True
+        yield packet
+
+
+def _is_closed(keyframe: Packet[VideoStream], stream: VideoStream) -> bool:
+    """Whether decoding can begin at a keyframe without harm to what is shown after it.
+
+    True of all codecs with no such difference. In H.264 and HEVC only of IDR pictures; open GOPs and gradual refresh
+    have others.
+    """
+    codec = stream.codec_context.codec.canonical_name
+    if codec not in ("h264", "hevc"):
+        return True
+    kinds = {byte & 31 if codec == "h264" else byte >> 1 & 63 for byte in _unit_headers(keyframe, stream)}
+    return bool(kinds & ({5} if codec == "h264" else {19, 20}))
+
+
+def _unit_headers(packet: Packet[VideoStream], stream: VideoStream) -> Iterator[int]:
+    """The first byte of each NAL unit: after its length in mp4 and mkv, after a start code elsewhere."""
+    data = bytes(packet)
+    extra = stream.codec_context.extradata or b""
+    if not extra.startswith(b"\x01"):
+        yield from (data[at.end()] for at in re.finditer(b"\0\0\1(?=.)", data, re.DOTALL))
+        return
+    length_size = (extra[4 if stream.codec_context.name == "h264" else 21] & 3) + 1
+    at = 0
+    while at + length_size < len(data):
+        yield data[at + length_size]
+        at += length_size + int.from_bytes(data[at : at + length_size], "big")
+
+
+def _seek(container: InputContainer, stream: VideoStream, time: float) -> bool:
+    """Go to the keyframe before a time by the stream's clock; False if the file cannot be sought."""
     try:
-        container.seek(int(start / base), stream=stream)
+        container.seek(int(time / (stream.time_base or 1)), stream=stream)
     except av.error.FFmpegError as error:
         log.debug("%s: %s", container.name, error)
-    return _end_of_packets(container, stream, start)
-
-
-def _end_of_packets(container: InputContainer, stream: VideoStream, start: float) -> float:
-    base = float(stream.time_base or 0)
-    end = start
-    for packet in _packets(container, stream):
-        stamp = packet.pts if packet.pts is not None else packet.dts
-        if stamp is not None and not packet.is_discard:
-            end = max(end, (stamp + (packet.duration or 0)) * base)
-    return end
+        return False
+    return True
 
 
 def _created(container: InputContainer, stream: VideoStream) -> datetime | None:
@@ -308,9 +438,10 @@ def _scaled_size(width: int, height: int, size: int) -> tuple[int, int]:
     return max(size, round(width * size / short)), max(size, round(height * size / short))
 
 
-def _centre(picture: np.ndarray, size: int) -> np.ndarray:
-    top, left = (picture.shape[0] - size) // 2, (picture.shape[1] - size) // 2
-    return picture[top : top + size, left : left + size]
+def _centre(pictures: np.ndarray, size: int) -> np.ndarray:
+    """The middle of one picture or of many: (..., H, W, 3) to (..., S, S, 3)."""
+    top, left = (pictures.shape[-3] - size) // 2, (pictures.shape[-2] - size) // 2
+    return pictures[..., top : top + size, left : left + size, :]
 
 
 def _picture(frame: VideoFrame, stream: VideoStream, size: int) -> np.ndarray:
@@ -318,47 +449,179 @@ def _picture(frame: VideoFrame, stream: VideoStream, size: int) -> np.ndarray:
     width, height = _scaled_size(*_shown_size(frame, stream), size)
     if frame.rotation % 180:
         width, height = height, width
-    array = frame.reformat(width, height, "rgb24", interpolation="BICUBIC").to_ndarray()
-    return np.ascontiguousarray(_centre(np.rot90(array, frame.rotation // 90), size))
+    to_light = HDR_TO_LIGHT.get(frame.color_trc)
+    pixels = "rgb48le" if to_light else "rgb24"
+    array = frame.reformat(width, height, pixels, interpolation="BICUBIC").to_ndarray()
+    array = _centre(np.rot90(array, frame.rotation // 90), size)
+    return np.ascontiguousarray(_to_sdr(array, to_light) if to_light else array)
+
+
+# From HDR ------------------------------------------------------------------------------------------------------------
+
+WHITE_NITS = 203.0  # how bright white paper is shown in HDR: ITU-R BT.2408
+KNEE = 0.6  # up to this part of white, brightness is kept; above, all highlights share what is left
+BT2020_TO_BT709 = np.array(
+    [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32
+)
+LUMA_BT2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)
+
+
+def _pq_to_light(coded: np.ndarray) -> np.ndarray:
+    """SMPTE ST 2084: from (..., 3) coded values in 0..1 to light, where white paper is 1."""
+    root = coded ** np.float32(1 / 78.84375)
+    light = np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)
+    return np.asarray(light ** np.float32(1 / 0.1593017578125) * (10000 / WHITE_NITS))
+
+
+def _hlg_to_light(coded: np.ndarray) -> np.ndarray:
+    """ARIB STD-B67, shown on a screen of 1000 nits: from (..., 3) coded values in 0..1 to light."""
+    scene = np.where(coded <= 0.5, coded**2 / 3, (np.exp((coded - 0.55991073) / 0.17883277) + 0.28466892) / 12)
+    luma = (scene @ LUMA_BT2020)[..., None]
+    return np.asarray(scene * luma**0.2 * (1000 / WHITE_NITS))
+
+
+HDR_TO_LIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    ColorTrc.SMPTE2084: _pq_to_light,
+    ColorTrc.ARIB_STD_B67: _hlg_to_light,
+}
+
+
+def _to_sdr(coded: np.ndarray, to_light: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """A picture of 16-bit HDR values in BT.2020 as a usual one, 8-bit in BT.709.
+
+    The picture is small by now: a few ms, where full frames would take most of the time.
+    """
+    light = to_light(coded.astype(np.float32) / 65535) @ BT2020_TO_BT709.T
+    light = np.maximum(light, 0)
+    over = np.maximum(light - KNEE, 0)
+    light = np.minimum(light, KNEE) + (1 - KNEE) * over / (over + (1 - KNEE))
+    return np.asarray((light ** np.float32(1 / 2.2) * 255 + 0.5).astype(np.uint8))
+
+
+# decord --------------------------------------------------------------------------------------------------------------
+
+
+def read_with_decord(
+    path: Path, info: VideoInfo, segments: Sequence[Segment], num_frames: int, size: int
+) -> Iterator[np.ndarray]:
+    """As read_clips, for the files decord is right for. Raises DECORDError, RuntimeError or ValueError."""
+    width, height = _scaled_size(info.width, info.height, size)
+    # With one thread, decord2 3.4 fails on HEVC. More than 1 frame made up for broken ones is an error.
+    reader = VideoReader(str(path), width=width, height=height, num_threads=DECORD_THREADS, fault_tol=2)
+    times = reader.get_frame_timestamp(range(len(reader)))[:, 0].astype(np.float64)
+    times -= times[0]
+    if np.any(np.diff(times) < 0) or not -1 < info.duration - times[-1] < 1 + 2 * info.duration / len(times):
+        raise ValueError("the times of its frames make no sense")
+    for segment in segments:
+        if segment.start >= info.duration:
+            return
+        wanted = np.array(sample_times(segment, num_frames)) + TICK
+        numbers = np.maximum(np.searchsorted(times, wanted, side="right") - 1, 0)
+        pictures = reader.get_batch(numbers).asnumpy()  # (T, H, W, 3)
+        yield np.ascontiguousarray(_centre(pictures, size))
 
 
 # The careful reader --------------------------------------------------------------------------------------------------
 
 
-def _read_carefully(path: Path, segments: Sequence[Segment], num_frames: int, size: int) -> Iterator[np.ndarray]:
-    with _open(path) as (container, stream):
-        frames = _timed_frames(container, stream)
-        shown, next_time = next(frames, (None, 0.0))
-        if shown is None:
+def read_with_pyav(path: Path, segments: Sequence[Segment], num_frames: int, size: int) -> Iterator[np.ndarray]:
+    """As read_clips, for any file: packet by packet, without those that cannot be decoded.
+
+    The frame shown at a time is the last one that begins before it. Reads on from segment to segment, and jumps when
+    the next one is far ahead.
+    """
+    for run in _runs(segments):
+        with _frames_from(path, run[0].start) as (frames, origin):
+            for segment in run:
+                clip = np.empty((num_frames, size, size, 3), np.uint8)
+                for i, time in enumerate(sample_times(segment, num_frames)):
+                    is_new = frames.advance(origin + time) or i == 0
+                    clip[i] = _picture(frames.frame, frames.stream, size) if is_new else clip[i - 1]
+                if frames.end <= origin + segment.start + TICK:
+                    return
+                yield clip
+
+
+class _Lookahead:
+    """The frame shown now, and the one after it. Times are by the stream's clock.
+
+    Raises UnreadableVideo when there is no frame.
+    """
+
+    def __init__(self, packets: Iterable[Packet[VideoStream]], stream: VideoStream) -> None:
+        self.stream = stream
+        self.frame_length = float(1 / (stream.average_rate or stream.guessed_rate or 25))
+        self.frames = self._timed(_frames(packets, stream))
+        first = next(self.frames, None)
+        if first is None:
             raise UnreadableVideo("is damaged: no frame of it can be decoded")
-        picture: np.ndarray | None = None
-        upcoming = next(frames, None)
-        last_end = 0.0
-        for segment in segments:
-            clip = np.empty((num_frames, size, size, 3), np.uint8)
-            for i, time in enumerate(sample_times(segment, num_frames)):
-                while upcoming is not None and upcoming[1] <= time + TICK:
-                    shown, picture = upcoming[0], None
-                    next_time = upcoming[1]
-                    upcoming = next(frames, None)
-                if picture is None:
-                    picture = _picture(shown, stream, size)
-                    last_end = next_time + float((shown.duration or 0) * (stream.time_base or 0))
-                clip[i] = picture
-            if upcoming is None and segment.start > 0 and segment.start >= last_end - TICK:
+        self.frame, self.time = first
+        self.upcoming = next(self.frames, None)
+
+    def advance(self, time: float) -> bool:
+        """Go on to the frame shown at `time`, or to the last one. Whether that is another frame than before."""
+        before = self.frame
+        while self.upcoming is not None and self.upcoming[1] <= time + TICK:
+            self.frame, self.time = self.upcoming
+            self.upcoming = next(self.frames, None)
+        return self.frame is not before
+
+    @property
+    def end(self) -> float:
+        """Until when the frame is shown."""
+        if self.upcoming is not None:
+            return self.upcoming[1]
+        return self.time + max(float((self.frame.duration or 0) * (self.stream.time_base or 0)), self.frame_length)
+
+    def _timed(self, frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, float]]:
+        time = -self.frame_length
+        for frame in frames:
+            known = _time(frame, self.stream)
+            time = time + self.frame_length if known is None else known
+            yield frame, time
+
+
+@contextmanager
+def _frames_from(path: Path, start: float) -> Iterator[tuple[_Lookahead, float]]:
+    """The frames from some time before `start` on, and the time of the first of all by the stream's clock."""
+    if start > MIN_JUMP:
+        with _open(path) as (container, stream):
+            origin = _Lookahead(_packets(container, stream), stream).time
+            frames = _jump(container, stream, origin + start)
+            if frames is not None:
+                yield frames, origin
                 return
-            yield clip
+    with _open(path) as (container, stream):
+        frames = _Lookahead(_packets(container, stream), stream)
+        yield frames, frames.time
 
 
-def _timed_frames(container: InputContainer, stream: VideoStream) -> Iterator[tuple[VideoFrame, float]]:
-    """Frames with the time each is shown, counted from the first."""
-    start: float | None = None
-    time = 0.0
-    for frame in _frames(_packets(container, stream), stream):
-        stamp = _time(frame, stream)
-        if stamp is None:
-            stamp = time + float(1 / (stream.average_rate or 25))
-        if start is None:
-            start = stamp
-        time = stamp
-        yield frame, stamp - start
+def _jump(container: InputContainer, stream: VideoStream, time: float) -> _Lookahead | None:
+    """The frames from a keyframe well before `time` on; None when the file does not lead there.
+
+    Well before: the first frames after a keyframe may be broken (open GOP, gradual refresh) or their times unsure (TS).
+    """
+    for margin in (JUMP_MARGIN, 4 * JUMP_MARGIN):
+        if not _seek(container, stream, time - margin):
+            return None
+        packets = dropwhile(lambda packet: not packet.is_keyframe, _packets(container, stream))
+        keyframe = next(packets, None)
+        begin = None if keyframe is None else _time(keyframe, stream)
+        if keyframe is not None and begin is not None and begin < time - JUMP_MARGIN / 2:
+            try:
+                return _Lookahead(chain([keyframe], packets), stream)
+            except UnreadableVideo:
+                return None
+    return None
+
+
+def _runs(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+    """The segments in groups, parted where it pays to jump."""
+    run: list[Segment] = []
+    for segment in segments:
+        if run and segment.start - run[-1].end > MIN_JUMP:
+            yield run
+            run = []
+        run.append(segment)
+    if run:
+        yield run
