@@ -358,13 +358,16 @@ def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(run: Run, indexed: Path, 
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes close otherwise there")
-def test_a_reader_that_leaves_early_is_no_error() -> None:
+@pytest.mark.parametrize(
+    "arguments", [["models"], ["search", "circle", "--paths"], ["search", "circle", "--json"]], ids=" ".join
+)
+def test_a_reader_that_leaves_early_is_no_error(arguments: list[str], indexed_home: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    process = program("models", stdout=writing)
+    process = program(*arguments, home=indexed_home, stdout=writing)
     os.close(writing)
     _, err = process.communicate()
-    assert err == ""
+    assert (process.returncode, err) == (1, "")
 
 
 # demo
@@ -378,6 +381,7 @@ def test_the_demo_draws_indexes_and_searches_and_can_be_run_again(run: Run, tmp_
         assert ran.out.count('$ vidfind search "a ') == 4
         assert ran.out.count("\n1 ") + ran.out.count("\n 1 ") == 4
         assert "knows nothing but this small world" in ran.out
+        assert "ViT-B-32 (605 MB) is downloaded once" in ran.out
         assert ran.out.endswith('$ vidfind search "dog catching frisbee" --open 1\n')
     assert len(list((tmp_path / "home" / "demo-videos").iterdir())) == 24
 

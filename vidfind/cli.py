@@ -4,6 +4,7 @@ Imports nothing heavy at the top, so that `vidfind --help` is instant: each comm
 None means that the pipeline's own default holds; the help text names it, and a test keeps the two equal.
 """
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vidfind import __version__, paths
-from vidfind.errors import BadInput, UnreadableVideo, VidfindError
+from vidfind.errors import BadInput, VidfindError
 
 if TYPE_CHECKING:
     from vidfind.display import Activity
@@ -46,8 +47,8 @@ app = typer.Typer(
 
 def main() -> None:
     """The program. Ends with 0 done, 1 error, 2 usage, 3 done but some videos failed, 130 interrupted."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a terminal that has no "…"
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed by the caller
+        stream.reconfigure(errors="backslashreplace")  # a terminal that has no "…"
     try:
         app(prog_name="vidfind")
     except (VidfindError, OSError) as error:  # OSError: a full disk, a folder that may not be read
@@ -282,13 +283,10 @@ def _search(
 
     example = pipeline.parse_like(like) if like else None
     store, encoder = _open_for_search(name, device, dtype)
-    if example is None:
-        vector = pipeline.query_vector(encoder, text)
+    if example:
+        vector = pipeline.like_vector(encoder, *example, store.settings.segment_length)
     else:
-        try:
-            vector = pipeline.like_vector(encoder, *example, store.settings.segment_length)
-        except UnreadableVideo as error:
-            raise BadInput(f"{example[0]} {error}") from error
+        vector = pipeline.query_vector(encoder, text)
     return pipeline.search_moments(store, vector, **filters)
 
 
@@ -394,8 +392,9 @@ def demo(verbose: Verbose = False) -> None:
     from vidfind import display
     from vidfind import search as pipeline
     from vidfind.demo import draw_collection
+    from vidfind.registry import list_models
 
-    folder = paths.home() / "demo-videos"
+    folder = Path(os.path.abspath(paths.home() / "demo-videos"))
     _clear_demo_index(folder)
     with display.Activity(f"Drawing {DEMO_VIDEOS} short videos"):
         captions = dict(draw_collection(folder, DEMO_VIDEOS, DEMO_SEED))
@@ -407,10 +406,12 @@ def demo(verbose: Verbose = False) -> None:
         display.command(["search", query, "--index", DEMO_INDEX, "-n", "3"])
         moments = pipeline.search_moments(store, pipeline.query_vector(encoder, query), limit=3)
         display.show_moments(moments)
-        display.note(f"The first was drawn as: {captions[moments[0].path]}")
+        for moment in moments[:1]:
+            display.note(f"The first was drawn as: {captions[moment.path]}")
+    default = list_models()[0]
     display.heading(
-        "This built-in model is tiny, and knows nothing but this small world of drawn shapes. "
-        "Your own videos need a real one: ViT-B-32 (605 MB) is downloaded when you first type"
+        "This built-in model is tiny, and knows nothing but this small world of drawn shapes. Your own videos need a "
+        f"real one: {default.model} ({display.file_size(default.size_bytes)}) is downloaded once, when you first type"
     )
     display.command(["index", "~/Videos"])
     display.command(["search", "dog catching frisbee"])

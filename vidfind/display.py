@@ -152,8 +152,8 @@ def path_line(path: Path) -> None:
     if results.is_terminal:
         sys.stdout.write(printable(path) + "\n")
     else:
-        sys.stdout.flush()
         sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+    sys.stdout.flush()  # a reader that has left is noticed here, not when Python ends
 
 
 def show(renderable: RenderableType) -> None:
