@@ -77,6 +77,13 @@ def span(start: float, end: float) -> str:
     return f"{clock(start)}-{clock(max(int(start) + 1, round(end)))}"
 
 
+def footage(seconds: float) -> str:
+    """A length in words: a clock's `1:30` could be hours."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:,.1f} hours"
+    return f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.1f} seconds"
+
+
 def times_real(speed: float) -> str:
     return f"{speed:.1f}x real time" if speed < 10 else f"{speed:,.0f}x real time"
 
@@ -211,7 +218,7 @@ def result_table(moments: Sequence["Moment"], width: int) -> Table:
     """Rank, score, file, moment, length and date: what fits into `width` cells."""
     columns = {
         "#": [str(moment.rank) for moment in moments],
-        "Score": [f"{moment.score:.3f}" for moment in moments],
+        "Score": [f"{moment.score:z.3f}" for moment in moments],
         "Moment": [span(moment.start, moment.end) for moment in moments],
         "Length": [clock(max(1, round(moment.duration))) for moment in moments],
         "Date": [f"{moment.created:%Y-%m-%d}" if moment.created else "" for moment in moments],
@@ -382,7 +389,7 @@ def show_status(status: "IndexStatus", path: Path) -> None:
         "Model": f"{ours.model} / {ours.pretrained}",
         "Encoder": f"{ours.encoder}{adapter}, {ours.num_frames} frames of each {ours.segment_length:g} s segment",
         "Videos": f"{status.videos:,}" + (f", and {len(status.failed):,} that could not be read" * bool(status.failed)),
-        "Footage": f"{status.hours:,.1f} hours" if status.hours >= 1 else f"{status.hours * 60:.1f} minutes",
+        "Footage": footage(status.hours * 3600),
         "Segments": f"{status.segments:,}",
         "On disk": file_size(status.size_on_disk),
     }
@@ -402,7 +409,7 @@ def show_models(models: Sequence["ModelEntry"]) -> None:
     """What can be chosen, how big it is, and whether it is on this machine."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
     table.add_column("Model", style="cyan", no_wrap=True)
-    table.add_column("Weights", overflow="fold")
+    table.add_column("Weights", overflow="fold", no_wrap=results.width >= 72)  # to be copied: the note folds first
     table.add_column("Size", justify="right", no_wrap=True)
     table.add_column("Licence", no_wrap=True)
     table.add_column("Here", no_wrap=True)
