@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from vidfind.store import Store
 
 
+@pytest.fixture(scope="session")
+def clips() -> Path:
+    """The folder of real videos, one of each kind a few KB large, whose frames show their own numbers."""
+    return Path(__file__).parent / "clips"
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """An empty index of 16 numbers a vector, named as by default: enough wherever vectors may be random."""

@@ -62,14 +62,15 @@ def _walk(folder: str, root: str, real_folder: str, exclude: Sequence[str], seen
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        log.warning("cannot list %s: %s", folder, error.strerror)
+        log.info("cannot list %s: %s", folder, error.strerror)
         return
     for entry in found:
         if entry.name.startswith(".") or _is_excluded(entry.path, root, exclude):
             continue
         # Resolving a path asks the disk about each folder in it; only a link needs that.
         real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real_folder, entry.name)
-        if entry.is_dir():
+        # Asked about a link to itself, entry.is_dir() raises.
+        if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
             yield from _walk(entry.path, root, real, exclude, seen)
         elif _has_video_extension(entry.name) and _is_first(real, seen):
             yield from _regular_file(entry.path)
@@ -80,7 +81,7 @@ def _regular_file(path: str) -> Iterator[VideoFile]:
     try:
         stat = os.stat(path)
     except OSError as error:
-        log.warning("cannot look at %s: %s", path, error.strerror)
+        log.info("cannot look at %s: %s", path, error.strerror)
         return
     if S_ISREG(stat.st_mode):
         yield VideoFile(Path(path), stat.st_size, stat.st_mtime_ns)

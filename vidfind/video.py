@@ -30,7 +30,7 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorTrc
 from av.video.stream import VideoStream
-from decord import DECORDError, VideoReader
+from decord import DECORDError, DECORDLimitReachedError, VideoReader
 
 from vidfind.errors import UnreadableVideo
 
@@ -44,9 +44,11 @@ TICK = 1e-6  # times closer than this are the same: far below any frame's length
 SMALL_FILE = 16 * 2**20  # bytes that are read to the end without a thought, to learn the duration
 JUMP_MARGIN = 5.0  # seconds before a goal: more than frames after a keyframe can be broken
 MIN_JUMP = 15.0  # seconds ahead: nearer, reading on is as fast
-DECORD_THREADS = 2
+DECORD_THREADS = 2  # with 8 or more, decord2 3.4 fails on AV1
+DECORD_ERRORS = (DECORDError, DECORDLimitReachedError, RuntimeError, ValueError)
 MAX_BAD_READS = 100  # of the file in a row, before the rest of it is given up
 MAX_BLIND_PACKETS = 1000  # without one frame among them, half a minute of video, before a file is given up
+PLAYLISTS = {"hls", "dash", "concat", "imf"}
 OLDEST_RECORDING = datetime(1990, 1, 2, tzinfo=UTC)  # earlier dates are clocks never set: 1904, 1970, 1980
 
 
@@ -118,7 +120,7 @@ def read_clips(path: Path, segments: Sequence[Segment], num_frames: int, size: i
                 yield clip
                 delivered += 1
             return
-        except (DECORDError, RuntimeError, ValueError) as error:
+        except DECORD_ERRORS as error:
             log.info("%s: decord failed, going on with PyAV: %s", path, error)
     yield from read_with_pyav(path, segments[delivered:], num_frames, size)
 
@@ -132,7 +134,7 @@ def read_picture(path: Path, size: int) -> np.ndarray:
         with _open(path) as (container, stream):
             return _picture(_first_frame(_packets(container, stream), stream), stream, size)
     except UnreadableVideo as error:
-        raise UnreadableVideo(str(error).replace("a video", "a picture")) from error
+        raise UnreadableVideo(f"cannot be read as a picture: it {error}".replace("a video", "a picture")) from error
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], frame_rate: int) -> None:
@@ -160,12 +162,13 @@ class Traits:
     has_edits: bool  # some packets are to be decoded and not shown
     has_open_keyframes: bool  # frames after a keyframe need frames from before it
     is_cut_short: bool  # the file ends before its header says
+    has_no_length: bool  # the header does not say; recorded to a pipe, or never finished
 
 
 # decord is used where it was right for every clip of tests/clips, and PyAV for all else, because of what decord2 3.4
 # did there. tests/clips/README.md has the results clip by clip.
 DECORD_CONTAINERS = {"mov", "matroska", "flv", "gif"}  # TS: exceptions and hangs; AVI, MPEG-PS: no times; WMV: 24 off
-DECORD_CODECS = {"h264", "hevc", "vp8", "vp9", "av1", "prores", "mjpeg", "gif", "flv1"}  # MPEG-4, MPEG-2: 2 to 12 off
+DECORD_CODECS = {"h264", "vp8", "vp9", "av1", "prores", "mjpeg", "gif", "flv1"}  # MPEG-4: 2 off; HEVC: exceptions
 NOT_FOR_DECORD: dict[str, Callable[[Traits], bool]] = {
     "container": lambda traits: DECORD_CONTAINERS.isdisjoint(traits.container.split(",")),
     "codec": lambda traits: traits.codec not in DECORD_CODECS,
@@ -173,6 +176,7 @@ NOT_FOR_DECORD: dict[str, Callable[[Traits], bool]] = {
     "edit list": lambda traits: traits.has_edits,  # up to 15 frames off: shows what was cut away
     "open GOP": lambda traits: traits.has_open_keyframes,  # up to 5 frames off: counts from broken leading frames
     "cut short": lambda traits: traits.is_cut_short,  # exceptions, or the last frame over and over
+    "no length": lambda traits: traits.has_no_length,  # exceptions
 }
 
 
@@ -219,7 +223,8 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
             is_hdr=frame.color_trc in HDR_TO_LIGHT,
             has_edits=seen.has_edits,
             has_open_keyframes=seen.has_open_keyframes,
-            is_cut_short=claimed - duration > 1,
+            is_cut_short=claimed - max(duration, seen.end) > 1,  # mkv counts from 0, whenever its video begins
+            has_no_length=not claimed,
         )
         return info, traits
 
@@ -272,11 +277,20 @@ def _open(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     except av.error.PermissionError as error:
         raise UnreadableVideo("may not be read: no permission") from error
     except av.error.FFmpegError as error:
-        raise UnreadableVideo(f"is not a video, or is damaged at its start ({error.strerror})") from error
+        raise UnreadableVideo(_why_not_opened(path, error)) from error
     with container:
+        if container.format.name in PLAYLISTS:
+            raise UnreadableVideo("is a list of other files, not a video")
         stream = _video_stream(container)
         stream.thread_type = "AUTO"
         yield container, stream
+
+
+def _why_not_opened(path: Path, error: av.error.FFmpegError) -> str:
+    with open(path, "rb") as file:
+        if file.read(8)[4:] == b"ftyp":
+            return "is incomplete: its recording or copying stopped before the list of its frames (moov) was written"
+    return f"is not a video, or is damaged at its start ({error.strerror})"
 
 
 def _video_stream(container: InputContainer) -> VideoStream:
@@ -371,14 +385,15 @@ def _watch(packets: Iterable[Packet[VideoStream]], stream: VideoStream, seen: _S
 def _is_closed(keyframe: Packet[VideoStream], stream: VideoStream) -> bool:
     """Whether decoding can begin at a keyframe without harm to what is shown after it.
 
-    True of all codecs with no such difference. In H.264 and HEVC only of IDR pictures; open GOPs and gradual refresh
-    have others.
+    In H.264 true only of IDR pictures; open GOPs and gradual refresh have others. Of codecs that decord does not read
+    nobody needs to know, and the rest have no other keyframes.
     """
-    codec = stream.codec_context.codec.canonical_name
-    if codec not in ("h264", "hevc"):
+    if stream.codec_context.codec.canonical_name != "h264":
         return True
-    kinds = {byte & 31 if codec == "h264" else byte >> 1 & 63 for byte in _unit_headers(keyframe, stream)}
-    return bool(kinds & ({5} if codec == "h264" else {19, 20}))
+    return any(header & 31 == IDR for header in _unit_headers(keyframe, stream))
+
+
+IDR = 5  # the kind of NAL unit
 
 
 def _unit_headers(packet: Packet[VideoStream], stream: VideoStream) -> Iterator[int]:
@@ -388,7 +403,7 @@ def _unit_headers(packet: Packet[VideoStream], stream: VideoStream) -> Iterator[
     if not extra.startswith(b"\x01"):
         yield from (data[at.end()] for at in re.finditer(b"\0\0\1(?=.)", data, re.DOTALL))
         return
-    length_size = (extra[4 if stream.codec_context.name == "h264" else 21] & 3) + 1
+    length_size = (extra[4] & 3) + 1
     at = 0
     while at + length_size < len(data):
         yield data[at + length_size]
@@ -504,9 +519,9 @@ def _to_sdr(coded: np.ndarray, to_light: Callable[[np.ndarray], np.ndarray]) -> 
 def read_with_decord(
     path: Path, info: VideoInfo, segments: Sequence[Segment], num_frames: int, size: int
 ) -> Iterator[np.ndarray]:
-    """As read_clips, for the files decord is right for. Raises DECORDError, RuntimeError or ValueError."""
+    """As read_clips, for the files decord is right for. Raises one of DECORD_ERRORS."""
     width, height = _scaled_size(info.width, info.height, size)
-    # With one thread, decord2 3.4 fails on HEVC. More than 1 frame made up for broken ones is an error.
+    # fault_tol: decord puts another frame in the place of each it cannot decode, and says so from the second on.
     reader = VideoReader(str(path), width=width, height=height, num_threads=DECORD_THREADS, fault_tol=2)
     times = reader.get_frame_timestamp(range(len(reader)))[:, 0].astype(np.float64)
     times -= times[0]

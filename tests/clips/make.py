@@ -41,6 +41,19 @@ def draw(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
     return picture
 
 
+def read_number(picture: np.ndarray) -> int | None:
+    """The number a square picture shows, which `draw` drew; None if it is turned, cut wrongly or too broken to tell."""
+    scale = picture.shape[0] / HEIGHT
+    middles = [round((16 + 16 * i) * scale) for i in range(4)]
+    reach = max(1, round(4 * scale))
+    cells = [int(picture[y - reach : y + reach, x - reach : x + reach].mean() > 127) for y in middles for x in middles]
+    bits = [*cells[1:3], *cells[4:12]]
+    odd = sum(bits) % 2
+    if [cells[0], cells[3], *cells[12:]] != [1, 0, 0, odd, 1 - odd, 0]:
+        return None
+    return sum(bit << 9 - i for i, bit in enumerate(bits))
+
+
 @dataclass(frozen=True)
 class Clip:
     """How a clip is encoded: arguments of ffmpeg, then what happens to the file, then what it must show."""
@@ -98,10 +111,10 @@ CLIPS = {
     "vfr.mp4": Clip(f"{VFR} {CLOSED} -video_track_timescale 90000", 100, times=[n / RATE for n in VFR_NUMBERS]),
     "vfr.mkv": Clip(f"{VFR} {CLOSED}", 100, times=[n / RATE for n in VFR_NUMBERS]),
     "rotated90.mp4": Clip(
-        CLOSED, 50, turn=1, remux="-metadata:s:v rotate=90 -metadata creation_time=2021-07-08T09:10:11Z"
+        CLOSED, 50, turn=3, remux="-metadata:s:v rotate=90 -metadata creation_time=2021-07-08T09:10:11Z"
     ),
     "rotated180.mp4": Clip(CLOSED, 50, turn=2, remux="-metadata:s:v rotate=180"),
-    "rotated270.mp4": Clip(CLOSED, 50, turn=3, remux="-metadata:s:v rotate=270"),
+    "rotated270.mp4": Clip(CLOSED, 50, turn=1, remux="-metadata:s:v rotate=270"),
     "start_offset.ts": Clip(source="h264.mp4", remux="-output_ts_offset 100 -f mpegts"),
     "start_offset.mp4": Clip(source="h264.mp4", remux="-output_ts_offset 3 -avoid_negative_ts disabled"),
     "start_offset.mkv": Clip(source="h264.mp4", remux="-output_ts_offset 3"),
