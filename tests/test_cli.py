@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -288,6 +290,17 @@ def test_open_starts_the_player_at_the_moment(
     ran = run("search", "a red circle", "--open", 5)
     assert ran.code == 1
     assert "There is no result 5 to open: 4 moments found." in ran.err
+
+
+def test_the_python_example_of_the_readme_finds_the_same(run: Run, indexed: Path) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    example = readme.split("```python\n")[1].split("```")[0]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(example, {})
+    found = objects(run("search", "dog catching frisbee", "-n", 3, "--json").out)
+    lines = [f"{row['path']} {row['start']} {row['end']} {row['score']}" for row in found]
+    assert printed.getvalue().splitlines() == lines
 
 
 # status, remove, models
