@@ -150,6 +150,16 @@ def test_an_error_is_one_line_with_the_remedy(run: Run, arguments: list[str], me
     assert message in ran.err
 
 
+def test_a_home_that_cannot_be_is_an_error_that_names_it(
+    run: Run, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VIDFIND_HOME", str(tmp_path / "file" / "home"))
+    ran = run("index", films, "--model", "tiny")
+    assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1)
+    assert ran.err.startswith(f"Error: {tmp_path / 'file'}")
+
+
 def test_a_model_nobody_knows_is_an_error_that_names_it(run: Run, films: Path) -> None:
     ran = run("index", films, "--model", "ViT-B-99")
     assert (ran.code, ran.out) == (1, "")

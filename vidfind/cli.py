@@ -57,7 +57,10 @@ def main() -> None:
         from vidfind import display
 
         logging.getLogger(__name__).debug("Where it happened:", exc_info=True)
-        display.error(error)
+        if isinstance(error, OSError) and error.filename:
+            display.error(f"{error.filename}: {error.strerror}")
+        else:
+            display.error(error)
         sys.exit(1)
 
 
