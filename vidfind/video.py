@@ -12,7 +12,7 @@ import re
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -28,11 +28,11 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorTrc
 from av.video.stream import VideoStream
 from decord import DECORDError, DECORDLimitReachedError, VideoReader
 
 from vidfind.errors import UnreadableVideo
+from vidfind.hdr import HDR_TO_LIGHT, to_sdr
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,8 @@ DECORD_THREADS = 2  # with 8 or more, decord2 3.4 fails on AV1
 DECORD_ERRORS = (DECORDError, DECORDLimitReachedError, RuntimeError, ValueError)
 MAX_BAD_READS = 100  # of the file in a row, before the rest of it is given up
 MAX_BLIND_PACKETS = 1000  # without one frame among them, half a minute of video, before a file is given up
+MAX_GAP = 3600.0  # seconds between two frames: beyond, the clock was damaged or set anew, and the video ends for us
+MAX_PIXEL_ASPECT = 4.0  # width by height of a pixel: beyond, it is a mistake in the header
 PLAYLISTS = {"hls", "dash", "concat", "imf"}
 OLDEST_RECORDING = datetime(1990, 1, 2, tzinfo=UTC)  # earlier dates are clocks never set: 1904, 1970, 1980
 
@@ -287,7 +289,7 @@ def _open(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 
 def _why_not_opened(path: Path, error: av.error.FFmpegError) -> str:
-    with open(path, "rb") as file:
+    with suppress(OSError), open(path, "rb") as file:
         if file.read(8)[4:] == b"ftyp":
             return "is incomplete: its recording or copying stopped before the list of its frames (moov) was written"
     return f"is not a video, or is damaged at its start ({error.strerror})"
@@ -297,7 +299,8 @@ def _video_stream(container: InputContainer) -> VideoStream:
     videos = [s for s in container.streams.video if s.codec_context is not None]
     moving = [s for s in videos if not s.disposition & Disposition.attached_pic]
     if moving:
-        return moving[0]
+        best = container.streams.best("video")  # where there are several, decord takes this one too
+        return next((s for s in moving if s is best), moving[0])
     if videos:
         raise UnreadableVideo("has sound and a cover picture, but no video")
     if container.streams.video:
@@ -369,11 +372,13 @@ class _Seen:
 
 def _watch(packets: Iterable[Packet[VideoStream]], stream: VideoStream, seen: _Seen) -> Iterator[Packet[VideoStream]]:
     """The same packets; notes in `seen` what they tell."""
+    last: float | None = None
     for packet in packets:
         time = _time(packet, stream)
         if packet.is_discard:
             seen.has_edits = True
-        elif time is not None and not packet.is_corrupt:
+        elif time is not None and not packet.is_corrupt and (last is None or time - last < MAX_GAP):
+            last = time
             end = time + float((packet.duration or 0) * (stream.time_base or 0))
             if end >= seen.end:
                 seen.end, seen.has_durations = end, bool(packet.duration)
@@ -440,9 +445,9 @@ def _shown_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
     """Width and height of the picture as shown: turned, and with square pixels."""
     aspect = float(stream.sample_aspect_ratio or 1)
     width, height = frame.width, frame.height
-    if aspect > 1:
+    if 1 < aspect <= MAX_PIXEL_ASPECT:
         width = round(width * aspect)
-    elif 0 < aspect < 1:
+    elif 1 / MAX_PIXEL_ASPECT <= aspect < 1:
         height = round(height / aspect)
     return (height, width) if frame.rotation % 180 else (width, height)
 
@@ -464,53 +469,11 @@ def _picture(frame: VideoFrame, stream: VideoStream, size: int) -> np.ndarray:
     width, height = _scaled_size(*_shown_size(frame, stream), size)
     if frame.rotation % 180:
         width, height = height, width
-    to_light = HDR_TO_LIGHT.get(frame.color_trc)
-    pixels = "rgb48le" if to_light else "rgb24"
+    is_hdr = frame.color_trc in HDR_TO_LIGHT
+    pixels = "rgb48le" if is_hdr else "rgb24"
     array = frame.reformat(width, height, pixels, interpolation="BICUBIC").to_ndarray()
     array = _centre(np.rot90(array, frame.rotation // 90), size)
-    return np.ascontiguousarray(_to_sdr(array, to_light) if to_light else array)
-
-
-# From HDR ------------------------------------------------------------------------------------------------------------
-
-WHITE_NITS = 203.0  # how bright white paper is shown in HDR: ITU-R BT.2408
-KNEE = 0.6  # up to this part of white, brightness is kept; above, all highlights share what is left
-BT2020_TO_BT709 = np.array(
-    [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32
-)
-LUMA_BT2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)
-
-
-def _pq_to_light(coded: np.ndarray) -> np.ndarray:
-    """SMPTE ST 2084: from (..., 3) coded values in 0..1 to light, where white paper is 1."""
-    root = coded ** np.float32(1 / 78.84375)
-    light = np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)
-    return np.asarray(light ** np.float32(1 / 0.1593017578125) * (10000 / WHITE_NITS))
-
-
-def _hlg_to_light(coded: np.ndarray) -> np.ndarray:
-    """ARIB STD-B67, shown on a screen of 1000 nits: from (..., 3) coded values in 0..1 to light."""
-    scene = np.where(coded <= 0.5, coded**2 / 3, (np.exp((coded - 0.55991073) / 0.17883277) + 0.28466892) / 12)
-    luma = (scene @ LUMA_BT2020)[..., None]
-    return np.asarray(scene * luma**0.2 * (1000 / WHITE_NITS))
-
-
-HDR_TO_LIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    ColorTrc.SMPTE2084: _pq_to_light,
-    ColorTrc.ARIB_STD_B67: _hlg_to_light,
-}
-
-
-def _to_sdr(coded: np.ndarray, to_light: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """A picture of 16-bit HDR values in BT.2020 as a usual one, 8-bit in BT.709.
-
-    The picture is small by now: a few ms, where full frames would take most of the time.
-    """
-    light = to_light(coded.astype(np.float32) / 65535) @ BT2020_TO_BT709.T
-    light = np.maximum(light, 0)
-    over = np.maximum(light - KNEE, 0)
-    light = np.minimum(light, KNEE) + (1 - KNEE) * over / (over + (1 - KNEE))
-    return np.asarray((light ** np.float32(1 / 2.2) * 255 + 0.5).astype(np.uint8))
+    return np.ascontiguousarray(to_sdr(array, frame.color_trc) if is_hdr else array)
 
 
 # decord --------------------------------------------------------------------------------------------------------------
@@ -521,7 +484,7 @@ def read_with_decord(
 ) -> Iterator[np.ndarray]:
     """As read_clips, for the files decord is right for. Raises one of DECORD_ERRORS."""
     width, height = _scaled_size(info.width, info.height, size)
-    # fault_tol: decord puts another frame in the place of each it cannot decode, and says so from the second on.
+    # fault_tol: decord puts another frame in the place of each it cannot decode, and says so from the third on.
     reader = VideoReader(str(path), width=width, height=height, num_threads=DECORD_THREADS, fault_tol=2)
     times = reader.get_frame_timestamp(range(len(reader)))[:, 0].astype(np.float64)
     times -= times[0]
@@ -542,8 +505,8 @@ def read_with_decord(
 def read_with_pyav(path: Path, segments: Sequence[Segment], num_frames: int, size: int) -> Iterator[np.ndarray]:
     """As read_clips, for any file: packet by packet, without those that cannot be decoded.
 
-    The frame shown at a time is the last one that begins before it. Reads on from segment to segment, and jumps when
-    the next one is far ahead.
+    The frame shown at a time is the last one that begins at it or before. Reads on from segment to segment, and jumps
+    when the next one is far ahead.
     """
     for run in _runs(segments):
         with _frames_from(path, run[0].start) as (frames, origin):
