@@ -366,6 +366,25 @@ def test_verbose_says_on_stderr_what_is_done(indexed_home: Path, films: Path) ->
     assert "4 videos found, 0 to encode" in err
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there are no such terminals there")
+def test_a_terminal_sees_what_is_going_on_and_stdout_stays_clean(
+    indexed_home: Path, films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    ours, its = os.openpty()
+    process = program("index", films, home=indexed_home, stderr=its)
+    os.close(its)
+    shown = b""
+    with contextlib.suppress(OSError):  # so a terminal ends when nobody writes to it any more
+        while part := os.read(ours, 1000):
+            shown += part
+    os.close(ours)
+    out, _ = process.communicate()
+    assert (process.returncode, out) == (0, "4 unchanged.\n")
+    assert b"Starting" in shown
+    assert shown.endswith((b"\x1b[2K", b"\x1b[?25h", b"\x1b[1A\x1b[2K"))  # wiped away, with the cursor back
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent otherwise there")
 def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(run: Run, indexed: Path, films: Path) -> None:
     process = program("-v", "index", "--force", films, home=indexed)
