@@ -135,10 +135,10 @@ CLIPS = {
     "truncated.mp4": Clip(source="h264.mp4", remux="-movflags faststart", cut_at=0.8),
     "truncated.mkv": Clip(source="h264.mp4", remux="-f matroska -cluster_time_limit 500", cut_at=0.8),
     "truncated.ts": Clip(source="h264.mp4", remux="-f mpegts", cut_at=0.8),
-    "damaged.mp4": Clip(source="h264.mp4", remux="-movflags faststart", noise=(0.71, 0.74)),
-    "damaged.mkv": Clip(source="h264.mp4", remux="-f matroska -cluster_time_limit 500", noise=(0.58, 0.61)),
-    "damaged.ts": Clip(source="h264.mp4", remux="-f mpegts", noise=(0.48, 0.51)),
-    "hevc_half.mp4": Clip(source="hevc.mp4", remux="-movflags faststart", noise=(0.75, 1.0)),
+    "bad_block.mp4": Clip(source="h264.mp4", remux="-movflags faststart", noise=(0.71, 0.74)),
+    "bad_block.mkv": Clip(source="h264.mp4", remux="-f matroska -cluster_time_limit 500", noise=(0.58, 0.61)),
+    "bad_block.ts": Clip(source="h264.mp4", remux="-f mpegts", noise=(0.48, 0.51)),
+    "damaged.mp4": Clip(source="hevc.mp4", remux="-movflags faststart", noise=(0.75, 1.0)),
 }
 
 NO_VIDEO = {
