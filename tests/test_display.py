@@ -95,6 +95,14 @@ def test_the_result_table_fits_the_terminal_and_shows_whole_names(width: int) ->
     assert name[-6:] in shown
 
 
+@pytest.mark.parametrize("width", range(60, 100, 3))
+def test_a_path_is_shortened_rather_than_folded(width: int) -> None:
+    table = result_table([moment("/films/of/a/long/summer/by/the/sea/and/the/lake/clip.mp4")], width)
+    _, _, *rows = drawn(table, width)
+    assert len(rows) == 1
+    assert "/lake/clip.mp4 " in rows[0]
+
+
 def test_the_result_table_escapes_hostile_names() -> None:
     table = "\n".join(drawn(result_table([moment(f"/films/[red]{EVIL}")], 120), 120))
     assert "[red]a\\x1b[31m" in table

@@ -402,11 +402,11 @@ def demo(verbose: Verbose = False) -> None:
     with display.Activity(f"Drawing {DEMO_VIDEOS} short videos"):
         captions = dict(draw_collection(folder, DEMO_VIDEOS, DEMO_SEED))
     display.heading(f"Drew {DEMO_VIDEOS} videos of moving shapes; their names say nothing.")
-    display.command(["index", str(folder), "--index", DEMO_INDEX, "--model", DEMO_MODEL])
+    display.commands(["index", str(folder), "--index", DEMO_INDEX, "--model", DEMO_MODEL])
     _index([folder], DEMO_INDEX, {"model": DEMO_MODEL})
     store, encoder = _open_for_search(DEMO_INDEX)
     for query in DEMO_QUERIES:
-        display.command(["search", query, "--index", DEMO_INDEX, "-n", "3"])
+        display.commands(["search", query, "--index", DEMO_INDEX, "-n", "3"])
         moments = pipeline.search_moments(store, pipeline.query_vector(encoder, query), limit=3)
         display.show_moments(moments)
         for moment in moments[:1]:
@@ -416,9 +416,8 @@ def demo(verbose: Verbose = False) -> None:
         "This built-in model is tiny, and knows nothing but this small world of drawn shapes. Your own videos need a "
         f"real one: {default.model} ({display.file_size(default.size_bytes)}) is downloaded once, when you first type"
     )
-    display.command(["index", "~/Videos"])
-    display.command(["search", "dog catching frisbee"])
-    display.command(["search", "dog catching frisbee", "--open", "1"])
+    example = "dog catching frisbee"
+    display.commands(["index", "~/Videos"], ["search", example], ["search", example, "--open", "1"])
 
 
 def _clear_demo_index(folder: Path) -> None:

@@ -38,6 +38,7 @@ messages = Console(markup=False, highlight=False, emoji=False, stderr=True)
 
 PIPE_WIDTH = 10_000  # not a terminal: nothing is shortened or folded
 NARROWEST_FILE = 24  # cells; a result table drops its date, then its length, rather than show less of the file
+COLUMN_GAP = 3  # cells between two columns of a table
 STATUSES = ("new", "changed", "moved", "unchanged", "removed", "failed")
 
 
@@ -190,20 +191,22 @@ def show_log() -> None:
 
 
 def heading(text: str) -> None:
-    """A sentence on stdout, folded at words, between empty lines."""
-    show(Text(f"\n{text}\n", style="bold"))
+    """A sentence on stdout, folded at words."""
+    show(Text(f"\n{text}", style="bold"))
 
 
 def note(text: str) -> None:
-    """A remark on what stands above, and an empty line."""
-    show(Text(f"{printable(text)}\n", style="italic"))
+    """A remark on the table above."""
+    show(Text(printable(text), style="italic"))
 
 
-def command(arguments: Sequence[str]) -> None:
-    """A command of vidfind as the user would type it: through `uv run` if that is how this one was started."""
-    words = ["uv", "run"] if "UV_RUN_RECURSION_DEPTH" in os.environ else []
-    text = " ".join(f'"{word}"' if " " in word else word for word in [*words, "vidfind", *arguments])
-    results.print(Text.assemble(("$ ", "dim"), (printable(text), "green")), soft_wrap=True)
+def commands(*lines: Sequence[str]) -> None:
+    """Commands of vidfind as the user would type them: through `uv run` if that is how this one was started."""
+    prefix = ["uv", "run"] if "UV_RUN_RECURSION_DEPTH" in os.environ else []
+    results.print()
+    for arguments in lines:
+        text = " ".join(f'"{word}"' if " " in word else word for word in [*prefix, "vidfind", *arguments])
+        results.print(Text.assemble(("$ ", "dim"), (printable(text), "green")), soft_wrap=True)
 
 
 # Search
@@ -224,8 +227,7 @@ def result_table(moments: Sequence["Moment"], width: int) -> Table:
         "Date": [f"{moment.created:%Y-%m-%d}" if moment.created else "" for moment in moments],
     }
     for optional in ("Date", "Length", None):
-        # Two cells between columns, and one on either side.
-        left = width - sum(max(map(len, [name, *texts])) + 2 for name, texts in columns.items()) - 2
+        left = width - sum(max(map(len, [name, *texts])) + COLUMN_GAP for name, texts in columns.items())
         if left >= NARROWEST_FILE or optional is None:
             break
         del columns[optional]
