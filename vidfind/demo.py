@@ -19,19 +19,17 @@ from numpy.typing import NDArray
 
 from vidfind.video import write_video
 
-KINDS = ("circle", "square", "triangle", "star", "cross")
+KINDS = ("circle", "square", "triangle", "star")
 COLOURS = {
     "red": (225, 25, 35),
-    "orange": (255, 135, 0),
     "yellow": (250, 230, 40),
     "green": (20, 150, 50),
     "blue": (25, 70, 230),
     "purple": (145, 35, 185),
-    "black": (10, 10, 10),
     "white": (250, 250, 250),
 }
-SIZES = {"small": 0.12, "big": 0.21}
-SMALLEST, BIGGEST = 0.08, 0.26  # where growing starts and ends
+SIZES = {"small": 0.13, "big": 0.23}
+SMALLEST, BIGGEST = 0.09, 0.28  # where growing starts and ends
 # Each motion with what it is when played backwards: the same frames in another order, so that only an encoder that sees
 # time can tell the two apart.
 REVERSED = {
@@ -256,12 +254,7 @@ def _star(u: Floats, v: Floats) -> Floats:
     return outside
 
 
-def _cross(u: Floats, v: Floats) -> Floats:
-    u, v = np.abs(u), np.abs(v)
-    return np.maximum(np.maximum(u, v) - 0.95, np.minimum(u, v) - 0.28)
-
-
-OUTLINES = {"circle": _circle, "square": _square, "triangle": _triangle, "star": _star, "cross": _cross}
+OUTLINES = {"circle": _circle, "square": _square, "triangle": _triangle, "star": _star}
 
 
 def draw_background(background: Background, height: int, width: int) -> NDArray[np.uint8]:
@@ -299,7 +292,6 @@ NOUNS = {
     "square": ("square", "box"),
     "triangle": ("triangle",),
     "star": ("star",),
-    "cross": ("cross", "plus sign"),
 }
 ADJECTIVES = {"small": ("small", "little", "tiny"), "big": ("big", "large", "huge")}
 # Each as "it ...", and as "a circle ..." without a verb of its own.

@@ -85,6 +85,10 @@ class Encoder:
 
     def video_features(self, clips: Tensor) -> Tensor:
         """(B, T, S, S, 3) uint8 on the device -> (B, D), with gradients; a mean of unit vectors, not of unit length."""
+        return self.reduction.pool(self.frame_features(clips))
+
+    def frame_features(self, clips: Tensor) -> Tensor:
+        """(B, T, S, S, 3) uint8 on the device -> (B, T, D), with gradients: what `video_features` pools."""
         pixels = clips.flatten(0, 1).permute(0, 3, 1, 2)  # (B * T, 3, S, S)
         pixels = ((pixels.float() / 255 - self._mean) / self._std).to(self.dtype)
         return encode_frames(self.model.visual, pixels, self.reduction, clips.shape[1])
@@ -98,7 +102,7 @@ class Encoder:
 
 
 def encode_frames(visual: Any, pixels: Tensor, reduction: Reduction, num_frames: int) -> Tensor:
-    """Normalised pixels (B * T, 3, S, S) of clips of T frames -> (B, D): the loop."""
+    """Normalised pixels (B * T, 3, S, S) of clips of T frames -> (B, T, D), the projected class tokens: the loop."""
     tokens = Tokens(visual._embeds(pixels), size=None, num_cls=1, num_sequences=num_frames)
     for i, block in enumerate(visual.transformer.resblocks):
         tokens = reduction.before_block(i, tokens)
@@ -108,7 +112,8 @@ def encode_frames(visual: Any, pixels: Tensor, reduction: Reduction, num_frames:
         tokens = replace(tokens, x=tokens.x + block.ls_2(block.mlp(block.ln_2(tokens.x))))
     cls = tokens.x[:, : tokens.num_cls]
     cls = cls.reshape(-1, num_frames, cls.shape[-1])  # (B, T, C), in frame order
-    return reduction.pool(visual.ln_post(cls) @ visual.proj)
+    projected: Tensor = visual.ln_post(cls) @ visual.proj
+    return projected
 
 
 def encode_tokens(model: Any, ids: Tensor) -> Tensor:

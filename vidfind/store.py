@@ -31,9 +31,6 @@ import pyarrow as pa
 from vidfind.errors import IndexBusy, IndexMismatch, IndexNotFound
 from vidfind.paths import DEFAULT_INDEX
 
-os.environ.setdefault("LANCEDB_LOG", "error")  # read when lancedb is imported; its warnings would land on stderr
-import lancedb
-
 FORMAT_VERSION = 1
 SETTINGS_FILE = "settings.json"
 LOCK_FILE = "writing.lock"
@@ -335,6 +332,9 @@ def _row_to_table(row: VideoRow) -> dict[str, object]:
 
 
 def _connect(path: Path) -> Any:
+    os.environ.setdefault("LANCEDB_LOG", "error")  # read when lancedb is imported; its warnings would land on stderr
+    import lancedb  # most of a second, which is not spent before a missing index or model is reported
+
     # An interval of nothing: what another process has written since is seen at once.
     return lancedb.connect(path, read_consistency_interval=timedelta(0))
 
