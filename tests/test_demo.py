@@ -41,11 +41,11 @@ def test_a_still_shape_stands_where_its_pose_says(kind: str, height: int) -> Non
 
 
 @pytest.mark.parametrize(("motion", "axis", "sign"), [("left", 0, -1), ("right", 0, 1), ("up", 1, -1), ("down", 1, 1)])
-def test_a_moving_shape_crosses_half_of_the_picture_the_right_way(motion: str, axis: int, sign: int) -> None:
+def test_a_moving_shape_goes_far_and_the_right_way(motion: str, axis: int, sign: int) -> None:
     for seed in range(5):
         frames = demo.draw(alone(demo.random_shape(Random(seed), colour="blue", motion=motion)), 12, 64, 64)
         first, last = centre(frames[0]), centre(frames[-1])
-        assert (last[axis] - first[axis]) * sign > 0.4 * 64
+        assert (last[axis] - first[axis]) * sign > 0.3 * 64
         assert abs(last[1 - axis] - first[1 - axis]) < 1
 
 

@@ -277,7 +277,7 @@ def train(
         weight = recipe.hints * (1 - step / recipe.steps)
         loss = losses["contrast"] + weight * sum(loss for name, loss in losses.items() if name != "contrast") / 3
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_([*decayed, *others], 1.0)
         optimizer.step()
         schedule.step()
@@ -459,4 +459,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-
