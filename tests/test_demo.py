@@ -84,7 +84,7 @@ def test_a_reversed_scene_shows_the_same_frames_backwards(motion: str) -> None:
 def test_everything_stays_inside_the_centre_square() -> None:
     rng = Random(0)
     for _ in range(100):
-        shape = demo.random_shape(rng, colour="black")
+        shape = demo.random_shape(rng, colour="white")
         frames = demo.draw(alone(shape), 8, 48, 64)
         assert covered(frames[:, :, 8:-8]).any()
         for edge in (frames[:, :, :8], frames[:, :, -8:], frames[:, :1], frames[:, -1:]):
@@ -167,7 +167,7 @@ def test_captions_of_one_scene_vary() -> None:
 
 
 def test_the_same_wording_of_two_motions_differs_only_in_the_motion() -> None:
-    scene = alone(demo.random_shape(Random(0), "square", "orange", "small", "left"))
+    scene = alone(demo.random_shape(Random(0), "square", "yellow", "small", "left"))
     other = replace(scene, shapes=(replace(scene.shapes[0], motion="right"),))
     for seed in range(10):
         left, right = (demo.caption(s, Random(seed)) for s in (scene, other))

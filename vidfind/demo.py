@@ -345,7 +345,6 @@ def _phrase(shape: Shape, rng: Random) -> str:
     noun = " ".join([*adjective, shape.colour, rng.choice(NOUNS[shape.kind])])
     verb, participle = rng.choice(VERBS[shape.motion])
     article = rng.choice(("a", "a", "the", "one"))
-    article = "an" if article == "a" and noun[0] in "aeiou" else article
     return rng.choice((f"{article} {noun} {verb}", f"{article} {noun} {participle}", f"{noun} {participle}"))
 
 
