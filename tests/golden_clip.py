@@ -7,8 +7,9 @@ import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.model import CLIP
 
-from vidfind.adapter import Adapter, attach_lora, from_tempme
+from vidfind.adapter import Adapter, from_tempme
 from vidfind.encoder import Encoder, EncoderIdentity
+from vidfind.lora import attach_lora
 
 GOLDEN_FILES = ("tempme_tiny_b32", "tempme_tiny_b32_8f", "tempme_tiny_b16")
 Golden = dict[str, np.ndarray]

@@ -1,5 +1,6 @@
 """Adapters: what is trained, what is left alone, what comes back from a file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import open_clip
@@ -7,8 +8,9 @@ import pytest
 import torch
 from golden_clip import golden_adapter, golden_model, load_golden
 
-from vidfind.adapter import Adapter, attach_lora, read_adapter, write_adapter
+from vidfind.adapter import Adapter, AdapterInfo, read_adapter, read_info, video_digest, write_adapter
 from vidfind.errors import ModelUnavailable
+from vidfind.lora import attach_lora
 from vidfind.tokens import tempme_position_shapes
 
 
@@ -33,10 +35,15 @@ def test_a_fresh_lora_changes_nothing() -> None:
 
 
 def test_an_adapter_comes_back_from_its_file(tmp_path: Path) -> None:
-    adapter = Adapter(golden_adapter(load_golden("tempme_tiny_b32")).tensors, {"encoder": "tempme"})
+    info = AdapterInfo("home", "ViT-B-32", "openai", "digest", "tempme", 12, "lora", 8, metrics={"pairs": 4})
+    adapter = Adapter(golden_adapter(load_golden("tempme_tiny_b32")).tensors, info)
     write_adapter(tmp_path / "made" / "a.safetensors", adapter)
     back = read_adapter(tmp_path / "made" / "a.safetensors")
-    assert back.info == {"encoder": "tempme"}
+    assert (
+        back.info
+        == replace(info, video_digest=video_digest(adapter.tensors))
+        == read_info(tmp_path / "made" / "a.safetensors")
+    )
     assert set(back.tensors) == set(adapter.tensors)
     assert all(torch.equal(back.tensors[name], adapter.tensors[name]) for name in adapter.tensors)
     assert {block: tuple(p.shape) for block, p in back.positions().items()} == {8: (12, 64), 9: (6, 64), 10: (3, 64)}

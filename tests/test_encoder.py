@@ -17,9 +17,10 @@ from golden_clip import (
     load_golden,
 )
 
-from vidfind.adapter import fold_lora, from_tempme
+from vidfind.adapter import from_tempme
 from vidfind.encoder import Encoder, EncoderIdentity, choose_dtype, cpu_has_bf16
 from vidfind.errors import UnsupportedModel
+from vidfind.lora import fold_adapter
 
 
 def identity(encoder: str, num_frames: int = 12, model: str = "test") -> EncoderIdentity:
@@ -75,7 +76,7 @@ def gradients_by_authors_name(encoder: Encoder) -> dict[str, torch.Tensor]:
 def test_folded_lora_gives_the_same_features(name: str) -> None:
     golden = load_golden(name)
     model, adapter = golden_model(golden), golden_adapter(golden)
-    fold_lora(model, adapter)
+    fold_adapter(model, adapter)
     frames = golden["frames"].shape[1]
     encoder = Encoder(model, torch.zeros, identity("tempme", frames), adapter.positions())
     video = encoder.encode_video(golden_clips(golden))

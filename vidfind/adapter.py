@@ -1,39 +1,69 @@
-"""What fine-tuning changes: LoRA on the attention of both towers, and TempMe's temporal positions.
-
-Attach, read, write, import. An adapter is a dict of tensors by name:
+"""What fine-tuning saves: trained tensors by name, and what they were trained for. Read, write, import.
 
     visual.transformer.resblocks.{i}.attn.lora_a        (r, C)       transformer.resblocks.{i}... for the text tower
     visual.transformer.resblocks.{i}.attn.lora_b        (3 C, r)
     visual.transformer.resblocks.{i}.temporal_position  (F, C)
+    any weight of the model, under its own name                      full fine-tuning only
 
-On disk: safetensors, with what it was made for in the header.
+On disk: safetensors, with AdapterInfo as JSON in the header. Knows nothing of models: lora.py applies an adapter.
+torch is imported where tensors are touched, so that adapters are listed in no time.
 """
 
-import math
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
+from vidfind import __version__
 from vidfind.errors import ModelUnavailable
 
-DEFAULT_RANK = 8
+if TYPE_CHECKING:
+    from torch import Tensor
+
 POSITION = re.compile(r"visual\.transformer\.resblocks\.(\d+)\.temporal_position")
+HEADER = "vidfind"
+
+
+@dataclass(frozen=True)
+class AdapterInfo:
+    """What an adapter was trained for, on what, and how it did: the header of its file."""
+
+    name: str
+    model: str
+    pretrained: str
+    weights_digest: str
+    """Of the base weights; empty where nobody knows, as in what the public TempMe code saved."""
+    encoder: str
+    num_frames: int
+    kind: str
+    """`lora`, `text` (LoRA on the text tower alone: video vectors stay as they are) or `full` (whole weights)."""
+    rank: int
+    """Of the LoRA; 0 for `full`."""
+    pairs_digest: str = ""
+    num_pairs: int = 0
+    created: str = ""
+    """Date and time in UTC, ISO 8601."""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """`before` and `after`: the held-out pairs as recall.Retrieval.as_dict gives them, and how many there are."""
+    video_digest: str = ""
+    """Of the tensors that change video vectors; empty when none does. Filled in by `write_adapter`."""
+    version: str = __version__
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """Trained tensors by name, and what they were trained for (base model, encoder, frames)."""
+    """Trained tensors by name, and what they were trained for (None: part of a model, not of a user's making)."""
 
     tensors: Mapping[str, Tensor]
-    info: Mapping[str, str] = field(default_factory=dict)
+    info: AdapterInfo | None = None
 
     def positions(self) -> dict[int, Tensor]:
         """Temporal positions, block number to (F, C)."""
@@ -41,47 +71,16 @@ class Adapter:
         return {int(match[1]): tensor for match, tensor in found if match}
 
 
-class LoRA(nn.Module):
-    """A low-rank term on a weight: W + B A (Hu et al., 2021; without a scaling factor, as TempMe trains it)."""
-
-    def __init__(self, weight: Tensor, rank: int) -> None:
-        super().__init__()
-        rows, columns = weight.shape
-        self.a = nn.Parameter(weight.new_empty(rank, columns))  # (r, C)
-        self.b = nn.Parameter(weight.new_zeros(rows, rank))  # (3 C, r)
-        nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
-
-    def forward(self, weight: Tensor) -> Tensor:
-        return weight + self.b @ self.a
-
-
-def attention_blocks(model: Any) -> Iterator[tuple[str, nn.MultiheadAttention]]:
-    """The attention of every block of both towers, by name."""
-    for prefix, tower in (("visual.", model.visual), ("", model)):
-        for i, block in enumerate(tower.transformer.resblocks):
-            yield f"{prefix}transformer.resblocks.{i}.attn", block.attn
-
-
-def attach_lora(model: Any, rank: int = DEFAULT_RANK) -> dict[str, nn.Parameter]:
-    """Add a fresh LoRA to the query-key-value projection of every block of both towers; returns its parameters by name.
-
-    The model's output does not change, as B is zero at the start.
-    """
-    parameters: dict[str, nn.Parameter] = {}
-    for name, attn in attention_blocks(model):
-        lora = LoRA(attn.in_proj_weight, rank)
-        parametrize.register_parametrization(attn, "in_proj_weight", lora)
-        parameters |= {f"{name}.lora_a": lora.a, f"{name}.lora_b": lora.b}
-    return parameters
-
-
-def fold_lora(model: Any, adapter: Adapter) -> None:
-    """Add the adapter's B A to the model's own weights, in place: at inference it costs nothing."""
-    for name, attn in attention_blocks(model):
-        if f"{name}.lora_a" in adapter.tensors:
-            a, b = (adapter.tensors[f"{name}.lora_{x}"].to(attn.in_proj_weight) for x in "ab")
-            with torch.no_grad():
-                attn.in_proj_weight.add_(b @ a)
+def video_digest(tensors: Mapping[str, Tensor]) -> str:
+    """32 hexadecimal digits of all that changes video vectors; empty when nothing does."""
+    visual = sorted(name for name in tensors if name.startswith("visual."))
+    if not visual:
+        return ""
+    digest = hashlib.sha256()
+    for name in visual:
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
 
 
 def from_tempme(state: Mapping[str, Tensor]) -> Adapter:
@@ -97,17 +96,47 @@ def from_tempme(state: Mapping[str, Tensor]) -> Adapter:
     return Adapter(tensors)
 
 
+def read_info(path: Path) -> AdapterInfo:
+    """The header of an adapter's file. Raises ModelUnavailable when there is no such file or it is no adapter."""
+    try:
+        with safe_open(path, framework="np") as file:
+            info = _info_of(file.metadata())
+    except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:
+        raise _unreadable(path, error) from error
+    if info is None:
+        raise ModelUnavailable(f"{path} is a safetensors file, but no adapter of vidfind.")
+    return info
+
+
 def read_adapter(path: Path) -> Adapter:
     """Raises ModelUnavailable when there is no such file or it is not an adapter."""
     try:
         with safe_open(path, framework="pt") as file:
-            return Adapter({name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {})  # noqa: SIM118, not a dict
-    except (OSError, SafetensorError) as error:
-        raise ModelUnavailable(f"{path} cannot be read as an adapter: {error}.") from error
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
+            return Adapter(tensors, _info_of(file.metadata()))
+    except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:
+        raise _unreadable(path, error) from error
 
 
 def write_adapter(path: Path, adapter: Adapter) -> None:
-    """Write as safetensors; folders are made as needed."""
+    """Write as safetensors; folders are made as needed. Whenever it is stopped, `path` is whole or as it was."""
+    from safetensors.torch import save_file
+
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in adapter.tensors.items()}
-    save_file(tensors, path, metadata=dict(adapter.info))
+    metadata = {}
+    if adapter.info:
+        info = dataclasses.replace(adapter.info, video_digest=video_digest(tensors))
+        metadata[HEADER] = json.dumps(dataclasses.asdict(info))
+    part = path.with_name(f".{path.name}.part")
+    save_file(tensors, part, metadata=metadata)
+    part.replace(path)
+
+
+def _info_of(metadata: Mapping[str, str] | None) -> AdapterInfo | None:
+    text = (metadata or {}).get(HEADER)
+    return AdapterInfo(**json.loads(text)) if text else None
+
+
+def _unreadable(path: Path, error: Exception) -> ModelUnavailable:
+    return ModelUnavailable(f"{path} cannot be read as an adapter: {error}.")

@@ -15,6 +15,7 @@ import typer
 
 from vidfind import __version__, paths
 from vidfind.errors import BadInput, VidfindError
+from vidfind.options import Device, Dtype, IndexName, Json, Verbose
 
 if TYPE_CHECKING:
     from vidfind.display import Activity
@@ -68,22 +69,6 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"vidfind {__version__}")
         raise typer.Exit
-
-
-def _show_log(wanted: bool) -> None:
-    if wanted:
-        from vidfind import display
-
-        display.show_log()
-
-
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", callback=_show_log, help="Say on stderr what is being done.")]
-IndexName = Annotated[str, typer.Option("--index", metavar="NAME", help="The index to use.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
-Device = Annotated[Literal["auto", "cuda", "mps", "cpu"], typer.Option(help="Where the model runs.")]
-Dtype = Annotated[
-    Literal["auto", "float32", "bfloat16"], typer.Option(help="The numbers it computes with; auto knows the machine.")
-]
 
 
 @app.callback()

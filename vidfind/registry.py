@@ -19,7 +19,7 @@ from vidfind.files import fingerprint
 from vidfind.paths import adapter_path
 
 if TYPE_CHECKING:
-    from vidfind.adapter import Adapter
+    from vidfind.adapter import Adapter, AdapterInfo
     from vidfind.encoder import Encoder
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ DEFAULT_MODEL = "ViT-B-32"
 DEFAULT_ENCODER = "tempme"
 TINY = "tiny"
 TINY_FOLDER = Path(__file__).parent / "tiny"
+TINY_POSITIONS = TINY_FOLDER / "positions.safetensors"
 
 HUB_SECONDS = 1.5
 """How long the hub may take to answer before vidfind says that there is no network."""
@@ -83,46 +84,82 @@ def list_models() -> list[ModelEntry]:
 def load_encoder(
     model: str = DEFAULT_MODEL,
     pretrained: str | None = None,
-    encoder: str = DEFAULT_ENCODER,
-    adapter: str | None = None,
+    encoder: str | None = None,
+    adapter: str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
     announce: Callable[[str], None] = logger.info,
+    num_frames: int | None = None,
 ) -> "Encoder":
     """An encoder ready to use.
 
     `model` and `pretrained` are open_clip's names; `pretrained` may be a checkpoint file, and defaults to the
-    recommended weights. `adapter` is the name of a saved one. `announce` is told, in a line, before a download begins.
-    Raises ModelUnavailable when weights are missing, do not load or cannot be fetched, and UnsupportedModel when the
-    image tower is not a plain vision transformer.
+    recommended weights. `adapter` is the name of a saved one, or its file. `encoder` and `num_frames` default to those
+    the adapter was trained with, or `tempme` and 12. `announce` is told, in a line, before a download begins.
+    Raises ModelUnavailable when weights are missing, do not load or cannot be fetched, or the adapter was trained on
+    others, and UnsupportedModel when the image tower is not a plain vision transformer.
     """
+    saved = read_saved_adapter(adapter) if adapter else None
+    info = saved.info if saved else None
+    if info:
+        check_adapter(info, model, encoder, num_frames)
     pretrained = pretrained or default_pretrained(model)
     weights = find_weights(model, pretrained, announce)
 
-    from vidfind.adapter import fold_lora
+    from vidfind.adapter import read_adapter
     from vidfind.encoder import DEFAULT_NUM_FRAMES, Encoder, EncoderIdentity, choose_device, choose_dtype
+    from vidfind.lora import fold_adapter
 
     device = choose_device(device)
     clip, tokenizer = load_clip(model, pretrained, weights)
     digest = fingerprint(weights)
     positions: Mapping[int, Any] = {}
-    for part in adapters_of(model, adapter):
-        fold_lora(clip, part)
-        positions = part.positions() or positions
-        digest = hashlib.sha256((digest + part.info.get("digest", "")).encode()).hexdigest()[:32]
-    identity = EncoderIdentity(model, pretrained, digest, encoder, adapter, DEFAULT_NUM_FRAMES)
+    if model == TINY:  # its own temporal positions
+        positions = read_adapter(TINY_POSITIONS).positions()
+        digest = joint_digest(digest, fingerprint(TINY_POSITIONS))
+    if saved and info:
+        if info.weights_digest not in ("", digest):
+            raise ModelUnavailable(
+                f"The adapter {info.name!r} was trained on other weights than {model} / {pretrained} has here: "
+                f"on {info.model} / {info.pretrained}."
+            )
+        fold_adapter(clip, saved)
+        positions = saved.positions() or positions
+        digest = joint_digest(digest, info.video_digest)
+    identity = EncoderIdentity(
+        model,
+        pretrained,
+        digest,
+        encoder or (info.encoder if info else DEFAULT_ENCODER),
+        info.name if info else None,
+        num_frames or (info.num_frames if info else DEFAULT_NUM_FRAMES),
+    )
     return Encoder(clip, tokenizer, identity, positions, device, choose_dtype(dtype, device))
 
 
-def adapters_of(model: str, adapter: str | None) -> "list[Adapter]":
-    """What to apply on top of the weights: the tiny model's own temporal positions, then the adapter asked for."""
+def joint_digest(weights: str, change: str) -> str:
+    """The digest of weights with a change on top; theirs alone where the change leaves video vectors as they are."""
+    return hashlib.sha256((weights + change).encode()).hexdigest()[:32] if change else weights
+
+
+def read_saved_adapter(adapter: str | Path) -> "Adapter":
+    """A saved adapter by its name, or by its file. Raises ModelUnavailable, with the names there are."""
     from vidfind.adapter import read_adapter
 
-    files = [TINY_FOLDER / "positions.safetensors"] if model == TINY else []
-    if adapter:
-        files.append(adapter_path(adapter))
-    parts = [(read_adapter(path), path) for path in files]
-    return [replace(part, info={**part.info, "digest": fingerprint(path)}) for part, path in parts]
+    path = adapter if isinstance(adapter, Path) else adapter_path(adapter)
+    saved = read_adapter(path)
+    if saved.info is None:
+        raise ModelUnavailable(f"{path} is a safetensors file, but no adapter of vidfind.")
+    return saved
+
+
+def check_adapter(info: "AdapterInfo", model: str, encoder: str | None, num_frames: int | None) -> None:
+    """Raises ModelUnavailable when an adapter was not trained for this."""
+    asked = {"model": model, "encoder": encoder or info.encoder, "frames": num_frames or info.num_frames}
+    trained = {"model": info.model, "encoder": info.encoder, "frames": info.num_frames}
+    for name, value in asked.items():
+        if value != trained[name]:
+            raise ModelUnavailable(f"The adapter {info.name!r} was trained with {name} {trained[name]}, not {value}.")
 
 
 def load_clip(model: str, pretrained: str, weights: Path) -> tuple[Any, Any]:

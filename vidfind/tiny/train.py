@@ -330,7 +330,7 @@ def export(encoder: Encoder, config: Mapping[str, Any], folder: Path) -> None:
         f"visual.transformer.resblocks.{block}.temporal_position": position
         for block, position in encoder.positions.items()
     }
-    write_adapter(folder / "positions.safetensors", Adapter(positions, {"encoder": "tempme"}))
+    write_adapter(folder / "positions.safetensors", Adapter(positions))
 
 
 @dataclass(frozen=True)

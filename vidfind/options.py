@@ -1,0 +1,21 @@
+"""Options that several commands take: the same flag has the same meaning everywhere."""
+
+from typing import Annotated, Literal
+
+import typer
+
+
+def _show_log(wanted: bool) -> None:
+    if wanted:
+        from vidfind import display
+
+        display.show_log()
+
+
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", callback=_show_log, help="Say on stderr what is being done.")]
+IndexName = Annotated[str, typer.Option("--index", metavar="NAME", help="The index to use.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+Device = Annotated[Literal["auto", "cuda", "mps", "cpu"], typer.Option(help="Where the model runs.")]
+Dtype = Annotated[
+    Literal["auto", "float32", "bfloat16"], typer.Option(help="The numbers it computes with; auto knows the machine.")
+]
