@@ -8,7 +8,11 @@ VidfindError
 ├── IndexMismatch      an index made with other settings than those asked for
 ├── IndexBusy          an index that another process is writing to
 └── BadInput           a query, option or path that makes no sense
+    └── BadPairs       a file of captions with lines that cannot be used
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 
 class VidfindError(Exception):
@@ -41,3 +45,11 @@ class IndexBusy(VidfindError):
 
 class BadInput(VidfindError):
     """A query, option or path that cannot be used."""
+
+
+class BadPairs(BadInput):
+    """A file of captions with lines that cannot be used; `bad` holds all of them (pairs.BadLine)."""
+
+    def __init__(self, message: str, bad: Sequence[Any]) -> None:
+        super().__init__(message)
+        self.bad = bad

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from vidfind.errors import BadInput, UnreadableVideo
 from vidfind.store import Hit, Store, VideoRow
+from vidfind.times import parse_time
 from vidfind.video import Segment, probe, read_clips, read_picture
 
 if TYPE_CHECKING:
@@ -92,13 +93,12 @@ def parse_like(text: str) -> tuple[Path, float | None]:
     name, at, time = text.rpartition("@")
     if not at or not name:
         raise BadInput(f"There is no file {text}")
-    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d*)?", time):
-        raise BadInput(f"{time!r} is not a time: write 83, 1:23 or 1:02:03 after the @.")
+    try:
+        seconds = parse_time(time)
+    except ValueError as error:
+        raise BadInput(f"{time!r} is not a time: write 83, 1:23 or 1:02:03 after the @.") from error
     if not Path(name).exists():
         raise BadInput(f"There is no file {name}")
-    seconds = 0.0
-    for part in time.split(":"):
-        seconds = seconds * 60 + float(part)
     return Path(name), seconds
 
 
