@@ -271,12 +271,12 @@ def _check(record: _Record, path: Path, durations: dict[Path, float | str]) -> P
         raise _Bad(f"{path} {duration}")
     start = _time(path, "start", record.start, 0.0)
     end = _time(path, "end", record.end, duration)
+    if record.end and end <= start:
+        raise _Bad(f"{path}: the moment must end after its start, {start:g}, and not at {end:g}")
     if start >= duration:
         raise _Bad(f"{path} is only {duration:.1f} seconds long: nothing starts at {start:g}")
     if end > duration + END_MARGIN:
         raise _Bad(f"{path} is only {duration:.1f} seconds long: nothing ends at {end:g}")
-    if end <= start:
-        raise _Bad(f"{path}: the moment must end after its start, {start:g}, and not at {end:g}")
     end = min(end, duration)
     return Pair(path, record.caption, start, end, (start, end) != (0.0, duration), record.line)
 
