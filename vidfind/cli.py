@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from vidfind import __version__, paths
+from vidfind import __version__, cli_learning, paths
 from vidfind.errors import BadInput, VidfindError
 from vidfind.options import Device, Dtype, IndexName, Json, Verbose
 
@@ -353,6 +353,9 @@ def remove(
         typer.confirm(f"Delete the index {name!r}? The videos stay where they are", abort=True, err=True)
     delete_index(store_path)
     display.message(f"Deleted the index {name!r}.")
+
+
+app.command(name="eval")(cli_learning.evaluate_command)
 
 
 @app.command()

@@ -28,6 +28,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from vidfind import evaluate
     from vidfind.index import Offline, Outcome, Progress
     from vidfind.registry import ModelEntry
     from vidfind.search import Moment
@@ -262,7 +263,7 @@ class Activity:
     def __init__(self, text: str, enabled: bool = True) -> None:
         self._spinner = Spinner("dots", Text(text))
         self._enabled = enabled and messages.is_terminal
-        self._progress: Progress | None = None
+        self._progress: Progress | evaluate.Progress | None = None
         self._since = time.monotonic()
         self._live = Live(
             console=messages,
@@ -290,7 +291,7 @@ class Activity:
         self._live.stop()
         message(text)
 
-    def advance(self, progress: "Progress") -> None:
+    def advance(self, progress: "Progress | evaluate.Progress") -> None:
         """Turns into a bar of the footage done."""
         self._progress = progress
         self._start()
@@ -309,7 +310,7 @@ class Activity:
         return progress_lines(self._progress, self.elapsed, messages.width)
 
 
-def progress_lines(progress: "Progress", elapsed: float, width: int) -> RenderableType:
+def progress_lines(progress: "Progress | evaluate.Progress", elapsed: float, width: int) -> RenderableType:
     """A bar with footage, files, speed and time left, and the file at work on a line of its own."""
     done, total = progress.done_seconds, max(progress.total_seconds, progress.done_seconds)
     speed = done / elapsed if elapsed > 0 else 0.0

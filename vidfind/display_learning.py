@@ -1,1 +1,81 @@
-"""What fine-tuning and judging show: recall tables, the bar of a training, adapters."""
+"""What fine-tuning and judging show: recall tables, lines that cannot be used, the bar of a training."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from vidfind.display import messages, note, plural, printable, show
+
+if TYPE_CHECKING:
+    from vidfind.evaluate import Verdict
+    from vidfind.pairs import BadLine
+    from vidfind.recall import Recall, Retrieval
+
+# What a row shows, how, and which of its values is the best.
+RECALL_ROWS: dict[str, tuple[Callable[["Recall"], float], str, Callable[..., float]]] = {
+    "R@1": (lambda recall: recall.r1, ".1f", max),
+    "R@5": (lambda recall: recall.r5, ".1f", max),
+    "R@10": (lambda recall: recall.r10, ".1f", max),
+    "Median rank": (lambda recall: recall.median, ".4g", min),
+    "Mean rank": (lambda recall: recall.mean, ".1f", min),
+}
+
+
+def show_bad_lines(path: Path, bad: Sequence["BadLine"]) -> None:
+    """Lines of a file of captions that cannot be used, with the reason of each, on stderr."""
+    if not bad:
+        return
+    heading = f"{printable(path)} has lines that cannot be used:"
+    messages.print(Text(heading, style="bold yellow"), soft_wrap=True)
+    for one in bad:
+        messages.print(Text.assemble(f"  line {one.line}: ", (printable(one.reason), "yellow")), soft_wrap=True)
+
+
+def show_verdict(verdict: "Verdict") -> None:
+    """The recall of each encoder side by side, and what it was measured on."""
+    show(recall_table(verdict.retrieval))
+    note(measured(verdict))
+
+
+def measured(verdict: "Verdict") -> str:
+    captions, videos = plural(verdict.captions, "caption"), plural(verdict.videos, "video")
+    if not verdict.moments:
+        return f"{captions}, to be found among {videos}."
+    segments = f"{plural(verdict.segments, 'segment')} of {verdict.segment_length:g} s"
+    return f"{captions} of {plural(verdict.moments, 'moment')}, to be found among {segments} in {videos}."
+
+
+def verdict_json(verdict: "Verdict") -> Iterator[dict[str, Any]]:
+    """A line of `vidfind eval --json` for each encoder."""
+    counts = {key: value for key, value in vars(verdict).items() if key != "retrieval"}
+    for name, retrieval in verdict.retrieval.items():
+        yield {"name": name, **retrieval.as_dict(), **counts}
+
+
+def recall_table(columns: Mapping[str, "Retrieval"]) -> Table:
+    """Recall and ranks in both directions, a column for each name; of several, the best of each row is bold."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
+    table.add_column("", no_wrap=True)
+    for name in columns:
+        table.add_column(printable(name), justify="right", overflow="fold")
+    directions: dict[str, list[Recall]] = {
+        "Text to video": [retrieval.text_to_video for retrieval in columns.values()],
+        "Video to text": [retrieval.video_to_text for retrieval in columns.values()],
+    }
+    for direction, recalls in directions.items():
+        table.add_row(Text(direction, style="cyan"))
+        for name, (value, form, best) in RECALL_ROWS.items():
+            table.add_row(f"  {name}", *_numbers([value(recall) for recall in recalls], form, best))
+    table.add_row("R-Sum", *_numbers([retrieval.r_sum for retrieval in columns.values()], ".1f", max))
+    return table
+
+
+def _numbers(values: Sequence[float], form: str, best: Callable[..., float]) -> list[Text]:
+    """Values as they are shown; the best in bold, unless they are all the same to the eye."""
+    texts = [f"{value:{form}}" for value in values]
+    winner = f"{best(values):{form}}" if len(set(texts)) > 1 else None
+    return [Text(text, style="bold green" if text == winner else "") for text in texts]
