@@ -156,6 +156,15 @@ def test_bad_lines_can_be_skipped(run: Run, captioned: Path, tmp_path: Path) -> 
     assert len(ran.err.splitlines()) == 2
 
 
+def test_a_damaged_video_is_told_once_and_judged_by_what_can_be_read(
+    run: Run, captioned: Path, clips: Path, tmp_path: Path
+) -> None:
+    file = write_captions(tmp_path / "c.csv", [*read_captions(captioned)[:2], (str(clips / "damaged.mp4"), "a number")])
+    ran = run("eval", "--pairs", file, "--model", "tiny", "--segment", "1")
+    assert ran.code == 0
+    assert ran.err == f"{clips / 'damaged.mp4'} is damaged: 1 of 3 segments could be read\n"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
