@@ -182,6 +182,7 @@ class LogLines(logging.Handler):
 
 logger = logging.getLogger("vidfind")
 logger.addHandler(LogLines())
+logger.propagate = False  # open_clip gives the root logger a handler, which would say all of it again
 
 
 def show_log() -> None:
