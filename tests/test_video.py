@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from bisect import bisect_right
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -555,3 +557,12 @@ def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
             pass
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         assert grown < 50_000  # KB on Linux, of 160 MB
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="Linux tells what a process has loaded")
+def test_reading_videos_loads_no_cuda_library_that_would_take_over_the_matrix_products() -> None:
+    """decord loads libnvblas where it finds it: the next product of two matrices on the CPU ended the process."""
+    program = "import vidfind.video; print(open('/proc/self/maps').read())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "libdecord" in done.stdout
+    assert "libnvblas" not in done.stdout

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import stat
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,17 +23,28 @@ from pathlib import Path
 from typing import Literal
 
 import av
-import decord.logging
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from decord import DECORDError, DECORDLimitReachedError, VideoReader
 
 from vidfind.errors import UnreadableVideo
 from vidfind.hdr import HDR_TO_LIGHT, to_sdr
+
+# decord2 3.4 loads every CUDA library that pip has installed, for all of the process to use: one of them, libnvblas,
+# takes over the matrix products of the CPU and ends the process. It looks for them in the package nvidia, and needs
+# none; so that package is out of sight while it is imported.
+_nvidia = sys.modules.get("nvidia")
+sys.modules["nvidia"] = None  # type: ignore[assignment]  # what the import system takes for "not there"
+try:
+    import decord.logging
+    from decord import DECORDError, DECORDLimitReachedError, VideoReader
+finally:
+    del sys.modules["nvidia"]
+    if _nvidia:
+        sys.modules["nvidia"] = _nvidia
 
 log = logging.getLogger(__name__)
 
