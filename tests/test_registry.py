@@ -13,8 +13,10 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
+from small_adapters import save_adapter
 
 from vidfind.errors import ModelUnavailable, UnsupportedModel
+from vidfind.paths import adapter_path
 from vidfind.registry import MODELS, TINY, find_weights, hub_files, list_models, load_encoder
 
 
@@ -84,7 +86,10 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
 
 def test_an_adapter_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("VIDFIND_HOME", str(tmp_path))
-    with pytest.raises(ModelUnavailable, match=r"home\.safetensors"):
+    with pytest.raises(ModelUnavailable, match=r"no adapter 'home' \(there is none yet\)"):
+        load_encoder(TINY, adapter="home", device="cpu")
+    save_adapter(adapter_path("garden"))
+    with pytest.raises(ModelUnavailable, match=r"no adapter 'home' \(there is: garden\)"):
         load_encoder(TINY, adapter="home", device="cpu")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from vidfind import __version__, cli_learning, paths
+from vidfind import __version__, cli_adapters, cli_learning, paths
 from vidfind.errors import BadInput, VidfindError
 from vidfind.options import Device, Dtype, IndexName, Json, Verbose
 
@@ -44,6 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(cli_adapters.adapters)
 
 
 def main() -> None:
@@ -89,7 +90,9 @@ def vidfind(
 
 @app.command()
 def index(
-    path: Annotated[list[Path], typer.Argument(metavar="PATH", help="Folders to look through, or single videos.")],
+    path: Annotated[
+        list[Path] | None, typer.Argument(metavar="PATH", help="Folders to look through, or single videos.")
+    ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="GLOB", help="Leave out what matches, for instance '*/drafts/*'.")
     ] = None,
@@ -107,6 +110,14 @@ def index(
         Literal["tempme", "mean"] | None,
         typer.Option(help="See frames in time, or each alone. [default: the index's own, or tempme]"),
     ] = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What `vidfind finetune` has saved, or none. Encodes again what it changes. "
+            "[default: the index's own, or the one that fine-tuning has made the default]",
+        ),
+    ] = None,
     segment: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", min=0.5, help="Length of a segment. [default: the index's own, or 10]"),
@@ -120,13 +131,22 @@ def index(
 ) -> None:
     """Make the videos of folders searchable; run it again after changes, or to go on after Ctrl-C.
 
+    With --adapter, PATH may be left out: what is in the index is encoded again, and searches use the old vectors until
+    that is done.
+
     \b
     Example:
       vidfind index ~/Videos --exclude '*/drafts/*'
     """
     asked = {"model": model, "pretrained": pretrained, "encoder": encoder, "segment_length": segment}
-    chosen = {key: value for key, value in asked.items() if value is not None}
-    failed = _index(path, name, chosen, device, dtype, exclude or [], force, as_json)
+    chosen: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
+    if adapter is not None:
+        chosen["adapter"] = None if adapter == paths.NO_ADAPTER else adapter
+    if not path:
+        if adapter is None:
+            raise typer.BadParameter("Give the folders to index.")
+        _open_filled(name)
+    failed = _index(path or [], name, chosen, device, dtype, exclude or [], force, as_json)
     if failed:
         raise typer.Exit(DONE_WITH_FAILURES)
 
@@ -141,16 +161,30 @@ def _index(
     force: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Bring an index up to date, telling all about it; how many videos failed."""
-    from vidfind import display
+    """Bring an index up to date, telling all about it; how many videos could not be encoded.
+
+    With an adapter among the settings chosen, `folders` may be empty: the index's own videos are encoded again."""
+    from vidfind import display, display_adapters
 
     store_path = paths.index_path(name)
     summary = display.IndexSummary()
+    ending = None
     with display.Activity("Starting", enabled=not (as_json and sys.stdout.isatty())) as activity:
-        from vidfind.index import Offline, Outcome, check_folders, index_videos, open_store
+        from vidfind.index import (
+            Offline,
+            Outcome,
+            Progress,
+            Reencoding,
+            Waiting,
+            check_folders,
+            index_videos,
+            open_store,
+        )
+        from vidfind.registry import default_adapter
 
         check_folders(folders, store_path)  # before a model is fetched for nothing
-        store, load = open_store(store_path, _loader(activity, device, dtype), chosen)
+        loader = _loader(activity, device, dtype)
+        store, load = open_store(store_path, loader, chosen, default_adapter, activity.announce)
         activity.say("Looking for videos")
         try:
             with closing(index_videos(folders, store, load, exclude or [], force)) as events:
@@ -161,16 +195,27 @@ def _index(
                             display.json_line(vars(event))
                     elif isinstance(event, Offline):
                         summary.offline.append(event)
-                    else:
+                    elif isinstance(event, Progress):
                         activity.advance(event)
+                    elif isinstance(event, Reencoding):
+                        activity.announce(display_adapters.reencoding_text(event))
+                    else:
+                        ending = event
         except KeyboardInterrupt:
             activity.announce("Stopped. What is done is kept: the same command goes on from here.")
             raise
         summary.elapsed = activity.elapsed
     if as_json:
         display.json_line(display.summary_json(summary))
-    else:
+    elif folders or summary.counts:
         display.show_summary(summary)
+    else:
+        display.message("Nothing has to be encoded again.")
+    if isinstance(ending, Waiting):
+        display_adapters.show_waiting(ending)
+        return len(summary.failed) + sum(offline.videos for offline in ending.offline)
+    if ending:
+        display.message(display_adapters.switched_text(ending, name))
     return len(summary.failed)
 
 
@@ -282,14 +327,21 @@ def _open_for_search(name: str, device: str = "auto", dtype: str = "auto") -> "t
     """An index that holds videos, and the encoder it was made with."""
     from vidfind import display
     from vidfind.search import load_query_encoder
+
+    store = _open_filled(name)
+    with display.Activity("Starting") as activity:
+        return store, load_query_encoder(store, _loader(activity, device, dtype))
+
+
+def _open_filled(name: str) -> "Store":
+    """An index that holds videos."""
     from vidfind.store import Store
 
     store = Store.open(paths.index_path(name))
     if not store.videos():
         option = "" if name == paths.DEFAULT_INDEX else f" --index {name}"
         raise BadInput(f"The index {name!r} holds no videos yet. Add some: vidfind index FOLDER{option}")
-    with display.Activity("Starting") as activity:
-        return store, load_query_encoder(store, _loader(activity, device, dtype))
+    return store
 
 
 def _play(moments: "list[Moment]", rank: int) -> None:
@@ -338,7 +390,8 @@ def remove(
         raise typer.BadParameter("Give either PATHs to forget, or --all for the whole index.")
 
     from vidfind import display
-    from vidfind.store import Store, delete_index, is_index
+    from vidfind.settings import is_index
+    from vidfind.store import Store, delete_index
 
     store_path = paths.index_path(name)
     if path:
@@ -391,7 +444,7 @@ def demo(verbose: Verbose = False) -> None:
         captions = dict(draw_collection(folder, DEMO_VIDEOS, DEMO_SEED))
     display.heading(f"Drew {DEMO_VIDEOS} videos of moving shapes; their names say nothing.")
     display.commands(["index", str(folder), "--index", DEMO_INDEX, "--model", DEMO_MODEL])
-    _index([folder], DEMO_INDEX, {"model": DEMO_MODEL})
+    _index([folder], DEMO_INDEX, {"model": DEMO_MODEL, "adapter": None})
     store, encoder = _open_for_search(DEMO_INDEX)
     for query in DEMO_QUERIES:
         display.commands(["search", query, "--index", DEMO_INDEX, "-n", "3"])
@@ -410,7 +463,8 @@ def demo(verbose: Verbose = False) -> None:
 
 def _clear_demo_index(folder: Path) -> None:
     """Make room for the demo's index. Raises BadInput when an index of the user's own has its name."""
-    from vidfind.store import Store, delete_index, is_index
+    from vidfind.settings import is_index
+    from vidfind.store import Store, delete_index
 
     path = paths.index_path(DEMO_INDEX)
     if not is_index(path):

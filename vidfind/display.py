@@ -397,6 +397,9 @@ def show_status(status: "IndexStatus", path: Path) -> None:
         "Segments": f"{status.segments:,}",
         "On disk": file_size(status.size_on_disk),
     }
+    if begun := status.unfinished:
+        kind = f"with the adapter {begun.adapter}" if begun.adapter else "with no adapter"
+        facts["Unfinished"] = f"{plural(begun.videos, 'video')} encoded again {kind}; to go on: {begun.command}"
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

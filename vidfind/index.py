@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,16 +23,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from vidfind.adapter import read_info
 from vidfind.decoding import Clip, Done, Failed, Opened, decode_ahead
-from vidfind.errors import BadInput, IndexNotFound
+from vidfind.errors import BadInput, IndexNotFound, ModelUnavailable
 from vidfind.files import VideoFile, find_videos, fingerprint
 from vidfind.plan import Job, Plan, Status, look_on_disk, make_plan
-from vidfind.store import Embedded, IndexSettings, Store, VideoRow, is_index, new_content
+from vidfind.saved_adapters import find_adapter
+from vidfind.settings import IndexSettings, adapter_command, is_index
+from vidfind.store import Embedded, Store, VideoRow, new_content
 
 if TYPE_CHECKING:
     from vidfind.encoder import Encoder
 
 log = logging.getLogger(__name__)
+FolderOf = Callable[[Path], Path]
+"""Which of the folders asked for a video belongs to."""
 
 # Each commit costs a few ms and a file or two; what is lost to a power cut is at most this much.
 VIDEOS_A_COMMIT = 64
@@ -72,29 +77,166 @@ class Offline:
     videos: int
 
 
-Event = Outcome | Progress | Offline
+@dataclass(frozen=True)
+class Cost:
+    """What encoding videos again takes: `footage` in seconds of it; `elapsed` is about how long, where known."""
+
+    videos: int
+    footage: float
+    elapsed: float | None
+
+
+@dataclass(frozen=True)
+class Reencoding:
+    """What was indexed is encoded again with another adapter; searches use the old vectors until it is done."""
+
+    adapter: str | None
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Switched:
+    """Everything has been encoded again, and searches use the new vectors from now on."""
+
+    adapter: str | None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What could be encoded again has been, but searches go on with the old vectors: some folders are not there now.
+
+    `command` goes on when they are."""
+
+    adapter: str | None
+    offline: list[Offline]
+    command: str
+
+
+Event = Outcome | Progress | Offline | Reencoding | Switched | Waiting
+Announce = Callable[[str], None]
 
 
 def open_store(
-    path: Path, load_encoder: Callable[..., Encoder], asked: Mapping[str, Any]
+    path: Path,
+    load_encoder: Callable[..., Encoder],
+    asked: Mapping[str, Any],
+    default_adapter: Callable[[str | None, str | None], str | None] = lambda model, pretrained: None,
+    announce: Announce = log.info,
 ) -> tuple[Store, Callable[[], Encoder]]:
     """The index at `path`, made now if there is none or an empty one, and a function that loads the encoder it needs.
 
-    `asked` holds only what the user chose: any of `model`, `pretrained`, `encoder`, `adapter`, `segment_length`.
-    `load_encoder` takes the first four. An index with videos keeps its settings: IndexMismatch if `asked` differs."""
+    `asked` holds only what the user chose: any of `model`, `pretrained`, `encoder`, `adapter` (a saved one's name, or
+    None for none), `segment_length`. `load_encoder` takes the first four. An index with videos keeps its settings:
+    IndexMismatch if `asked` differs, but for the adapter. Another adapter is put in at once where it leaves video
+    vectors as they are; else the store is a new one beside that in use, for `index_videos` to fill.
+    A new index takes `default_adapter` of the model and weights asked for, if no adapter is. `announce` is told, in a
+    line, what was not asked for."""
     try:
         store = Store.open(path)
     except IndexNotFound:
         store = None
-    if store is not None and store.videos():
-        store.require(**asked)
-        ours = store.settings
-        options = {"model": ours.model, "pretrained": ours.pretrained, "encoder": ours.encoder, "adapter": ours.adapter}
-        return store, functools.cache(lambda: load_encoder(**options))
-    encoder = load_encoder(**{name: value for name, value in asked.items() if name != "segment_length"})
+    if store is None or not store.videos():
+        return _make_store(path, load_encoder, asked, default_adapter, announce)
+    if "adapter" in asked:
+        return _change_adapter(store, load_encoder, asked, announce)
+    store.require(**asked)
+    if begun := store.describe_unfinished():
+        announce(f"Encoding again with {_with(begun.adapter)} is not finished. To go on with it: {begun.command}")
+    return store, functools.cache(functools.partial(_load_own, store, load_encoder))
+
+
+def _make_store(
+    path: Path,
+    load_encoder: Callable[..., Encoder],
+    asked: Mapping[str, Any],
+    default_adapter: Callable[[str | None, str | None], str | None],
+    announce: Announce,
+) -> tuple[Store, Callable[[], Encoder]]:
+    choice = {name: value for name, value in asked.items() if name != "segment_length"}
+    default = None if "adapter" in asked else default_adapter(asked.get("model"), asked.get("pretrained"))
+    if name := choice.get("adapter"):
+        choice["adapter"] = find_adapter(name)
+    if default is None:
+        encoder = load_encoder(**choice)
+    else:
+        encoder, choice = _load_with_default(load_encoder, choice, default, announce)
     length = {"segment_length": asked["segment_length"]} if "segment_length" in asked else {}
     settings = IndexSettings(**dataclasses.asdict(encoder.identity), **length)
-    return Store.create(path, settings, encoder.dim), lambda: encoder
+    return Store.create(path, settings, encoder.dim, choice.get("adapter")), lambda: encoder
+
+
+def _load_with_default(
+    load_encoder: Callable[..., Encoder], choice: Mapping[str, Any], default: str, announce: Announce
+) -> tuple[Encoder, dict[str, Any]]:
+    """The encoder with the default adapter, or without if that is of no use here; and what it was loaded with."""
+    try:
+        with_default = {**choice, "adapter": find_adapter(default)}
+        encoder = load_encoder(**with_default)
+    except ModelUnavailable as error:
+        encoder = load_encoder(**choice)  # raises again if it is not for the adapter
+        announce(f"The default adapter {default} is left out: {error}")
+        return encoder, dict(choice)
+    announce(f"Using the adapter {default}, the default for this model; --adapter none does without.")
+    return encoder, with_default
+
+
+def _change_adapter(
+    store: Store, load_encoder: Callable[..., Encoder], asked: Mapping[str, Any], announce: Announce
+) -> tuple[Store, Callable[[], Encoder]]:
+    """The index with the adapter asked for: as it is, with its adapter switched, or a store beside it to be filled."""
+    ours = store.settings
+    store.require(**{name: value for name, value in asked.items() if name != "adapter"})
+    file = find_adapter(asked["adapter"]) if asked["adapter"] is not None else None
+    if file and (info := read_info(file)) and (info.model, info.encoder) != (ours.model, ours.encoder):
+        store.require(model=info.model, pretrained=info.pretrained, encoder=info.encoder, adapter=info.name)
+    begun = store.unfinished()
+    if begun and begun.has_adapter(file):
+        return begun, functools.cache(functools.partial(_load_own, begun, load_encoder))
+    if store.has_adapter(file):
+        if begun:
+            _give_up(store, begun, announce)
+        return store, functools.cache(functools.partial(_load_own, store, load_encoder))
+
+    encoder = load_encoder(model=ours.model, pretrained=ours.pretrained, encoder=ours.encoder, adapter=file)
+    settings = IndexSettings(**dataclasses.asdict(encoder.identity), segment_length=ours.segment_length)
+    if settings.has_vectors_of(ours):
+        if begun:
+            _give_up(store, begun, announce)
+        announce(
+            f"Searches of the index {store.path.name!r} go through {_with(settings.adapter)} now. "
+            "That changes queries alone: no video has to be encoded again."
+        )
+        return store.switch_adapter(settings, file), lambda: encoder
+    if begun and settings.has_vectors_of(begun.settings):
+        return begun.switch_adapter(settings, file), lambda: encoder
+    if begun:
+        _give_up(store, begun, announce)
+    return store.begin_again(settings, file), lambda: encoder
+
+
+def _give_up(store: Store, begun: Store, announce: Announce) -> None:
+    store.give_up_unfinished()
+    announce(f"Gave up encoding again with {_with(begun.settings.adapter)}, which was not finished.")
+
+
+def _load_own(store: Store, load_encoder: Callable[..., Encoder]) -> Encoder:
+    ours = store.settings
+    return load_encoder(model=ours.model, pretrained=ours.pretrained, encoder=ours.encoder, adapter=store.adapter)
+
+
+def _with(adapter: str | None) -> str:
+    return f"the adapter {adapter}" if adapter else "no adapter"
+
+
+def reencode_cost(store: Store) -> Cost:
+    """What encoding all videos of an index again will take. Copies of a video cost nothing."""
+    return _cost(store, (row for row in store.videos().values() if not row.failed))
+
+
+def _cost(store: Store, rows: Iterable[VideoRow]) -> Cost:
+    lengths = {row.content: row.duration for row in rows}
+    footage, speed = sum(lengths.values()), store.speed()
+    return Cost(len(lengths), footage, footage / speed if speed else None)
 
 
 def check_folders(folders: Sequence[Path], store_path: Path) -> list[Path]:
@@ -119,40 +261,79 @@ def index_videos(
 
     The encoder is loaded only if something must be encoded. Whatever has been yielded is stored, also when the
     iteration is left early: close the generator (`contextlib.closing`) and the next run goes on from there.
+    An unfinished store gets all that the index in use has as well, also without `folders`, and takes its place when it
+    is complete.
     Raises BadInput for a folder that was never there, IndexBusy, IndexMismatch if the encoder is not the index's."""
     roots = check_folders(folders, store.path)
     with store.writing():
-        found = list(find_videos([root for root in roots if root.exists()], exclude))
-        plan = make_plan(found, store.videos(), roots, fingerprint, look_on_disk(), force)
+        walked = [root for root in roots if root.exists()]
+        found = list(find_videos(walked, exclude))
+        before = store.in_use().videos() if store.is_unfinished else {}
+        known = {**before, **store.videos()} if store.is_unfinished else {}
+        elsewhere = [path for path in known if not any(path.is_relative_to(root) for root in walked)]
+        found += find_videos(elsewhere)
+        kept_under = {path: row.folder for path, row in known.items()}
+        planned = list(dict.fromkeys([*roots, *kept_under.values()]))
+
+        def folder_of(path: Path) -> Path:
+            return kept_under.get(path) or next(root for root in planned if path.is_relative_to(root))
+
+        plan = make_plan(found, store.videos(), planned, fingerprint, look_on_disk(), force, before)
         log.info("%d videos found, %d to encode", len(found), len(plan.encode))
-        yield from _settle(plan, roots, store)
+        again = [before[job.file.path] for job in plan.encode if job.file.path in before]
+        if again:
+            yield Reencoding(store.settings.adapter, _cost(store, again))
+        yield from _settle(plan, folder_of, store)
         if plan.encode:
             encoder = load_encoder()
             store.require(**dataclasses.asdict(encoder.identity))
-            yield from _encode(plan.encode, roots, store, encoder)
-            yield from _settle_twins(plan.twins, roots, store)
+            yield from _encode(plan.encode, folder_of, store, encoder)
+            yield from _settle_twins(plan.twins, folder_of, store)
+        if store.is_unfinished:
+            yield from _finish(before, store)
         store.compact()
+
+
+def _finish(before: Mapping[Path, VideoRow], store: Store) -> Iterator[Event]:
+    """Puts tables that have all there is in the place of those in use, which hold `before`.
+
+    Not so while videos are away that were not encoded again: they would be lost to searches."""
+    rows = store.videos()
+    new = {row.fingerprint for path, row in rows.items() if path not in before and not row.failed}
+    missing = [row for path, row in before.items() if path not in rows and row.fingerprint not in new]  # nor moved
+    look = look_on_disk()  # a new one: a drive may have been unplugged meanwhile
+    offline = Counter(row.folder for row in missing if not row.failed and look(row.path, row.folder) == "offline")
+    if offline:
+        folders = [Offline(folder, count) for folder, count in sorted(offline.items())]
+        yield Waiting(store.settings.adapter, folders, adapter_command(store.path, store.settings.adapter))
+        return
+    store.finish()
+    for row in missing:
+        yield Outcome(row.path, "removed", row.segments, row.duration)
+    yield Switched(store.settings.adapter)
 
 
 def remove_videos(paths: Sequence[Path], store: Store) -> list[Outcome]:
     """Forgets videos, and all those under folders; the files are not touched. Raises BadInput if one names none."""
     with store.writing():
-        rows = store.videos()
+        stores = [store, *filter(None, [store.unfinished()])]
+        rows = {path: row for one in reversed(stores) for path, row in one.videos().items()}
         chosen: dict[Path, VideoRow] = {}
         for path in (Path(os.path.abspath(path)) for path in paths):
             here = {row.path: row for row in rows.values() if row.path.is_relative_to(path)}
             if not here:
                 raise BadInput(f"No video of the index {store.path.name!r} is {path} or lies under it.")
             chosen |= here
-        store.remove(chosen)
-        store.compact()
+        for one in stores:
+            one.remove(chosen)
+            one.compact()
     return [Outcome(row.path, "removed", row.segments, row.duration) for _, row in sorted(chosen.items())]
 
 
-def _settle(plan: Plan, roots: Sequence[Path], store: Store) -> Iterator[Event]:
+def _settle(plan: Plan, folder_of: FolderOf, store: Store) -> Iterator[Event]:
     """Stores and tells everything of the plan that needs no encoder."""
     now = datetime.now(UTC)
-    rows = [_copy_row(reuse.source, reuse.file, roots, now) for reuse in plan.reuse]
+    rows = [_copy_row(reuse.source, reuse.file, folder_of(reuse.file.path), now) for reuse in plan.reuse]
     moved = [reuse.source.path for reuse in plan.reuse if reuse.status == "moved"]
     if rows:
         store.put(rows)
@@ -173,12 +354,14 @@ def _settle(plan: Plan, roots: Sequence[Path], store: Store) -> Iterator[Event]:
         yield Outcome(reuse.file.path, reuse.status, source.segments, source.duration, message)
 
 
-def _settle_twins(twins: Sequence[tuple[Job, Path]], roots: Sequence[Path], store: Store) -> Iterator[Outcome]:
+def _settle_twins(twins: Sequence[tuple[Job, Path]], folder_of: FolderOf, store: Store) -> Iterator[Outcome]:
     """Stores and tells the videos that are the same as one just encoded."""
     rows = store.videos() if twins else {}
     now = datetime.now(UTC)
     # A first that is not there failed in passing (it vanished): its twins are new again on the next run.
-    store.put([_copy_row(rows[first], job.file, roots, now) for job, first in twins if first in rows])
+    store.put(
+        [_copy_row(rows[first], job.file, folder_of(job.file.path), now) for job, first in twins if first in rows]
+    )
     for job, first in twins:
         row = rows.get(first)
         failed = "it vanished" if row is None else row.failed
@@ -188,15 +371,10 @@ def _settle_twins(twins: Sequence[tuple[Job, Path]], roots: Sequence[Path], stor
             yield Outcome(job.file.path, job.status, row.segments, row.duration, f"the same as {first}")
 
 
-def _copy_row(source: VideoRow, file: VideoFile, roots: Sequence[Path], now: datetime) -> VideoRow:
-    folder = _root_of(file.path, roots)
+def _copy_row(source: VideoRow, file: VideoFile, folder: Path, now: datetime) -> VideoRow:
     return dataclasses.replace(
         source, path=file.path, folder=folder, size=file.size, mtime_ns=file.mtime_ns, indexed_at=now
     )
-
-
-def _root_of(path: Path, roots: Sequence[Path]) -> Path:
-    return next(root for root in roots if path.is_relative_to(root))
 
 
 @dataclass
@@ -216,12 +394,13 @@ class _Totals:
         return Progress(path, self.done_seconds, self.opened_seconds + left_seconds, self.done_files, self.files)
 
 
-def _encode(jobs: Sequence[Job], roots: Sequence[Path], store: Store, encoder: Encoder) -> Iterator[Outcome | Progress]:
+def _encode(jobs: Sequence[Job], folder_of: FolderOf, store: Store, encoder: Encoder) -> Iterator[Outcome | Progress]:
     """Decodes, encodes and stores videos; yields their Outcomes, and Progress after every batch."""
     files = {job.file.path: job for job in jobs}
     totals = _Totals(len(jobs), sum(job.file.size for job in jobs))
     opened: dict[Path, Opened] = {}
     vectors: dict[Path, list[npt.NDArray[np.float32]]] = defaultdict(list)
+    started = time.monotonic()
     decoding = decode_ahead(list(files), store.settings.segment_length, encoder.num_frames, encoder.image_size)
     with closing(decoding) as batches, closing(_Writer(store)) as writer:
         for batch in batches:
@@ -233,7 +412,7 @@ def _encode(jobs: Sequence[Job], roots: Sequence[Path], store: Store, encoder: E
                     totals.done_seconds += clip.seconds
             for message in batch:
                 path, job = message.path, files[message.path]
-                root = _root_of(path, roots)
+                folder = folder_of(path)
                 if isinstance(message, Opened):
                     opened[path] = message
                     totals.opened_bytes += job.file.size
@@ -242,7 +421,7 @@ def _encode(jobs: Sequence[Job], roots: Sequence[Path], store: Store, encoder: E
                     totals.done_files += 1
                     totals.opened_seconds -= _seconds_left(opened[path], len(vectors[path]))
                     missing = len(opened[path].segments) - len(vectors[path])
-                    row, embedded = _encoded_row(job.file, root, opened.pop(path), vectors.pop(path))
+                    row, embedded = _encoded_row(job.file, folder, opened.pop(path), vectors.pop(path))
                     writer.add(row, embedded)
                     damage = (
                         f"is damaged: {missing} of {missing + row.segments} segments could not be read"
@@ -255,19 +434,21 @@ def _encode(jobs: Sequence[Job], roots: Sequence[Path], store: Store, encoder: E
                     totals.opened_bytes += 0 if path in opened else job.file.size
                     totals.opened_seconds -= _seconds_left(opened.pop(path, None), len(vectors.pop(path, [])))
                     if os.path.lexists(path):  # else it is not here to be recorded: the next run sees what became of it
-                        writer.add(_failed_row(job.file, root, message))
+                        writer.add(_failed_row(job.file, folder, message))
                     yield Outcome(path, "failed", message=message.reason)
             writer.commit_when_due()
             yield totals.progress(batch[-1].path)
+    if totals.done_seconds:
+        store.note_speed(totals.done_seconds, time.monotonic() - started)
 
 
 def _encoded_row(
-    file: VideoFile, root: Path, opened: Opened, vectors: Sequence[npt.NDArray[np.float32]]
+    file: VideoFile, folder: Path, opened: Opened, vectors: Sequence[npt.NDArray[np.float32]]
 ) -> tuple[VideoRow, Embedded]:
     info = opened.info
     row = VideoRow(
         path=file.path,
-        folder=root,
+        folder=folder,
         size=file.size,
         mtime_ns=file.mtime_ns,
         fingerprint=opened.fingerprint,
@@ -284,10 +465,10 @@ def _encoded_row(
     return row, Embedded(row.content, spans, np.stack(vectors))
 
 
-def _failed_row(file: VideoFile, root: Path, failed: Failed) -> VideoRow:
+def _failed_row(file: VideoFile, folder: Path, failed: Failed) -> VideoRow:
     return VideoRow(
         path=file.path,
-        folder=root,
+        folder=folder,
         size=file.size,
         mtime_ns=TRY_AGAIN if failed.try_again else file.mtime_ns,
         fingerprint="",

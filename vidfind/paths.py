@@ -15,6 +15,7 @@ from pathlib import Path
 from vidfind.errors import BadInput
 
 DEFAULT_INDEX = "default"
+NO_ADAPTER = "none"
 
 
 def home() -> Path:
@@ -32,7 +33,9 @@ def index_path(name: str = DEFAULT_INDEX) -> Path:
 
 
 def adapter_path(name: str) -> Path:
-    """The file of the adapter called `name`. Raises BadInput for a name that is not a plain word."""
+    """The file of the adapter called `name`. Raises BadInput for a name that is not a plain word, and for `none`."""
+    if name.lower() == NO_ADAPTER:
+        raise BadInput(f"{name!r} cannot name an adapter: it stands for none.")
     return home() / "adapters" / f"{plain_name(name, 'adapter')}.safetensors"
 
 

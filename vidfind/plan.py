@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -57,19 +57,21 @@ def make_plan(
     fingerprint: Callable[[Path], str],
     look: Callable[[Path, Path], Presence],
     force: bool = False,
+    known: Collection[Path] = (),
 ) -> Plan:
     """Decides what to do, from what is on disk, what is stored, and two functions that look closer where it matters.
 
     `folders` are those asked for, absolute; stored videos outside them are left alone. Fingerprints are taken only of
     new and changed files that have the size of another video. `look(path, folder)` is asked only about stored videos
-    that were not found: is the video gone, or only its folder not there now?"""
+    that were not found: is the video gone, or only its folder not there now? What is `known` counts as changed, not as
+    new, when it is not stored."""
     plan = Plan()
     on_disk = {file.path for file in found}
     todo: list[Job] = []
     for file in found:
         row = stored.get(file.path)
         if force or row is None or (row.size, row.mtime_ns) != (file.size, file.mtime_ns):
-            todo.append(Job(file, "new" if row is None else "changed"))
+            todo.append(Job(file, "new" if row is None and file.path not in known else "changed"))
         else:
             (plan.failed if row.failed else plan.unchanged).append(row)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidfind.errors import ModelUnavailable
 from vidfind.files import fingerprint
-from vidfind.paths import adapter_path
+from vidfind.saved_adapters import default_name, find_adapter
 
 if TYPE_CHECKING:
     from vidfind.adapter import Adapter, AdapterInfo
@@ -82,7 +82,7 @@ def list_models() -> list[ModelEntry]:
 
 
 def load_encoder(
-    model: str = DEFAULT_MODEL,
+    model: str | None = None,
     pretrained: str | None = None,
     encoder: str | None = None,
     adapter: str | Path | None = None,
@@ -93,16 +93,18 @@ def load_encoder(
 ) -> "Encoder":
     """An encoder ready to use.
 
-    `model` and `pretrained` are open_clip's names; `pretrained` may be a checkpoint file, and defaults to the
-    recommended weights. `adapter` is the name of a saved one, or its file. `encoder` and `num_frames` default to those
-    the adapter was trained with, or `tempme` and 12. `announce` is told, in a line, before a download begins.
+    `model` and `pretrained` are open_clip's names; `pretrained` may be a checkpoint file. `adapter` is the name of a
+    saved one, or its file. What is not given is what the adapter was trained with, or ViT-B-32, the recommended
+    weights, `tempme` and 12 frames. `announce` is told, in a line, before a download begins.
     Raises ModelUnavailable when weights are missing, do not load or cannot be fetched, or the adapter was trained on
     others, and UnsupportedModel when the image tower is not a plain vision transformer.
     """
     saved = read_saved_adapter(adapter) if adapter else None
     info = saved.info if saved else None
+    model = model or (info.model if info else DEFAULT_MODEL)
     if info:
         check_adapter(info, model, encoder, num_frames)
+        pretrained = pretrained or info.pretrained
     pretrained = pretrained or default_pretrained(model)
     weights = find_weights(model, pretrained, announce)
 
@@ -118,7 +120,7 @@ def load_encoder(
         positions = read_adapter(TINY_POSITIONS).positions()
         digest = joint_digest(digest, fingerprint(TINY_POSITIONS))
     if saved and info:
-        if info.weights_digest not in ("", digest):
+        if digest != info.weights_digest and (info.weights_digest or pretrained != info.pretrained):
             raise ModelUnavailable(
                 f"The adapter {info.name!r} was trained on other weights than {model} / {pretrained} has here: "
                 f"on {info.model} / {info.pretrained}."
@@ -137,6 +139,15 @@ def load_encoder(
     return Encoder(clip, tokenizer, identity, positions, device, choose_dtype(dtype, device))
 
 
+def default_adapter(model: str | None = None, pretrained: str | None = None) -> str | None:
+    """The adapter that a new index of this model and weights uses when nobody asks for another, if there is one."""
+    model = model or DEFAULT_MODEL
+    try:
+        return default_name(model, pretrained or default_pretrained(model))
+    except ModelUnavailable:
+        return None  # it is told when the model is loaded
+
+
 def joint_digest(weights: str, change: str) -> str:
     """The digest of weights with a change on top; theirs alone where the change leaves video vectors as they are."""
     return hashlib.sha256((weights + change).encode()).hexdigest()[:32] if change else weights
@@ -146,7 +157,7 @@ def read_saved_adapter(adapter: str | Path) -> "Adapter":
     """A saved adapter by its name, or by its file. Raises ModelUnavailable, with the names there are."""
     from vidfind.adapter import read_adapter
 
-    path = adapter if isinstance(adapter, Path) else adapter_path(adapter)
+    path = find_adapter(adapter)
     saved = read_adapter(path)
     if saved.info is None:
         raise ModelUnavailable(f"{path} is a safetensors file, but no adapter of vidfind.")

@@ -53,9 +53,11 @@ class Moment:
 
 
 def load_query_encoder(store: Store, load_encoder: Callable[..., Encoder]) -> Encoder:
-    """The encoder that the index was made with. Raises IndexMismatch if its weights are not the same any more."""
+    """The encoder that the index was made with, its own adapter included.
+
+    Raises IndexMismatch if its weights are not the same any more."""
     ours = store.settings
-    encoder = load_encoder(model=ours.model, pretrained=ours.pretrained, encoder=ours.encoder, adapter=ours.adapter)
+    encoder = load_encoder(model=ours.model, pretrained=ours.pretrained, encoder=ours.encoder, adapter=store.adapter)
     store.require(**dataclasses.asdict(encoder.identity))
     return encoder
 

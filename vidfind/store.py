@@ -3,7 +3,8 @@
 Knows nothing of how vectors are made. Video rows point to their vectors by `content`, a number made anew for each
 encoding: a moved or copied video is a new row with the same number, and a video encoded again switches from its old
 vectors to the new ones in the one commit that writes its row. Vectors that no row points to are ignored by search and
-cleared by `compact`, so a run that was killed leaves nothing to repair. Times are in seconds.
+cleared by `compact`, so a run that was killed leaves nothing to repair. An index that is encoded again keeps its tables
+until new ones beside them are complete: see settings.py. Times are in seconds.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import secrets
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,11 +32,26 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vidfind.errors import IndexBusy, IndexMismatch, IndexNotFound
-from vidfind.paths import DEFAULT_INDEX
+from vidfind.paths import adapter_path
+from vidfind.settings import (
+    NEXT_FILE,
+    SETTINGS_FILE,
+    Generation,
+    IndexSettings,
+    adapter_command,
+    adapter_file_name,
+    delete_command,
+    index_option,
+    is_index,
+    keep_adapter,
+    read_generation,
+    write_generation,
+)
 
-FORMAT_VERSION = 1
-SETTINGS_FILE = "settings.json"
 LOCK_FILE = "writing.lock"
+SPEED_FILE = "speed.json"
+# What an index folder may hold besides its settings: tables of all generations, adapters, and what a copy left behind.
+OWN_FILES = re.compile(r"(videos|segments)(-\d+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|(settings|speed).*\.new")
 # Longer than any search takes: a search that began before a compaction still finds its files.
 KEEP_VERSIONS = timedelta(hours=1)
 # Paths in one predicate: keeps the SQL text small (some 100 KB).
@@ -57,19 +75,6 @@ VIDEOS = pa.schema(
         ("failed", pa.string()),
     ]
 )
-
-
-@dataclass(frozen=True)
-class IndexSettings:
-    """What the vectors of an index depend on; vectors made with other settings are never compared."""
-
-    model: str
-    pretrained: str
-    weights_digest: str
-    encoder: str
-    adapter: str | None
-    num_frames: int
-    segment_length: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,15 @@ class Hit:
 
 
 @dataclass(frozen=True)
+class Unfinished:
+    """An encoding of the whole index with another adapter that was begun: how far it is, and what goes on with it."""
+
+    adapter: str | None
+    videos: int
+    command: str
+
+
+@dataclass(frozen=True)
 class IndexStatus:
     """What `vidfind status` shows. `hours` of footage; `size_on_disk` in bytes; `offline` are folders not there now."""
 
@@ -124,6 +138,7 @@ class IndexStatus:
     segments: int
     failed: list[VideoRow]
     size_on_disk: int
+    unfinished: Unfinished | None = None
 
 
 class Store:
@@ -133,34 +148,31 @@ class Store:
     >>> hits = store.search(vector, limit=20)
     """
 
-    def __init__(self, path: Path, settings: IndexSettings, database: Any) -> None:
+    def __init__(self, path: Path, generation: Generation, database: Any, is_unfinished: bool = False) -> None:
         self.path = path
-        self.settings = settings
-        self._videos = database.open_table("videos")
-        self._segments = database.open_table("segments")
+        self.is_unfinished = is_unfinished
+        """Whether these are the tables of an encoding that searches do not use yet."""
+        self._generation = generation
+        self._database = database
+        videos, segments = _table_names(generation.number)
+        self._videos = database.open_table(videos)
+        self._segments = database.open_table(segments)
 
     @classmethod
-    def create(cls, path: Path, settings: IndexSettings, dim: int) -> Store:
+    def create(cls, path: Path, settings: IndexSettings, dim: int, adapter: Path | None = None) -> Store:
         """A new, empty index for vectors of `dim` numbers, in place of the one at `path` if that holds no videos.
 
-        Raises IndexMismatch if it does hold videos."""
+        `adapter` is the file of the adapter in `settings`; the index keeps a copy. Raises IndexMismatch if the index
+        at `path` does hold videos."""
         if is_index(path) and cls.open(path).videos():
-            raise IndexMismatch(f"There already is an index {path.name!r}. To delete it: {_delete_command(path)}")
+            raise IndexMismatch(f"There already is an index {path.name!r}. To delete it: {delete_command(path)}")
         path.mkdir(parents=True, exist_ok=True)
-        (path / SETTINGS_FILE).unlink(missing_ok=True)
+        for file in (SETTINGS_FILE, NEXT_FILE, SPEED_FILE):
+            (path / file).unlink(missing_ok=True)
         database = _connect(path)
-        segments = pa.schema(
-            [
-                ("content", pa.int64()),
-                ("start", pa.float64()),
-                ("end", pa.float64()),
-                ("vector", pa.list_(pa.float16(), dim)),
-            ]
-        )
-        database.create_table("videos", schema=VIDEOS, mode="overwrite")
-        database.create_table("segments", schema=segments, mode="overwrite")
-        _write_settings(path, settings)  # last: a folder with settings is a whole index
-        return cls(path, settings, database)
+        generation = _make_generation(path, database, Generation(settings), dim, adapter)
+        write_generation(path, generation)  # last: a folder with settings is a whole index
+        return cls(path, generation, database)
 
     @classmethod
     def open(cls, path: Path) -> Store:
@@ -168,9 +180,78 @@ class Store:
         if not is_index(path):
             others = sorted(entry.parent.name for entry in path.parent.glob(f"*/{SETTINGS_FILE}"))
             known = f" (there is: {', '.join(others)})" if others else ""
-            option = "" if path.name == DEFAULT_INDEX else f" --index {path.name}"
+            option = index_option(path)
             raise IndexNotFound(f"There is no index {path.name!r} yet{known}. Make it: vidfind index FOLDER{option}")
-        return cls(path, _read_settings(path), _connect(path))
+        return cls(path, read_generation(path), _connect(path))
+
+    @property
+    def settings(self) -> IndexSettings:
+        return self._generation.settings
+
+    @property
+    def adapter(self) -> Path | str | None:
+        """What to load the index's encoder with: its own copy of its adapter, which nothing else can change."""
+        if self._generation.adapter_file:
+            return self.path / self._generation.adapter_file
+        return self.settings.adapter
+
+    def has_adapter(self, adapter: Path | None) -> bool:
+        """Whether the file of an adapter (None: no adapter) has the content of the index's own."""
+        if adapter is None:
+            return self.settings.adapter is None
+        own = self._generation.adapter_file
+        return own == adapter_file_name(adapter) and (self.path / own).is_file()
+
+    def unfinished(self) -> Store | None:
+        """The encoding of this index with another adapter that was begun and is not in use yet, if there is one."""
+        try:
+            return Store(self.path, read_generation(self.path, NEXT_FILE), self._database, is_unfinished=True)
+        except FileNotFoundError:
+            return None
+
+    def describe_unfinished(self) -> Unfinished | None:
+        """What there is to tell of `unfinished`."""
+        begun = self.unfinished()
+        if begun is None:
+            return None
+        adapter = begun.settings.adapter
+        return Unfinished(adapter, len(begun.videos()), adapter_command(self.path, adapter))
+
+    def in_use(self) -> Store:
+        """The tables that searches use: those of another generation if this one is unfinished."""
+        return Store.open(self.path) if self.is_unfinished else self
+
+    def switch_adapter(self, settings: IndexSettings, adapter: Path | None) -> Store:
+        """The same videos and vectors with another adapter, one that leaves video vectors as they are."""
+        assert settings.has_vectors_of(self.settings)
+        with self.writing():
+            name = _keep(self.path, adapter)
+            generation = dataclasses.replace(self._generation, settings=settings, adapter_file=name)
+            write_generation(self.path, generation, self._settings_file)
+        return Store(self.path, generation, self._database, self.is_unfinished)
+
+    def begin_again(self, settings: IndexSettings, adapter: Path | None) -> Store:
+        """New, empty tables for the same index with another adapter; searches go on with the old ones.
+
+        One that was begun before and is unfinished is given up."""
+        with self.writing():
+            self._drop_unfinished()
+            generation = Generation(settings, self._generation.number + 1)
+            generation = _make_generation(self.path, self._database, generation, self.dim, adapter)
+            write_generation(self.path, generation, NEXT_FILE)
+        return Store(self.path, generation, self._database, is_unfinished=True)
+
+    def give_up_unfinished(self) -> None:
+        """Deletes what an unfinished encoding has made; nothing if there is none."""
+        with self.writing():
+            self._drop_unfinished()
+
+    def finish(self) -> None:
+        """Makes these unfinished tables the ones in use, in one step; call it inside `writing`."""
+        assert self.is_unfinished
+        os.utime(self.path / NEXT_FILE)  # from now on the old ones wait to be cleared
+        (self.path / NEXT_FILE).replace(self.path / SETTINGS_FILE)
+        self.is_unfinished = False
 
     @property
     def dim(self) -> int:
@@ -185,20 +266,28 @@ class Store:
             differing = [field for field in differing if field != "pretrained"]  # the same weights by another name
         if not differing:
             return
-        wanted = dataclasses.replace(self.settings, **{field: asked[field] for field in differing})  # type: ignore[arg-type]  # one value a field
         difference = ", ".join(_describe_difference(field, ours[field], asked[field]) for field in differing)
+        message = f"The index {self.path.name!r} was made with {difference}. "
+        wanted = dataclasses.replace(self.settings, **{field: asked[field] for field in differing})  # type: ignore[arg-type]  # one value a field
+        needed = ""
+        if "adapter" not in asked and {"model", "pretrained", "encoder", "num_frames"} & set(differing):
+            wanted = dataclasses.replace(wanted, adapter=None)  # an adapter is for what it was trained on
+        elif wanted.adapter == ours["adapter"] and wanted.adapter and not adapter_path(wanted.adapter).is_file():
+            needed = shlex.join(["vidfind", "adapters", "import", str(self.adapter)]) + " && "
         folders = [str(folder) for folder in self.folders()] or ["FOLDER"]
-        again = shlex.join(["vidfind", "index", *folders, *_options(wanted)])
-        option = "" if self.path.name == DEFAULT_INDEX else f" --index {self.path.name}"
-        raise IndexMismatch(
-            f"The index {self.path.name!r} was made with {difference}. "
-            f"To make another beside it: {again} --index NAME   "
-            f"To replace it: {_delete_command(self.path)} && {again}{option}"
-        )
+        options = [*_options(wanted), *(["--adapter", "none"] if asked.get("adapter", "") is None else [])]
+        again = shlex.join(["vidfind", "index", *folders, *options])
+        if "adapter" in differing and set(differing) <= {"adapter", "weights_digest", "num_frames"}:
+            replace = f"To encode it again: {adapter_command(self.path, wanted.adapter)}"
+        else:
+            replace = f"To replace it: {needed}{delete_command(self.path)} && {again}{index_option(self.path)}"
+        raise IndexMismatch(f"{message}To make another beside it: {needed}{again} --index NAME   {replace}")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Keeps other processes from writing to this index meanwhile. Raises IndexBusy if one does so already."""
+        """Keeps other processes from writing to this index meanwhile.
+
+        Raises IndexBusy if one does so already, or has put other tables or another adapter in its place."""
         with open(self.path / LOCK_FILE, "ab") as file:
             try:
                 _lock(file.fileno())
@@ -206,6 +295,8 @@ class Store:
                 raise IndexBusy(
                     f"Another vidfind is writing to the index {self.path.name!r}: wait until it is done."
                 ) from error
+            if not self._is_current():
+                raise IndexBusy(f"Another vidfind has changed the index {self.path.name!r}: run the command again.")
             yield  # closing the file, or the end of the process however it ends, gives the lock back
 
     def videos(self) -> dict[Path, VideoRow]:
@@ -265,6 +356,21 @@ class Store:
             self._segments.delete(f"content IN ({listed})")
         for table in (self._videos, self._segments):
             table.optimize(cleanup_older_than=KEEP_VERSIONS)
+        self._clear_old_generations()
+
+    def note_speed(self, footage: float, elapsed: float) -> None:
+        """Remembers how fast this machine encodes with this model: seconds of footage, and what they took."""
+        part = self.path / f"{SPEED_FILE}.new"
+        part.write_text(json.dumps({"footage": footage, "elapsed": elapsed}), encoding="utf-8")
+        part.replace(self.path / SPEED_FILE)
+
+    def speed(self) -> float | None:
+        """Seconds of footage that were encoded in a second the last time, if that is known."""
+        try:
+            values = json.loads((self.path / SPEED_FILE).read_text(encoding="utf-8"))
+            return float(values["footage"]) / float(values["elapsed"])
+        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+            return None
 
     def status(self) -> IndexStatus:
         """What is in the index, and which of its folders are not there now."""
@@ -280,7 +386,35 @@ class Store:
             segments=sum(row.segments for row in rows),
             failed=[row for row in rows if row.failed],
             size_on_disk=sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()),
+            unfinished=self.describe_unfinished(),
         )
+
+    @property
+    def _settings_file(self) -> str:
+        return NEXT_FILE if self.is_unfinished else SETTINGS_FILE
+
+    def _is_current(self) -> bool:
+        try:
+            return read_generation(self.path, self._settings_file) == self._generation
+        except FileNotFoundError:
+            return False
+
+    def _drop_unfinished(self) -> None:
+        if begun := self.unfinished():
+            (self.path / NEXT_FILE).unlink()  # first: from here on there is none
+            for table in _table_names(begun._generation.number):
+                shutil.rmtree(self.path / f"{table}.lance", ignore_errors=True)
+
+    def _clear_old_generations(self) -> None:
+        """Deletes the tables and adapters that were in use before, once no search that began with them can be left."""
+        if time.time() - (self.path / SETTINGS_FILE).stat().st_mtime < KEEP_VERSIONS.total_seconds():
+            return
+        used = {SETTINGS_FILE, NEXT_FILE}
+        for file in (SETTINGS_FILE, NEXT_FILE):
+            if (self.path / file).is_file():
+                generation = read_generation(self.path, file)
+                used |= {f"{table}.lance" for table in _table_names(generation.number)} | {generation.adapter_file}
+        _delete_own(self.path, used)
 
     def _segments_table(self, embedded: Embedded) -> Any:
         vectors = np.ascontiguousarray(embedded.vectors, np.float16)
@@ -301,18 +435,14 @@ def new_content() -> int:
     return secrets.randbelow(2**62) + 1
 
 
-def is_index(path: Path) -> bool:
-    return (path / SETTINGS_FILE).is_file()
-
-
 def delete_index(path: Path) -> None:
     """Deletes the index at `path`, even one that cannot be opened, and nothing but it. Raises IndexNotFound."""
     if not is_index(path):
         raise IndexNotFound(f"There is no index {path.name!r}: nothing to delete.")
     (path / SETTINGS_FILE).unlink()  # first: from here on it is no index
-    for table in ("videos", "segments"):
-        shutil.rmtree(path / f"{table}.lance", ignore_errors=True)
-    (path / LOCK_FILE).unlink(missing_ok=True)
+    _delete_own(path, ())
+    for file in (NEXT_FILE, SPEED_FILE, LOCK_FILE):
+        (path / file).unlink(missing_ok=True)
     if not any(path.iterdir()):
         path.rmdir()
 
@@ -339,24 +469,36 @@ def _connect(path: Path) -> Any:
     return lancedb.connect(path, read_consistency_interval=timedelta(0))
 
 
-def _write_settings(path: Path, settings: IndexSettings) -> None:
-    text = json.dumps({"format": FORMAT_VERSION, **dataclasses.asdict(settings)}, indent=2)
-    unfinished = path / f"{SETTINGS_FILE}.new"
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    unfinished.replace(path / SETTINGS_FILE)
+def _table_names(number: int) -> tuple[str, str]:
+    """Of the videos and the segments of a generation."""
+    return (f"videos-{number}", f"segments-{number}") if number else ("videos", "segments")
 
 
-def _read_settings(path: Path) -> IndexSettings:
-    try:
-        values = json.loads((path / SETTINGS_FILE).read_text(encoding="utf-8"))
-        version = values.pop("format")
-        if version != FORMAT_VERSION:
-            raise ValueError(f"its format is {version}, this vidfind reads {FORMAT_VERSION}")
-        return IndexSettings(**values)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IndexMismatch(
-            f"The index {path.name!r} cannot be read: {error}. To delete it: {_delete_command(path)}"
-        ) from error
+def _make_generation(path: Path, database: Any, generation: Generation, dim: int, adapter: Path | None) -> Generation:
+    """Makes the empty tables of a generation and its copy of the adapter, and says what the copy is called."""
+    vector = pa.list_(pa.float16(), dim)
+    segments = pa.schema([("content", pa.int64()), ("start", pa.float64()), ("end", pa.float64()), ("vector", vector)])
+    for name, schema in zip(_table_names(generation.number), (VIDEOS, segments), strict=True):
+        database.create_table(name, schema=schema, mode="overwrite")
+    return dataclasses.replace(generation, adapter_file=_keep(path, adapter))
+
+
+def _keep(path: Path, adapter: Path | None) -> str:
+    if adapter is None:
+        return ""
+    name = adapter_file_name(adapter)
+    keep_adapter(path, adapter, name)
+    return name
+
+
+def _delete_own(path: Path, used: Collection[str]) -> None:
+    """Deletes the tables and adapters in an index's folder, but for those named."""
+    for entry in path.iterdir():
+        if OWN_FILES.fullmatch(entry.name) and entry.name not in used:
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
 
 
 def _describe_difference(field: str, ours: object, asked: object) -> str:
@@ -373,11 +515,6 @@ def _options(settings: IndexSettings) -> list[str]:
     if settings.segment_length != IndexSettings.segment_length:
         options += ["--segment", f"{settings.segment_length:g}"]
     return options
-
-
-def _delete_command(path: Path) -> str:
-    option = "" if path.name == DEFAULT_INDEX else f" --index {path.name}"
-    return f"vidfind remove --all{option}"
 
 
 if sys.platform == "win32":

@@ -1,0 +1,127 @@
+"""What an index was made with, as files in its folder: the settings in use, those of an unfinished encoding, adapters.
+
+An index that is encoded again keeps its old tables in use meanwhile. Each set of tables is a *generation*: its
+`Generation` says what it was made with, under which number its tables are, and which copy of the adapter is its own.
+`settings.json` is the generation in use, `settings.next.json` the unfinished one; each is written in one step, and the
+step from one to the other is a rename. Knows nothing of tables.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidfind.errors import BadInput, IndexMismatch
+from vidfind.paths import DEFAULT_INDEX
+
+FORMAT_VERSION = 1
+SETTINGS_FILE = "settings.json"
+NEXT_FILE = "settings.next.json"
+
+
+@dataclass(frozen=True)
+class IndexSettings:
+    """What the vectors of an index depend on; vectors made with other settings are never compared."""
+
+    model: str
+    pretrained: str
+    weights_digest: str
+    encoder: str
+    adapter: str | None
+    num_frames: int
+    segment_length: float = 10.0
+
+    def has_vectors_of(self, other: IndexSettings) -> bool:
+        """Whether video vectors are the same with both: their adapters may differ in what they do to queries."""
+        return dataclasses.replace(self, adapter=None) == dataclasses.replace(other, adapter=None)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One encoding of a whole index. `adapter_file` is the index's own copy of its adapter, empty without one."""
+
+    settings: IndexSettings
+    number: int = 0
+    adapter_file: str = ""
+
+
+def is_index(path: Path) -> bool:
+    return (path / SETTINGS_FILE).is_file()
+
+
+def read_generation(path: Path, file: str = SETTINGS_FILE) -> Generation:
+    """Raises IndexMismatch if this version cannot read it, FileNotFoundError if there is none."""
+    try:
+        values = json.loads((path / file).read_text(encoding="utf-8"))
+        version = values.pop("format")
+        if version != FORMAT_VERSION:
+            raise ValueError(f"its format is {version}, this vidfind reads {FORMAT_VERSION}")
+        number, adapter_file = int(values.pop("generation", 0)), str(values.pop("adapter_file", ""))
+        return Generation(IndexSettings(**values), number, adapter_file)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IndexMismatch(
+            f"The index {path.name!r} cannot be read: {error}. To delete it: {delete_command(path)}"
+        ) from error
+
+
+def write_generation(path: Path, generation: Generation, file: str = SETTINGS_FILE) -> None:
+    values = {"format": FORMAT_VERSION, **dataclasses.asdict(generation.settings)}
+    if generation.number:
+        values["generation"] = generation.number
+    if generation.adapter_file:
+        values["adapter_file"] = generation.adapter_file
+    unfinished = path / f"{file}.new"
+    unfinished.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(path / file)
+
+
+def adapter_file_name(adapter: Path) -> str:
+    """What the copy of an adapter is called inside an index: the same for the same content."""
+    with open(adapter, "rb") as file:
+        return f"adapter-{hashlib.file_digest(file, 'sha256').hexdigest()[:32]}.safetensors"
+
+
+def keep_adapter(path: Path, adapter: Path, name: str) -> None:
+    """Copies an adapter into the index at `path`, under the `name` that `adapter_file_name` gave it.
+
+    A copy, not a hard link: `cp` and `rsync --inplace` write into a file that is there. Raises BadInput if the adapter
+    has changed since."""
+    if (path / name).is_file():
+        return
+    part = path / f".{name}.part"
+    shutil.copyfile(adapter, part)
+    if adapter_file_name(part) != name:
+        part.unlink()
+        raise BadInput(f"The adapter {adapter} was replaced while it was read: run the command again.")
+    part.replace(path / name)
+
+
+def indexes_with(adapter: str, folder: Path) -> list[str]:
+    """The names of the indexes in `folder` that were made with the adapter of this name, or are being made with it."""
+    names = set()
+    for file in (SETTINGS_FILE, NEXT_FILE):
+        for entry in folder.glob(f"*/{file}"):
+            try:
+                if is_index(entry.parent) and read_generation(entry.parent, file).settings.adapter == adapter:
+                    names.add(entry.parent.name)
+            except (IndexMismatch, OSError):
+                continue  # nobody searches it either
+    return sorted(names)
+
+
+def index_option(path: Path) -> str:
+    """What a command needs to mean the index at `path`."""
+    return "" if path.name == DEFAULT_INDEX else f" --index {path.name}"
+
+
+def delete_command(path: Path) -> str:
+    return f"vidfind remove --all{index_option(path)}"
+
+
+def adapter_command(path: Path, adapter: str | None) -> str:
+    """The command that encodes the index at `path` again with another adapter, or goes on with that."""
+    return f"vidfind index --adapter {adapter or 'none'}{index_option(path)}"
