@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vidfind.errors import UnsupportedModel
 from vidfind.tokens import REDUCTIONS, Reduction, Tokens
@@ -69,6 +70,8 @@ class Encoder:
         self.image_size = int(model.visual.image_size[0])
         self.dim = int(model.visual.output_dim)
         mean, std = (torch.tensor(getattr(model.visual, name)) for name in ("image_mean", "image_std"))
+        self.checkpointing = False
+        """Whether training holds the activations of one block at a time, and computes the others again."""
         self._mean, self._std = mean.to(self.device).view(3, 1, 1), std.to(self.device).view(3, 1, 1)
 
     @torch.inference_mode()
@@ -91,7 +94,7 @@ class Encoder:
         """(B, T, S, S, 3) uint8 on the device -> (B, T, D), with gradients: what `video_features` pools."""
         pixels = clips.flatten(0, 1).permute(0, 3, 1, 2)  # (B * T, 3, S, S)
         pixels = ((pixels.float() / 255 - self._mean) / self._std).to(self.dtype)
-        return encode_frames(self.model.visual, pixels, self.reduction, clips.shape[1])
+        return encode_frames(self.model.visual, pixels, self.reduction, clips.shape[1], self.checkpointing)
 
     def text_features(self, ids: Tensor) -> Tensor:
         """(N, length) token ids -> (N, D), with gradients; not of unit length."""
@@ -101,15 +104,22 @@ class Encoder:
         return encode_tokens(self.model, ids)
 
 
-def encode_frames(visual: Any, pixels: Tensor, reduction: Reduction, num_frames: int) -> Tensor:
+def encode_frames(
+    visual: Any, pixels: Tensor, reduction: Reduction, num_frames: int, checkpointing: bool = False
+) -> Tensor:
     """Normalised pixels (B * T, 3, S, S) of clips of T frames -> (B, T, D), the projected class tokens: the loop."""
-    tokens = Tokens(visual._embeds(pixels), size=None, num_cls=1, num_sequences=num_frames)
-    for i, block in enumerate(visual.transformer.resblocks):
+
+    def run_block(i: int, tokens: Tokens) -> Tokens:
+        block = visual.transformer.resblocks[i]
         tokens = reduction.before_block(i, tokens)
         attended, keys = attend(block, tokens)
         tokens = replace(tokens, x=tokens.x + attended)
         tokens = reduction.before_mlp(i, tokens, keys)
-        tokens = replace(tokens, x=tokens.x + block.ls_2(block.mlp(block.ln_2(tokens.x))))
+        return replace(tokens, x=tokens.x + block.ls_2(block.mlp(block.ln_2(tokens.x))))
+
+    tokens = Tokens(visual._embeds(pixels), size=None, num_cls=1, num_sequences=num_frames)
+    for i in range(len(visual.transformer.resblocks)):
+        tokens = checkpoint(run_block, i, tokens, use_reentrant=False) if checkpointing else run_block(i, tokens)
     cls = tokens.x[:, : tokens.num_cls]
     cls = cls.reshape(-1, num_frames, cls.shape[-1])  # (B, T, C), in frame order
     projected: Tensor = visual.ln_post(cls) @ visual.proj

@@ -38,13 +38,15 @@ def attention_blocks(model: Any) -> Iterator[tuple[str, nn.MultiheadAttention]]:
             yield f"{prefix}transformer.resblocks.{i}.attn", block.attn
 
 
-def attach_lora(model: Any, rank: int = DEFAULT_RANK) -> dict[str, nn.Parameter]:
+def attach_lora(model: Any, rank: int = DEFAULT_RANK, text_only: bool = False) -> dict[str, nn.Parameter]:
     """Add a fresh LoRA to the query-key-value projection of every block of both towers; returns its parameters by name.
 
-    The model's output does not change, as B is zero at the start.
+    The model's output does not change, as B is zero at the start. With `text_only`, the text tower alone gets one.
     """
     parameters: dict[str, nn.Parameter] = {}
     for name, attn in attention_blocks(model):
+        if text_only and name.startswith("visual."):
+            continue
         lora = LoRA(attn.in_proj_weight, rank)
         parametrize.register_parametrization(attn, "in_proj_weight", lora)
         parameters |= {f"{name}.lora_a": lora.a, f"{name}.lora_b": lora.b}

@@ -1,0 +1,448 @@
+"""The fine-tuning pipeline: pairs of a clip and a caption teach an encoder its owner's words.
+
+The method is TempMe's (Shen et al., ICLR 2025): LoRA on the attention of both towers and temporal positions, trained
+with symmetric InfoNCE; with `full`, all of CLIP's weights in place of LoRA. Is handed its encoder, whose model it
+changes; never prints. Letters: B pairs a batch, T frames a clip, S pixels, D embedding size.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidfind.adapter import POSITION, Adapter, AdapterInfo
+from vidfind.augment import augment
+from vidfind.clip_cache import ClipCache
+from vidfind.contrast import backward_in_chunks, contrastive_loss
+from vidfind.encoder import Encoder, has_plain_text_tower
+from vidfind.errors import BadInput, BadPairs, UnsupportedModel
+from vidfind.lora import DEFAULT_RANK, attach_lora, fold_adapter
+from vidfind.pairs import BadLine, Pair, normal_caption
+from vidfind.recall import Retrieval, judge
+from vidfind.tokens import tempme_position_shapes
+
+log = logging.getLogger(__name__)
+
+CAPTION_TOKENS = 32  # captions are cut to so many in training, as in the paper
+CAPTIONS_A_CHUNK = 32
+MAX_SCALE = 100.0  # of the logits, as CLIP's own training holds it
+MAX_NORM = 1.0  # of all gradients together
+FEWEST_PAIRS = 8
+FEWEST_HELD_OUT = 4
+FEWEST_EPOCHS = 5
+FEWEST_STEPS = 100  # a small set is gone through as often as that takes
+VALIDATIONS = 20  # times that the held-out pairs are judged in the course of a training
+PATIENCE = 6  # validations without a better one, after which it stops
+CLIP_RATE = 0.01  # full fine-tuning: the learning rate of CLIP's own weights, as a share of that of the new ones
+CHUNK_BYTES = 3 * 10**9  # of activations, where the device does not tell how much room it has
+ROOM_SHARE = 0.7  # of what a CUDA device has free
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. The defaults are the paper's."""
+
+    epochs: int | None = None
+    """None: FEWEST_EPOCHS, or more until there are FEWEST_STEPS."""
+    learning_rate: float = 6e-4
+    rank: int = DEFAULT_RANK
+    batch_size: int = 128
+    seed: int = 42
+    val: float = 0.1
+    """Share of the pairs that is held out, whole videos at a time; FEWEST_HELD_OUT at least."""
+    weight_decay: float = 0.2
+    warm_up: float = 0.1
+    """Share of the steps in which the learning rate rises; a cosine to zero follows."""
+    full: bool = False
+    """Train all of CLIP's weights, at a smaller learning rate, instead of LoRA."""
+    text_only: bool = False
+    """Train the LoRA of the text tower alone: video vectors, and so indexes, stay as they are."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """How many of the clips are decoded."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """A step of the optimizer. `seconds_left` counts on all steps being made."""
+
+    step: int
+    steps: int
+    loss: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Validated:
+    """The held-out pairs judged after `step` steps; `is_best` if never better before."""
+
+    step: int
+    loss: float
+    retrieval: Retrieval
+    is_best: bool
+
+
+Event = Decoded | Stepped | Validated
+
+
+class FineTuning:
+    """A training: what is trained, what is held out, and the best state so far, whenever it is stopped.
+
+    with FineTuning(pairs, load_encoder("ViT-B-32", dtype="float32")) as training:
+        for event in training.run(): ...
+        write_adapter(path, training.adapter("home"))
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        encoder: Encoder,
+        recipe: Recipe | None = None,
+        start: Adapter | None = None,
+        autocast: bool = False,
+        skip_bad: bool = False,
+    ) -> None:
+        """`start`: an adapter to go on from, not yet in the encoder. `autocast`: multiply in bfloat16. `skip_bad`: do
+        without moments that cannot be decoded; they are in `bad` after the decoding.
+
+        Raises BadInput for pairs that nothing can be learned from, UnsupportedModel for a text tower of another kind.
+        """
+        self.recipe = recipe or Recipe()
+        self.encoder = encoder
+        self.training, self.held_out = split_pairs(pairs, self.recipe.val, self.recipe.seed)
+        self.before: Retrieval | None = None
+        """The held-out pairs judged before the first step."""
+        self.after: Retrieval | None = None
+        """The same of the best state so far."""
+        torch.manual_seed(self.recipe.seed)
+        self._rng = Random(self.recipe.seed)
+        self.bad: list[BadLine] = []
+        self._skip_bad = skip_bad
+        self._autocast = autocast
+        self._trained, self._kept = prepare(encoder, self.recipe, start)
+        stretches = dict.fromkeys((pair.path, pair.segment) for pair in [*self.training, *self.held_out])
+        self._number = {stretch: number for number, stretch in enumerate(stretches)}
+        self._clips = ClipCache(list(stretches), encoder.num_frames, encoder.image_size)
+        self._chunk = max(1, activation_room(encoder.device) // activation_bytes(encoder, autocast))  # clips
+        self._fixed: Tensor | None = None  # (N, D): features of all clips, where the video tower is not trained
+        self._best: dict[str, Tensor] = {}
+        self._best_key = (-math.inf, -math.inf)
+
+    def __enter__(self) -> FineTuning:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clips.close()
+
+    def run(self) -> Iterator[Event]:
+        """Decodes all clips and trains. Stop it at any time: what was best so far is kept.
+
+        Raises BadPairs, with all of them, when clips cannot be decoded."""
+        yield from self._decode()
+        if self.recipe.text_only:
+            numbers = range(len(self._clips))
+            self._fixed = torch.cat([self._features(part) for part in _parts(numbers, self._chunk)])
+        batches = max(1, round(len(self.training) / self.recipe.batch_size))  # an epoch
+        steps = batches * (self.recipe.epochs or max(FEWEST_EPOCHS, math.ceil(FEWEST_STEPS / batches)))
+        yield self._validate(0)
+        optimizer, schedule = make_optimizer(self._trained, self.recipe, steps)
+        since_best = 0
+        began = time.monotonic()
+        for step in range(1, steps + 1):
+            if step % batches == 1 % batches:
+                order = self._rng.sample(self.training, len(self.training))
+            place = (step - 1) % batches
+            batch = order[place * len(order) // batches : (place + 1) * len(order) // batches]
+            loss = self.backward(batch)
+            nn.utils.clip_grad_norm_(self._trained.values(), MAX_NORM)
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+            yield Stepped(step, steps, loss, (time.monotonic() - began) / step * (steps - step))
+            if step % math.ceil(steps / VALIDATIONS) == 0 or step == steps:
+                validated = self._validate(step)
+                yield validated
+                since_best = 0 if validated.is_best else since_best + 1
+                if since_best == PATIENCE and self.recipe.epochs is None:
+                    log.info("no better for %d validations: stopped at step %d of %d", PATIENCE, step, steps)
+                    return
+
+    def backward(self, batch: Sequence[Pair]) -> float:
+        """The loss of a batch; its gradients are added to the trained parameters."""
+        clips = torch.stack([self._varied_clip(pair) for pair in batch]) if self._fixed is None else torch.empty(0)
+        ids = self._token_ids(batch)
+        same = same_meaning(batch)
+        numbers = [self._of(pair) for pair in batch]
+        while True:
+            video: list[Callable[[], Tensor]] = [partial(self._video, part) for part in torch.split(clips, self._chunk)]
+            if self._fixed is not None:
+                video = [partial(self._fixed.__getitem__, numbers)]
+            text = [partial(self._text, part) for part in torch.split(ids, CAPTIONS_A_CHUNK)]
+            try:
+                return backward_in_chunks(video, text, partial(self._loss, same=same)).item()
+            except torch.OutOfMemoryError as error:
+                for parameter in self._trained.values():
+                    parameter.grad = None
+                self._use_less_memory(error)
+
+    def adapter(self, name: str, digest: str = "") -> Adapter | None:
+        """The best state so far, to be saved as `name`; None before the first validation. `digest`: of the pairs."""
+        if not self.before or not self.after:
+            return None
+        identity, recipe = self.encoder.identity, self.recipe
+        info = AdapterInfo(
+            name=name,
+            model=identity.model,
+            pretrained=identity.pretrained,
+            weights_digest=identity.weights_digest,
+            encoder=identity.encoder,
+            num_frames=identity.num_frames,
+            kind="full" if recipe.full else "text" if recipe.text_only else "lora",
+            rank=0 if recipe.full else recipe.rank,
+            pairs_digest=digest,
+            num_pairs=len(self.training),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            metrics={
+                "before": self.before.as_dict(),
+                "after": self.after.as_dict(),
+                "pairs": len(self.held_out),
+            },
+        )
+        return Adapter({**self._kept, **self._best}, info)
+
+    def _decode(self) -> Iterator[Decoded]:
+        bad: dict[int, str] = {}
+        for done, (number, reason) in enumerate(self._clips.fill(), start=1):
+            if reason:
+                bad[number] = reason
+            yield Decoded(done, len(self._clips))
+        if not bad:
+            return
+        everything = [*self.training, *self.held_out]
+        self.bad = [
+            BadLine(pair.line, f"{pair.path} {bad[number]}") for pair in everything if (number := self._of(pair)) in bad
+        ]
+        if not self._skip_bad:
+            raise BadPairs(f"{len(self.bad)} moments cannot be decoded. To go on without: add --skip-bad", self.bad)
+        good = [pair for pair in everything if self._of(pair) not in bad]
+        self.training, self.held_out = split_pairs(good, self.recipe.val, self.recipe.seed)
+
+    def _loss(self, video: Tensor, text: Tensor, same: Tensor) -> Tensor:
+        scale = self.encoder.model.logit_scale.detach().exp().clamp(max=MAX_SCALE)
+        return contrastive_loss(video.float(), text.float(), scale, same)
+
+    def _video(self, clips: Tensor) -> Tensor:
+        with self._number_format():
+            return self.encoder.video_features(clips)
+
+    def _text(self, ids: Tensor) -> Tensor:
+        with self._number_format():
+            return self.encoder.text_features(ids)
+
+    def _number_format(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.encoder.device.type, torch.bfloat16) if self._autocast else nullcontext()
+
+    def _of(self, pair: Pair) -> int:
+        """The number of a pair's clip."""
+        return self._number[pair.path, pair.segment]
+
+    def _clip(self, number: int) -> Tensor:
+        return torch.from_numpy(self._clips[number]).to(self.encoder.device)
+
+    def _varied_clip(self, pair: Pair) -> Tensor:
+        return augment(self._clip(self._of(pair)), pair.caption, self._rng)
+
+    @torch.no_grad()
+    def _features(self, numbers: Sequence[int]) -> Tensor:
+        """(b, D) unit vectors of clips as they are."""
+        return F.normalize(self._video(torch.stack([self._clip(number) for number in numbers])).float(), dim=-1)
+
+    def _token_ids(self, pairs: Sequence[Pair]) -> Tensor:
+        ids: Tensor = self.encoder.tokenizer([pair.caption for pair in pairs], context_length=CAPTION_TOKENS)
+        return ids.to(self.encoder.device)
+
+    @torch.no_grad()
+    def _validate(self, step: int) -> Validated:
+        """Judges the held-out pairs, and keeps the state if it is the best of those after the first step."""
+        pairs = self.held_out
+        numbers = list(dict.fromkeys(self._of(pair) for pair in pairs))
+        own = [numbers.index(self._of(pair)) for pair in pairs]  # the clip of each pair
+        if self._fixed is not None:
+            video = self._fixed[numbers]
+        else:
+            video = torch.cat([self._features(part) for part in _parts(numbers, self._chunk)])
+        ids = torch.split(self._token_ids(pairs), CAPTIONS_A_CHUNK)
+        text = F.normalize(torch.cat([self._text(part).float() for part in ids]), dim=-1)
+        same = same_meaning(pairs)
+        relevant = torch.zeros(len(pairs), len(numbers), dtype=torch.bool)
+        for column, number in enumerate(own):
+            relevant[:, number] |= same[:, column]
+        retrieval = judge((text @ video.T).cpu().numpy(), relevant.numpy())
+        loss = self._loss(video[own], text, same).item()
+        if step == 0:
+            self.before = retrieval
+            return Validated(step, loss, retrieval, is_best=False)
+        # With few pairs recall often stays the same: then the loss tells which state is better.
+        key = (retrieval.r_sum, -loss)
+        is_best = key > self._best_key
+        if is_best:
+            self._best_key, self.after = key, retrieval
+            self._best = {name: tensor.detach().cpu().clone() for name, tensor in self._trained.items()}
+        return Validated(step, loss, retrieval, is_best)
+
+    def _use_less_memory(self, error: torch.OutOfMemoryError) -> None:
+        """Smaller chunks, then checkpointing; both are exact. Raises BadInput when neither is left."""
+        if self._chunk > 1:
+            self._chunk //= 2
+        elif not self.encoder.checkpointing:
+            self.encoder.checkpointing = True
+        else:
+            raise BadInput(f"{self.encoder.device} has too little memory to train on: try --device cpu.") from error
+        log.info("out of memory: going on with chunks of %d", self._chunk)
+        torch.cuda.empty_cache()
+
+
+def split_pairs(pairs: Sequence[Pair], val: float, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """Pairs to train on, and pairs held out: whole videos by lot, `val` of all pairs and FEWEST_HELD_OUT at least.
+
+    Raises BadInput when there is too little to learn from or to judge by."""
+    if len(pairs) < FEWEST_PAIRS:
+        raise BadInput(
+            f"{len(pairs)} pairs are too few to learn from: {FEWEST_PAIRS} are the least, and 30 or more are better. "
+            "Caption more videos, or more moments of them (columns start and end)."
+        )
+    if not 0 < val < 1:
+        raise BadInput(f"The share held out must lie between 0 and 1, not be {val:g}.")
+    wanted = max(FEWEST_HELD_OUT, round(val * len(pairs)))
+    paths = sorted({pair.path for pair in pairs})
+    Random(seed).shuffle(paths)
+    chosen: set[Path] = set()
+    count = 0
+    for path in paths:
+        if count >= wanted:
+            break
+        chosen.add(path)
+        count += sum(pair.path == path for pair in pairs)
+    training = [pair for pair in pairs if pair.path not in chosen]
+    if len({pair.path for pair in training}) < 2 or len(training) < FEWEST_PAIRS - FEWEST_HELD_OUT:
+        videos = "1 video" if len(paths) == 1 else f"{len(paths)} videos"
+        raise BadInput(f"All pairs are of {videos}: too few to hold some out and learn from the others. Caption more.")
+    if len({normal_caption(pair.caption) for pair in training}) < 2:
+        raise BadInput("All videos have the same caption: there is nothing to learn it from. Caption other videos too.")
+    return training, [pair for pair in pairs if pair.path in chosen]
+
+
+def prepare(
+    encoder: Encoder, recipe: Recipe, start: Adapter | None
+) -> tuple[dict[str, nn.Parameter], dict[str, Tensor]]:
+    """What will be trained, by its names in an adapter, and what of `start` is kept as it is; all else is frozen."""
+    model = encoder.model
+    if not has_plain_text_tower(model):
+        raise UnsupportedModel(f"{encoder.identity.model} cannot be fine-tuned: its text tower is not CLIP's own.")
+    given = dict(start.tensors) if start else {}
+    encoder.positions.update(
+        {b: p.to(encoder.device, torch.float32) for b, p in (start or Adapter({})).positions().items()}
+    )
+    model.requires_grad_(False)
+    trained: dict[str, nn.Parameter] = {}
+    if recipe.full:
+        fold_adapter(model, Adapter(given))
+        kept: dict[str, Tensor] = {}
+        trained |= {name: p.requires_grad_() for name, p in model.named_parameters() if name != "logit_scale"}
+    else:
+        names = [n for n in given if ".lora_" in n and not (recipe.text_only and n.startswith("visual."))]
+        loras = {n: given[n] for n in names}
+        kept = {
+            n: t for n, t in given.items() if n not in loras and not (POSITION.fullmatch(n) and not recipe.text_only)
+        }
+        fold_adapter(model, Adapter(kept))
+        trained |= attach_lora(model, recipe.rank, recipe.text_only)
+        with torch.no_grad():
+            for name, tensor in loras.items():
+                trained[name].copy_(tensor)
+    if encoder.identity.encoder == "tempme" and not recipe.text_only:
+        width = model.visual.transformer.width
+        depth = len(model.visual.transformer.resblocks)
+        for block, f in tempme_position_shapes(depth, encoder.num_frames).items():
+            position = encoder.positions.get(block, torch.zeros(f, width, device=encoder.device))
+            parameter = nn.Parameter(position.clone())
+            encoder.positions[block] = trained[f"visual.transformer.resblocks.{block}.temporal_position"] = parameter
+    return trained, kept
+
+
+def is_addition(name: str) -> bool:
+    """Whether a tensor of an adapter is a small one beside CLIP's own weights: LoRA or temporal positions."""
+    return ".lora_" in name or POSITION.fullmatch(name) is not None
+
+
+def make_optimizer(
+    trained: Mapping[str, nn.Parameter], recipe: Recipe, steps: int
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
+    """AdamW, and the schedule of its learning rate over so many steps.
+
+    In full fine-tuning CLIP's own weights learn slowly, and neither biases nor norms are decayed.
+    """
+    new = [p for name, p in trained.items() if is_addition(name)]
+    own = [p for name, p in trained.items() if not is_addition(name)]
+    groups: list[dict[str, Any]] = [
+        {"params": new},
+        {"params": [p for p in own if p.ndim >= 2], "lr": recipe.learning_rate * CLIP_RATE},
+        {"params": [p for p in own if p.ndim < 2], "lr": recipe.learning_rate * CLIP_RATE, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, partial(rate_factor, steps, recipe.warm_up))
+
+
+def same_meaning(pairs: Sequence[Pair]) -> Tensor:
+    """(B, B) bool: which pairs are not to be set against each other: of one video, or with one caption."""
+    captions = [normal_caption(pair.caption) for pair in pairs]
+    same = [[a.path == b.path or captions[i] == captions[j] for j, b in enumerate(pairs)] for i, a in enumerate(pairs)]
+    return torch.tensor(same)
+
+
+def rate_factor(steps: int, warm_up: float, step: int) -> float:
+    """The learning rate after `step` steps, as a share of the highest: a linear rise, then a cosine."""
+    rise = max(1, round(warm_up * steps))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def activation_bytes(encoder: Encoder, autocast: bool) -> int:
+    """About what training holds of one clip: some twenty tensors a block for each token, before any merging."""
+    visual = encoder.model.visual
+    tokens = encoder.num_frames * (visual.grid_size[0] * visual.grid_size[1] + 1)
+    size = 20 * len(visual.transformer.resblocks) * int(tokens) * int(visual.transformer.width) * 4
+    return size // 2 if autocast else size
+
+
+def activation_room(device: torch.device) -> int:
+    """Bytes that activations may take."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free * ROOM_SHARE)
+    return CHUNK_BYTES
+
+
+def _parts(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    return (numbers[i : i + size] for i in range(0, len(numbers), size))
