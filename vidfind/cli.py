@@ -6,24 +6,21 @@ None means that the pipeline's own default holds; the help text names it, and a 
 
 import os
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vidfind import __version__, cli_adapters, cli_learning, paths
+from vidfind.cli_index import index_command, loader_of, open_filled, run_index
 from vidfind.errors import BadInput, VidfindError
 from vidfind.options import Device, Dtype, IndexName, Json, Verbose
 
 if TYPE_CHECKING:
-    from vidfind.display import Activity
     from vidfind.encoder import Encoder
     from vidfind.search import Moment
     from vidfind.store import Store
-
-DONE_WITH_FAILURES = 3
 
 DEMO_INDEX = "demo"
 DEMO_MODEL = "tiny"
@@ -88,149 +85,7 @@ def vidfind(
     """
 
 
-@app.command()
-def index(
-    path: Annotated[
-        list[Path] | None, typer.Argument(metavar="PATH", help="Folders to look through, or single videos.")
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Leave out what matches, for instance '*/drafts/*'.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="open_clip's model name. [default: the index's own, or ViT-B-32]")
-    ] = None,
-    pretrained: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE",
-            help="Its weights: open_clip's name, or a file. [default: the index's own, or the model's recommended]",
-        ),
-    ] = None,
-    encoder: Annotated[
-        Literal["tempme", "mean"] | None,
-        typer.Option(help="See frames in time, or each alone. [default: the index's own, or tempme]"),
-    ] = None,
-    adapter: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="What `vidfind finetune` has saved, or none. Encodes again what it changes. "
-            "[default: the index's own, or the one that fine-tuning has made the default]",
-        ),
-    ] = None,
-    segment: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", min=0.5, help="Length of a segment. [default: the index's own, or 10]"),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Encode again what has not changed, and what failed.")] = False,
-    name: IndexName = paths.DEFAULT_INDEX,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    as_json: Json = False,
-    verbose: Verbose = False,
-) -> None:
-    """Make the videos of folders searchable; run it again after changes, or to go on after Ctrl-C.
-
-    With --adapter, PATH may be left out: what is in the index is encoded again, and searches use the old vectors until
-    that is done.
-
-    \b
-    Example:
-      vidfind index ~/Videos --exclude '*/drafts/*'
-    """
-    asked = {"model": model, "pretrained": pretrained, "encoder": encoder, "segment_length": segment}
-    chosen: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
-    if adapter is not None:
-        chosen["adapter"] = None if adapter == paths.NO_ADAPTER else adapter
-    if not path:
-        if adapter is None:
-            raise typer.BadParameter("Give the folders to index.")
-        _open_filled(name)
-    failed = _index(path or [], name, chosen, device, dtype, exclude or [], force, as_json)
-    if failed:
-        raise typer.Exit(DONE_WITH_FAILURES)
-
-
-def _index(
-    folders: list[Path],
-    name: str,
-    chosen: Mapping[str, Any],
-    device: str = "auto",
-    dtype: str = "auto",
-    exclude: list[str] | None = None,
-    force: bool = False,
-    as_json: bool = False,
-) -> int:
-    """Bring an index up to date, telling all about it; how many videos could not be encoded.
-
-    With an adapter among the settings chosen, `folders` may be empty: the index's own videos are encoded again."""
-    from vidfind import display, display_adapters
-
-    store_path = paths.index_path(name)
-    summary = display.IndexSummary()
-    ending = None
-    with display.Activity("Starting", enabled=not (as_json and sys.stdout.isatty())) as activity:
-        from vidfind.index import (
-            Offline,
-            Outcome,
-            Progress,
-            Reencoding,
-            Waiting,
-            check_folders,
-            index_videos,
-            open_store,
-        )
-        from vidfind.registry import default_adapter
-
-        check_folders(folders, store_path)  # before a model is fetched for nothing
-        loader = _loader(activity, device, dtype)
-        store, load = open_store(store_path, loader, chosen, default_adapter, activity.announce)
-        activity.say("Looking for videos")
-        try:
-            with closing(index_videos(folders, store, load, exclude or [], force)) as events:
-                for event in events:
-                    if isinstance(event, Outcome):
-                        summary.add(event)
-                        if as_json:
-                            display.json_line(vars(event))
-                    elif isinstance(event, Offline):
-                        summary.offline.append(event)
-                    elif isinstance(event, Progress):
-                        activity.advance(event)
-                    elif isinstance(event, Reencoding):
-                        activity.announce(display_adapters.reencoding_text(event))
-                    else:
-                        ending = event
-        except KeyboardInterrupt:
-            activity.announce("Stopped. What is done is kept: the same command goes on from here.")
-            raise
-        summary.elapsed = activity.elapsed
-    if as_json:
-        display.json_line(display.summary_json(summary))
-    elif folders or summary.counts:
-        display.show_summary(summary)
-    else:
-        display.message("Nothing has to be encoded again.")
-    if isinstance(ending, Waiting):
-        display_adapters.show_waiting(ending)
-        return len(summary.failed) + sum(offline.videos for offline in ending.offline)
-    if ending:
-        display.message(display_adapters.switched_text(ending, name))
-    return len(summary.failed)
-
-
-def _loader(activity: "Activity", device: str, dtype: str) -> Callable[..., "Encoder"]:
-    """`load_encoder` for this machine, which tells the user what it is at."""
-
-    def load(**choice: Any) -> "Encoder":
-        from vidfind.registry import load_encoder
-
-        activity.say("Loading the model")
-        encoder = load_encoder(**choice, device=device, dtype=dtype, announce=activity.announce)
-        activity.say("Reading videos")
-        return encoder
-
-    return load
+app.command(name="index")(index_command)
 
 
 @app.command()
@@ -328,20 +183,9 @@ def _open_for_search(name: str, device: str = "auto", dtype: str = "auto") -> "t
     from vidfind import display
     from vidfind.search import load_query_encoder
 
-    store = _open_filled(name)
+    store = open_filled(name)
     with display.Activity("Starting") as activity:
-        return store, load_query_encoder(store, _loader(activity, device, dtype))
-
-
-def _open_filled(name: str) -> "Store":
-    """An index that holds videos."""
-    from vidfind.store import Store
-
-    store = Store.open(paths.index_path(name))
-    if not store.videos():
-        option = "" if name == paths.DEFAULT_INDEX else f" --index {name}"
-        raise BadInput(f"The index {name!r} holds no videos yet. Add some: vidfind index FOLDER{option}")
-    return store
+        return store, load_query_encoder(store, loader_of(activity, device, dtype))
 
 
 def _play(moments: "list[Moment]", rank: int) -> None:
@@ -408,6 +252,7 @@ def remove(
     display.message(f"Deleted the index {name!r}.")
 
 
+app.command(name="finetune")(cli_learning.finetune_command)
 app.command(name="eval")(cli_learning.evaluate_command)
 
 
@@ -444,7 +289,7 @@ def demo(verbose: Verbose = False) -> None:
         captions = dict(draw_collection(folder, DEMO_VIDEOS, DEMO_SEED))
     display.heading(f"Drew {DEMO_VIDEOS} videos of moving shapes; their names say nothing.")
     display.commands(["index", str(folder), "--index", DEMO_INDEX, "--model", DEMO_MODEL])
-    _index([folder], DEMO_INDEX, {"model": DEMO_MODEL, "adapter": None})
+    run_index([folder], DEMO_INDEX, {"model": DEMO_MODEL, "adapter": None})
     store, encoder = _open_for_search(DEMO_INDEX)
     for query in DEMO_QUERIES:
         display.commands(["search", query, "--index", DEMO_INDEX, "-n", "3"])

@@ -4,22 +4,242 @@ Registered by cli.py, and written like it: nothing heavy is imported at the top.
 """
 
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from vidfind import paths
+from vidfind.cli_index import run_index
 from vidfind.options import Device, Dtype, IndexName, Json, Verbose
 
 if TYPE_CHECKING:
+    from vidfind.adapter import Adapter
+    from vidfind.display import Activity
+    from vidfind.finetune import FineTuning
     from vidfind.pairs import Pair
+    from vidfind.store import Store
+
+INTERRUPTED = 130
+DEFAULT_ADAPTER = "home"
 
 Pairs = Annotated[
     Path, typer.Option(metavar="FILE", help="The captions: a CSV file, path,caption[,start,end], or JSON lines.")
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without the lines that cannot be used.")]
+
+
+def finetune_command(
+    pairs: Pairs,
+    name: Annotated[str, typer.Option(metavar="NAME", help="What to save the adapter as.")] = DEFAULT_ADAPTER,
+    epochs: Annotated[
+        int | None,
+        typer.Option(metavar="COUNT", min=1, help="Times through all pairs. [default: 5, or more for few pairs]"),
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(metavar="RATE", min=0.0, help="The highest learning rate. [default: 0.0006]")
+    ] = None,
+    rank: Annotated[int | None, typer.Option(metavar="RANK", min=1, help="Of the LoRA. [default: 8]")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="PAIRS", min=2, help="Pairs a step. [default: 128]")] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            metavar="COUNT", min=1, help="Frames of each clip; tempme needs a multiple of 8 or 12. [default: 12]"
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="NUMBER", help="Draws another lot. [default: 42]")] = None,
+    val: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Share of the pairs held out to judge by, at least 4 pairs. [default: 0.1]"),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Train all of the model, not a small addition to it.")] = False,
+    text_only: Annotated[
+        bool, typer.Option("--text-only", help="Train only how words are read: the quick way to teach names.")
+    ] = False,
+    adapter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Go on from this adapter. [default: with --text-only the index's own, or none]"
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="open_clip's model name. [default: the index's own, or ViT-B-32]")
+    ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Its weights: open_clip's name, or a file. [default: the index's own, or the model's recommended]",
+        ),
+    ] = None,
+    encoder: Annotated[
+        Literal["tempme", "mean"] | None,
+        typer.Option(help="The encoder to train. [default: the index's own, or tempme]"),
+    ] = None,
+    skip_bad: SkipBad = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the adapter of this name.")] = False,
+    reencode: Annotated[
+        bool | None,
+        typer.Option("--reencode/--no-reencode", help="Whether to encode the index again afterwards. [default: ask]"),
+    ] = None,
+    index_name: IndexName = paths.DEFAULT_INDEX,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    verbose: Verbose = False,
+) -> None:
+    """Teach vidfind your own words from videos with captions: names, places, things that only you call so.
+
+    Some pairs are held out, and recall on them is shown before and after. Ctrl-C keeps the best state so far.
+
+    \b
+    Example:
+      vidfind finetune --pairs captions.csv --name home
+    """
+    if full and text_only:
+        raise typer.BadParameter("Give either --full or --text-only.")
+    given = {
+        "epochs": epochs,
+        "learning_rate": lr,
+        "rank": rank,
+        "batch_size": batch_size,
+        "seed": seed,
+        "val": val,
+    }
+    asked = {"model": model, "pretrained": pretrained, "encoder": encoder}
+
+    from vidfind import display
+    from vidfind.saved_adapters import check_free
+
+    file = check_free(name, force)  # and all else that can be wrong, before a model is fetched or an hour is spent
+    with display.Activity("Starting") as activity:
+        from vidfind.finetune import FineTuning, Recipe, split_pairs, use_autocast
+        from vidfind.pairs import pairs_digest
+        from vidfind.registry import load_for_training
+
+        recipe = Recipe(full=full, text_only=text_only, **_given(given))
+        activity.say(f"Reading {display.printable(pairs)}")
+        good = _read_pairs(pairs, skip_bad)
+        split_pairs(good, recipe.val, recipe.seed)
+        activity.say("Loading the model")
+        store = _store_if_any(index_name)
+        choice = _what_to_train(store, adapter, _given(asked), text_only)
+        base, start = load_for_training(num_frames=frames, device=device, announce=activity.announce, **choice)
+        with FineTuning(good, base, recipe, start, use_autocast(dtype, base), skip_bad) as training:
+            was_stopped = _train(training, activity)
+        tuned = training.adapter(name, pairs_digest(training.training))
+    if tuned is None:
+        display.message("Stopped before anything was learned: nothing is saved.")
+        raise typer.Exit(INTERRUPTED)
+    is_better = _save(tuned, training, file)
+    if was_stopped:
+        raise typer.Exit(INTERRUPTED)
+    if is_better:
+        _offer(file, store, training, reencode, device, dtype)
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given; the pipeline's own defaults hold for the others."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _store_if_any(index_name: str) -> "Store | None":
+    """The index, where there is one. One that is named must be there."""
+    from vidfind.settings import is_index
+    from vidfind.store import Store
+
+    path = paths.index_path(index_name)
+    return Store.open(path) if index_name != paths.DEFAULT_INDEX or is_index(path) else None
+
+
+def _what_to_train(
+    store: "Store | None", adapter: str | None, asked: Mapping[str, str], text_only: bool
+) -> dict[str, Any]:
+    """The arguments of `load_for_training`: what was asked for, or else what the index was made with."""
+    ours = store.settings if store else None
+    if adapter == paths.NO_ADAPTER:
+        start: Path | str | None = None
+    elif adapter or not (store and text_only):
+        start = adapter
+    else:  # so that the index's vectors stay valid
+        start = store.adapter
+    if start and adapter:  # an adapter knows what it was trained with
+        return {"adapter": start, **asked}
+    if not ours or asked.get("model", ours.model) != ours.model:
+        return {"adapter": None, **asked}
+    return {"adapter": start, "model": ours.model, "pretrained": ours.pretrained, "encoder": ours.encoder, **asked}
+
+
+def _train(training: "FineTuning", activity: "Activity") -> bool:
+    """Runs the training to its end or until Ctrl-C, and shows how it goes; whether it was stopped."""
+    from vidfind import display, display_learning
+    from vidfind.finetune import Decoded, Validated
+
+    judged: list[Validated] = []
+    try:
+        for event in training.run():
+            if isinstance(event, Decoded):
+                activity.say(f"Reading videos: {event.done:,} of {display.plural(event.total, 'clip')}")
+            elif isinstance(event, Validated):
+                judged.append(event)
+                activity.say("Training")
+            else:
+                activity.draw(display_learning.training_lines(event, judged, display.messages.width))
+    except KeyboardInterrupt:
+        activity.announce("Stopped.")
+        return True
+    finally:
+        if training.bad:
+            activity.announce("These moments cannot be decoded:")
+            display_learning.show_lines(training.bad)
+    return False
+
+
+def _save(tuned: "Adapter", training: "FineTuning", path: Path) -> bool:
+    """Saves the adapter and shows what it has changed; whether it is no worse than before."""
+    from vidfind import display, display_learning
+    from vidfind.adapter import write_adapter
+    from vidfind.saved_adapters import set_default_adapter
+
+    assert tuned.info and training.before and training.after
+    name = tuned.info.name
+    write_adapter(path, tuned)
+    display_learning.show_before_and_after(training.before, training.after, len(training.held_out))
+    if training.after.r_sum < training.before.r_sum:
+        display.message(
+            f"That is worse than before. It is saved as {name}, but not the default. More pairs help most; "
+            "fewer --epochs or a smaller --lr may."
+        )
+        return False
+    set_default_adapter(name)
+    display.message(f"Saved as {name}. New indexes of this model use it.")
+    return True
+
+
+def _offer(
+    saved: Path, store: "Store | None", training: "FineTuning", reencode: bool | None, device: str, dtype: str
+) -> None:
+    """Puts the index through the new adapter: at once where its vectors stay valid, else if the user agrees."""
+    from vidfind import display, display_adapters
+    from vidfind.adapter import read_info
+    from vidfind.index import reencode_cost
+    from vidfind.registry import joint_digest
+    from vidfind.settings import adapter_command
+
+    info, base = read_info(saved), training.encoder.identity
+    ours = store.settings if store and store.videos() else None
+    if not store or not ours or (ours.model, ours.encoder) != (base.model, base.encoder):
+        display.message(f"To use it: vidfind index FOLDER --adapter {info.name}")
+        return
+    stays_valid = ours.weights_digest == joint_digest(base.weights_digest, info.video_digest)
+    if not stays_valid and reencode is None and sys.stdin.isatty():
+        cost = display_adapters.cost_text(reencode_cost(store))
+        reencode = typer.confirm(f"Encode {cost} of the index {store.path.name!r} again with it?", err=True)
+    if stays_valid or reencode:
+        run_index([], store.path.name, {"adapter": info.name}, device, dtype)
+    else:
+        display.message(f"To use it in the index {store.path.name!r}: {adapter_command(store.path, info.name)}")
 
 
 def evaluate_command(
@@ -77,11 +297,9 @@ def evaluate_command(
     with display.Activity("Starting", enabled=not (as_json and sys.stdout.isatty())) as activity:
         from vidfind.evaluate import Verdict, check_pairs, choose_encoders, evaluate
         from vidfind.registry import load_encoder
-        from vidfind.settings import IndexSettings, is_index
-        from vidfind.store import Store
+        from vidfind.settings import IndexSettings
 
-        index_path = paths.index_path(name)
-        store = Store.open(index_path) if name != paths.DEFAULT_INDEX or is_index(index_path) else None
+        store = _store_if_any(name)
         ours = store.settings if store else None
         choices = choose_encoders(names, asked, ours, store.adapter if store else None)
         activity.say(f"Reading {display.printable(pairs)}")

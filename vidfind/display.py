@@ -265,6 +265,7 @@ class Activity:
         self._spinner = Spinner("dots", Text(text))
         self._enabled = enabled and messages.is_terminal
         self._progress: Progress | evaluate.Progress | None = None
+        self._drawn: RenderableType | None = None
         self._since = time.monotonic()
         self._live = Live(
             console=messages,
@@ -284,6 +285,7 @@ class Activity:
     def say(self, text: str) -> None:
         """What comes next; its time counts from now."""
         self._since = time.monotonic()
+        self._drawn = None
         self._spinner.update(text=Text(text))
         self._start()
 
@@ -297,6 +299,11 @@ class Activity:
         self._progress = progress
         self._start()
 
+    def draw(self, lines: RenderableType) -> None:
+        """Turns into lines of the caller's own."""
+        self._drawn = lines
+        self._start()
+
     @property
     def elapsed(self) -> float:
         return time.monotonic() - self._since
@@ -306,6 +313,8 @@ class Activity:
             self._live.start(refresh=True)
 
     def _render(self) -> RenderableType:
+        if self._drawn is not None:
+            return self._drawn
         if self._progress is None:
             return self._spinner
         return progress_lines(self._progress, self.elapsed, messages.width)

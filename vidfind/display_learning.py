@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from vidfind.display import messages, note, plural, printable, show
+from vidfind.display import clock, messages, note, plural, printable, show
 
 if TYPE_CHECKING:
     from vidfind.evaluate import Verdict
+    from vidfind.finetune import Stepped, Validated
     from vidfind.pairs import BadLine
     from vidfind.recall import Recall, Retrieval
 
@@ -31,6 +34,11 @@ def show_bad_lines(path: Path, bad: Sequence["BadLine"]) -> None:
         return
     heading = f"{printable(path)} has lines that cannot be used:"
     messages.print(Text(heading, style="bold yellow"), soft_wrap=True)
+    show_lines(bad)
+
+
+def show_lines(bad: Sequence["BadLine"]) -> None:
+    """The number and the reason of each."""
     for one in bad:
         messages.print(Text.assemble(f"  line {one.line}: ", (printable(one.reason), "yellow")), soft_wrap=True)
 
@@ -47,6 +55,25 @@ def measured(verdict: "Verdict") -> str:
         return f"{captions}, to be found among {videos}."
     segments = f"{plural(verdict.segments, 'segment')} of {verdict.segment_length:g} s"
     return f"{captions} of {plural(verdict.moments, 'moment')}, to be found among {segments} in {videos}."
+
+
+def training_lines(stepped: "Stepped", judged: Sequence["Validated"], width: int) -> RenderableType:
+    """A bar of the steps, with the loss, the recall on held-out pairs before and now, and the time left."""
+    recalls = [f"{one.retrieval.text_to_video.r1:.0f}" for one in judged]
+    facts = [
+        f"step {stepped.step:,} of {stepped.steps:,}",
+        f"loss {stepped.loss:.3f}",
+        f"held-out R@1 {' → '.join(dict.fromkeys([recalls[0], recalls[-1]]))} %" if recalls else "",
+        f"{clock(stepped.seconds_left)} left",
+    ]
+    bar = ProgressBar(total=stepped.steps, completed=stepped.step, width=min(60, width))
+    return Group(bar, Text("  ".join(filter(None, facts)), no_wrap=True, overflow="ellipsis"))
+
+
+def show_before_and_after(before: "Retrieval", after: "Retrieval", pairs: int) -> None:
+    """What fine-tuning has changed on the held-out pairs."""
+    show(recall_table({"before": before, "after": after}))
+    note(f"Judged on {plural(pairs, 'pair')} held out from training.")
 
 
 def verdict_json(verdict: "Verdict") -> Iterator[dict[str, Any]]:

@@ -27,12 +27,12 @@ from vidfind.adapter import POSITION, Adapter, AdapterInfo
 from vidfind.augment import augment
 from vidfind.clip_cache import ClipCache
 from vidfind.contrast import backward_in_chunks, contrastive_loss
-from vidfind.encoder import Encoder, has_plain_text_tower
+from vidfind.encoder import Encoder, choose_dtype, has_plain_text_tower
 from vidfind.errors import BadInput, BadPairs, UnsupportedModel
 from vidfind.lora import DEFAULT_RANK, attach_lora, fold_adapter
 from vidfind.pairs import BadLine, Pair, normal_caption
 from vidfind.recall import Retrieval, judge
-from vidfind.tokens import tempme_position_shapes
+from vidfind.tokens import fit_position, tempme_position_shapes
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ VALIDATIONS = 20  # times that the held-out pairs are judged in the course of a 
 PATIENCE = 6  # validations without a better one, after which it stops
 CLIP_RATE = 0.01  # full fine-tuning: the learning rate of CLIP's own weights, as a share of that of the new ones
 CHUNK_BYTES = 3 * 10**9  # of activations, where the device does not tell how much room it has
+WIDE = 512  # of a transformer
 ROOM_SHARE = 0.7  # of what a CUDA device has free
 
 
@@ -383,7 +384,7 @@ def prepare(
         depth = len(model.visual.transformer.resblocks)
         for block, f in tempme_position_shapes(depth, encoder.num_frames).items():
             position = encoder.positions.get(block, torch.zeros(f, width, device=encoder.device))
-            parameter = nn.Parameter(position.clone())
+            parameter = nn.Parameter(fit_position(position, f).detach().clone())
             encoder.positions[block] = trained[f"visual.transformer.resblocks.{block}.temporal_position"] = parameter
     return trained, kept
 
@@ -426,6 +427,16 @@ def rate_factor(steps: int, warm_up: float, step: int) -> float:
     if step < rise:
         return (step + 1) / rise
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def use_autocast(dtype: str, encoder: Encoder) -> bool:
+    """Whether to multiply in bfloat16: as asked, or with "auto" where that is faster.
+
+    A CPU gains from it only where the matrices are large: the built-in model trains slower so.
+    """
+    if dtype == "auto" and encoder.device.type == "cpu" and encoder.model.visual.transformer.width < WIDE:
+        return False
+    return choose_dtype(dtype, str(encoder.device)) == torch.bfloat16
 
 
 def activation_bytes(encoder: Encoder, autocast: bool) -> int:

@@ -120,11 +120,7 @@ def load_encoder(
         positions = read_adapter(TINY_POSITIONS).positions()
         digest = joint_digest(digest, fingerprint(TINY_POSITIONS))
     if saved and info:
-        if digest != info.weights_digest and (info.weights_digest or pretrained != info.pretrained):
-            raise ModelUnavailable(
-                f"The adapter {info.name!r} was trained on other weights than {model} / {pretrained} has here: "
-                f"on {info.model} / {info.pretrained}."
-            )
+        check_weights(info, model, pretrained, digest)
         fold_adapter(clip, saved)
         positions = saved.positions() or positions
         digest = joint_digest(digest, info.video_digest)
@@ -137,6 +133,26 @@ def load_encoder(
         num_frames or (info.num_frames if info else DEFAULT_NUM_FRAMES),
     )
     return Encoder(clip, tokenizer, identity, positions, device, choose_dtype(dtype, device))
+
+
+def load_for_training(
+    adapter: str | Path | None = None, encoder: str | None = None, num_frames: int | None = None, **choice: Any
+) -> "tuple[Encoder, Adapter | None]":
+    """An encoder in float32 to be trained, without `adapter`, and that adapter, to go on from; checked to be of it.
+
+    The other arguments, and what is raised, are those of `load_encoder`.
+    """
+    start = read_saved_adapter(adapter) if adapter else None
+    info = start.info if start else None
+    if info:
+        check_adapter(info, choice.get("model") or info.model, encoder, num_frames)
+        choice = {**choice, "model": info.model, "pretrained": choice.get("pretrained") or info.pretrained}
+        encoder, num_frames = info.encoder, info.num_frames
+    loaded = load_encoder(encoder=encoder, num_frames=num_frames, dtype="float32", **choice)
+    if info:
+        base = loaded.identity
+        check_weights(info, base.model, base.pretrained, base.weights_digest)
+    return loaded, start
 
 
 def default_adapter(model: str | None = None, pretrained: str | None = None) -> str | None:
@@ -171,6 +187,15 @@ def check_adapter(info: "AdapterInfo", model: str, encoder: str | None, num_fram
     for name, value in asked.items():
         if value != trained[name]:
             raise ModelUnavailable(f"The adapter {info.name!r} was trained with {name} {trained[name]}, not {value}.")
+
+
+def check_weights(info: "AdapterInfo", model: str, pretrained: str, digest: str) -> None:
+    """Raises ModelUnavailable when an adapter was trained on other weights than these."""
+    if digest != info.weights_digest and (info.weights_digest or pretrained != info.pretrained):
+        raise ModelUnavailable(
+            f"The adapter {info.name!r} was trained on other weights than {model} / {pretrained} has here: "
+            f"on {info.model} / {info.pretrained}."
+        )
 
 
 def load_clip(model: str, pretrained: str, weights: Path) -> tuple[Any, Any]:

@@ -120,14 +120,20 @@ def import_adapter(
     elif name:
         adapter = _renamed(adapter, name)
     assert adapter.info
-    path = adapter_path(adapter.info.name)
-    if path.exists() and not force:
-        raise BadInput(
-            f"There already is an adapter {adapter.info.name!r}. "
-            "To save it under another name, add --name NAME; to replace that one, add --force."
-        )
+    path = check_free(adapter.info.name, force)
     write_adapter(path, adapter)
     return _describe(path)
+
+
+def check_free(name: str, force: bool = False) -> Path:
+    """The file for an adapter to be saved as `name`. Raises BadInput for what can be no name, or is one already."""
+    path = adapter_path(name)
+    if path.exists() and not force:
+        raise BadInput(
+            f"There already is an adapter {name!r}. "
+            "To save it under another name, add --name NAME; to replace that one, add --force."
+        )
+    return path
 
 
 def _renamed(adapter: Adapter, name: str) -> Adapter:

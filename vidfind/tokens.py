@@ -146,6 +146,13 @@ def tempme_position_shapes(depth: int, num_frames: int) -> dict[int, int]:
     return shapes
 
 
+def fit_position(position: Tensor, f: int) -> Tensor:
+    """A temporal position (F, C) for `f` sequences, where clips have other frames than it was trained with: (f, C)."""
+    if len(position) == f:
+        return position
+    return F.interpolate(position.T[None], size=f, mode="linear", align_corners=False)[0].T
+
+
 def tempme_reduction(depth: int, num_frames: int, positions: Mapping[int, Tensor]) -> Reduction:
     """TempMe (sections 3.2 and 3.3): merge inside frames, then join neighbouring clips and merge across them.
 
@@ -165,7 +172,8 @@ def tempme_reduction(depth: int, num_frames: int, positions: Mapping[int, Tensor
         # when nothing is merged; kept, so that their adapters mean the same here.
         metric = joined.x.detach()
         if i in positions and k > 0:
-            joined = replace(joined, x=add_position(joined, positions[i]))
+            position = fit_position(positions[i], tokens.num_sequences)
+            joined = replace(joined, x=add_position(joined, position))
         return merge(joined, metric, k)
 
     def before_mlp(i: int, tokens: Tokens, keys: Tensor) -> Tokens:
