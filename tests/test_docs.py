@@ -25,7 +25,7 @@ EVERYWHERE = {"-v", "--verbose", "-h", "--help"}
 
 def options_of(command: str) -> set[str]:
     """What the program takes, but for what every command takes."""
-    names = {name for parameter in COMMANDS[command].params for name in parameter.opts}
+    names = {name for parameter in COMMANDS[command].params for name in (*parameter.opts, *parameter.secondary_opts)}
     return {name for name in names if name.startswith("-")} - EVERYWHERE
 
 
