@@ -67,6 +67,9 @@ class Recipe:
     weight_decay: float = 0.2
     warm_up: float = 0.1
     """Share of the steps in which the learning rate rises; a cosine to zero follows."""
+    keep: float = 5.0
+    """Weight of a loss that is not in the paper: 1 - cosine of a clip's vector, varied, with that of the clip as it is
+    before training. It holds on to what the model knows: a few pairs say nothing of all the rest."""
     full: bool = False
     """Train all of CLIP's weights, at a smaller learning rate, instead of LoRA."""
     text_only: bool = False
@@ -143,7 +146,7 @@ class FineTuning:
         self._number = {stretch: number for number, stretch in enumerate(stretches)}
         self._clips = ClipCache(list(stretches), encoder.num_frames, encoder.image_size)
         self._chunk = max(1, activation_room(encoder.device) // activation_bytes(encoder, autocast))  # clips
-        self._fixed: Tensor | None = None  # (N, D): features of all clips, where the video tower is not trained
+        self._base = torch.empty(0)  # (N, D): unit vectors of all clips before training
         self._best: dict[str, Tensor] = {}
         self._best_key = (-math.inf, -math.inf)
 
@@ -158,9 +161,10 @@ class FineTuning:
 
         Raises BadPairs, with all of them, when clips cannot be decoded."""
         yield from self._decode()
-        if self.recipe.text_only:
-            numbers = range(len(self._clips))
-            self._fixed = torch.cat([self._features(part) for part in _parts(numbers, self._chunk)])
+        numbers = sorted({self._of(pair) for pair in [*self.training, *self.held_out]})
+        self._base = torch.zeros(len(self._clips), self.encoder.dim, device=self.encoder.device)
+        for part in _parts(numbers, self._chunk):
+            self._base[part] = self._vectors(part)
         batches = max(1, round(len(self.training) / self.recipe.batch_size))  # an epoch
         steps = batches * (self.recipe.epochs or max(FEWEST_EPOCHS, math.ceil(FEWEST_STEPS / batches)))
         yield self._validate(0)
@@ -188,17 +192,20 @@ class FineTuning:
 
     def backward(self, batch: Sequence[Pair]) -> float:
         """The loss of a batch; its gradients are added to the trained parameters."""
-        clips = torch.stack([self._varied_clip(pair) for pair in batch]) if self._fixed is None else torch.empty(0)
+        base = self._base[[self._of(pair) for pair in batch]]
+        if self.recipe.text_only:
+            varied = None
+        else:
+            varied = torch.stack([augment(self._clip(self._of(pair)), pair.caption, self._rng) for pair in batch])
         ids = self._token_ids(batch)
-        same = same_meaning(batch)
-        numbers = [self._of(pair) for pair in batch]
+        loss_of = partial(self._loss, same=same_meaning(batch), base=base)
         while True:
-            video: list[Callable[[], Tensor]] = [partial(self._video, part) for part in torch.split(clips, self._chunk)]
-            if self._fixed is not None:
-                video = [partial(self._fixed.__getitem__, numbers)]
+            video: list[Callable[[], Tensor]] = [lambda: base]
+            if varied is not None:
+                video = [partial(self._video, part) for part in torch.split(varied, self._chunk)]
             text = [partial(self._text, part) for part in torch.split(ids, CAPTIONS_A_CHUNK)]
             try:
-                return backward_in_chunks(video, text, partial(self._loss, same=same)).item()
+                return backward_in_chunks(video, text, loss_of).item()
             except torch.OutOfMemoryError as error:
                 for parameter in self._trained.values():
                     parameter.grad = None
@@ -246,9 +253,12 @@ class FineTuning:
         good = [pair for pair in everything if self._of(pair) not in bad]
         self.training, self.held_out = split_pairs(good, self.recipe.val, self.recipe.seed)
 
-    def _loss(self, video: Tensor, text: Tensor, same: Tensor) -> Tensor:
+    def _loss(self, video: Tensor, text: Tensor, same: Tensor, base: Tensor | None = None) -> Tensor:
         scale = self.encoder.model.logit_scale.detach().exp().clamp(max=MAX_SCALE)
-        return contrastive_loss(video.float(), text.float(), scale, same)
+        loss = contrastive_loss(video.float(), text.float(), scale, same)
+        if base is None or self.recipe.text_only:
+            return loss
+        return loss + self.recipe.keep * (1 - F.cosine_similarity(video.float(), base)).mean()
 
     def _video(self, clips: Tensor) -> Tensor:
         with self._number_format():
@@ -268,11 +278,8 @@ class FineTuning:
     def _clip(self, number: int) -> Tensor:
         return torch.from_numpy(self._clips[number]).to(self.encoder.device)
 
-    def _varied_clip(self, pair: Pair) -> Tensor:
-        return augment(self._clip(self._of(pair)), pair.caption, self._rng)
-
     @torch.no_grad()
-    def _features(self, numbers: Sequence[int]) -> Tensor:
+    def _vectors(self, numbers: Sequence[int]) -> Tensor:
         """(b, D) unit vectors of clips as they are."""
         return F.normalize(self._video(torch.stack([self._clip(number) for number in numbers])).float(), dim=-1)
 
@@ -286,10 +293,10 @@ class FineTuning:
         pairs = self.held_out
         numbers = list(dict.fromkeys(self._of(pair) for pair in pairs))
         own = [numbers.index(self._of(pair)) for pair in pairs]  # the clip of each pair
-        if self._fixed is not None:
-            video = self._fixed[numbers]
+        if self.recipe.text_only or step == 0:
+            video = self._base[numbers]
         else:
-            video = torch.cat([self._features(part) for part in _parts(numbers, self._chunk)])
+            video = torch.cat([self._vectors(part) for part in _parts(numbers, self._chunk)])
         ids = torch.split(self._token_ids(pairs), CAPTIONS_A_CHUNK)
         text = F.normalize(torch.cat([self._text(part).float() for part in ids]), dim=-1)
         same = same_meaning(pairs)
