@@ -4,6 +4,7 @@ Owns the forward passes of both towers. Knows nothing of files, indexes or where
 Letters as in tokens.py: B clips, T frames a clip, S pixels, N tokens, C width, D embedding size.
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -95,6 +96,11 @@ class Encoder:
         pixels = clips.flatten(0, 1).permute(0, 3, 1, 2)  # (B * T, 3, S, S)
         pixels = ((pixels.float() / 255 - self._mean) / self._std).to(self.dtype)
         return encode_frames(self.model.visual, pixels, self.reduction, clips.shape[1], self.checkpointing)
+
+    def copy(self) -> "Encoder":
+        """The same encoder with weights of its own, which stay when this one is trained."""
+        positions = {block: position.detach().clone() for block, position in self.positions.items()}
+        return Encoder(copy.deepcopy(self.model), self.tokenizer, self.identity, positions, self.device, self.dtype)
 
     def text_features(self, ids: Tensor) -> Tensor:
         """(N, length) token ids -> (N, D), with gradients; not of unit length."""

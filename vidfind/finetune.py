@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from vidfind.adapter import POSITION, Adapter, AdapterInfo
 from vidfind.augment import augment
 from vidfind.clip_cache import ClipCache
-from vidfind.contrast import backward_in_chunks, contrastive_loss
+from vidfind.contrast import Chunk, backward_in_chunks, contrastive_loss
 from vidfind.encoder import Encoder, choose_dtype, has_plain_text_tower
 from vidfind.errors import BadInput, BadPairs, UnsupportedModel
 from vidfind.lora import DEFAULT_RANK, attach_lora, fold_adapter
@@ -67,8 +67,8 @@ class Recipe:
     weight_decay: float = 0.2
     warm_up: float = 0.1
     """Share of the steps in which the learning rate rises; a cosine to zero follows."""
-    keep: float = 5.0
-    """Weight of a loss that is not in the paper: 1 - cosine of a clip's vector, varied, with that of the clip as it is
+    keep: float = 2.0
+    """Weight of a loss that is not in the paper: 1 - cosine of a clip's vector and that which the encoder gave it
     before training. It holds on to what the model knows: a few pairs say nothing of all the rest."""
     full: bool = False
     """Train all of CLIP's weights, at a smaller learning rate, instead of LoRA."""
@@ -142,11 +142,12 @@ class FineTuning:
         self._skip_bad = skip_bad
         self._autocast = autocast
         self._trained, self._kept = prepare(encoder, self.recipe, start)
+        self._before = encoder if self.recipe.text_only else encoder.copy()
         stretches = dict.fromkeys((pair.path, pair.segment) for pair in [*self.training, *self.held_out])
         self._number = {stretch: number for number, stretch in enumerate(stretches)}
         self._clips = ClipCache(list(stretches), encoder.num_frames, encoder.image_size)
         self._chunk = max(1, activation_room(encoder.device) // activation_bytes(encoder, autocast))  # clips
-        self._base = torch.empty(0)  # (N, D): unit vectors of all clips before training
+        self._known: dict[int, Tensor] = {}
         self._best: dict[str, Tensor] = {}
         self._best_key = (-math.inf, -math.inf)
 
@@ -161,10 +162,6 @@ class FineTuning:
 
         Raises BadPairs, with all of them, when clips cannot be decoded."""
         yield from self._decode()
-        numbers = sorted({self._of(pair) for pair in [*self.training, *self.held_out]})
-        self._base = torch.zeros(len(self._clips), self.encoder.dim, device=self.encoder.device)
-        for part in _parts(numbers, self._chunk):
-            self._base[part] = self._vectors(part)
         batches = max(1, round(len(self.training) / self.recipe.batch_size))  # an epoch
         steps = batches * (self.recipe.epochs or max(FEWEST_EPOCHS, math.ceil(FEWEST_STEPS / batches)))
         yield self._validate(0)
@@ -192,20 +189,18 @@ class FineTuning:
 
     def backward(self, batch: Sequence[Pair]) -> float:
         """The loss of a batch; its gradients are added to the trained parameters."""
-        base = self._base[[self._of(pair) for pair in batch]]
+        numbers = [self._of(pair) for pair in batch]
         if self.recipe.text_only:
-            varied = None
-        else:
-            varied = torch.stack([augment(self._clip(self._of(pair)), pair.caption, self._rng) for pair in batch])
-        ids = self._token_ids(batch)
-        loss_of = partial(self._loss, same=same_meaning(batch), base=base)
+            return self._backward([lambda: self._vectors(numbers)], batch, None)
+        clips = torch.stack(
+            [augment(self._clip(n), pair.caption, self._rng) for n, pair in zip(numbers, batch, strict=True)]
+        )
         while True:
-            video: list[Callable[[], Tensor]] = [lambda: base]
-            if varied is not None:
-                video = [partial(self._video, part) for part in torch.split(varied, self._chunk)]
-            text = [partial(self._text, part) for part in torch.split(ids, CAPTIONS_A_CHUNK)]
+            parts = torch.split(clips, self._chunk)
             try:
-                return backward_in_chunks(video, text, loss_of).item()
+                with torch.no_grad():
+                    before = torch.cat([self._untrained(part) for part in parts])
+                return self._backward([partial(self._video, part) for part in parts], batch, before)
             except torch.OutOfMemoryError as error:
                 for parameter in self._trained.values():
                     parameter.grad = None
@@ -253,16 +248,24 @@ class FineTuning:
         good = [pair for pair in everything if self._of(pair) not in bad]
         self.training, self.held_out = split_pairs(good, self.recipe.val, self.recipe.seed)
 
-    def _loss(self, video: Tensor, text: Tensor, same: Tensor, base: Tensor | None = None) -> Tensor:
+    def _backward(self, video: Sequence[Chunk], batch: Sequence[Pair], before: Tensor | None) -> float:
+        text = [partial(self._text, part) for part in torch.split(self._token_ids(batch), CAPTIONS_A_CHUNK)]
+        return backward_in_chunks(video, text, partial(self._loss, same=same_meaning(batch), before=before)).item()
+
+    def _loss(self, video: Tensor, text: Tensor, same: Tensor, before: Tensor | None = None) -> Tensor:
         scale = self.encoder.model.logit_scale.detach().exp().clamp(max=MAX_SCALE)
         loss = contrastive_loss(video.float(), text.float(), scale, same)
-        if base is None or self.recipe.text_only:
-            return loss
-        return loss + self.recipe.keep * (1 - F.cosine_similarity(video.float(), base)).mean()
+        if before is not None:
+            loss = loss + self.recipe.keep * (1 - F.cosine_similarity(video.float(), before.float())).mean()
+        return loss
 
     def _video(self, clips: Tensor) -> Tensor:
         with self._number_format():
             return self.encoder.video_features(clips)
+
+    def _untrained(self, clips: Tensor) -> Tensor:
+        with self._number_format():
+            return self._before.video_features(clips)
 
     def _text(self, ids: Tensor) -> Tensor:
         with self._number_format():
@@ -280,8 +283,12 @@ class FineTuning:
 
     @torch.no_grad()
     def _vectors(self, numbers: Sequence[int]) -> Tensor:
-        """(b, D) unit vectors of clips as they are."""
-        return F.normalize(self._video(torch.stack([self._clip(number) for number in numbers])).float(), dim=-1)
+        """(b, D) unit vectors of clips as they are; made once where the video tower is not trained."""
+        known = self._known if self.recipe.text_only else {}
+        for part in _parts([number for number in numbers if number not in known], self._chunk):
+            vectors = self._video(torch.stack([self._clip(number) for number in part]))
+            known |= dict(zip(part, F.normalize(vectors.float(), dim=-1), strict=True))
+        return torch.stack([known[number] for number in numbers])
 
     def _token_ids(self, pairs: Sequence[Pair]) -> Tensor:
         ids: Tensor = self.encoder.tokenizer([pair.caption for pair in pairs], context_length=CAPTION_TOKENS)
@@ -293,10 +300,7 @@ class FineTuning:
         pairs = self.held_out
         numbers = list(dict.fromkeys(self._of(pair) for pair in pairs))
         own = [numbers.index(self._of(pair)) for pair in pairs]  # the clip of each pair
-        if self.recipe.text_only or step == 0:
-            video = self._base[numbers]
-        else:
-            video = torch.cat([self._vectors(part) for part in _parts(numbers, self._chunk)])
+        video = self._vectors(numbers)
         ids = torch.split(self._token_ids(pairs), CAPTIONS_A_CHUNK)
         text = F.normalize(torch.cat([self._text(part).float() for part in ids]), dim=-1)
         same = same_meaning(pairs)
