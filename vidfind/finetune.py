@@ -26,12 +26,12 @@ from torch import Tensor, nn
 from vidfind.adapter import POSITION, Adapter, AdapterInfo
 from vidfind.augment import augment
 from vidfind.clip_cache import ClipCache
-from vidfind.contrast import Chunk, backward_in_chunks, contrastive_loss
+from vidfind.contrast import backward_in_chunks, contrastive_loss
 from vidfind.encoder import Encoder, choose_dtype, has_plain_text_tower
 from vidfind.errors import BadInput, BadPairs, UnsupportedModel
 from vidfind.lora import DEFAULT_RANK, attach_lora, fold_adapter
 from vidfind.pairs import BadLine, Pair, normal_caption
-from vidfind.recall import Retrieval, judge
+from vidfind.recall import Retrieval, ranks, recall_of
 from vidfind.tokens import fit_position, tempme_position_shapes
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ FEWEST_HELD_OUT = 4
 FEWEST_EPOCHS = 5
 FEWEST_STEPS = 100  # a small set is gone through as often as that takes
 VALIDATIONS = 20  # times that the held-out pairs are judged in the course of a training
+POOL = 100  # pairs that held-out ones are told from
 PATIENCE = 6  # validations without a better one, after which it stops
 CLIP_RATE = 0.01  # full fine-tuning: the learning rate of CLIP's own weights, as a share of that of the new ones
 CHUNK_BYTES = 3 * 10**9  # of activations, where the device does not tell how much room it has
@@ -67,9 +68,9 @@ class Recipe:
     weight_decay: float = 0.2
     warm_up: float = 0.1
     """Share of the steps in which the learning rate rises; a cosine to zero follows."""
-    keep: float = 2.0
-    """Weight of a loss that is not in the paper: 1 - cosine of a clip's vector and that which the encoder gave it
-    before training. It holds on to what the model knows: a few pairs say nothing of all the rest."""
+    keep: float = 8.0
+    """Weight of a loss that is not in the paper: 1 - cosine of a vector and that which the encoder gave for the same
+    clip or caption before training. It holds on to what the model knows: a few pairs say nothing of all the rest."""
     full: bool = False
     """Train all of CLIP's weights, at a smaller learning rate, instead of LoRA."""
     text_only: bool = False
@@ -142,7 +143,7 @@ class FineTuning:
         self._skip_bad = skip_bad
         self._autocast = autocast
         self._trained, self._kept = prepare(encoder, self.recipe, start)
-        self._before = encoder if self.recipe.text_only else encoder.copy()
+        self._before = encoder.copy()
         stretches = dict.fromkeys((pair.path, pair.segment) for pair in [*self.training, *self.held_out])
         self._number = {stretch: number for number, stretch in enumerate(stretches)}
         self._clips = ClipCache(list(stretches), encoder.num_frames, encoder.image_size)
@@ -189,18 +190,22 @@ class FineTuning:
 
     def backward(self, batch: Sequence[Pair]) -> float:
         """The loss of a batch; its gradients are added to the trained parameters."""
-        numbers = [self._of(pair) for pair in batch]
-        if self.recipe.text_only:
-            return self._backward([lambda: self._vectors(numbers)], batch, None)
-        clips = torch.stack(
-            [augment(self._clip(n), pair.caption, self._rng) for n, pair in zip(numbers, batch, strict=True)]
-        )
+        ids = torch.split(self._token_ids(batch), CAPTIONS_A_CHUNK)
+        clips = self._varied_clips(batch)
+        same = same_meaning(batch)
         while True:
             parts = torch.split(clips, self._chunk)
             try:
                 with torch.no_grad():
-                    before = torch.cat([self._untrained(part) for part in parts])
-                return self._backward([partial(self._video, part) for part in parts], batch, before)
+                    before = [
+                        torch.cat([self._video(self._before, part) for part in parts]),
+                        torch.cat([self._text(self._before, part) for part in ids]),
+                    ]
+                return backward_in_chunks(
+                    [partial(self._video, self.encoder, part) for part in parts],
+                    [partial(self._text, self.encoder, part) for part in ids],
+                    partial(self._loss_and_change, same=same, before=before),
+                ).item()
             except torch.OutOfMemoryError as error:
                 for parameter in self._trained.values():
                     parameter.grad = None
@@ -248,28 +253,24 @@ class FineTuning:
         good = [pair for pair in everything if self._of(pair) not in bad]
         self.training, self.held_out = split_pairs(good, self.recipe.val, self.recipe.seed)
 
-    def _backward(self, video: Sequence[Chunk], batch: Sequence[Pair], before: Tensor | None) -> float:
-        text = [partial(self._text, part) for part in torch.split(self._token_ids(batch), CAPTIONS_A_CHUNK)]
-        return backward_in_chunks(video, text, partial(self._loss, same=same_meaning(batch), before=before)).item()
-
-    def _loss(self, video: Tensor, text: Tensor, same: Tensor, before: Tensor | None = None) -> Tensor:
+    def _loss(self, video: Tensor, text: Tensor, same: Tensor) -> Tensor:
         scale = self.encoder.model.logit_scale.detach().exp().clamp(max=MAX_SCALE)
-        loss = contrastive_loss(video.float(), text.float(), scale, same)
-        if before is not None:
-            loss = loss + self.recipe.keep * (1 - F.cosine_similarity(video.float(), before.float())).mean()
-        return loss
+        return contrastive_loss(video.float(), text.float(), scale, same)
 
-    def _video(self, clips: Tensor) -> Tensor:
-        with self._number_format():
-            return self.encoder.video_features(clips)
+    def _loss_and_change(self, video: Tensor, text: Tensor, same: Tensor, before: Sequence[Tensor]) -> Tensor:
+        """The contrastive loss, and by how much features (B, D) have moved from what they were before training."""
+        moved = [1 - F.cosine_similarity(a.float(), b.float()) for a, b in zip((video, text), before, strict=True)]
+        return self._loss(video, text, same) + self.recipe.keep * torch.cat(moved).mean()
 
-    def _untrained(self, clips: Tensor) -> Tensor:
+    def _video(self, encoder: Encoder, clips: Tensor) -> Tensor:
+        if self.recipe.text_only:  # they are features already
+            return clips
         with self._number_format():
-            return self._before.video_features(clips)
+            return encoder.video_features(clips)
 
-    def _text(self, ids: Tensor) -> Tensor:
+    def _text(self, encoder: Encoder, ids: Tensor) -> Tensor:
         with self._number_format():
-            return self.encoder.text_features(ids)
+            return encoder.text_features(ids)
 
     def _number_format(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.encoder.device.type, torch.bfloat16) if self._autocast else nullcontext()
@@ -281,13 +282,20 @@ class FineTuning:
     def _clip(self, number: int) -> Tensor:
         return torch.from_numpy(self._clips[number]).to(self.encoder.device)
 
+    def _varied_clips(self, batch: Sequence[Pair]) -> Tensor:
+        """(B, T, S, S, 3); features (B, D) of the clips as they are where the video tower is not trained."""
+        if self.recipe.text_only:
+            return self._features([self._of(pair) for pair in batch])
+        return torch.stack([augment(self._clip(self._of(pair)), pair.caption, self._rng) for pair in batch])
+
     @torch.no_grad()
-    def _vectors(self, numbers: Sequence[int]) -> Tensor:
-        """(b, D) unit vectors of clips as they are; made once where the video tower is not trained."""
+    def _features(self, numbers: Sequence[int]) -> Tensor:
+        """(b, D) of clips as they are; computed once where the video tower is not trained."""
         known = self._known if self.recipe.text_only else {}
         for part in _parts([number for number in numbers if number not in known], self._chunk):
-            vectors = self._video(torch.stack([self._clip(number) for number in part]))
-            known |= dict(zip(part, F.normalize(vectors.float(), dim=-1), strict=True))
+            with self._number_format():
+                features = self.encoder.video_features(torch.stack([self._clip(number) for number in part]))
+            known |= dict(zip(part, features.float(), strict=True))
         return torch.stack([known[number] for number in numbers])
 
     def _token_ids(self, pairs: Sequence[Pair]) -> Tensor:
@@ -296,23 +304,31 @@ class FineTuning:
 
     @torch.no_grad()
     def _validate(self, step: int) -> Validated:
-        """Judges the held-out pairs, and keeps the state if it is the best of those after the first step."""
-        pairs = self.held_out
+        """Judges the held-out pairs, and keeps the state if it is the best of those after the first step.
+
+        A few clips are soon told apart: up to POOL of them, the others from training, are those to be found among.
+        """
+        pairs = [*self.held_out, *self.training[: max(0, POOL - len(self.held_out))]]
         numbers = list(dict.fromkeys(self._of(pair) for pair in pairs))
         own = [numbers.index(self._of(pair)) for pair in pairs]  # the clip of each pair
-        video = self._vectors(numbers)
+        video = F.normalize(self._features(numbers), dim=-1)
         ids = torch.split(self._token_ids(pairs), CAPTIONS_A_CHUNK)
-        text = F.normalize(torch.cat([self._text(part).float() for part in ids]), dim=-1)
+        text = F.normalize(torch.cat([self._text(self.encoder, part).float() for part in ids]), dim=-1)
         same = same_meaning(pairs)
         relevant = torch.zeros(len(pairs), len(numbers), dtype=torch.bool)
         for column, number in enumerate(own):
             relevant[:, number] |= same[:, column]
-        retrieval = judge((text @ video.T).cpu().numpy(), relevant.numpy())
+        similarity, right = (text @ video.T).cpu().numpy(), relevant.numpy()
+        captions, clips = len(self.held_out), len(set(own[: len(self.held_out)]))  # held out: they come first
+        retrieval = Retrieval(
+            recall_of(ranks(similarity[:captions], right[:captions])),
+            recall_of(ranks(similarity[:, :clips].T, right[:, :clips].T)),
+        )
         loss = self._loss(video[own], text, same).item()
         if step == 0:
             self.before = retrieval
             return Validated(step, loss, retrieval, is_best=False)
-        # With few pairs recall often stays the same: then the loss tells which state is better.
+        # Of few pairs the recall often stays the same: then the loss tells which state is better.
         key = (retrieval.r_sum, -loss)
         is_best = key > self._best_key
         if is_best:
