@@ -205,7 +205,7 @@ def _save(tuned: "Adapter", training: "FineTuning", path: Path) -> bool:
     assert tuned.info and training.before and training.after
     name = tuned.info.name
     write_adapter(path, tuned)
-    display_learning.show_before_and_after(training.before, training.after, len(training.held_out))
+    display_learning.show_before_and_after(training.before, training.after, len(training.held_out), len(training.pool))
     if training.after.r_sum < training.before.r_sum:
         display.message(
             f"That is worse than before. It is saved as {name}, but not the default. More pairs help most; "

@@ -70,10 +70,10 @@ def training_lines(stepped: "Stepped", judged: Sequence["Validated"], width: int
     return Group(bar, Text("  ".join(filter(None, facts)), no_wrap=True, overflow="ellipsis"))
 
 
-def show_before_and_after(before: "Retrieval", after: "Retrieval", pairs: int) -> None:
-    """What fine-tuning has changed on the held-out pairs."""
+def show_before_and_after(before: "Retrieval", after: "Retrieval", pairs: int, pool: int) -> None:
+    """What fine-tuning has changed for the held-out pairs, found among `pool` pairs in all."""
     show(recall_table({"before": before, "after": after}))
-    note(f"Judged on {plural(pairs, 'pair')} held out from training.")
+    note(f"{plural(pairs, 'pair')} held out from training, to be found among {pool:,}.")
 
 
 def verdict_json(verdict: "Verdict") -> Iterator[dict[str, Any]]:

@@ -68,7 +68,7 @@ class Recipe:
     weight_decay: float = 0.2
     warm_up: float = 0.1
     """Share of the steps in which the learning rate rises; a cosine to zero follows."""
-    keep: float = 8.0
+    keep: float = 6.0
     """Weight of a loss that is not in the paper: 1 - cosine of a vector and that which the encoder gave for the same
     clip or caption before training. It holds on to what the model knows: a few pairs say nothing of all the rest."""
     full: bool = False
@@ -187,6 +187,11 @@ class FineTuning:
                 if since_best == PATIENCE and self.recipe.epochs is None:
                     log.info("no better for %d validations: stopped at step %d of %d", PATIENCE, step, steps)
                     return
+
+    @property
+    def pool(self) -> list[Pair]:
+        """The held-out pairs, and the pairs from training that they are to be told from."""
+        return [*self.held_out, *self.training[: max(0, POOL - len(self.held_out))]]
 
     def backward(self, batch: Sequence[Pair]) -> float:
         """The loss of a batch; its gradients are added to the trained parameters."""
@@ -308,7 +313,7 @@ class FineTuning:
 
         A few clips are soon told apart: up to POOL of them, the others from training, are those to be found among.
         """
-        pairs = [*self.held_out, *self.training[: max(0, POOL - len(self.held_out))]]
+        pairs = self.pool
         numbers = list(dict.fromkeys(self._of(pair) for pair in pairs))
         own = [numbers.index(self._of(pair)) for pair in pairs]  # the clip of each pair
         video = F.normalize(self._features(numbers), dim=-1)
@@ -325,6 +330,7 @@ class FineTuning:
             recall_of(ranks(similarity[:, :clips].T, right[:, :clips].T)),
         )
         loss = self._loss(video[own], text, same).item()
+        log.info("step %d: held-out loss %.3f, R-Sum %.1f", step, loss, retrieval.r_sum)
         if step == 0:
             self.before = retrieval
             return Validated(step, loss, retrieval, is_best=False)

@@ -1,0 +1,53 @@
+"""A word the model has never seen, for a look it has never seen: from captions in a file to a search that finds it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Ran
+from zorp import Captioned, write_csv, write_groups, write_training
+
+from vidfind.registry import load_encoder
+from vidfind.tiny.train import JUDGE_SEED, judge, read_exam
+
+GROUPS = 20
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collection with a file of captions for forty of its videos, and others where zorps are to be found."""
+    folder: Path = tmp_path_factory.mktemp("films")
+    write_csv(folder / "captions.csv", write_training(folder / "captioned"))
+    zorps = write_groups(folder / "groups", GROUPS)
+    (folder / "zorps.json").write_text(json.dumps([[str(zorp.path), zorp.caption] for zorp in zorps]))
+    return folder
+
+
+def share_found(run: Callable[..., Ran], zorps: list[Captioned]) -> float:
+    """Of the zorps, how many a search for their captions finds first, each in a folder of ten that move alike."""
+    found = 0
+    for zorp in zorps:
+        ran = run("search", zorp.caption, "--in", zorp.path.parent, "-n", 1, "--json")
+        assert ran.code == 0, ran.err
+        found += json.loads(ran.out)["path"] == str(zorp.path)
+    return found / len(zorps)
+
+
+def test_forty_captions_teach_a_new_word_and_the_old_ones_are_kept(
+    run: Callable[..., Ran], films: Path, tmp_path: Path
+) -> None:
+    zorps = [Captioned(Path(path), caption) for path, caption in json.loads((films / "zorps.json").read_text())]
+    assert run("index", films, "--model", "tiny").code == 0
+    assert share_found(run, zorps) <= 0.2  # chance is 0.1
+
+    ran = run("finetune", "--pairs", films / "captions.csv", "--reencode")
+    assert ran.code == 0, ran.err
+    assert "Saved as home" in ran.err
+    assert share_found(run, zorps) >= 0.8
+
+    exam = read_exam(tmp_path, 56, 300, JUDGE_SEED)
+    before, after = (judge(load_encoder("tiny", adapter=name, device="cpu"), *exam) for name in (None, "home"))
+    assert after.recall_1 >= before.recall_1 - 3
