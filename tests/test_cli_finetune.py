@@ -91,7 +91,7 @@ def test_a_name_that_is_taken_and_too_few_pairs_are_refused_before_anything_is_l
     few = captions.with_name("few.csv")
     few.write_text("\n".join(captions.read_text().splitlines()[:6]))
     ran = run("finetune", "--pairs", few, "--name", "other")
-    assert ran.code == 1 and "5 pairs are too few" in ran.err
+    assert ran.code == 1 and "Too few pairs to learn from: 5." in ran.err
 
 
 def start(captions: Path, home: Path) -> subprocess.Popen[str]:

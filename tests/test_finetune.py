@@ -272,7 +272,7 @@ def test_pairs_are_held_out_by_video_and_never_fewer_than_four() -> None:
 @pytest.mark.parametrize(
     ("pairs", "says"),
     [
-        ([pair(f"{n}.mp4") for n in range(7)], "7 pairs are too few.* 8 are the least"),
+        ([pair(f"{n}.mp4") for n in range(7)], "Too few pairs to learn from: 7.*least 8"),
         ([pair("one.mp4", f"caption {n}") for n in range(20)], "of 1 video:.*Caption more"),
         ([pair(f"{n}.mp4", "the same") for n in range(20)], "same caption"),
     ],
