@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from test_display import drawn
 
-from vidfind.display_learning import recall_table
+from vidfind.display_learning import recall_table, training_lines
+from vidfind.finetune import Stepped, Validated
 from vidfind.recall import Recall, Retrieval
 
 GOOD = Retrieval(Recall(90, 100, 100, 1, 1.25, 40), Recall(50, 60.04, 70, 1.5, 123.4, 40))
@@ -39,3 +40,14 @@ def test_the_recall_table_fits_the_terminal(width: int) -> None:
     lines = drawn(recall_table({"tempme": GOOD, "an-adapter-of-a-long-name": WORSE}), width)
     assert max(map(len, lines)) <= width
     assert any(line.endswith("380.0") for line in lines)
+
+
+def test_a_training_shows_its_steps_loss_recall_and_time_left_below_a_bar() -> None:
+    recall = Recall(25.0, 50.0, 75.0, 6.0, 9.0, 4)
+    judged = [
+        Validated(0, 5.0, Retrieval(recall, recall), False),
+        Validated(20, 1.0, Retrieval(replace(recall, r1=75.0), recall), True),
+    ]
+    bar, facts = drawn(training_lines(Stepped(24, 100, 0.7512, 83.0), judged, 100), 100)
+    assert set(bar.strip()) <= set("━╸╺ ")
+    assert facts.strip() == "step 24 of 100  loss 0.751  held-out R@1 25 → 75 %  1:23 left"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -66,8 +66,10 @@ def training_lines(stepped: "Stepped", judged: Sequence["Validated"], width: int
         f"held-out R@1 {' → '.join(dict.fromkeys([recalls[0], recalls[-1]]))} %" if recalls else "",
         f"{clock(stepped.seconds_left)} left",
     ]
-    bar = ProgressBar(total=stepped.steps, completed=stepped.step, width=min(60, width))
-    return Group(bar, Text("  ".join(filter(None, facts)), no_wrap=True, overflow="ellipsis"))
+    lines = Table.grid()  # a bar by itself does not end its line
+    lines.add_row(ProgressBar(total=stepped.steps, completed=stepped.step, width=min(60, width)))
+    lines.add_row(Text("  ".join(filter(None, facts)), no_wrap=True, overflow="ellipsis"))
+    return lines
 
 
 def show_before_and_after(before: "Retrieval", after: "Retrieval", pairs: int, pool: int) -> None:

@@ -360,7 +360,7 @@ def split_pairs(pairs: Sequence[Pair], val: float, seed: int) -> tuple[list[Pair
     Raises BadInput when there is too little to learn from or to judge by."""
     if len(pairs) < FEWEST_PAIRS:
         raise BadInput(
-            f"Too few pairs to learn from: {len(pairs)}. At least {FEWEST_PAIRS} are needed, and 40 or more are better. "
+            f"Too few pairs to learn from: {len(pairs)}. At least {FEWEST_PAIRS} are needed, and 40 are better. "
             "Caption more videos, or more moments of them (columns start and end)."
         )
     if not 0 < val < 1:
