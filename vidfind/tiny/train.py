@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from vidfind import demo
 from vidfind.adapter import Adapter, write_adapter
+from vidfind.contrast import contrastive_loss
 from vidfind.demo import Scene
 from vidfind.encoder import DEFAULT_NUM_FRAMES, Encoder, EncoderIdentity, choose_device
 from vidfind.paths import home
@@ -213,14 +214,10 @@ def pose_targets(shape: demo.Shape, times: NDArray[np.float32]) -> NDArray[np.fl
     return np.concatenate([place, np.broadcast_to(change, place.shape)], axis=-1).astype(np.float32)
 
 
-def contrastive_loss(video: Tensor, text: Tensor, scale: Tensor, scenes: Sequence[Scene]) -> Tensor:
-    """Symmetric InfoNCE of the features (B, D); scenes that mean the same are not set against each other."""
-    logits = scale * F.normalize(video, dim=-1) @ F.normalize(text, dim=-1).T
+def same_meaning(scenes: Sequence[Scene]) -> Tensor:
+    """(B, B) bool: which scenes mean the same, and are not to be set against each other."""
     meanings = [scene.meaning for scene in scenes]
-    same = torch.tensor([[a == b for b in meanings] for a in meanings], device=logits.device).fill_diagonal_(False)
-    logits = logits.masked_fill(same, -math.inf)
-    target = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+    return torch.tensor([[a == b for b in meanings] for a in meanings])
 
 
 def learning_rate_factor(recipe: Recipe, step: int) -> float:
@@ -273,7 +270,8 @@ def train(
             features = tempme.frame_features(frames)
             losses = heads(features, scenes, TIMES)
         text = tempme.text_features(tempme.tokenizer(captions).to(device))
-        losses["contrast"] = contrastive_loss(tempme.reduction.pool(features), text, model.logit_scale.exp(), scenes)
+        video = tempme.reduction.pool(features)
+        losses["contrast"] = contrastive_loss(video, text, model.logit_scale.exp(), same_meaning(scenes))
         weight = recipe.hints * (1 - step / recipe.steps)
         loss = losses["contrast"] + weight * sum(loss for name, loss in losses.items() if name != "contrast") / 3
         optimizer.zero_grad()
