@@ -172,7 +172,7 @@ def test_text_only_leaves_videos_bit_by_bit_as_they_are(pairs: list[Pair], fresh
 def test_text_only_goes_on_from_an_adapter_and_keeps_its_videos(
     pairs: list[Pair], fresh: Encoder, tmp_path: Path
 ) -> None:
-    training, _ = train(pairs, fresh, Recipe(epochs=3, learning_rate=2e-3))
+    training, _ = train(pairs, fresh, Recipe(epochs=3, learning_rate=2e-3, rank=4))
     first = training.adapter("first")
     assert first
     write_adapter(tmp_path / "first.safetensors", first)
@@ -183,6 +183,7 @@ def test_text_only_goes_on_from_an_adapter_and_keeps_its_videos(
             pass
     second = going_on.adapter("second")
     assert second and set(second.tensors) == set(first.tensors)
+    assert second.info and second.info.rank == 4
     for name, tensor in first.tensors.items():
         assert torch.equal(tensor, second.tensors[name]) == name.startswith("visual."), name
 

@@ -61,6 +61,7 @@ class Recipe:
     """None: FEWEST_EPOCHS, or more until there are FEWEST_STEPS."""
     learning_rate: float = 6e-4
     rank: int = DEFAULT_RANK
+    """Of the LoRA; training that goes on from an adapter keeps the rank of that."""
     batch_size: int = 128
     seed: int = 42
     val: float = 0.1
@@ -221,6 +222,7 @@ class FineTuning:
         if not self.before or not self.after:
             return None
         identity, recipe = self.encoder.identity, self.recipe
+        rank = next((len(parameter) for name, parameter in self._trained.items() if name.endswith("lora_a")), 0)
         info = AdapterInfo(
             name=name,
             model=identity.model,
@@ -229,7 +231,7 @@ class FineTuning:
             encoder=identity.encoder,
             num_frames=identity.num_frames,
             kind="full" if recipe.full else "text" if recipe.text_only else "lora",
-            rank=0 if recipe.full else recipe.rank,
+            rank=rank,
             pairs_digest=digest,
             num_pairs=len(self.training),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -391,27 +393,26 @@ def prepare(
     model = encoder.model
     if not has_plain_text_tower(model):
         raise UnsupportedModel(f"{encoder.identity.model} cannot be fine-tuned: its text tower is not CLIP's own.")
-    given = dict(start.tensors) if start else {}
-    encoder.positions.update(
-        {b: p.to(encoder.device, torch.float32) for b, p in (start or Adapter({})).positions().items()}
-    )
+    start = start or Adapter({})
+    encoder.positions.update({block: position.to(encoder.device) for block, position in start.positions().items()})
     model.requires_grad_(False)
-    trained: dict[str, nn.Parameter] = {}
+    kept: dict[str, Tensor] = {}
     if recipe.full:
-        fold_adapter(model, Adapter(given))
-        kept: dict[str, Tensor] = {}
-        trained |= {name: p.requires_grad_() for name, p in model.named_parameters() if name != "logit_scale"}
+        fold_adapter(model, start)
+        trained = {name: p.requires_grad_() for name, p in model.named_parameters() if name != "logit_scale"}
     else:
-        names = [n for n in given if ".lora_" in n and not (recipe.text_only and n.startswith("visual."))]
-        loras = {n: given[n] for n in names}
-        kept = {
-            n: t for n, t in given.items() if n not in loras and not (POSITION.fullmatch(n) and not recipe.text_only)
+        trained_on = {
+            name
+            for name in start.tensors
+            if is_addition(name) and not (recipe.text_only and name.startswith("visual."))
         }
+        kept = {name: tensor for name, tensor in start.tensors.items() if name not in trained_on}
         fold_adapter(model, Adapter(kept))
-        trained |= attach_lora(model, recipe.rank, recipe.text_only)
+        found = [len(tensor) for name, tensor in start.tensors.items() if name.endswith("lora_a")]
+        trained = attach_lora(model, found[0] if found else recipe.rank, recipe.text_only)
         with torch.no_grad():
-            for name, tensor in loras.items():
-                trained[name].copy_(tensor)
+            for name in trained_on & trained.keys():
+                trained[name].copy_(start.tensors[name])
     if encoder.identity.encoder == "tempme" and not recipe.text_only:
         width = model.visual.transformer.width
         depth = len(model.visual.transformer.resblocks)
