@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -159,10 +160,12 @@ def test_bad_lines_can_be_skipped(run: Run, captioned: Path, tmp_path: Path) -> 
 def test_a_damaged_video_is_told_once_and_judged_by_what_can_be_read(
     run: Run, captioned: Path, clips: Path, tmp_path: Path
 ) -> None:
-    file = write_captions(tmp_path / "c.csv", [*read_captions(captioned)[:2], (str(clips / "damaged.mp4"), "a number")])
+    damaged = tmp_path / f"damaged {'a ' * 40}.mp4"  # too long for a line: is not to be folded
+    shutil.copy(clips / "damaged.mp4", damaged)
+    file = write_captions(tmp_path / "c.csv", [*read_captions(captioned)[:2], (str(damaged), "a number")])
     ran = run("eval", "--pairs", file, "--model", "tiny", "--segment", "1")
     assert ran.code == 0
-    assert ran.err == f"{clips / 'damaged.mp4'} is damaged: 1 of 3 segments could be read\n"
+    assert ran.err == f"{damaged} is damaged: 1 of 3 segments could be read\n"
 
 
 @pytest.mark.parametrize(

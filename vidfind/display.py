@@ -177,7 +177,8 @@ class LogLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         for line in self.format(record).splitlines():
-            messages.print(Text(printable(line), style="yellow" if record.levelno >= logging.WARNING else "dim"))
+            style = "yellow" if record.levelno >= logging.WARNING else "dim"
+            messages.print(Text(printable(line), style=style), soft_wrap=True)
 
 
 logger = logging.getLogger("vidfind")
