@@ -429,7 +429,7 @@ def test_deleting_an_index_deletes_all_its_tables_and_adapters(library: Library)
 
 def test_settings_without_an_adapter_are_written_as_they_always_were(library: Library) -> None:
     text = (library.path / "settings.json").read_text()
-    assert json.loads(text) == {"format": 1, **dataclasses.asdict(library.store.settings)}
+    assert json.loads(text) == {"format": 2, **dataclasses.asdict(library.store.settings)}
 
 
 # The default adapter

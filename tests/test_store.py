@@ -139,9 +139,26 @@ def test_an_index_that_is_not_there_is_named_with_the_others_and_the_command(sto
 
 def test_an_index_of_a_later_format_is_refused(store: Store) -> None:
     file = store.path / "settings.json"
-    file.write_text(file.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(IndexMismatch, match="format is 2"):
+    file.write_text(file.read_text().replace('"format": 2', '"format": 3'))
+    with pytest.raises(IndexMismatch, match="format is 3"):
         Store.open(store.path)
+
+
+def test_an_index_of_an_older_format_is_read_as_it_is_and_brought_up_to_date_when_written(store: Store) -> None:
+    row = make_row("/videos/a.mp4")
+    store.put([row], [embed(row)])
+    store._videos.drop_columns(["damage"])
+    file = store.path / "settings.json"
+    file.write_text(file.read_text().replace('"format": 2', '"format": 1'))
+
+    old = Store.open(store.path)
+    assert old.videos() == {row.path: row}
+    assert '"format": 1' in file.read_text()
+    damaged = make_row("/videos/b.mp4", damage="ends early")
+    with old.writing():
+        old.put([damaged], [embed(damaged)])
+    assert Store.open(store.path).videos() == {row.path: row, damaged.path: damaged}
+    assert '"format": 2' in file.read_text()
 
 
 def test_settings_that_differ_are_refused_with_a_command_for_the_shell(store: Store) -> None:

@@ -2,10 +2,12 @@
 
 VidfindError
 ├── UnreadableVideo    a file that cannot be decoded; the run goes on without it
+│   └── DecoderLost    decoding it crashed, hung or took too much memory
 ├── ModelUnavailable   a model, checkpoint or adapter that cannot be found or loaded
 ├── UnsupportedModel   a model whose image tower vidfind cannot drive
 ├── IndexNotFound      no index of that name
 ├── IndexMismatch      an index made with other settings than those asked for
+├── IndexDamaged       an index whose files cannot be read as they should
 ├── IndexBusy          an index that another process is writing to
 └── BadInput           a query, option or path that makes no sense
     └── BadPairs       a file of captions with lines that cannot be used
@@ -23,6 +25,10 @@ class UnreadableVideo(VidfindError):
     """A file that is not a video vidfind can decode. `str(error)` is the reason alone, without the path."""
 
 
+class DecoderLost(UnreadableVideo):
+    """The process that decoded the file ended, hung or took too much memory, and was replaced."""
+
+
 class ModelUnavailable(VidfindError):
     """A model, checkpoint or adapter that is not there, cannot be fetched or does not load."""
 
@@ -37,6 +43,10 @@ class IndexNotFound(VidfindError):
 
 class IndexMismatch(VidfindError):
     """The index was made with another model, encoder, adapter or segment length."""
+
+
+class IndexDamaged(VidfindError):
+    """The index is there, but its tables cannot be read."""
 
 
 class IndexBusy(VidfindError):

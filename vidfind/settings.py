@@ -18,7 +18,9 @@ from pathlib import Path
 from vidfind.errors import BadInput, IndexMismatch
 from vidfind.paths import DEFAULT_INDEX
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_FORMATS = (1, FORMAT_VERSION)
+"""Older ones are brought up to date by `Store.writing`. Format 1 did not say what is damaged."""
 SETTINGS_FILE = "settings.json"
 NEXT_FILE = "settings.next.json"
 
@@ -58,8 +60,8 @@ def read_generation(path: Path, file: str = SETTINGS_FILE) -> Generation:
     try:
         values = json.loads((path / file).read_text(encoding="utf-8"))
         version = values.pop("format")
-        if version != FORMAT_VERSION:
-            raise ValueError(f"its format is {version}, this vidfind reads {FORMAT_VERSION}")
+        if version not in READABLE_FORMATS:
+            raise ValueError(f"its format is {version}, this vidfind reads {FORMAT_VERSION}: a newer vidfind made it")
         number, adapter_file = int(values.pop("generation", 0)), str(values.pop("adapter_file", ""))
         return Generation(IndexSettings(**values), number, adapter_file)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -73,13 +73,16 @@ VIDEOS = pa.schema(
         ("created", pa.timestamp("us", tz="UTC")),
         ("indexed_at", pa.timestamp("us", tz="UTC")),
         ("failed", pa.string()),
+        ("damage", pa.string()),
     ]
 )
 
 
 @dataclass(frozen=True)
 class VideoRow:
-    """A video in the index. `folder` is what it was indexed under; `failed` is the reason, empty when all is well."""
+    """A video in the index. `folder` is what it was indexed under; `failed` is the reason, empty when all is well.
+
+    `damage` says what of an indexed video could not be read, empty when it is whole."""
 
     path: Path
     folder: Path
@@ -95,6 +98,7 @@ class VideoRow:
     height: int = 0
     codec: str = ""
     failed: str = ""
+    damage: str = ""
 
 
 @dataclass(frozen=True)
@@ -297,6 +301,8 @@ class Store:
                 ) from error
             if not self._is_current():
                 raise IndexBusy(f"Another vidfind has changed the index {self.path.name!r}: run the command again.")
+            for one in filter(None, (self, self.unfinished())):
+                one._migrate()
             yield  # closing the file, or the end of the process however it ends, gives the lock back
 
     def videos(self) -> dict[Path, VideoRow]:
@@ -388,6 +394,12 @@ class Store:
             size_on_disk=sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()),
             unfinished=self.describe_unfinished(),
         )
+
+    def _migrate(self) -> None:
+        """Brings tables of an older format up to date. Settings first, to keep an older vidfind from the new tables."""
+        if "damage" not in self._videos.schema.names:
+            write_generation(self.path, self._generation, self._settings_file)
+            self._videos.add_columns({"damage": "cast('' as string)"})
 
     @property
     def _settings_file(self) -> str:

@@ -70,7 +70,8 @@ OLDEST_RECORDING = datetime(1990, 1, 2, tzinfo=UTC)  # earlier dates are clocks 
 class VideoInfo:
     """What a video is. `width` and `height` are those of the picture shown: turned, and with square pixels.
 
-    `duration` reaches to the end of the last frame that is really in the file, whatever its header says.
+    `duration` reaches to the end of the last frame that is really in the file, whatever its header says; `missing` is
+    how many seconds more the header promises, when they are more than one: the file was cut short.
     `rotation` is how many degrees counter-clockwise the stored picture is turned to be shown: 0, 90, 180 or 270.
     """
 
@@ -81,6 +82,7 @@ class VideoInfo:
     codec: str
     rotation: int
     created: datetime | None
+    missing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -221,6 +223,7 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
         if seen.end < start + claimed / 2:  # cut short, or the last packets were not where they should be
             deque(_watch(_packets_again(path), stream, seen), maxlen=0)
         duration = max(seen.end + (0 if seen.has_durations else float(1 / rate)) - start, float(1 / rate))
+        missing = claimed - max(duration, seen.end)  # mkv counts from 0, whenever its video begins
         width, height = _shown_size(frame, stream)
         info = VideoInfo(
             duration=duration,
@@ -230,6 +233,7 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
             codec=stream.codec_context.codec.canonical_name,
             rotation=frame.rotation % 360,
             created=_created(container, stream),
+            missing=missing if missing > 1 else 0.0,
         )
         traits = Traits(
             container=container.format.name,
@@ -237,7 +241,7 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
             is_hdr=frame.color_trc in HDR_TO_LIGHT,
             has_edits=seen.has_edits,
             has_open_keyframes=seen.has_open_keyframes,
-            is_cut_short=claimed - max(duration, seen.end) > 1,  # mkv counts from 0, whenever its video begins
+            is_cut_short=info.missing > 0,
             has_no_length=not claimed,
         )
         return info, traits
