@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vidfind.display import clock, home_path, printable, progress_lines, result_table, short_paths, span
+from vidfind.display import home_path, printable, progress_lines, result_table, short_paths, span
 from vidfind.index import Progress
 from vidfind.search import Moment
+from vidfind.times import clock
 
 EVIL = "a\x1b[31m\r\n\u202egpj.mp4"
 

@@ -190,13 +190,14 @@ def _open_for_search(name: str, device: str = "auto", dtype: str = "auto") -> "t
 
 def _play(moments: "list[Moment]", rank: int) -> None:
     from vidfind import display, player
+    from vidfind.times import clock
 
     if rank > len(moments):
         raise BadInput(f"There is no result {rank} to open: {display.plural(len(moments), 'moment')} found.")
     moment = moments[rank - 1]
     if player.play(moment.path, moment.start) is None:
         display.message(
-            f"The system's own player starts at the beginning: go to {display.clock(moment.start)}. "
+            f"The system's own player starts at the beginning: go to {clock(moment.start)}. "
             "With mpv or VLC installed, it would start there."
         )
 

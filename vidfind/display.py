@@ -27,6 +27,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from vidfind.times import clock
+
 if TYPE_CHECKING:
     from vidfind import evaluate
     from vidfind.index import Offline, Outcome, Progress
@@ -61,17 +63,6 @@ def _escape(char: str) -> str:
     if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char not in "\u200c\u200d":
         return char.encode("unicode_escape", "surrogatepass").decode("ascii")
     return char
-
-
-def clock(seconds: float) -> str:
-    """Whole seconds as `1:23` or `1:02:03`.
-
-    >>> clock(83.9), clock(3723)
-    ('1:23', '1:02:03')
-    """
-    minutes, second = divmod(int(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def span(start: float, end: float) -> str:

@@ -8,7 +8,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from vidfind.display import clock, file_size, footage, home_path, message, plural, printable, show
+from vidfind.display import file_size, footage, home_path, message, plural, printable, show
+from vidfind.times import clock
 
 if TYPE_CHECKING:
     from vidfind.index import Cost, Reencoding, Switched, Waiting

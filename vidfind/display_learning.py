@@ -10,7 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from vidfind.display import clock, messages, note, plural, printable, show
+from vidfind.display import messages, note, plural, printable, show
+from vidfind.times import clock
 
 if TYPE_CHECKING:
     from vidfind.evaluate import Verdict

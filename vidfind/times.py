@@ -1,4 +1,4 @@
-"""Moments as people write them. Standard library only."""
+"""Moments and lengths as people write them. Standard library only."""
 
 import math
 import re
@@ -25,3 +25,14 @@ def parse_time(text: str) -> float:
     if not math.isfinite(seconds):
         raise ValueError(f"{text!r} is not a time")
     return seconds
+
+
+def clock(seconds: float) -> str:
+    """Whole seconds as `1:23` or `1:02:03`.
+
+    >>> clock(83.9), clock(3723)
+    ('1:23', '1:02:03')
+    """
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
