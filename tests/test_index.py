@@ -14,7 +14,17 @@ import pytest
 from vidfind import decoding
 from vidfind.encoder import Encoder
 from vidfind.errors import BadInput, IndexBusy, IndexMismatch
-from vidfind.index import Event, Offline, Outcome, Progress, check_folders, index_videos, open_store, remove_videos
+from vidfind.index import (
+    Event,
+    Offline,
+    Outcome,
+    Progress,
+    Vanished,
+    check_folders,
+    index_videos,
+    open_store,
+    remove_videos,
+)
 from vidfind.search import query_vector, search_moments
 from vidfind.store import Embedded, Store
 from vidfind.video import write_video
@@ -372,5 +382,34 @@ def test_what_can_be_read_of_a_damaged_video_is_indexed_and_the_rest_told(
     [outcome] = [event for event in index_videos([tmp_path / "films"], store, load) if isinstance(event, Outcome)]
     assert outcome.status == "new"
     assert 0 < outcome.segments < 10
-    assert outcome.message == f"is damaged: {10 - outcome.segments} of 10 segments could not be read"
+    assert outcome.damage == f"is damaged: {10 - outcome.segments} of 10 segments could not be read"
     assert store.status().segments == outcome.segments
+    assert [row.damage for row in store.videos().values()] == [outcome.damage]
+
+
+def test_a_video_that_ends_early_is_marked(tmp_path: Path, clips: Path, film_store: Store, index) -> None:
+    (tmp_path / "films").mkdir()
+    shutil.copy(clips / "truncated.mp4", tmp_path / "films")
+    outcome = index(tmp_path / "films")["truncated.mp4"]
+    assert (outcome.status, outcome.damage) == ("new", "ends early: 0:01 of 0:03 is there")
+    shutil.copy(clips / "h264.mp4", tmp_path / "films" / "truncated.mp4")  # the download goes on
+    outcome = index(tmp_path / "films")["truncated.mp4"]
+    assert (outcome.status, outcome.damage) == ("changed", "")
+
+
+def test_a_folder_that_goes_away_meanwhile_is_told_once_and_nothing_of_it_is_lost(
+    library: Path, film_store: Store, tiny_encoder: Encoder, index
+) -> None:
+    index(library / "a.mp4")
+    away = library.with_name("away")
+
+    def load() -> Encoder:
+        library.rename(away)
+        return tiny_encoder
+
+    events = [event for event in index_videos([library], film_store, load) if not isinstance(event, Progress)]
+    assert [event.status for event in events if isinstance(event, Outcome)] == ["unchanged"]
+    assert events[-1] == Vanished(library, 2)
+    assert list(film_store.videos()) == [library / "a.mp4"]
+    away.rename(library)
+    assert sorted(statuses(index(library)).values()) == ["new", "new", "unchanged"]

@@ -109,6 +109,7 @@ def run_index(
             Outcome,
             Progress,
             Reencoding,
+            Vanished,
             Waiting,
             check_folders,
             index_videos,
@@ -129,6 +130,8 @@ def run_index(
                             display.json_line(vars(event))
                     elif isinstance(event, Offline):
                         summary.offline.append(event)
+                    elif isinstance(event, Vanished):
+                        summary.vanished.append(event)
                     elif isinstance(event, Progress):
                         activity.advance(event)
                     elif isinstance(event, Reencoding):
@@ -147,10 +150,10 @@ def run_index(
         display.message("Nothing has to be encoded again.")
     if isinstance(ending, Waiting):
         display_adapters.show_waiting(ending)
-        return len(summary.failed) + sum(offline.videos for offline in ending.offline)
+        return summary.missed + sum(offline.videos for offline in ending.offline)
     if ending:
         display.message(display_adapters.switched_text(ending, name))
-    return len(summary.failed)
+    return summary.missed
 
 
 def loader_of(activity: "Activity", device: str, dtype: str) -> Callable[..., "Encoder"]:

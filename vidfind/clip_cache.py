@@ -5,7 +5,6 @@ Knows nothing of models or captions.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import threading
@@ -17,8 +16,9 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from vidfind.decoding import DECODERS, read_clips
 from vidfind.errors import UnreadableVideo
-from vidfind.video import Segment, read_clips
+from vidfind.video import Segment
 
 Frames = npt.NDArray[np.uint8]  # (T, S, S, 3)
 
@@ -26,7 +26,6 @@ Frames = npt.NDArray[np.uint8]  # (T, S, S, 3)
 MAX_BYTES = 20 * 10**9
 # Of the room left on the disk of temporary files.
 MAX_SHARE = 0.5
-DECODERS = max(1, min(4, (os.cpu_count() or 1) // 2))
 
 
 class ClipCache:

@@ -1,34 +1,45 @@
-"""Videos decoded ahead of the encoder: threads that read files, and a bounded queue of clips.
+"""Videos decoded ahead of the encoder, in worker processes: a bounded queue of clips, and single files on demand.
 
-Knows nothing of encoders or the index. Memory is bounded by the queue, not by the collection.
+Knows nothing of encoders or the index. A file whose decoder crashes, hangs or takes too much memory costs that file
+alone. Memory is bounded by the queue, not by the collection.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from vidfind import video
 from vidfind.errors import UnreadableVideo
 from vidfind.files import fingerprint
-from vidfind.video import Segment, VideoInfo, probe, read_clips, split_segments
+from vidfind.video import Segment, VideoInfo, split_segments
+from vidfind.worker import TICK, Worker, borrow_worker
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 CLIPS_A_BATCH = 8
 # 1.8 MB each (12 frames of 224 x 224): some 60 MB whatever the collection.
 CLIPS_WAITING = 32
-# A decoder uses about two cores by itself; more than four only contend for the disk.
-DECODERS = max(1, min(4, (os.cpu_count() or 1) // 2))
-# Seconds a decoder gets to end when it is no longer needed; one that hangs in a file is left behind.
-PATIENCE = 3.0
-# Waits are cut into pieces this long (seconds), so that Ctrl-C and the end of the run are noticed.
-TICK = 0.2
+# A decoder uses about two cores by itself; more than four only contend for the disk. Two, so that one may hang.
+DECODERS = max(2, min(4, (os.cpu_count() or 1) // 2))
+# Seconds for what reads files to end when nobody wants more of it.
+PATIENCE_AT_END = 5.0
+# How long a decoder may be silent before it is given up: seconds for the start, for each byte (all of a file may have
+# to be read, from a slow network), and for each second of a segment.
+PATIENCE = 60.0
+PATIENCE_A_BYTE = 1 / 2e6
+PATIENCE_A_SECOND = 2.0
 
 
 @dataclass(frozen=True)
@@ -71,16 +82,20 @@ class _Stopped(Exception):
     """Nobody wants more messages."""
 
 
-def decode_ahead(paths: Sequence[Path], segment_length: float, num_frames: int, size: int) -> Generator[list[Message]]:
-    """Reads videos in threads; yields what they say until all are done, in batches of at most CLIPS_A_BATCH clips.
+def decode_ahead(
+    paths: Sequence[Path], segment_length: float, num_frames: int, size: int, workers: int | None = None
+) -> Generator[list[Message]]:
+    """Reads videos in `workers` processes (DECODERS of them by default); yields what they say until all are done.
 
-    A batch is what is there already: full when the encoder is the slower side, short when decoding is. Messages of
-    one video are in order, those of several are mixed. Close the generator to stop early."""
+    In batches of at most CLIPS_A_BATCH clips, of what is there already: full when the encoder is the slower side, short
+    when decoding is. Messages of one video are in order, those of several are mixed. Close the generator to stop
+    early."""
     todo: queue.SimpleQueue[Path] = queue.SimpleQueue()
     for path in paths:
         todo.put(path)
     messages: queue.Queue[Message | Exception] = queue.Queue(CLIPS_WAITING)
     stop = threading.Event()
+    busy: list[Worker] = []
 
     def say(message: Message | Exception) -> None:
         while not stop.is_set():
@@ -92,15 +107,21 @@ def decode_ahead(paths: Sequence[Path], segment_length: float, num_frames: int, 
 
     def decode() -> None:
         try:
-            while not stop.is_set():
-                _decode_video(todo.get_nowait(), segment_length, num_frames, size, say)
+            with borrow_worker() as worker:
+                busy.append(worker)
+                while not stop.is_set():
+                    path = todo.get_nowait()
+                    with closing(_decode_video(worker, path, segment_length, num_frames, size)) as spoken:
+                        for message in spoken:
+                            say(message)
         except (queue.Empty, _Stopped):
             pass
         except Exception as error:  # a bug: raised again in the caller's thread, which would wait forever otherwise
             with suppress(_Stopped):
                 say(error)
 
-    threads = [threading.Thread(target=decode, name="decode", daemon=True) for _ in range(min(DECODERS, len(paths)))]
+    count = min(workers or DECODERS, len(paths))
+    threads = [threading.Thread(target=decode, name="decode", daemon=True) for _ in range(count)]
     for thread in threads:
         thread.start()
     unfinished = len(paths)
@@ -112,8 +133,11 @@ def decode_ahead(paths: Sequence[Path], segment_length: float, num_frames: int, 
                 yield batch
     finally:
         stop.set()
+        if unfinished:
+            for worker in busy:
+                worker.end()
         for thread in threads:
-            thread.join(PATIENCE)
+            thread.join(PATIENCE_AT_END)
 
 
 def _take_batch(messages: queue.Queue[Message | Exception]) -> list[Message]:
@@ -133,17 +157,73 @@ def _take_batch(messages: queue.Queue[Message | Exception]) -> list[Message]:
 
 
 def _decode_video(
-    path: Path, segment_length: float, num_frames: int, size: int, say: Callable[[Message], None]
-) -> None:
+    worker: Worker, path: Path, segment_length: float, num_frames: int, size: int
+) -> Generator[Message]:
+    """What `read_video` says, run in a worker; a loss of the worker, and what is wrong with the file, as Failed."""
     try:
-        content = fingerprint(path)
-        info = probe(path)
-        segments = split_segments(info.duration, segment_length)
-        say(Opened(path, content, info, segments))
-        for segment, frames in zip(segments, read_clips(path, segments, num_frames, size), strict=False):
-            say(Clip(path, segment.end - segment.start, frames))
-        say(Done(path))
+        patience = _patience(path, segment_length)
+        yield from worker.run(read_video, path, segment_length, num_frames, size, seconds=patience)
     except UnreadableVideo as error:
-        say(Failed(path, str(error), try_again=False))
+        noise = worker.noise()
+        yield Failed(path, f"{error}; it said: {noise}" if noise else str(error), try_again=False)
     except OSError as error:
-        say(Failed(path, f"cannot be read: {error.strerror or error}", try_again=True))
+        yield Failed(path, f"cannot be read: {error.strerror or error}", try_again=True)
+
+
+def read_video(path: Path, segment_length: float, num_frames: int, size: int) -> Iterator[Message]:
+    """All there is to know of a video, for `decode_ahead`: runs in a worker. Raises UnreadableVideo and OSError."""
+    content = fingerprint(path)
+    info = video.probe(path)
+    segments = split_segments(info.duration, segment_length)
+    yield Opened(path, content, info, segments)
+    for segment, frames in zip(segments, video.read_clips(path, segments, num_frames, size), strict=False):
+        yield Clip(path, segment.end - segment.start, frames)
+    yield Done(path)
+
+
+def _patience(path: Path, segment_length: float) -> float:
+    """Seconds after which a decoder that gives nothing is taken to hang. Raises OSError."""
+    return PATIENCE + os.stat(path).st_size * PATIENCE_A_BYTE + segment_length * PATIENCE_A_SECOND
+
+
+# One file -------------------------------------------------------------------------------------------------------------
+
+
+def probe(path: Path) -> VideoInfo:
+    """As video.probe, in a worker. Raises UnreadableVideo, also where the decoder crashes or hangs."""
+    return _first(_run(_probe, path))
+
+
+def read_clips(
+    path: Path, segments: Sequence[Segment], num_frames: int, size: int
+) -> Generator[npt.NDArray[np.uint8]]:
+    """As video.read_clips, in a worker: (T, S, S, 3) for each segment. Raises UnreadableVideo, as `probe` does."""
+    longest = max((segment.end - segment.start for segment in segments), default=0.0)
+    yield from _run(video.read_clips, path, segments, num_frames, size, longest=longest)
+
+
+def read_picture(path: Path, size: int) -> npt.NDArray[np.uint8]:
+    """As video.read_picture, in a worker: (S, S, 3). Raises UnreadableVideo, as `probe` does."""
+    return _first(_run(_read_picture, path, size))
+
+
+def _run(function: Callable[..., Iterable[T]], path: Path, *arguments: object, longest: float = 0.0) -> Generator[T]:
+    try:
+        patience = _patience(path, longest)
+    except OSError:
+        patience = PATIENCE  # the reader says why
+    with borrow_worker() as worker, closing(worker.run(function, path, *arguments, seconds=patience)) as results:
+        yield from results
+
+
+def _first(results: Generator[T]) -> T:
+    [result] = results
+    return result
+
+
+def _probe(path: Path) -> Iterator[VideoInfo]:
+    yield video.probe(path)
+
+
+def _read_picture(path: Path, size: int) -> Iterator[npt.NDArray[np.uint8]]:
+    yield video.read_picture(path, size)

@@ -31,7 +31,7 @@ from vidfind.times import clock
 
 if TYPE_CHECKING:
     from vidfind import evaluate
-    from vidfind.index import Offline, Outcome, Progress
+    from vidfind.index import Offline, Outcome, Progress, Vanished
     from vidfind.registry import ModelEntry
     from vidfind.search import Moment
     from vidfind.store import IndexStatus
@@ -342,10 +342,19 @@ class IndexSummary:
     footage: float = 0.0
     elapsed: float = 0.0
     failed: list["Outcome"] = field(default_factory=list)
+    damaged: list["Outcome"] = field(default_factory=list)
     offline: list["Offline"] = field(default_factory=list)
+    vanished: list["Vanished"] = field(default_factory=list)
+
+    @property
+    def missed(self) -> int:
+        """How many videos should be in the index and are not."""
+        return len(self.failed) + sum(vanished.videos for vanished in self.vanished)
 
     def add(self, outcome: "Outcome") -> None:
         self.counts[outcome.status] += 1
+        if outcome.damage and outcome.status in ("new", "changed"):
+            self.damaged.append(outcome)
         if outcome.status in ("new", "changed"):
             self.footage += outcome.seconds
         if outcome.status == "failed":
@@ -355,6 +364,12 @@ class IndexSummary:
 def show_summary(summary: IndexSummary) -> None:
     """What became of the videos; on stderr the reason of each failure, and folders that are not there."""
     show_failed([(outcome.path, outcome.message) for outcome in summary.failed])
+    show_videos("indexed as far as they go", [(outcome.path, outcome.damage) for outcome in summary.damaged])
+    for vanished in summary.vanished:
+        message(
+            f"{vanished.folder} went away meanwhile: {plural(vanished.videos, 'video')} of it could not be read. "
+            "When it is back, the same command goes on from here."
+        )
     for offline in summary.offline:
         message(f"{offline.folder} is not there now: its {plural(offline.videos, 'video')} stay in the index.")
     parts = [f"{summary.counts[status]:,} {status}" for status in STATUSES if summary.counts[status]]
@@ -367,10 +382,15 @@ def show_summary(summary: IndexSummary) -> None:
 
 def show_failed(failed: Sequence[tuple[Path, str]]) -> None:
     """Videos that could not be read, with the reason of each, on stderr."""
-    if not failed:
+    show_videos("could not be read", failed)
+
+
+def show_videos(what: str, videos: Sequence[tuple[Path, str]]) -> None:
+    """How many videos there are of which that can be said, and each with its reason, on stderr."""
+    if not videos:
         return
-    messages.print(Text(f"{plural(len(failed), 'video')} could not be read:", style="bold yellow"), soft_wrap=True)
-    for path, reason in failed:
+    messages.print(Text(f"{plural(len(videos), 'video')} {what}:", style="bold yellow"), soft_wrap=True)
+    for path, reason in videos:
         messages.print(Text.assemble("  ", home_path(path), (f" {printable(reason)}", "yellow")), soft_wrap=True)
 
 
@@ -379,7 +399,8 @@ def summary_json(summary: IndexSummary) -> dict[str, Any]:
     counts = {status: summary.counts[status] for status in STATUSES}
     kept = [{"folder": offline.folder, "videos": offline.videos} for offline in summary.offline]
     times = {"seconds": round(summary.footage, 3), "elapsed": round(summary.elapsed, 3)}
-    return {"summary": {**counts, **times, "offline": kept}}
+    gone = [{"folder": vanished.folder, "videos": vanished.videos} for vanished in summary.vanished]
+    return {"summary": {**counts, **times, "offline": kept, "vanished": gone}}
 
 
 # Status, models

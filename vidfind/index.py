@@ -31,6 +31,7 @@ from vidfind.plan import Job, Plan, Status, look_on_disk, make_plan
 from vidfind.saved_adapters import find_adapter
 from vidfind.settings import IndexSettings, adapter_command, is_index
 from vidfind.store import Embedded, Store, VideoRow, new_content
+from vidfind.times import clock
 
 if TYPE_CHECKING:
     from vidfind.encoder import Encoder
@@ -49,13 +50,15 @@ LAST_SECOND = 253402300799  # of the year 9999
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one video. `seconds` is its length; `message` says why it failed, or where it was moved from."""
+    """What became of one video. `seconds` is its length; `message` says why it failed, or where it was moved from;
+    `damage` what could not be read of a video that is indexed."""
 
     path: Path
     status: Status
     segments: int = 0
     seconds: float = 0.0
     message: str = ""
+    damage: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,14 @@ class Progress:
 @dataclass(frozen=True)
 class Offline:
     """Videos that are kept in the index although they cannot be looked at now: their folder is not there."""
+
+    folder: Path
+    videos: int
+
+
+@dataclass(frozen=True)
+class Vanished:
+    """Videos that were to be encoded, but their folder went away meanwhile."""
 
     folder: Path
     videos: int
@@ -112,7 +123,7 @@ class Waiting:
     command: str
 
 
-Event = Outcome | Progress | Offline | Reencoding | Switched | Waiting
+Event = Outcome | Progress | Offline | Vanished | Reencoding | Switched | Waiting
 Announce = Callable[[str], None]
 
 
@@ -256,6 +267,7 @@ def index_videos(
     load_encoder: Callable[[], Encoder],
     exclude: Sequence[str] = (),
     force: bool = False,
+    workers: int | None = None,
 ) -> Generator[Event]:
     """Brings the index up to date with `folders`; yields an Outcome for each video, and what happens meanwhile.
 
@@ -287,7 +299,7 @@ def index_videos(
         if plan.encode:
             encoder = load_encoder()
             store.require(**dataclasses.asdict(encoder.identity))
-            yield from _encode(plan.encode, folder_of, store, encoder)
+            yield from _encode(plan.encode, folder_of, store, encoder, workers)
             yield from _settle_twins(plan.twins, folder_of, store)
         if store.is_unfinished:
             yield from _finish(before, store)
@@ -351,7 +363,7 @@ def _settle(plan: Plan, folder_of: FolderOf, store: Store) -> Iterator[Event]:
     for reuse in plan.reuse:
         source = reuse.source
         message = {"moved": f"from {source.path}", "unchanged": ""}.get(reuse.status, f"the same as {source.path}")
-        yield Outcome(reuse.file.path, reuse.status, source.segments, source.duration, message)
+        yield Outcome(reuse.file.path, reuse.status, source.segments, source.duration, message, source.damage)
 
 
 def _settle_twins(twins: Sequence[tuple[Job, Path]], folder_of: FolderOf, store: Store) -> Iterator[Outcome]:
@@ -368,7 +380,7 @@ def _settle_twins(twins: Sequence[tuple[Job, Path]], folder_of: FolderOf, store:
         if row is None or row.failed:
             yield Outcome(job.file.path, "failed", message=f"the same as {first}: {failed}")
         else:
-            yield Outcome(job.file.path, job.status, row.segments, row.duration, f"the same as {first}")
+            yield Outcome(job.file.path, job.status, row.segments, row.duration, f"the same as {first}", row.damage)
 
 
 def _copy_row(source: VideoRow, file: VideoFile, folder: Path, now: datetime) -> VideoRow:
@@ -394,14 +406,17 @@ class _Totals:
         return Progress(path, self.done_seconds, self.opened_seconds + left_seconds, self.done_files, self.files)
 
 
-def _encode(jobs: Sequence[Job], folder_of: FolderOf, store: Store, encoder: Encoder) -> Iterator[Outcome | Progress]:
+def _encode(
+    jobs: Sequence[Job], folder_of: FolderOf, store: Store, encoder: Encoder, workers: int | None
+) -> Iterator[Outcome | Progress | Vanished]:
     """Decodes, encodes and stores videos; yields their Outcomes, and Progress after every batch."""
     files = {job.file.path: job for job in jobs}
     totals = _Totals(len(jobs), sum(job.file.size for job in jobs))
     opened: dict[Path, Opened] = {}
     vectors: dict[Path, list[npt.NDArray[np.float32]]] = defaultdict(list)
+    vanished: Counter[Path] = Counter()
     started = time.monotonic()
-    decoding = decode_ahead(list(files), store.settings.segment_length, encoder.num_frames, encoder.image_size)
+    decoding = decode_ahead(list(files), store.settings.segment_length, encoder.num_frames, encoder.image_size, workers)
     with closing(decoding) as batches, closing(_Writer(store)) as writer:
         for batch in batches:
             clips = [message for message in batch if isinstance(message, Clip)]
@@ -420,24 +435,24 @@ def _encode(jobs: Sequence[Job], folder_of: FolderOf, store: Store, encoder: Enc
                 elif isinstance(message, Done):
                     totals.done_files += 1
                     totals.opened_seconds -= _seconds_left(opened[path], len(vectors[path]))
-                    missing = len(opened[path].segments) - len(vectors[path])
                     row, embedded = _encoded_row(job.file, folder, opened.pop(path), vectors.pop(path))
                     writer.add(row, embedded)
-                    damage = (
-                        f"is damaged: {missing} of {missing + row.segments} segments could not be read"
-                        if missing
-                        else ""
-                    )
-                    yield Outcome(path, job.status, row.segments, row.duration, damage)
+                    yield Outcome(path, job.status, row.segments, row.duration, damage=row.damage)
                 elif isinstance(message, Failed):
                     totals.done_files += 1
                     totals.opened_bytes += 0 if path in opened else job.file.size
                     totals.opened_seconds -= _seconds_left(opened.pop(path, None), len(vectors.pop(path, [])))
-                    if os.path.lexists(path):  # else it is not here to be recorded: the next run sees what became of it
+                    presence = look_on_disk()(path, folder)
+                    if presence == "there":  # else it is not here to be recorded: the next run sees what became of it
                         writer.add(_failed_row(job.file, folder, message))
-                    yield Outcome(path, "failed", message=message.reason)
+                    if presence == "offline":
+                        vanished[folder] += 1
+                    else:
+                        yield Outcome(path, "failed", message=message.reason)
             writer.commit_when_due()
             yield totals.progress(batch[-1].path)
+    for folder, count in sorted(vanished.items()):
+        yield Vanished(folder, count)
     if totals.done_seconds:
         store.note_speed(totals.done_seconds, time.monotonic() - started)
 
@@ -460,9 +475,19 @@ def _encoded_row(
         width=info.width,
         height=info.height,
         codec=info.codec,
+        damage=_damage(opened, len(vectors)),
     )
     spans = [(segment.start, segment.end) for segment in opened.segments[: len(vectors)]]
     return row, Embedded(row.content, spans, np.stack(vectors))
+
+
+def _damage(opened: Opened, num_encoded: int) -> str:
+    """What of a video could not be read, in words that follow its name."""
+    length, missing = opened.info.duration, opened.info.missing
+    early = f"ends early: {clock(length)} of {clock(length + missing)} is there" if missing else ""
+    segments = len(opened.segments)
+    lost = f"is damaged: {segments - num_encoded} of {segments} segments could not be read"
+    return "; ".join(filter(None, [early, lost if num_encoded < segments else ""]))
 
 
 def _failed_row(file: VideoFile, folder: Path, failed: Failed) -> VideoRow:

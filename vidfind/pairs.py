@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vidfind.decoding import DECODERS, probe
 from vidfind.errors import BadInput, BadPairs, UnreadableVideo
 from vidfind.times import parse_time
-from vidfind.video import Segment, probe
+from vidfind.video import Segment
 
 NEEDED = ("path", "caption")
 COLUMNS = (*NEEDED, "start", "end")
@@ -28,7 +29,6 @@ JSON_LINES = frozenset({".jsonl", ".ndjson"})
 # People write 0:05 for the end of a video of 4.8 seconds.
 END_MARGIN = 0.5
 # Opening a file is mostly waiting for the disk.
-PROBES_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,7 @@ def _probe_all(paths: Iterable[Path]) -> dict[Path, float | str]:
             return "cannot be the name of a file"
 
     ordered = sorted(paths)
-    with ThreadPoolExecutor(PROBES_AT_ONCE, thread_name_prefix="probe") as pool:
+    with ThreadPoolExecutor(DECODERS, thread_name_prefix="probe") as pool:
         return dict(zip(ordered, pool.map(duration, ordered), strict=True))
 
 

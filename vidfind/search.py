@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from vidfind.decoding import probe, read_clips, read_picture
 from vidfind.errors import BadInput, UnreadableVideo
 from vidfind.store import Hit, Store, VideoRow
 from vidfind.times import parse_time
-from vidfind.video import Segment, probe, read_clips, read_picture
+from vidfind.video import Segment
 
 if TYPE_CHECKING:
     from vidfind.encoder import Encoder

@@ -1,0 +1,240 @@
+"""Work that may crash, hang or eat memory, in processes of their own: started once, used again, replaced when lost.
+
+A `Worker` runs generator functions, one at a time, and hands on what they yield. Knows nothing of videos.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
+
+import psutil
+
+from vidfind.errors import DecoderLost
+
+T = TypeVar("T")
+log = logging.getLogger("vidfind")  # of all modules: what they say in a worker is said again here
+
+# Waits are cut into pieces this long (seconds): how soon too much memory is noticed.
+TICK = 0.2
+# Importing what a worker needs takes half a second; on a machine that swaps, much longer.
+START_SECONDS = 120.0
+# An 8K film of 10 bits with all its reference frames takes 3 GB.
+MAX_MEMORY = min(4 * 2**30, psutil.virtual_memory().total // 2)
+# One that has grown so large between two files leaks, and is replaced before it costs a file.
+MAX_IDLE_MEMORY = 2**30
+NOISE = 300  # characters of what a worker printed last, that are kept with the reason of a failure
+
+
+@dataclass(frozen=True)
+class _Log:
+    level: int
+    text: str
+
+
+class _End:
+    """Nothing more is yielded."""
+
+
+@dataclass(frozen=True)
+class _Raised:
+    error: Exception
+
+
+class Worker:
+    """A process that runs one generator function after another. Started when first needed, and again after a loss."""
+
+    def __init__(self) -> None:
+        self._process: BaseProcess | None = None
+        self._connection: Connection[Any, Any]
+        self._printed: int | None = None  # descriptor of the file that its libraries print to
+
+    def run(self, function: Callable[..., Iterable[T]], *arguments: object, seconds: float) -> Generator[T]:
+        """Yields what `function` does in the worker. It must be importable by name, its arguments picklable.
+
+        What it raises is raised here. Raises DecoderLost when the process ends, needs more than MAX_MEMORY, or yields
+        nothing for `seconds`; time in which this process or the machine was stopped does not count. Closing the
+        generator early costs the process."""
+        if self._process is None:
+            self._start()
+        assert self._printed is not None
+        os.lseek(self._printed, 0, os.SEEK_END)
+        is_done = False
+        try:
+            self._connection.send((function, arguments, log.getEffectiveLevel()))
+            while True:
+                message = self._receive(seconds)
+                if isinstance(message, _End | _Raised):
+                    is_done = True
+                    break
+                yield message
+        except OSError as error:  # the pipe: the process was gone before it was asked
+            raise self._loss() from error
+        finally:
+            if not is_done or self._memory() > MAX_IDLE_MEMORY:
+                self.end()
+        if isinstance(message, _Raised):
+            raise message.error
+
+    def noise(self) -> str:
+        """The end of what libraries have printed in the worker since it was last asked to run something."""
+        if self._printed is None:
+            return ""
+        text = os.read(self._printed, 2**16).decode(errors="replace")
+        return " ".join(text.split())[-NOISE:]
+
+    @property
+    def pid(self) -> int | None:
+        """None while there is no process."""
+        return self._process.pid if self._process else None
+
+    def end(self) -> None:
+        """Ends the process, whatever it is at; the next `run` starts another."""
+        process, self._process = self._process, None
+        if process:
+            process.kill()
+            process.join(1.0)  # one that waits for a dead network share cannot be killed, and is left behind
+
+    def _start(self) -> None:
+        spawning = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+        self._connection, theirs = spawning.Pipe()
+        if self._printed is not None:
+            os.close(self._printed)
+        self._printed, printed = tempfile.mkstemp(prefix="vidfind-")
+        process = spawning.Process(target=_serve, args=(theirs, printed), name="decode", daemon=True)
+        with _no_interrupt():
+            process.start()
+        theirs.close()
+        self._process = process
+        try:
+            self._receive(START_SECONDS)
+        finally:
+            with suppress(OSError):  # Windows: not while it is open
+                os.unlink(printed)
+
+    def _receive(self, seconds: float) -> Any:
+        waited = 0.0
+        while waited < seconds:
+            if self._process is None:
+                raise DecoderLost("was given up: its process was ended")
+            if self._memory() > MAX_MEMORY:
+                self.end()
+                raise DecoderLost(f"needs more than {MAX_MEMORY / 2**30:.0f} GB of memory to be decoded")
+            before = time.monotonic()
+            try:
+                if self._connection.poll(TICK):
+                    message = self._connection.recv()
+                    if not isinstance(message, _Log):
+                        return message
+                    log.log(message.level, message.text)
+            except (EOFError, OSError) as error:
+                raise self._loss() from error
+            waited += min(time.monotonic() - before, 2 * TICK)  # Ctrl-Z, or a laptop that was closed
+        self.end()
+        raise DecoderLost(f"cannot be decoded: nothing came of it in {seconds:.0f} seconds")
+
+    def _memory(self) -> int:
+        with suppress(psutil.Error, TypeError):  # no such process any more
+            return int(psutil.Process(self.pid).memory_info().rss) if self.pid else 0
+        return 0
+
+    def _loss(self) -> DecoderLost:
+        """Why the process has ended; it may be replaced from here on."""
+        process, self._process = self._process, None
+        code = None
+        if process:
+            process.join(TICK)
+            code = process.exitcode
+            process.kill()
+        name = signal.Signals(-code).name if code and code < 0 and -code in set(signal.Signals) else f"exit code {code}"
+        return DecoderLost(f"makes its decoder crash ({name})")
+
+
+_idle: list[Worker] = []
+
+
+@contextmanager
+def borrow_worker() -> Iterator[Worker]:
+    """A worker of the pool, which grows as needed and lives as long as this process."""
+    worker = _idle.pop() if _idle else Worker()
+    try:
+        yield worker
+    finally:
+        _idle.append(worker)
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Processes started meanwhile do not see Ctrl-C: it is for their parent, which ends them."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# In the worker --------------------------------------------------------------------------------------------------------
+
+
+def _serve(connection: Connection[Any, Any], printed: str) -> None:
+    """Runs what it is asked to, until the other side is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    descriptor = os.open(printed, os.O_WRONLY | os.O_APPEND)
+    for stream in (1, 2):  # what C libraries print must not reach the user's screen, nor a pipe of results
+        os.dup2(descriptor, stream)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    log.handlers = [_LogToParent(connection)]
+    log.propagate = False
+    connection.send(None)  # ready
+    with suppress(EOFError, OSError):
+        while True:
+            function, arguments, level = connection.recv()
+            log.setLevel(level)
+            connection.send(_answer(connection, function, arguments))
+
+
+def _answer(connection: Connection[Any, Any], function: Callable[..., Iterable[Any]], arguments: Any) -> _End | _Raised:
+    try:
+        for item in function(*arguments):
+            connection.send(item)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # whatever an exception of a library may do when it is pickled
+            return _Raised(RuntimeError(f"{type(error).__name__}: {error}"))
+        return _Raised(error)
+    return _End()
+
+
+class _LogToParent(logging.Handler):
+    def __init__(self, connection: Connection[Any, Any]) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._connection.send(_Log(record.levelno, self.format(record)))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
+    os._exit(1)
