@@ -156,13 +156,10 @@ def _take_batch(messages: queue.Queue[Message | Exception]) -> list[Message]:
     return batch
 
 
-def _decode_video(
-    worker: Worker, path: Path, segment_length: float, num_frames: int, size: int
-) -> Generator[Message]:
+def _decode_video(worker: Worker, path: Path, segment_length: float, num_frames: int, size: int) -> Generator[Message]:
     """What `read_video` says, run in a worker; a loss of the worker, and what is wrong with the file, as Failed."""
     try:
-        patience = _patience(path, segment_length)
-        yield from worker.run(read_video, path, segment_length, num_frames, size, seconds=patience)
+        yield from _run(worker, segment_length, read_video, path, segment_length, num_frames, size)
     except UnreadableVideo as error:
         noise = worker.noise()
         yield Failed(path, f"{error}; it said: {noise}" if noise else str(error), try_again=False)
@@ -181,9 +178,20 @@ def read_video(path: Path, segment_length: float, num_frames: int, size: int) ->
     yield Done(path)
 
 
-def _patience(path: Path, segment_length: float) -> float:
-    """Seconds after which a decoder that gives nothing is taken to hang. Raises OSError."""
-    return PATIENCE + os.stat(path).st_size * PATIENCE_A_BYTE + segment_length * PATIENCE_A_SECOND
+def _run(
+    worker: Worker, longest: float, function: Callable[..., Iterable[T]], path: Path, *arguments: object
+) -> Generator[T]:
+    """What `function` yields, run in the worker with the patience that the file and its longest segment deserve.
+
+    Raises UnreadableVideo whatever is wrong with the file, and OSError if it is the disk."""
+    patience = PATIENCE + os.stat(path).st_size * PATIENCE_A_BYTE + longest * PATIENCE_A_SECOND
+    try:
+        with closing(worker.run(function, path, *arguments, seconds=patience)) as results:
+            yield from results
+    except (UnreadableVideo, OSError):
+        raise
+    except Exception as error:  # a file so odd that a library, or vidfind, stumbles over it must not end the run
+        raise UnreadableVideo(f"cannot be decoded: {type(error).__name__}: {error}") from error
 
 
 # One file -------------------------------------------------------------------------------------------------------------
@@ -191,28 +199,25 @@ def _patience(path: Path, segment_length: float) -> float:
 
 def probe(path: Path) -> VideoInfo:
     """As video.probe, in a worker. Raises UnreadableVideo, also where the decoder crashes or hangs."""
-    return _first(_run(_probe, path))
+    return _first(_run_once(_probe, path))
 
 
-def read_clips(
-    path: Path, segments: Sequence[Segment], num_frames: int, size: int
-) -> Generator[npt.NDArray[np.uint8]]:
+def read_clips(path: Path, segments: Sequence[Segment], num_frames: int, size: int) -> Generator[npt.NDArray[np.uint8]]:
     """As video.read_clips, in a worker: (T, S, S, 3) for each segment. Raises UnreadableVideo, as `probe` does."""
     longest = max((segment.end - segment.start for segment in segments), default=0.0)
-    yield from _run(video.read_clips, path, segments, num_frames, size, longest=longest)
+    yield from _run_once(video.read_clips, path, segments, num_frames, size, longest=longest)
 
 
 def read_picture(path: Path, size: int) -> npt.NDArray[np.uint8]:
     """As video.read_picture, in a worker: (S, S, 3). Raises UnreadableVideo, as `probe` does."""
-    return _first(_run(_read_picture, path, size))
+    return _first(_run_once(_read_picture, path, size))
 
 
-def _run(function: Callable[..., Iterable[T]], path: Path, *arguments: object, longest: float = 0.0) -> Generator[T]:
-    try:
-        patience = _patience(path, longest)
-    except OSError:
-        patience = PATIENCE  # the reader says why
-    with borrow_worker() as worker, closing(worker.run(function, path, *arguments, seconds=patience)) as results:
+def _run_once(
+    function: Callable[..., Iterable[T]], path: Path, *arguments: object, longest: float = 0.0
+) -> Generator[T]:
+    video.check_regular(path)
+    with borrow_worker() as worker, closing(_run(worker, longest, function, path, *arguments)) as results:
         yield from results
 
 

@@ -203,7 +203,7 @@ def choose_reader(traits: Traits) -> Literal["decord", "pyav"]:
 
 def _examine_once(path: Path) -> tuple[VideoInfo, Traits]:
     """Probing and reading a file need the same facts: get them from the disk once, unless the file changes."""
-    _check_regular(path)
+    check_regular(path)
     status = os.stat(path)
     return _examine(path, status.st_size, status.st_mtime_ns)
 
@@ -257,7 +257,7 @@ def _claimed_duration(container: InputContainer, stream: VideoStream) -> float:
 # Opening -------------------------------------------------------------------------------------------------------------
 
 
-def _check_regular(path: Path) -> None:
+def check_regular(path: Path) -> None:
     """Raises UnreadableVideo for what no reader should be given: a pipe, for one, hangs all of them."""
     try:
         status = os.stat(path)
@@ -284,7 +284,7 @@ def _why_not_there(path: Path, error: OSError) -> str:
 @contextmanager
 def _open(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The opened file and its video stream. Raises UnreadableVideo."""
-    _check_regular(path)
+    check_regular(path)
     try:
         container = av.open(
             os.path.abspath(path),

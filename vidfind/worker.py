@@ -71,7 +71,7 @@ class Worker:
         if self._process is None:
             self._start()
         assert self._printed is not None
-        os.lseek(self._printed, 0, os.SEEK_END)
+        os.ftruncate(self._printed, 0)
         is_done = False
         try:
             self._connection.send((function, arguments, log.getEffectiveLevel()))
@@ -93,7 +93,9 @@ class Worker:
         """The end of what libraries have printed in the worker since it was last asked to run something."""
         if self._printed is None:
             return ""
-        text = os.read(self._printed, 2**16).decode(errors="replace")
+        size = os.lseek(self._printed, 0, os.SEEK_END)
+        os.lseek(self._printed, max(0, size - 4 * NOISE), os.SEEK_SET)
+        text = os.read(self._printed, 4 * NOISE).decode(errors="replace")
         return " ".join(text.split())[-NOISE:]
 
     @property
@@ -216,6 +218,7 @@ def _answer(connection: Connection[Any, Any], function: Callable[..., Iterable[A
     except BrokenPipeError:
         raise
     except Exception as error:
+        log.debug("In a worker:", exc_info=True)
         try:
             pickle.loads(pickle.dumps(error))
         except Exception:  # whatever an exception of a library may do when it is pickled
