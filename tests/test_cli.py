@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Run = Callable[..., Ran]
 
-COMMANDS = ("index", "search", "status", "remove", "models", "demo")
+COMMANDS = ("index", "search", "status", "remove", "relink", "models", "demo")
 HEAVY = ("torch", "open_clip", "lancedb", "av", "decord", "numpy", "pyarrow", "rich", "platformdirs")
 
 
@@ -119,6 +119,7 @@ def test_help_names_the_defaults_of_the_pipelines(run: Run) -> None:
         ["search", "dog", "--colour"],
         ["remove"],
         ["remove", "a.mp4", "--all"],
+        ["relink", "/old"],
     ],
     ids=" ".join,
 )
@@ -336,6 +337,29 @@ def test_remove_forgets_videos_and_leaves_their_files(run: Run, indexed: Path, f
     ran = run("remove", films / "inner")
     assert ran.code == 1
     assert str(films / "inner") in ran.err
+
+
+def test_relink_gives_videos_another_path_and_says_if_nothing_is_there(
+    run: Run, indexed: Path, films: Path, tmp_path: Path
+) -> None:
+    ran = run("relink", films, "/nowhere/films")
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err.splitlines() == [
+        "Relinked 4 videos. Nothing has to be encoded again.",
+        "/nowhere/films is not there now: its videos are offline until it is.",
+    ]
+    (tmp_path / "link").symlink_to(films)
+    ran = run("relink", "/nowhere/films", tmp_path / "link")
+    assert ran.err == "Relinked 4 videos. Nothing has to be encoded again.\n"
+    assert run("index", tmp_path / "link").out == "4 unchanged.\n"
+    run("index", films / "inner" / "clip-4.mp4", "--force")
+    ran = run("relink", tmp_path / "link", films)
+    assert ran.err.splitlines()[1:] == [
+        "The index had 1 of them by the new path already: of the two, one that could be read stays."
+    ]
+    ran = run("relink", "/nowhere", films)
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
+    assert "is /nowhere or lies under it" in ran.err
 
 
 def test_a_whole_index_is_deleted_only_when_confirmed(run: Run, indexed: Path) -> None:

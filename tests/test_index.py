@@ -23,7 +23,6 @@ from vidfind.index import (
     check_folders,
     index_videos,
     open_store,
-    remove_videos,
 )
 from vidfind.search import query_vector, search_moments
 from vidfind.store import Embedded, Store
@@ -349,16 +348,6 @@ def test_segments_have_the_length_asked_for(library: Path, tmp_path: Path, tiny_
     for _ in index_videos([library], store, load):
         pass
     assert store.videos()[library / "inner" / "long.mp4"].segments == 6
-
-
-def test_videos_and_folders_can_be_forgotten(index, library: Path, film_store: Store) -> None:
-    index(library)
-    removed = remove_videos([library / "inner", library / "a.mp4"], film_store)
-    assert [outcome.path.name for outcome in removed] == ["a.mp4", "long.mp4"]
-    assert list(film_store.videos()) == [library / "b.mp4"]
-    assert (library / "a.mp4").exists()
-    with pytest.raises(BadInput, match="lies under it"):
-        remove_videos([library / "a.mp4"], film_store)
 
 
 def test_decoding_delivers_each_video_in_order_and_in_small_batches(made: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_missing_video_is_removed_while_its_folder_is_there() -> None:
 
 def test_a_missing_video_is_kept_while_its_folder_is_not_there() -> None:
     away = row("a.mp4", "A")
-    assert plan_of([], [away], presence="offline") == Plan(offline=[away])
+    assert plan_of([], [away], presence="offline") == Plan(offline=[(away, FOLDER)])
 
 
 def test_a_video_that_is_there_but_excluded_is_removed_with_the_reason() -> None:

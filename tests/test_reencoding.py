@@ -31,7 +31,6 @@ from vidfind.index import (
     index_videos,
     open_store,
     reencode_cost,
-    remove_videos,
 )
 from vidfind.paths import adapter_path
 from vidfind.registry import default_adapter, load_encoder
@@ -39,6 +38,7 @@ from vidfind.saved_adapters import remove_adapter, set_default_adapter
 from vidfind.search import load_query_encoder, query_vector, search_moments
 from vidfind.settings import NEXT_FILE
 from vidfind.store import Store, delete_index
+from vidfind.upkeep import remove_videos
 
 Scores = dict[str, float]
 

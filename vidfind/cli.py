@@ -240,7 +240,7 @@ def remove(
 
     store_path = paths.index_path(name)
     if path:
-        from vidfind.index import remove_videos
+        from vidfind.upkeep import remove_videos
 
         removed = remove_videos(path, Store.open(store_path))
         display.message(f"Forgot {display.plural(len(removed), 'video')}. The files are where they were.")
@@ -251,6 +251,31 @@ def remove(
         typer.confirm(f"Delete the index {name!r}? The videos stay where they are", abort=True, err=True)
     delete_index(store_path)
     display.message(f"Deleted the index {name!r}.")
+
+
+@app.command()
+def relink(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="The folder, or video, as the index knows it.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Where it is now.")],
+    name: IndexName = paths.DEFAULT_INDEX,
+    verbose: Verbose = False,
+) -> None:
+    """Tell an index that a folder has another path now, as after a drive got another letter; nothing is encoded again.
+
+    \b
+    Example:
+      vidfind relink /media/usb1/films /media/usb2/films
+    """
+    from vidfind import display
+    from vidfind.files import find_present
+    from vidfind.store import Store
+    from vidfind.upkeep import relink_videos
+
+    relinked = relink_videos(old, new, Store.open(paths.index_path(name)))
+    display.show_relinked(relinked)
+    new = Path(os.path.abspath(new))
+    if not find_present({new: new}):
+        display.message(f"{new} is not there now: its videos are offline until it is.")
 
 
 app.command(name="finetune")(cli_learning.finetune_command)

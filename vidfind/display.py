@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from vidfind.registry import ModelEntry
     from vidfind.search import Moment
     from vidfind.store import IndexStatus
+    from vidfind.upkeep import Relinked
 
 results = Console(markup=False, highlight=False, emoji=False)
 messages = Console(markup=False, highlight=False, emoji=False, stderr=True)
@@ -401,6 +402,16 @@ def summary_json(summary: IndexSummary) -> dict[str, Any]:
     times = {"seconds": round(summary.footage, 3), "elapsed": round(summary.elapsed, 3)}
     gone = [{"folder": vanished.folder, "videos": vanished.videos} for vanished in summary.vanished]
     return {"summary": {**counts, **times, "offline": kept, "vanished": gone}}
+
+
+# Upkeep
+
+
+def show_relinked(relinked: Sequence["Relinked"]) -> None:
+    """How many videos have another path now, and how many were known by it before."""
+    message(f"Relinked {plural(len(relinked), 'video')}. Nothing has to be encoded again.")
+    if known := sum(one.was_known for one in relinked):
+        message(f"The index had {known:,} of them by the new path already: of the two, one that could be read stays.")
 
 
 # Status, models

@@ -6,7 +6,10 @@ Standard library only: knows nothing of what is inside a video, nor of the index
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -25,6 +28,9 @@ VIDEO_EXTENSIONS = frozenset((
 
 BLOCK_SIZE = 64 * 1024  # large enough that two takes of one camera differ, small enough for a network drive
 BLOCKS = 8
+
+LOOK_SECONDS = 1.0
+"""How long to wait for folders to say what is there; a share whose server is gone may take minutes."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ def _walk(folder: str, root: str, real_folder: str, exclude: Sequence[str], seen
         # Asked about a link to itself, entry.is_dir() raises.
         if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
             yield from _walk(entry.path, root, real, exclude, seen)
-        elif _has_video_extension(entry.name) and _is_first(real, seen):
+        elif is_video_name(entry.name) and _is_first(real, seen):
             yield from _regular_file(entry.path)
 
 
@@ -87,8 +93,14 @@ def _regular_file(path: str) -> Iterator[VideoFile]:
         yield VideoFile(Path(path), stat.st_size, stat.st_mtime_ns)
 
 
-def _has_video_extension(name: str) -> bool:
+def is_video_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in VIDEO_EXTENSIONS
+
+
+def is_searched(path: Path, root: Path, exclude: Sequence[str] = ()) -> bool:
+    """Whether `find_videos` of `root` comes by `path` in it: nothing on the way there is hidden or excluded."""
+    on_the_way = [path, *path.parents][: len(path.parts) - len(root.parts)]
+    return not any(step.name.startswith(".") or _is_excluded(str(step), str(root), exclude) for step in on_the_way)
 
 
 def _is_first(real_path: str, seen: set[str]) -> bool:
@@ -121,3 +133,35 @@ def fingerprint(path: Path) -> str:
             file.seek(start)
             digest.update(file.read(length))
     return digest.hexdigest()[:32]
+
+
+def is_absent(folder: Path) -> bool:
+    """Whether a folder is missing, empty (where a drive is mounted at other times), or not to be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    except OSError:
+        return True
+
+
+def find_present(folders: Mapping[Path, Path], seconds: float = LOOK_SECONDS) -> set[Path]:
+    """Which of the files are there now, given the folder that each was indexed under.
+
+    Each folder is asked in a thread of its own; what it has not said of its files after `seconds` is not there."""
+    groups: dict[Path, list[Path]] = defaultdict(list)
+    for path, folder in folders.items():
+        groups[path.parent if folder == path else folder].append(path)
+    there: dict[Path, bool] = {}
+
+    def ask(folder: Path, paths: Sequence[Path]) -> None:
+        if not is_absent(folder):
+            for path in paths:
+                there[path] = path.exists()
+
+    threads = [threading.Thread(target=ask, args=group, daemon=True) for group in groups.items()]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return {path for path, is_there in list(there.items()) if is_there}

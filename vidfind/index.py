@@ -268,13 +268,14 @@ def index_videos(
     exclude: Sequence[str] = (),
     force: bool = False,
     workers: int | None = None,
+    verify: bool = False,
 ) -> Generator[Event]:
     """Brings the index up to date with `folders`; yields an Outcome for each video, and what happens meanwhile.
 
     The encoder is loaded only if something must be encoded. Whatever has been yielded is stored, also when the
     iteration is left early: close the generator (`contextlib.closing`) and the next run goes on from there.
     An unfinished store gets all that the index in use has as well, also without `folders`, and takes its place when it
-    is complete.
+    is complete. To `verify`, files that seem unchanged are compared with what is stored of them.
     Raises BadInput for a folder that was never there, IndexBusy, IndexMismatch if the encoder is not the index's."""
     roots = check_folders(folders, store.path)
     with store.writing():
@@ -290,7 +291,7 @@ def index_videos(
         def folder_of(path: Path) -> Path:
             return kept_under.get(path) or next(root for root in planned if path.is_relative_to(root))
 
-        plan = make_plan(found, store.videos(), planned, fingerprint, look_on_disk(), force, before)
+        plan = make_plan(found, store.videos(), planned, fingerprint, look_on_disk(), force, before, verify)
         log.info("%d videos found, %d to encode", len(found), len(plan.encode))
         again = [before[job.file.path] for job in plan.encode if job.file.path in before]
         if again:
@@ -325,23 +326,6 @@ def _finish(before: Mapping[Path, VideoRow], store: Store) -> Iterator[Event]:
     yield Switched(store.settings.adapter)
 
 
-def remove_videos(paths: Sequence[Path], store: Store) -> list[Outcome]:
-    """Forgets videos, and all those under folders; the files are not touched. Raises BadInput if one names none."""
-    with store.writing():
-        stores = [store, *filter(None, [store.unfinished()])]
-        rows = {path: row for one in reversed(stores) for path, row in one.videos().items()}
-        chosen: dict[Path, VideoRow] = {}
-        for path in (Path(os.path.abspath(path)) for path in paths):
-            here = {row.path: row for row in rows.values() if row.path.is_relative_to(path)}
-            if not here:
-                raise BadInput(f"No video of the index {store.path.name!r} is {path} or lies under it.")
-            chosen |= here
-        for one in stores:
-            one.remove(chosen)
-            one.compact()
-    return [Outcome(row.path, "removed", row.segments, row.duration) for _, row in sorted(chosen.items())]
-
-
 def _settle(plan: Plan, folder_of: FolderOf, store: Store) -> Iterator[Event]:
     """Stores and tells everything of the plan that needs no encoder."""
     now = datetime.now(UTC)
@@ -352,7 +336,7 @@ def _settle(plan: Plan, folder_of: FolderOf, store: Store) -> Iterator[Event]:
     if moved or plan.removed:
         store.remove([*moved, *(row.path for row, _ in plan.removed)])
 
-    for folder, count in Counter(row.folder for row in plan.offline).items():
+    for folder, count in Counter(folder for _, folder in plan.offline).items():
         yield Offline(folder, count)
     for row, reason in plan.removed:
         yield Outcome(row.path, "removed", row.segments, row.duration, reason)

@@ -6,16 +6,18 @@ Decodes nothing and writes nothing: a plan of ten thousand unchanged videos take
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from vidfind.files import VideoFile
+from vidfind.files import VideoFile, is_absent
 from vidfind.store import VideoRow
 
+log = logging.getLogger(__name__)
 Status = Literal["new", "changed", "moved", "unchanged", "removed", "failed"]
 Presence = Literal["there", "gone", "offline"]
 
@@ -47,7 +49,7 @@ class Plan:
     unchanged: list[VideoRow] = field(default_factory=list)
     failed: list[VideoRow] = field(default_factory=list)  # failed before, and not changed since
     removed: list[tuple[VideoRow, str]] = field(default_factory=list)  # with the reason, if it is not simply gone
-    offline: list[VideoRow] = field(default_factory=list)
+    offline: list[tuple[VideoRow, Path]] = field(default_factory=list)  # with the folder that is not there now
 
 
 def make_plan(
@@ -58,20 +60,24 @@ def make_plan(
     look: Callable[[Path, Path], Presence],
     force: bool = False,
     known: Collection[Path] = (),
+    verify: bool = False,
 ) -> Plan:
     """Decides what to do, from what is on disk, what is stored, and two functions that look closer where it matters.
 
     `folders` are those asked for, absolute; stored videos outside them are left alone. Fingerprints are taken only of
-    new and changed files that have the size of another video. `look(path, folder)` is asked only about stored videos
-    that were not found: is the video gone, or only its folder not there now? What is `known` counts as changed, not as
-    new, when it is not stored."""
+    new and changed files that have the size of another video; to `verify`, also of those that seem unchanged.
+    `look(path, folder)` is asked only about stored videos that were not found: is the video gone, or only its folder
+    not there now? What is `known` counts as changed, not as new, when it is not stored."""
     plan = Plan()
+    fingerprint = functools.cache(fingerprint)
     on_disk = {file.path for file in found}
     todo: list[Job] = []
     for file in found:
         row = stored.get(file.path)
         if force or row is None or (row.size, row.mtime_ns) != (file.size, file.mtime_ns):
             todo.append(Job(file, "new" if row is None and file.path not in known else "changed"))
+        elif verify and not row.failed and _has_changed(row, fingerprint):
+            todo.append(Job(file, "changed"))
         else:
             (plan.failed if row.failed else plan.unchanged).append(row)
 
@@ -83,12 +89,14 @@ def make_plan(
             del missing[path]
 
     for path, row in missing.items():
-        if any(path.is_relative_to(folder) for folder in folders):
-            presence = look(path, row.folder)
-            if presence == "offline":
-                plan.offline.append(row)
-            else:
-                plan.removed.append((row, "" if presence == "gone" else "left out, or found by another path"))
+        asked = [folder for folder in folders if path.is_relative_to(folder)]
+        # Its own folder, and those asked for: a mount point within the folder, asked for by itself, may be empty now.
+        seen = {folder: look(path, folder) for folder in (row.folder, *asked)} if asked else {}
+        if away := [folder for folder, presence in seen.items() if presence == "offline"]:
+            plan.offline.append((row, away[0]))
+        elif asked:
+            reason = "left out, or found by another path" if seen[row.folder] == "there" else ""
+            plan.removed.append((row, reason))
     return plan
 
 
@@ -97,30 +105,28 @@ def look_on_disk() -> Callable[[Path, Path], Presence]:
 
     A video is offline, and so kept, when its folder is missing, or empty (where a drive is mounted at other times),
     or behind a link that leads nowhere, or cannot be read."""
-
-    @functools.cache
-    def is_absent(folder: Path) -> bool:
-        try:
-            with os.scandir(folder) as entries:
-                return next(entries, None) is None
-        except OSError:
-            return True
+    absent = functools.cache(is_absent)
 
     @functools.cache
     def is_dangling(path: Path) -> bool:
         return path.is_symlink() and not path.exists()
 
+    @functools.cache
+    def listed(folder: Path) -> frozenset[str]:
+        return frozenset(os.listdir(folder))
+
     def look(path: Path, folder: Path) -> Presence:
-        if is_absent(path.parent if folder == path else folder):
+        if absent(path.parent if folder == path else folder):
             return "offline"
+        inside = [path, *(parent for parent in path.parents if parent != folder and parent.is_relative_to(folder))]
         try:
             path.stat()
+            # Where case makes no difference, a file renamed from a.mp4 to A.mp4 still answers to its old name.
+            return "there" if all(part.name in listed(part.parent) for part in inside) else "gone"
         except (FileNotFoundError, NotADirectoryError):
-            inside = [path, *(parent for parent in path.parents if parent.is_relative_to(folder))]
-            return "offline" if any(map(is_dangling, inside)) else "gone"
+            return "offline" if any(map(is_dangling, [*inside, folder])) else "gone"
         except OSError:
             return "offline"
-        return "there" if os.access(path.parent, os.R_OK | os.X_OK) else "offline"
 
     return look
 
@@ -140,24 +146,28 @@ def _match_contents(
     for row in stored.values():
         if not row.failed:
             sources[row.fingerprint].append(row)
+
+    @functools.cache
+    def left_behind(content: str) -> Iterator[VideoRow]:
+        """The missing videos of a content, each given once. Those that are gone come first; one whose folder is not
+        there now counts as moved too: a drive under a new letter is encoded once."""
+        missed = [(look(row.path, row.folder), row) for row in sources[content] if row.path in missing]
+        return iter([row for wanted in ("gone", "offline") for presence, row in missed if presence == wanted])
+
     sizes = Counter(row.size for row in stored.values()) + Counter(job.file.size for job in todo)
     moved_from: set[Path] = set()
     firsts: dict[str, Path] = {}
     for job in todo:
         path = job.file.path
         content = _try_fingerprint(path, fingerprint) if sizes[job.file.size] > 1 else ""
-        same = sources.get(content, [])
-        own = next((row for row in same if row.path == path), None)
-        # A source whose folder is not there now counts as moved too: a drive under a new letter is encoded once.
-        away = (row for row in same if row.path in missing and row.path not in moved_from)
-        left = None if own else next((row for row in away if look(row.path, row.folder) != "there"), None)
-        if own:
+        own = stored.get(path)
+        if content in sources and own and own.fingerprint == content:
             plan.reuse.append(Reuse(job.file, "unchanged", own))  # only its date has changed
-        elif left:
+        elif content in sources and (left := next(left_behind(content), None)):
             plan.reuse.append(Reuse(job.file, "moved", left))
             moved_from.add(left.path)
-        elif same:
-            plan.reuse.append(Reuse(job.file, job.status, same[0]))
+        elif content in sources:
+            plan.reuse.append(Reuse(job.file, job.status, sources[content][0]))
         elif content in firsts:
             plan.twins.append((job, firsts[content]))
         else:
@@ -165,6 +175,14 @@ def _match_contents(
             if content:
                 firsts[content] = path
     return moved_from
+
+
+def _has_changed(row: VideoRow, fingerprint: Callable[[Path], str]) -> bool:
+    try:
+        return fingerprint(row.path) != row.fingerprint
+    except OSError as error:
+        log.warning("Cannot compare %s with the index: %s", row.path, error.strerror or error)
+        return False  # what is stored may well be right
 
 
 def _try_fingerprint(path: Path, fingerprint: Callable[[Path], str]) -> str:
