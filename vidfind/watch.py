@@ -1,0 +1,169 @@
+"""When to look at folders again, as something in them has changed, and what to leave alone, as it is changing still.
+
+Knows nothing of what is in a video, nor of the index. Times are in seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import watchfiles
+
+from vidfind.errors import VidfindError
+from vidfind.files import find_videos, is_searched, is_video_name
+
+log = logging.getLogger(__name__)
+
+# A copy or a recording under way writes more often than this.
+SETTLING = 5.0
+# How often changes are collected.
+TICK = 0.5
+# Between two walks through a network share that tells of no changes (WATCHFILES_FORCE_POLLING).
+POLLING = 5.0
+
+Changes = set[tuple[watchfiles.Change, str]]
+
+
+def looks(
+    folders: Sequence[Path], exclude: Sequence[str] = (), settling: float = SETTLING
+) -> Generator[frozenset[Path], bool | None]:
+    """Yields whenever it is time to bring an index of `folders` up to date: once at first, then after changes.
+
+    What is yielded are the files and folders to be left alone, with all below them: they have changed (appeared,
+    vanished) within the last seconds, and another look comes when they have not for `settling` seconds. A folder need
+    not be there, and may go and come back. Send True to be told again after a while in any case.
+    Raises VidfindError if the system cannot follow so many folders."""
+    roots = [Path(os.path.abspath(folder)) for folder in folders]
+    changing = _Changing(settling)
+    while True:
+        places = _places(roots)
+        present = {root: Path(os.path.realpath(root)) for root in roots if root.exists()}
+        with closing(_follow(present.values(), min(TICK, settling))) as following:
+            next(following)  # from here on, no change is missed
+            with_videos = set(present)
+            for file in find_videos(present, exclude):
+                with_videos.update(file.path.parents)
+                if file.mtime_ns > (time.time() - settling) * 1e9:
+                    changing.note(file.path)
+            look_at = 0.0
+            for changes in following:
+                for path in _relevant(changes, present, exclude, with_videos):
+                    changing.note(path)
+                has_settled = changing.settle()
+                if has_settled or time.monotonic() >= look_at:
+                    again = yield changing.paths
+                    look_at = time.monotonic() + settling if again else math.inf
+                if _places(roots) != places or _has_gone(changes, present.values()):
+                    break
+
+
+class _Changing:
+    """Files and folders that changed a moment ago: how each was when that was seen, and when."""
+
+    def __init__(self, settling: float) -> None:
+        self._settling = settling
+        self._seen: dict[Path, tuple[tuple[int, int] | None, float]] = {}
+
+    @property
+    def paths(self) -> frozenset[Path]:
+        return frozenset(self._seen)
+
+    def note(self, path: Path) -> None:
+        self._seen[path] = (_stamp(path), time.monotonic())
+
+    def settle(self) -> bool:
+        """Forgets those that have stayed as they were for the settling time; whether there were any."""
+        due = [path for path, (_, since) in self._seen.items() if time.monotonic() - since >= self._settling]
+        settled = [path for path in due if _stamp(path) == self._seen[path][0]]
+        for path in due:
+            self.note(path)
+        for path in settled:
+            del self._seen[path]
+        return bool(settled)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _follow(folders: Collection[Path], tick: float) -> Generator[Changes]:
+    """What has changed below `folders`, at least an empty set every `tick` seconds. Ends when it must be begun anew."""
+    while not folders:
+        yield set()
+        time.sleep(tick)
+    milliseconds = int(tick * 1000)
+    try:
+        yield from watchfiles.watch(
+            *folders,
+            watch_filter=None,
+            debounce=milliseconds,
+            step=milliseconds // 2,
+            rust_timeout=milliseconds,
+            yield_on_timeout=True,
+            poll_delay_ms=int(POLLING * 1000),
+            ignore_permission_denied=True,
+        )
+    except (FileNotFoundError, RuntimeError) as error:  # a folder went away just now, or the system's own queue failed
+        log.info("following anew: %s", error)
+        yield set()
+        time.sleep(tick)
+    except OSError as error:
+        raise VidfindError(
+            f"Cannot follow so many folders ({error}). Raise the system's limit (on Linux fs.inotify.max_user_watches) "
+            "or set WATCHFILES_FORCE_POLLING=1: then vidfind looks again and again."
+        ) from error
+
+
+def _relevant(
+    changes: Changes, present: Mapping[Path, Path], exclude: Sequence[str], with_videos: set[Path]
+) -> Iterator[Path]:
+    """The paths of changes that may concern videos, as the folders were named by the user; notes folders of videos."""
+    for change, changed in changes:
+        for root, real in present.items():
+            if not Path(changed).is_relative_to(real):
+                continue
+            path = root / Path(changed).relative_to(real)
+            if not is_searched(path, root, exclude):
+                continue
+            if is_video_name(path.name) or path == root:
+                with_videos.update(path.parents)
+                yield path
+            elif change == watchfiles.Change.added and path.is_dir():
+                with_videos.update(_folders_of_videos(path))
+                yield path
+            elif change == watchfiles.Change.deleted and path in with_videos:
+                yield path
+
+
+def _has_gone(changes: Changes, folders: Iterable[Path]) -> bool:
+    """Whether one of the folders followed has been deleted or moved: what has its name now is another."""
+    return not {(watchfiles.Change.deleted, str(folder)) for folder in folders}.isdisjoint(changes)
+
+
+def _folders_of_videos(folder: Path) -> Iterable[Path]:
+    return (parent for file in find_videos([folder]) for parent in file.path.parents)
+
+
+def _places(roots: Sequence[Path]) -> list[object]:
+    """What changes when a folder goes or comes back, or when a drive is mounted in its place or below it."""
+    import psutil
+
+    mounts = (Path(partition.mountpoint) for partition in psutil.disk_partitions(all=True))
+    return [*map(_device, roots), *sorted(mount for mount in mounts if any(map(mount.is_relative_to, roots)))]
+
+
+def _device(path: Path) -> int | None:
+    try:
+        return path.stat().st_dev
+    except OSError:
+        return None
