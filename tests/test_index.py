@@ -22,6 +22,7 @@ from vidfind.index import (
     Vanished,
     check_folders,
     index_videos,
+    needs_index,
     open_store,
 )
 from vidfind.search import query_vector, search_moments
@@ -402,3 +403,30 @@ def test_a_folder_that_goes_away_meanwhile_is_told_once_and_nothing_of_it_is_los
     assert list(film_store.videos()) == [library / "a.mp4"]
     away.rename(library)
     assert sorted(statuses(index(library)).values()) == ["new", "new", "unchanged"]
+
+
+def test_what_is_changing_still_is_neither_encoded_nor_forgotten(
+    index: Callable[..., dict[str, Outcome]], film_store: Store, library: Path
+) -> None:
+    index(library)
+    stored = film_store.videos()
+    (library / "inner" / "long.mp4").unlink()
+    (library / "a.mp4").write_bytes(b"half of a copy")
+    (library / "new.mp4").write_bytes(b"half of a recording")
+    leave = frozenset({library / "inner", library / "a.mp4", library / "new.mp4"})
+    assert statuses(index(library, leave=leave)) == {"b.mp4": "unchanged"}
+    assert film_store.videos() == stored
+    assert statuses(index(library)) == {
+        "a.mp4": "failed",
+        "new.mp4": "failed",
+        "b.mp4": "unchanged",
+        "long.mp4": "removed",
+    }
+
+
+def test_nothing_to_index_needs_no_index(library: Path, tmp_path: Path, film_store: Store) -> None:
+    (tmp_path / "empty").mkdir()
+    assert needs_index([library], film_store.path)
+    assert not needs_index([library], film_store.path, ["*"])
+    assert not needs_index([tmp_path / "empty"], film_store.path)
+    assert not needs_index([tmp_path / "empty"], tmp_path / "no-index")

@@ -27,6 +27,7 @@ from vidfind.adapter import read_info
 from vidfind.decoding import Clip, Done, Failed, Opened, decode_ahead
 from vidfind.errors import BadInput, IndexNotFound, ModelUnavailable
 from vidfind.files import VideoFile, find_videos, fingerprint
+from vidfind.machine import running_clock
 from vidfind.plan import Job, Plan, Status, look_on_disk, make_plan
 from vidfind.saved_adapters import find_adapter
 from vidfind.settings import IndexSettings, adapter_command, is_index
@@ -45,6 +46,7 @@ VIDEOS_A_COMMIT = 64
 SECONDS_A_COMMIT = 30.0
 # No file has this modification time: a failure stored with it is tried again on every run.
 TRY_AGAIN = -1
+NOT_TRIED_AGAIN = "(not tried again: it has not changed since)"
 LAST_SECOND = 253402300799  # of the year 9999
 
 
@@ -59,6 +61,11 @@ class Outcome:
     seconds: float = 0.0
     message: str = ""
     damage: str = ""
+
+    @property
+    def is_news(self) -> bool:
+        """Whether this run has found something out about the video."""
+        return self.status != "unchanged" and not self.message.endswith(NOT_TRIED_AGAIN)
 
 
 @dataclass(frozen=True)
@@ -261,6 +268,13 @@ def check_folders(folders: Sequence[Path], store_path: Path) -> list[Path]:
     return absolute
 
 
+def needs_index(folders: Sequence[Path], store_path: Path, exclude: Sequence[str] = ()) -> bool:
+    """Whether there is anything to index, or indexed already: else no model need be loaded, or even fetched."""
+    if next(find_videos(folders, exclude), None):
+        return True
+    return is_index(store_path) and bool(Store.open(store_path).videos())
+
+
 def index_videos(
     folders: Sequence[Path],
     store: Store,
@@ -269,21 +283,23 @@ def index_videos(
     force: bool = False,
     workers: int | None = None,
     verify: bool = False,
+    leave: frozenset[Path] = frozenset(),
 ) -> Generator[Event]:
     """Brings the index up to date with `folders`; yields an Outcome for each video, and what happens meanwhile.
 
     The encoder is loaded only if something must be encoded. Whatever has been yielded is stored, also when the
     iteration is left early: close the generator (`contextlib.closing`) and the next run goes on from there.
     An unfinished store gets all that the index in use has as well, also without `folders`, and takes its place when it
-    is complete. To `verify`, files that seem unchanged are compared with what is stored of them.
+    is complete. To `verify`, files that seem unchanged are compared with what is stored of them. Nothing is done about
+    the paths to `leave`, nor about what lies below them: they stay as they are stored.
     Raises BadInput for a folder that was never there, IndexBusy, IndexMismatch if the encoder is not the index's."""
     roots = check_folders(folders, store.path)
     with store.writing():
         walked = [root for root in roots if root.exists()]
-        found = list(find_videos(walked, exclude))
+        found = [file for file in find_videos(walked, exclude) if not _is_under(file.path, leave)]
         before = store.in_use().videos() if store.is_unfinished else {}
         known = {**before, **store.videos()} if store.is_unfinished else {}
-        elsewhere = [path for path in known if not any(path.is_relative_to(root) for root in walked)]
+        elsewhere = [path for path in known if not _is_under(path, leave | set(walked))]
         found += find_videos(elsewhere)
         kept_under = {path: row.folder for path, row in known.items()}
         planned = list(dict.fromkeys([*roots, *kept_under.values()]))
@@ -291,7 +307,8 @@ def index_videos(
         def folder_of(path: Path) -> Path:
             return kept_under.get(path) or next(root for root in planned if path.is_relative_to(root))
 
-        plan = make_plan(found, store.videos(), planned, fingerprint, look_on_disk(), force, before, verify)
+        stored = {path: row for path, row in store.videos().items() if not _is_under(path, leave)}
+        plan = make_plan(found, stored, planned, fingerprint, look_on_disk(), force, before, verify)
         log.info("%d videos found, %d to encode", len(found), len(plan.encode))
         again = [before[job.file.path] for job in plan.encode if job.file.path in before]
         if again:
@@ -302,9 +319,14 @@ def index_videos(
             store.require(**dataclasses.asdict(encoder.identity))
             yield from _encode(plan.encode, folder_of, store, encoder, workers)
             yield from _settle_twins(plan.twins, folder_of, store)
-        if store.is_unfinished:
+        if store.is_unfinished and not any(_is_under(path, leave) for path in before):
             yield from _finish(before, store)
         store.compact()
+
+
+def _is_under(path: Path, folders: frozenset[Path]) -> bool:
+    """Whether `path` is one of `folders`, or lies below one."""
+    return bool(folders) and not folders.isdisjoint((path, *path.parents))
 
 
 def _finish(before: Mapping[Path, VideoRow], store: Store) -> Iterator[Event]:
@@ -343,7 +365,7 @@ def _settle(plan: Plan, folder_of: FolderOf, store: Store) -> Iterator[Event]:
     for row in plan.unchanged:
         yield Outcome(row.path, "unchanged", row.segments, row.duration)
     for row in plan.failed:
-        yield Outcome(row.path, "failed", message=f"{row.failed} (not tried again: it has not changed since)")
+        yield Outcome(row.path, "failed", message=f"{row.failed} {NOT_TRIED_AGAIN}")
     for reuse in plan.reuse:
         source = reuse.source
         message = {"moved": f"from {source.path}", "unchanged": ""}.get(reuse.status, f"the same as {source.path}")
@@ -399,7 +421,7 @@ def _encode(
     opened: dict[Path, Opened] = {}
     vectors: dict[Path, list[npt.NDArray[np.float32]]] = defaultdict(list)
     vanished: Counter[Path] = Counter()
-    started = time.monotonic()
+    started = running_clock().now()
     decoding = decode_ahead(list(files), store.settings.segment_length, encoder.num_frames, encoder.image_size, workers)
     with closing(decoding) as batches, closing(_Writer(store)) as writer:
         for batch in batches:
@@ -438,7 +460,7 @@ def _encode(
     for folder, count in sorted(vanished.items()):
         yield Vanished(folder, count)
     if totals.done_seconds:
-        store.note_speed(totals.done_seconds, time.monotonic() - started)
+        store.note_speed(totals.done_seconds, running_clock().now() - started)
 
 
 def _encoded_row(
