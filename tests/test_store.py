@@ -117,16 +117,16 @@ def test_removing_what_is_not_there_does_nothing(store: Store) -> None:
     assert store.videos() == {}
 
 
-def test_status_counts_footage_failures_and_folders_that_are_away(store: Store, tmp_path: Path) -> None:
+def test_status_counts_footage_failures_damage_and_folders(store: Store, tmp_path: Path) -> None:
     good = make_row("/videos/a.mp4", 3, duration=1800.0)
-    inner = make_row("/videos/inner/b.mp4", 1, duration=1800.0, folder=Path("/videos/inner"))
+    inner = make_row("/videos/inner/b.mp4", 1, duration=1800.0, folder=Path("/videos/inner"), damage="ends early")
     bad = VideoRow(tmp_path / "bad.mp4", tmp_path, 10, 5, "", DAY, DAY, failed="it is empty")
     store.put([good, inner, bad], [embed(good), embed(inner)])
     status = store.status()
     assert (status.videos, status.hours, status.segments) == (2, 1.0, 4)
     assert status.failed == [bad]
     assert status.folders == sorted([Path("/videos"), tmp_path])
-    assert status.offline == [Path("/videos")]
+    assert status.damaged == [inner]
     assert status.size_on_disk > 1000
 
 

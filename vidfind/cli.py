@@ -112,6 +112,7 @@ def search(
     min_score: Annotated[
         float | None, typer.Option(metavar="SCORE", help="Only moments that score at least this.")
     ] = None,
+    online: Annotated[bool, typer.Option("--online", help="Only videos whose files are there now.")] = False,
     like: Annotated[
         str | None,
         typer.Option(metavar="FILE[@TIME]", help="Look for what is like a picture, a video, or its moment at 1:23."),
@@ -141,12 +142,15 @@ def search(
     from vidfind import display
     from vidfind import search as pipeline
 
-    given = {"limit": limit, "per_video": per_video, "folder": folder, "min_score": min_score}
+    given = {"limit": limit, "per_video": per_video, "folder": folder, "min_score": min_score, "online": online or None}
     filters: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if since:
-        filters["since"] = pipeline.parse_period(since)[0]
-    if until:
-        filters["until"] = pipeline.parse_period(until)[1]
+    try:
+        if since is not None:
+            filters["since"] = pipeline.parse_period(since)[0]
+        if until is not None:
+            filters["until"] = pipeline.parse_period(until)[1]
+    except BadInput as error:
+        raise typer.BadParameter(str(error)) from error
     moments = _search(name, text, like, filters, device, dtype)
     if as_json:
         for moment in moments:
@@ -211,10 +215,12 @@ def status(name: IndexName = paths.DEFAULT_INDEX, verbose: Verbose = False) -> N
       vidfind status
     """
     from vidfind import display
+    from vidfind.files import find_present
     from vidfind.store import Store
 
     store = Store.open(paths.index_path(name))
-    display.show_status(store.status(), store.path)
+    described = store.status()
+    display.show_status(described, store.path, find_present({folder: folder for folder in described.folders}))
 
 
 @app.command()

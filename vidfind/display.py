@@ -12,7 +12,7 @@ import sys
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -43,6 +43,7 @@ messages = Console(markup=False, highlight=False, emoji=False, stderr=True)
 PIPE_WIDTH = 10_000  # not a terminal: nothing is shortened or folded
 NARROWEST_FILE = 24  # cells; a result table drops its date, then its length, rather than show less of the file
 COLUMN_GAP = 3  # cells between two columns of a table
+STATUS_LINES = 20  # videos that could not be read, of which `vidfind status` shows that many
 STATUSES = ("new", "changed", "moved", "unchanged", "removed", "failed")
 
 
@@ -97,17 +98,18 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def short_paths(paths: Iterable[Path], width: int) -> dict[Path, str]:
+def short_paths(paths: Iterable[Path], width: int, taken: Mapping[Path, int] | None = None) -> dict[Path, str]:
     """Each path in at most `width` cells, cut from the left between folders, and no two of them alike.
 
-    Longer than `width` where the file's name is, or where a shorter text would fit two of the paths.
+    `taken` says how many of these cells a path must leave free. Longer than `width` where the file's name is, or where
+    a shorter text would fit two of the paths.
 
     >>> short_paths([Path("/films/summer/a.mp4")], 16)
     {PosixPath('/films/summer/a.mp4'): '…/summer/a.mp4'}
     """
     distinct = set(paths)
     tails = Counter(path.parts[start:] for path in distinct for start in range(len(path.parts)))
-    return {path: _short_path(path, width, tails) for path in distinct}
+    return {path: _short_path(path, width - (taken or {}).get(path, 0), tails) for path in distinct}
 
 
 def _short_path(path: Path, width: int, tails: Counter[tuple[str, ...]]) -> str:
@@ -213,7 +215,7 @@ def show_moments(moments: Sequence["Moment"]) -> None:
 
 
 def result_table(moments: Sequence["Moment"], width: int) -> Table:
-    """Rank, score, file, moment, length and date: what fits into `width` cells."""
+    """Rank, score, file with what is wrong with it, moment, length and date: what fits into `width` cells."""
     columns = {
         "#": [str(moment.rank) for moment in moments],
         "Score": [f"{moment.score:z.3f}" for moment in moments],
@@ -226,7 +228,8 @@ def result_table(moments: Sequence["Moment"], width: int) -> Table:
         if left >= NARROWEST_FILE or optional is None:
             break
         del columns[optional]
-    files = short_paths((moment.path for moment in moments), left)
+    marks = {moment.path: _mark(moment) for moment in moments}
+    files = short_paths(marks, left, {path: mark.cell_len for path, mark in marks.items()})
     styles = {"#": "bold", "Score": "cyan", "Moment": "green", "Length": "", "Date": "dim"}
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
     for name in columns:
@@ -234,8 +237,14 @@ def result_table(moments: Sequence["Moment"], width: int) -> Table:
         if name == "Score":
             table.add_column("File", overflow="fold")
     for moment, (rank, score, *rest) in zip(moments, zip(*columns.values(), strict=True), strict=True):
-        table.add_row(rank, score, _linked(files[moment.path], moment.path), *rest)
+        table.add_row(rank, score, Text.assemble(_linked(files[moment.path], moment.path), marks[moment.path]), *rest)
     return table
+
+
+def _mark(moment: "Moment") -> Text:
+    """What there is to know of a video before it is opened; mostly nothing."""
+    marks = [("" if moment.online else " offline", "dim"), (" incomplete" if moment.damage else "", "yellow")]
+    return Text.assemble(*marks)
 
 
 def _linked(text: str, path: Path) -> Text:
@@ -364,7 +373,7 @@ class IndexSummary:
 
 def show_summary(summary: IndexSummary) -> None:
     """What became of the videos; on stderr the reason of each failure, and folders that are not there."""
-    show_failed([(outcome.path, outcome.message) for outcome in summary.failed])
+    show_videos("could not be read", [(outcome.path, outcome.message) for outcome in summary.failed])
     show_videos("indexed as far as they go", [(outcome.path, outcome.damage) for outcome in summary.damaged])
     for vanished in summary.vanished:
         message(
@@ -381,18 +390,18 @@ def show_summary(summary: IndexSummary) -> None:
     show(Text(f"{text}."))
 
 
-def show_failed(failed: Sequence[tuple[Path, str]]) -> None:
-    """Videos that could not be read, with the reason of each, on stderr."""
-    show_videos("could not be read", failed)
+def show_videos(what: str, videos: Sequence[tuple[Path, str]], lines: int | None = None) -> None:
+    """How many videos there are of which that can be said, and each with its reason, on stderr.
 
-
-def show_videos(what: str, videos: Sequence[tuple[Path, str]]) -> None:
-    """How many videos there are of which that can be said, and each with its reason, on stderr."""
+    Only the first `lines` of them, where that is given; with `-v` all."""
     if not videos:
         return
+    shown = videos[: None if logger.isEnabledFor(logging.DEBUG) else lines]
     messages.print(Text(f"{plural(len(videos), 'video')} {what}:", style="bold yellow"), soft_wrap=True)
-    for path, reason in videos:
+    for path, reason in shown:
         messages.print(Text.assemble("  ", home_path(path), (f" {printable(reason)}", "yellow")), soft_wrap=True)
+    if len(shown) < len(videos):
+        message(f"  and {len(videos) - len(shown):,} more; -v shows all")
 
 
 def summary_json(summary: IndexSummary) -> dict[str, Any]:
@@ -417,15 +426,17 @@ def show_relinked(relinked: Sequence["Relinked"]) -> None:
 # Status, models
 
 
-def show_status(status: "IndexStatus", path: Path) -> None:
-    """What an index holds, and what it was made with."""
+def show_status(status: "IndexStatus", path: Path, online: Collection[Path]) -> None:
+    """What an index holds, what it was made with, and which of its folders are `online`, that is, there now.
+
+    On stderr the videos that could not be read, or not wholly."""
     ours = status.settings
     adapter = f", adapter {ours.adapter}" if ours.adapter else ""
     facts = {
         "Index": f"{status.name}, in {home_path(path)}",
         "Model": f"{ours.model} / {ours.pretrained}",
         "Encoder": f"{ours.encoder}{adapter}, {ours.num_frames} frames of each {ours.segment_length:g} s segment",
-        "Videos": f"{status.videos:,}" + (f", and {len(status.failed):,} that could not be read" * bool(status.failed)),
+        "Videos": _count_videos(status),
         "Footage": footage(status.hours * 3600),
         "Segments": f"{status.segments:,}",
         "On disk": file_size(status.size_on_disk),
@@ -439,10 +450,17 @@ def show_status(status: "IndexStatus", path: Path) -> None:
     for name, fact in facts.items():
         table.add_row(name, printable(fact))
     for number, folder in enumerate(status.folders):
-        missing = (", not there now" if folder in status.offline else "", "yellow")
+        missing = ("" if folder in online else ", not there now", "yellow")
         table.add_row("" if number else "Folders", Text.assemble(home_path(folder), missing))
     show(table)
-    show_failed([(row.path, row.failed) for row in status.failed])
+    show_videos("could not be read", [(row.path, row.failed) for row in status.failed], STATUS_LINES)
+    show_videos("indexed as far as they go", [(row.path, row.damage) for row in status.damaged], STATUS_LINES)
+
+
+def _count_videos(status: "IndexStatus") -> str:
+    damaged = f", {len(status.damaged):,} of them only as far as they go" if status.damaged else ""
+    failed = f", and {len(status.failed):,} that could not be read" if status.failed else ""
+    return f"{status.videos:,}{damaged}{failed}"
 
 
 def show_models(models: Sequence["ModelEntry"]) -> None:

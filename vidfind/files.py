@@ -144,21 +144,21 @@ def is_absent(folder: Path) -> bool:
         return True
 
 
-def find_present(folders: Mapping[Path, Path], seconds: float = LOOK_SECONDS) -> set[Path]:
-    """Which of the files are there now, given the folder that each was indexed under.
+def find_present(paths: Mapping[Path, Path], seconds: float = LOOK_SECONDS) -> set[Path]:
+    """Which files, and folders that are not empty, are there now; each is given with a folder that it shares its fate
+    with.
 
-    Each folder is asked in a thread of its own; what it has not said of its files after `seconds` is not there."""
+    Each such folder has a thread of its own that asks; what is not known of it after `seconds` is not there."""
     groups: dict[Path, list[Path]] = defaultdict(list)
-    for path, folder in folders.items():
-        groups[path.parent if folder == path else folder].append(path)
+    for path, folder in paths.items():
+        groups[folder].append(path)
     there: dict[Path, bool] = {}
 
-    def ask(folder: Path, paths: Sequence[Path]) -> None:
-        if not is_absent(folder):
-            for path in paths:
-                there[path] = path.exists()
+    def ask(group: Sequence[Path]) -> None:
+        for path in group:
+            there[path] = path.is_file() or not is_absent(path)
 
-    threads = [threading.Thread(target=ask, args=group, daemon=True) for group in groups.items()]
+    threads = [threading.Thread(target=ask, args=[group], daemon=True) for group in groups.values()]
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + seconds

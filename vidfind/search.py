@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from vidfind.decoding import probe, read_clips, read_picture
 from vidfind.errors import BadInput, UnreadableVideo
+from vidfind.files import find_present
 from vidfind.store import Hit, Store, VideoRow
 from vidfind.times import parse_time
 from vidfind.video import Segment
@@ -42,7 +43,8 @@ PICTURE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif"
 @dataclass(frozen=True)
 class Moment:
     """A stretch of a video that answers the query. `score` is that of its best segment; `duration` the whole video's;
-    `created` when it was filmed as far as the file tells, in UTC."""
+    `created` when it was filmed as far as the file tells, in UTC; `online` whether the file is there now; `damage` what
+    of the video could not be read, empty when it is whole."""
 
     rank: int
     score: float
@@ -51,6 +53,8 @@ class Moment:
     end: float
     duration: float
     created: datetime
+    online: bool = True
+    damage: str = ""
 
 
 def load_query_encoder(store: Store, load_encoder: Callable[..., Encoder]) -> Encoder:
@@ -128,37 +132,30 @@ def search_moments(
     since: date | None = None,
     until: date | None = None,
     min_score: float = -1.0,
+    online: bool = False,
 ) -> list[Moment]:
-    """The `limit` best moments, at most `per_video` of each video, best first.
+    """The `limit` best moments, at most `per_video` of each video, best first; only `online` ones where asked.
 
-    `since` and `until` are days in local time, both included. Raises BadInput for a folder without videos."""
+    `since` and `until` are days in local time, both included. A share that does not answer at once is not online.
+    Raises BadInput for a folder without videos."""
     if limit < 1 or per_video < 1:
         raise BadInput("The number of results, and of moments for each video, must be at least 1.")
     everything = {path: row for path, row in store.videos().items() if not row.failed}
     rows = _filter_rows(everything, folder, since, until)
     if folder is not None and not any(_is_under(path, folder) for path in everything):
         raise BadInput(f"No indexed video is under {folder}. See what is indexed: vidfind status")
-    videos: dict[int, list[VideoRow]] = defaultdict(list)
-    for row in rows:
-        videos[row.content].append(row)
-
-    wanted = videos if len(rows) < len(everything) else None
-    best = _best_contents(store, vector, limit, videos, wanted, min_score)
-    # A second look, at all segments of the few videos found: which neighbours belong to a moment must not depend on
-    # how many hits of other videos came between.
-    hits_by_content: dict[int, list[Hit]] = defaultdict(list)
-    if best:
-        for hit in store.search(vector, sum(videos[content][0].segments for content in best), best):
-            hits_by_content[hit.content].append(hit)
-    moments = [
-        Moment(0, score, row.path, start, end, row.duration, row.created)
-        for content, hits in hits_by_content.items()
-        for score, start, end in merge_hits(hits, per_video)
-        for row in videos[content]
-        if score >= min_score
-    ]
-    moments.sort(key=lambda moment: (-moment.score, moment.path, moment.start))
-    return [dataclasses.replace(moment, rank=rank) for rank, moment in enumerate(moments[:limit], start=1)]
+    if online:
+        rows = _rows_online(rows)
+    is_part = len(rows) < len(everything)
+    count = limit
+    while True:
+        found = _best_moments(store, vector, count, per_video, rows, is_part, min_score)
+        there = find_present({row.path: _folder_of(row) for row, _ in found})
+        marked = [dataclasses.replace(moment, online=row.path in there) for row, moment in found]
+        shown = [moment for moment in marked if moment.online or not online]
+        if len(shown) >= limit or len(found) < count:
+            return [dataclasses.replace(moment, rank=rank) for rank, moment in enumerate(shown[:limit], start=1)]
+        count *= 4
 
 
 def merge_hits(hits: Sequence[Hit], count: int) -> list[tuple[float, float, float]]:
@@ -186,6 +183,37 @@ def merge_hits(hits: Sequence[Hit], count: int) -> list[tuple[float, float, floa
         free[first : last + 1] = [False] * (last + 1 - first)
         moments.append((ordered[best].score, ordered[first].start, ordered[last].end))
     return moments
+
+
+def _best_moments(
+    store: Store,
+    vector: npt.NDArray[np.floating],
+    limit: int,
+    per_video: int,
+    rows: Sequence[VideoRow],
+    is_part: bool,
+    min_score: float,
+) -> list[tuple[VideoRow, Moment]]:
+    """The `limit` best moments of `rows`, which are only a part of the videos in the index or not; best first."""
+    videos: dict[int, list[VideoRow]] = defaultdict(list)
+    for row in rows:
+        videos[row.content].append(row)
+    best = _best_contents(store, vector, limit, videos, videos if is_part else None, min_score)
+    # A second look, at all segments of the few videos found: which neighbours belong to a moment must not depend on
+    # how many hits of other videos came between.
+    hits_by_content: dict[int, list[Hit]] = defaultdict(list)
+    if best:
+        for hit in store.search(vector, sum(videos[content][0].segments for content in best), best):
+            hits_by_content[hit.content].append(hit)
+    moments = [
+        (row, Moment(0, score, row.path, start, end, row.duration, row.created, damage=row.damage))
+        for content, hits in hits_by_content.items()
+        for score, start, end in merge_hits(hits, per_video)
+        for row in videos[content]
+        if score >= min_score
+    ]
+    moments.sort(key=lambda found: (-found[1].score, found[1].path, found[1].start))
+    return moments[:limit]
 
 
 def _best_contents(
@@ -219,6 +247,16 @@ def _filter_rows(
         and (since is None or row.created.astimezone().date() >= since)
         and (until is None or row.created.astimezone().date() <= until)
     ]
+
+
+def _rows_online(rows: Sequence[VideoRow]) -> list[VideoRow]:
+    """Those of folders that are there now; of each video by itself only those found are asked about."""
+    there = find_present({row.folder: row.folder for row in rows if row.folder != row.path})
+    return [row for row in rows if row.folder in there or row.folder == row.path]
+
+
+def _folder_of(row: VideoRow) -> Path:
+    return row.path.parent if row.folder == row.path else row.folder
 
 
 def _is_under(path: Path, folder: Path) -> bool:

@@ -131,16 +131,16 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class IndexStatus:
-    """What `vidfind status` shows. `hours` of footage; `size_on_disk` in bytes; `offline` are folders not there now."""
+    """What `vidfind status` shows. `hours` of footage; `size_on_disk` in bytes; `damaged` are indexed, but not whole."""
 
     name: str
     settings: IndexSettings
     folders: list[Path]
-    offline: list[Path]
     videos: int
     hours: float
     segments: int
     failed: list[VideoRow]
+    damaged: list[VideoRow]
     size_on_disk: int
     unfinished: Unfinished | None = None
 
@@ -379,18 +379,17 @@ class Store:
             return None
 
     def status(self) -> IndexStatus:
-        """What is in the index, and which of its folders are not there now."""
+        """What is in the index."""
         rows = sorted(self.videos().values(), key=lambda row: row.path)
-        folders = self.folders()
         return IndexStatus(
             name=self.path.name,
             settings=self.settings,
-            folders=folders,
-            offline=[folder for folder in folders if not folder.exists()],
+            folders=self.folders(),
             videos=sum(not row.failed for row in rows),
             hours=sum(row.duration for row in rows) / 3600,
             segments=sum(row.segments for row in rows),
             failed=[row for row in rows if row.failed],
+            damaged=[row for row in rows if row.damage],
             size_on_disk=sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()),
             unfinished=self.describe_unfinished(),
         )
