@@ -111,6 +111,38 @@ def test_a_name_that_is_not_there_is_an_error_with_those_that_are(
     assert (ran.code, ran.out, ran.err) == (1, "", "Error: There is no adapter 'hme' (there is: home, words).\n")
 
 
+@pytest.mark.parametrize("spoil", [b"", b"<html>", None], ids=["empty", "web page", "zeroed numbers"])
+def test_a_broken_adapter_is_one_line_in_every_command(
+    run: Run, saved: None, films: Path, clips: Path, tmp_path: Path, spoil: bytes | None
+) -> None:
+    assert run("index", films, "--model", "tiny", "--adapter", "home").code == 0
+    (own,) = (tmp_path / "home" / "indexes" / "default").glob("adapter-*.safetensors")
+    for path in (adapter_path("home"), own):
+        content = path.read_bytes()
+        path.write_bytes(content[:-100_000] + bytes(100_000) if spoil is None else spoil)
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text(
+        "path,caption\n" + "".join(f"{path},words {i}\n" for path in clips.glob("h264*.mp4") for i in (1, 2))
+    )
+    learn = ("finetune", "--pairs", pairs, "--adapter", "home", "--name", "more", "--no-reencode")
+    for words, code in {
+        ("search", "a circle"): 1,
+        ("index", films, "--adapter", "home", "--force"): 1,
+        ("index", films, "--model", "tiny", "--adapter", "home", "--index", "second"): 1,
+        ("eval", "--pairs", pairs): 1,
+        ("eval", "--pairs", pairs, "--adapter", "home"): 1,
+        learn: 1,
+        ("adapters",): 0,
+        ("adapters", "--json"): 0,
+        ("adapters", "show", "home"): 0,
+        ("status",): 0,
+    }.items():
+        ran = run(*words)
+        assert ran.code == code, (words, ran)
+        assert code == 0 or "cannot be read as an adapter" in ran.err.splitlines()[-1], (words, ran)
+    assert run("search", "a circle").err.count("\n") == 1
+
+
 def test_adapters_are_removed_only_when_confirmed(run: Run, saved: None, films: Path) -> None:
     run("index", films, "--adapter", "words")
     ran = run("adapters", "remove", "home", "words")

@@ -1,23 +1,33 @@
 """Where weights come from, and what is said when they do not come."""
 
+import hashlib
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import open_clip
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from small_adapters import save_adapter
 
 from vidfind.errors import ModelUnavailable, UnsupportedModel
 from vidfind.paths import adapter_path
-from vidfind.registry import MODELS, TINY, find_weights, hub_files, list_models, load_encoder
+from vidfind.registry import (
+    MODELS,
+    TINY,
+    TINY_WEIGHTS,
+    find_weights,
+    hub_files,
+    list_models,
+    load_encoder,
+    look_for_weights,
+)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +80,9 @@ class small_vit_b_32:
         ("ViT-B-32", "laion9b", "no weights called laion9b.*laion2b_s34b_b79k"),
         ("ViT-B-32", "nowhere/model.pt", "no checkpoint file nowhere/model.pt"),
         ("ViT-L-14-336", "nothing", "no weights called nothing"),
+        ("hf-hub:somebody/model", "openai", "no model called hf-hub:somebody/model"),
+        ("local-dir:/nowhere", None, "no model called local-dir:/nowhere"),
+        ("ViT-B-32", str(TINY_WEIGHTS.parent), "tiny is a folder: --pretrained takes the checkpoint file in it"),
     ],
 )
 def test_a_name_that_is_wrong_is_told_with_the_right_ones(model: str, pretrained: str | None, says: str) -> None:
@@ -80,7 +93,7 @@ def test_a_name_that_is_wrong_is_told_with_the_right_ones(model: str, pretrained
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
     path = tmp_path / "broken.safetensors"
     path.write_bytes(b"\x00" * 100)
-    with pytest.raises(ModelUnavailable, match=r"broken\.safetensors does not load as weights of ViT-B-32"):
+    with pytest.raises(ModelUnavailable, match=r"broken\.safetensors is filled with zeros"):
         load_encoder("ViT-B-32", str(path))
 
 
@@ -100,6 +113,7 @@ def test_the_tiny_model_loads_with_both_encoders() -> None:
         assert encoder.encode_video(clip).shape == encoder.encode_text(["a red circle"]).shape == (1, encoder.dim)
 
 
+NO_NETWORK = "http://127.0.0.1:9"  # the discard port: nothing listens
 FIND_DEFAULT = """
 from vidfind.errors import ModelUnavailable
 from vidfind.registry import find_weights
@@ -122,7 +136,7 @@ def find_default(tmp_path: Path, endpoint: str) -> tuple[str, float]:
 
 
 def test_without_a_network_one_error_says_what_to_bring(tmp_path: Path) -> None:
-    said, seconds = find_default(tmp_path, "http://127.0.0.1:9")  # the discard port: nothing listens
+    said, seconds = find_default(tmp_path, NO_NETWORK)
     assert said.startswith("unavailable: ViT-B-32 / laion2b_s34b_b79k is not on this machine")
     assert "open_clip_model.safetensors" in said and "--pretrained FILE" in said
     assert len(said.splitlines()) == 1
@@ -130,21 +144,24 @@ def test_without_a_network_one_error_says_what_to_bring(tmp_path: Path) -> None:
 
 
 class Hub(BaseHTTPRequestHandler):
-    """As much of a model hub as a download asks for."""
+    """As much of a model hub as a download asks for: it names the SHA-256 of `weights`, and sends what is in `sent`."""
 
-    weights = b"weights" * 1000
+    weights = save({"weight": torch.arange(1000.0)})
+    sent: Sequence[bytes] = ()  # one after another, then `weights`
 
     def do_HEAD(self) -> None:
         known = self.path == "/laion/CLIP-ViT-B-32-laion2B-s34B-b79K/resolve/main/open_clip_model.safetensors"
         self.send_response(200 if known else 404)
-        self.send_header("ETag", '"0123456789abcdef"')
+        self.send_header("ETag", f'"{hashlib.sha256(self.weights).hexdigest()}"')
         self.send_header("X-Repo-Commit", "0" * 40)
         self.send_header("Content-Length", str(len(self.weights)))
         self.end_headers()
 
     def do_GET(self) -> None:
         self.do_HEAD()
-        self.wfile.write(self.weights)
+        if self.path.endswith(".safetensors"):  # and not the client's questions about the repository
+            content, *Hub.sent = (*Hub.sent, self.weights)
+            self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -157,6 +174,7 @@ def hub() -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+    Hub.sent = ()
 
 
 def test_a_download_says_its_size_first_and_happens_once(tmp_path: Path, hub: str) -> None:
@@ -164,8 +182,67 @@ def test_a_download_says_its_size_first_and_happens_once(tmp_path: Path, hub: st
     announced, path = said.splitlines()
     assert announced.startswith("Downloading ViT-B-32 / laion2b_s34b_b79k (0 MB, once) to ")
     assert Path(path).read_bytes() == Hub.weights
-    again, _ = find_default(tmp_path, "http://127.0.0.1:9")
+    again, _ = find_default(tmp_path, NO_NETWORK)
     assert again.splitlines() == [path]
+
+
+SPOILED = Hub.weights[:-4] + b"\0\0\0\0"
+
+
+def files_in(cache: Path) -> list[str]:
+    """The weights in a cache, and half downloads of them."""
+    folder = cache / "hub" / "models--laion--CLIP-ViT-B-32-laion2B-s34B-b79K"
+    return sorted(
+        path.name for name in ("blobs", "snapshots") for path in folder.glob(f"{name}/**/*") if path.is_file()
+    )
+
+
+def test_a_download_with_another_digest_is_removed_and_fetched_once_more(tmp_path: Path, hub: str) -> None:
+    Hub.sent = [SPOILED]
+    announced, again, path = find_default(tmp_path, hub)[0].splitlines()
+    assert announced.startswith("Downloading") and again.startswith("The download is damaged (its SHA-256 is ")
+    assert again.endswith("It is removed, and fetched once more.")
+    assert Path(path).read_bytes() == Hub.weights
+
+
+def test_a_download_that_is_damaged_twice_is_an_error_and_leaves_nothing_behind(tmp_path: Path, hub: str) -> None:
+    Hub.sent = [SPOILED, SPOILED]
+    said = find_default(tmp_path, hub)[0].splitlines()[-1]
+    assert said.startswith("unavailable: ViT-B-32 / laion2b_s34b_b79k is not on this machine")
+    assert "what came twice is damaged" in said and "--pretrained FILE" in said
+    assert files_in(tmp_path) == []
+
+
+def test_a_download_that_stops_short_is_an_error_and_leaves_nothing_behind(tmp_path: Path, hub: str) -> None:
+    Hub.sent = [Hub.weights[:1000]] * 20  # the hub's client tries a few times
+    said = find_default(tmp_path, hub)[0].splitlines()[-1]
+    assert said.startswith("unavailable: ViT-B-32") and "the download failed" in said
+    assert files_in(tmp_path) == []
+
+
+def test_broken_weights_in_the_cache_are_removed_and_fetched_anew(tmp_path: Path, hub: str) -> None:
+    path = find_default(tmp_path, hub)[0].splitlines()[-1]
+    os.truncate(path, 1000)
+    broken, announced, again = find_default(tmp_path, hub)[0].splitlines()
+    assert broken.startswith(f"{path} is cut short or damaged") and broken.endswith("It is removed and fetched anew.")
+    assert announced.startswith("Downloading") and again == path
+    assert Path(path).read_bytes() == Hub.weights
+
+    os.truncate(path, 0)
+    broken, unavailable = find_default(tmp_path, NO_NETWORK)[0].splitlines()
+    assert broken.startswith(f"{path} is empty")
+    assert unavailable.startswith("unavailable: ViT-B-32 / laion2b_s34b_b79k is not on this machine")
+    assert files_in(tmp_path) == []
+
+
+def test_what_somebody_has_linked_into_the_cache_is_not_removed_with_the_link(tmp_path: Path, hub: str) -> None:
+    path = Path(find_default(tmp_path, hub)[0].splitlines()[-1])
+    own = tmp_path / "own.safetensors"
+    own.write_bytes(b"<html>")
+    path.unlink()
+    path.symlink_to(own)
+    find_default(tmp_path, hub)
+    assert own.read_bytes() == b"<html>" and path.read_bytes() == Hub.weights
 
 
 def test_an_image_tower_of_another_kind_is_refused_by_name(tmp_path: Path) -> None:
@@ -175,7 +252,12 @@ def test_an_image_tower_of_another_kind_is_refused_by_name(tmp_path: Path) -> No
         load_encoder("RN50", str(path), device="cpu")
 
 
-def test_find_weights_takes_a_file(tmp_path: Path) -> None:
+def test_a_file_of_the_users_own_is_taken_as_it_is_and_never_removed(tmp_path: Path) -> None:
     path = tmp_path / "mine.pt"
-    path.touch()
+    torch.save({"weight": torch.zeros(1)}, path)
     assert find_weights("ViT-B-32", str(path)) == path
+    path.write_bytes(b"")
+    assert look_for_weights("ViT-B-32", str(path)) == (path, "")
+    with pytest.raises(ModelUnavailable, match=r"mine\.pt is empty\.$"):
+        find_weights("ViT-B-32", str(path))
+    assert path.exists()

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 POSITION = re.compile(r"visual\.transformer\.resblocks\.(\d+)\.temporal_position")
+LORA = re.compile(r"\.lora_[ab]$")
 HEADER = "vidfind"
+FIELD_TYPES: Mapping[str, type] = {"str": str, "int": int, "Mapping[str, Any]": Mapping}
+UNREADABLE = (OSError, SafetensorError, ValueError, TypeError, AttributeError, RuntimeError)
+"""What reading a broken file leads to; RecursionError, of deeply nested JSON, is a RuntimeError."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def read_info(path: Path) -> AdapterInfo:
     try:
         with safe_open(path, framework="np") as file:
             info = _info_of(file.metadata())
-    except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:
+    except UNREADABLE as error:
         raise _unreadable(path, error) from error
     if info is None:
         raise ModelUnavailable(f"{path} is a safetensors file, but no adapter of vidfind.")
@@ -109,12 +113,16 @@ def read_info(path: Path) -> AdapterInfo:
 
 
 def read_adapter(path: Path) -> Adapter:
-    """Raises ModelUnavailable when there is no such file or it is not an adapter."""
+    """Raises ModelUnavailable when there is no such file, or it is no adapter or a damaged one."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-            return Adapter(tensors, _info_of(file.metadata()))
-    except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:
+            adapter = Adapter(tensors, _info_of(file.metadata()))
+        _check_tensors(tensors)
+        if adapter.info and adapter.info.video_digest != video_digest(tensors):
+            raise ValueError("its numbers are not those that were saved")
+        return adapter
+    except UNREADABLE as error:
         raise _unreadable(path, error) from error
 
 
@@ -135,8 +143,36 @@ def write_adapter(path: Path, adapter: Adapter) -> None:
 
 def _info_of(metadata: Mapping[str, str] | None) -> AdapterInfo | None:
     text = (metadata or {}).get(HEADER)
-    return AdapterInfo(**json.loads(text)) if text else None
+    if not text:
+        return None
+    values = json.loads(text)
+    fields = {field.name: field.type for field in dataclasses.fields(AdapterInfo)}
+    if not isinstance(values, dict) or "name" not in values:
+        raise ValueError("its header does not say what it was trained for")
+    if unknown := values.keys() - fields.keys():
+        raise ValueError(f"it has {', '.join(sorted(unknown))}, so a newer vidfind made it: update vidfind")
+    info = AdapterInfo(**values)
+    for name, kind in fields.items():
+        if not isinstance(getattr(info, name), FIELD_TYPES[str(kind)]):
+            raise ValueError(f"its {name} is {getattr(info, name)!r}")
+    if info.num_frames < 1:
+        raise ValueError(f"its num_frames is {info.num_frames}")
+    return info
+
+
+def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
+    """Raises ValueError for what no training saves, whatever the model: it would fail later, or spoil vectors."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or not tensor.float().sum().isfinite():
+            raise ValueError(f"{name} holds what is not a finite number")
+        if (LORA.search(name) or POSITION.fullmatch(name)) and tensor.ndim != 2:
+            raise ValueError(f"{name} has {tensor.ndim} dimensions, not 2")
+        if LORA.search(name):
+            a, b = (tensors.get(LORA.sub(f".lora_{x}", name)) for x in "ab")
+            if a is None or b is None or a.shape[0] != b.shape[-1]:
+                raise ValueError(f"{name} has no counterpart that fits")
 
 
 def _unreadable(path: Path, error: Exception) -> ModelUnavailable:
-    return ModelUnavailable(f"{path} cannot be read as an adapter: {error}.")
+    said = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    return ModelUnavailable(f"{path} cannot be read as an adapter: {said}. `vidfind doctor` tells what to do.")

@@ -73,8 +73,9 @@ def fold_adapter(model: Any, adapter: Adapter) -> None:
         else:
             fits = name in weights and tensor.shape == weights[name].shape
         if not fits:
+            called = f" {adapter.info.name!r}" if adapter.info else ""
             raise ModelUnavailable(
-                f"The adapter does not fit the model: {name} {tuple(tensor.shape)} has no place in it."
+                f"The adapter{called} does not fit the model: {name} {tuple(tensor.shape)} has no place in it."
             )
     with torch.no_grad():
         for name, tensor in adapter.tensors.items():

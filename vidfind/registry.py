@@ -12,13 +12,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from vidfind.errors import ModelUnavailable
 from vidfind.files import fingerprint
 from vidfind.saved_adapters import default_name, find_adapter
+from vidfind.weights import digest_problem, first_line, loading_problem, weights_problem
 
 if TYPE_CHECKING:
+    from huggingface_hub import HfFileMetadata
+
     from vidfind.adapter import Adapter, AdapterInfo
     from vidfind.encoder import Encoder
 
@@ -28,6 +32,7 @@ DEFAULT_MODEL = "ViT-B-32"
 DEFAULT_ENCODER = "tempme"
 TINY = "tiny"
 TINY_FOLDER = Path(__file__).parent / "tiny"
+TINY_WEIGHTS = TINY_FOLDER / "tiny.safetensors"
 TINY_POSITIONS = TINY_FOLDER / "positions.safetensors"
 
 HUB_SECONDS = 1.5
@@ -75,7 +80,8 @@ def list_models() -> list[ModelEntry]:
     """The recommended models, with their files where they are on this machine."""
     entries = []
     for entry in MODELS:
-        path = TINY_FOLDER / "tiny.safetensors" if entry.model == TINY else find_in_cache(entry.hub)
+        path = TINY_WEIGHTS if entry.model == TINY else find_in_cache(entry.hub)
+        path = path if path and not weights_problem(path) else None
         size = path.stat().st_size if path else entry.size_bytes
         entries.append(replace(entry, path=path, size_bytes=size))
     return entries
@@ -114,11 +120,8 @@ def load_encoder(
 
     device = choose_device(device)
     clip, tokenizer = load_clip(model, pretrained, weights)
-    digest = fingerprint(weights)
-    positions: Mapping[int, Any] = {}
-    if model == TINY:  # its own temporal positions
-        positions = read_adapter(TINY_POSITIONS).positions()
-        digest = joint_digest(digest, fingerprint(TINY_POSITIONS))
+    digest = weights_digest(model, weights)
+    positions: Mapping[int, Any] = read_adapter(TINY_POSITIONS).positions() if model == TINY else {}
     if saved and info:
         check_weights(info, model, pretrained, digest)
         fold_adapter(clip, saved)
@@ -164,6 +167,12 @@ def default_adapter(model: str | None = None, pretrained: str | None = None) -> 
         return None  # it is told when the model is loaded
 
 
+def weights_digest(model: str, weights: Path) -> str:
+    """What tells the weights of a model from others, an adapter left out."""
+    digest = fingerprint(weights)
+    return joint_digest(digest, fingerprint(TINY_POSITIONS)) if model == TINY else digest  # temporal ones of its own
+
+
 def joint_digest(weights: str, change: str) -> str:
     """The digest of weights with a change on top; theirs alone where the change leaves video vectors as they are."""
     return hashlib.sha256((weights + change).encode()).hexdigest()[:32] if change else weights
@@ -182,6 +191,10 @@ def read_saved_adapter(adapter: str | Path) -> "Adapter":
 
 def check_adapter(info: "AdapterInfo", model: str, encoder: str | None, num_frames: int | None) -> None:
     """Raises ModelUnavailable when an adapter was not trained for this."""
+    from vidfind.tokens import REDUCTIONS
+
+    if info.encoder not in REDUCTIONS:
+        raise ModelUnavailable(f"The adapter {info.name!r} is for the encoder {info.encoder!r}, which vidfind lacks.")
     asked = {"model": model, "encoder": encoder or info.encoder, "frames": num_frames or info.num_frames}
     trained = {"model": info.model, "encoder": info.encoder, "frames": info.num_frames}
     for name, value in asked.items():
@@ -201,26 +214,30 @@ def check_weights(info: "AdapterInfo", model: str, pretrained: str, digest: str)
 def load_clip(model: str, pretrained: str, weights: Path) -> tuple[Any, Any]:
     """open_clip's model with its weights, and its tokenizer. Raises ModelUnavailable when they do not fit together."""
     import open_clip
+    import torch
 
     if model == TINY:
         open_clip.add_model_config(TINY_FOLDER / "tiny.json")
-    if open_clip.get_model_config(model) is None:
-        raise unknown_model(model)
+    check_model(model)
     tag = open_clip.get_pretrained_cfg(model, pretrained)
     try:
         clip = open_clip.create_model(
             model,
-            pretrained=str(weights),
+            pretrained=str(weights.absolute()),  # a file may be called like a tag
+            weights_only=True,  # no code in the file is run
             # What a tag was trained with; open_clip only warns when the model's name says otherwise.
             force_quick_gelu=tag.get("quick_gelu", False),
             force_preprocess_cfg={key: tag[key] for key in ("mean", "std") if key in tag},
         )
+    except UnpicklingError as error:
+        raise ModelUnavailable(f"{weights} {loading_problem(error)}.") from error
     except Exception as error:  # whatever torch.load, safetensors or load_state_dict may say of a wrong file
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelUnavailable(
-            f"{weights} does not load as weights of {model}: {reason} "
+            f"{weights} does not load as weights of {model}: {first_line(error)}. "
             "Check that the file is complete and that --model names the architecture it was trained with."
         ) from error
+    if not all(torch.isfinite(weight.sum()) for weight in clip.state_dict().values()):  # 20 ms; each number, a second
+        raise ModelUnavailable(f"{weights} is damaged: some of its numbers are infinite or none at all. Fetch it anew.")
     return clip, open_clip.get_tokenizer(model)
 
 
@@ -236,29 +253,52 @@ def default_pretrained(model: str) -> str:
         return str(tags[0])
     if tags:
         raise ModelUnavailable(f"{model} comes with several weights: add --pretrained and one of {', '.join(tags)}.")
-    if open_clip.get_model_config(model) is None:
-        raise unknown_model(model)
+    check_model(model)
     raise ModelUnavailable(
         f"open_clip offers no weights for {model}: add --pretrained FILE with a checkpoint of yours."
     )
 
 
 def find_weights(model: str, pretrained: str, announce: Callable[[str], None] = logger.info) -> Path:
-    """The file with the weights, fetched if need be. Raises ModelUnavailable."""
+    """The file with the weights, fetched if need be, and looked at: whole, as far as its ends tell.
+
+    One in the cache that is not is removed and fetched anew. Raises ModelUnavailable."""
+    path, hub = look_for_weights(model, pretrained)
+    if path and (problem := weights_problem(path)):
+        if not hub:
+            raise ModelUnavailable(f"{path} {problem}.")
+        announce(f"{path} {problem}. It is removed and fetched anew.")
+        remove_from_cache(path)
+        path = None
+    return path or fetch(model, pretrained, hub, announce)
+
+
+def look_for_weights(model: str, pretrained: str) -> tuple[Path | None, str]:
+    """The file with the weights if it is on this machine, and the Hugging Face repository that it is or would be from.
+
+    The repository is empty for a file of the user's own and for the model in the package. Raises ModelUnavailable for
+    names that mean nothing."""
     if model == TINY:
-        return TINY_FOLDER / "tiny.safetensors"
-    if Path(pretrained).expanduser().is_file():
-        return Path(pretrained).expanduser()
-    for entry in MODELS:
-        if (entry.model, entry.pretrained) == (model, pretrained):
-            return find_in_cache(entry.hub) or fetch(model, pretrained, entry.hub, announce)
-    if Path(pretrained).suffix or "/" in pretrained or "\\" in pretrained:
+        return TINY_WEIGHTS, ""
+    file = Path(pretrained).expanduser()
+    if file.is_file():
+        return file, ""
+    hub = next((entry.hub for entry in MODELS if (entry.model, entry.pretrained) == (model, pretrained)), "")
+    hub = hub or hub_of_tag(model, pretrained)
+    return find_in_cache(hub), hub
+
+
+def hub_of_tag(model: str, pretrained: str) -> str:
+    """The Hugging Face repository of weights that open_clip knows. Raises ModelUnavailable."""
+    file = Path(pretrained).expanduser()
+    if file.is_dir():
+        raise ModelUnavailable(f"{pretrained} is a folder: --pretrained takes the checkpoint file in it.")
+    if file.suffix or "/" in pretrained or "\\" in pretrained:
         raise ModelUnavailable(f"There is no checkpoint file {pretrained}.")
 
     import open_clip
 
-    if open_clip.get_model_config(model) is None:
-        raise unknown_model(model)
+    check_model(model)
     tag = open_clip.get_pretrained_cfg(model, pretrained)
     if not tag:
         tags = open_clip.list_pretrained_tags_by_model(model)
@@ -269,7 +309,7 @@ def find_weights(model: str, pretrained: str, announce: Callable[[str], None] = 
             f"{model} / {pretrained} is not on the Hugging Face hub: download {tag.get('url', 'it')} "
             "and pass the file with --pretrained FILE."
         )
-    return find_in_cache(tag["hf_hub"]) or fetch(model, pretrained, tag["hf_hub"], announce)
+    return str(tag["hf_hub"])
 
 
 def hub_files(hub: str) -> tuple[str, list[str]]:
@@ -290,9 +330,20 @@ def find_in_cache(hub: str) -> Path | None:
     return None
 
 
+def remove_from_cache(path: Path) -> None:
+    """Deletes a file of the Hugging Face cache: the name it has there, and its content. Raises ModelUnavailable."""
+    blob = path.parent / path.readlink() if path.is_symlink() else path
+    try:
+        path.unlink(missing_ok=True)
+        if blob.parent.name == "blobs":  # the cache's own, and not what somebody has linked there
+            blob.unlink(missing_ok=True)
+    except OSError as error:
+        raise ModelUnavailable(f"{path} is broken, and cannot be removed: {error.strerror}.") from error
+
+
 def fetch(model: str, pretrained: str, hub: str, announce: Callable[[str], None]) -> Path:
     """Download weights into the Hugging Face cache, saying the size first. Raises ModelUnavailable, soon if offline."""
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
     repo, names = hub_files(hub)
     unavailable = (
@@ -315,13 +366,33 @@ def fetch(model: str, pretrained: str, hub: str, announce: Callable[[str], None]
         size = f"{metadata.size / 1e6:,.0f} MB" if metadata.size else "size unknown"
         announce(f"Downloading {model} / {pretrained} ({size}, once) to {constants.HF_HUB_CACHE}")
         try:
-            return Path(hf_hub_download(repo, name))
+            return download(repo, name, metadata, announce)
         except Exception as error:  # the hub's client raises its HTTP library's own errors, OSError and more
-            reason = f"the download broke off ({error}); running the command again goes on from there"
-            raise ModelUnavailable(unavailable.format(reason=reason)) from error
+            raise ModelUnavailable(unavailable.format(reason=f"the download failed ({first_line(error)})")) from error
     raise ModelUnavailable(
         unavailable.format(reason=f"{constants.ENDPOINT} cannot be reached ({failure})")
     ) from failure
+
+
+def download(repo: str, name: str, metadata: "HfFileMetadata", announce: Callable[[str], None]) -> Path:
+    """A file of the hub, in the cache, with the size and the SHA-256 that the hub names; what has others is removed.
+
+    Tried twice. Raises ModelUnavailable, and what the hub's client raises."""
+    from huggingface_hub import hf_hub_download
+
+    problem = ""
+    for again in (False, True):
+        path = Path(hf_hub_download(repo, name, force_download=again))
+        size = path.stat().st_size
+        if metadata.size not in (None, size):
+            problem = f"is {size:,} bytes long, not {metadata.size:,}"
+        else:
+            problem = weights_problem(path) or digest_problem(path, metadata.etag)
+        if not problem:
+            return path
+        remove_from_cache(path)
+        announce(f"The download {problem}. It is removed{'' if again else ', and fetched once more'}.")
+    raise ModelUnavailable(f"what came twice {problem}")
 
 
 def first_answer(ask: Callable[[], Any]) -> tuple[Any, BaseException | None] | None:
@@ -340,9 +411,13 @@ def first_answer(ask: Callable[[], Any]) -> tuple[Any, BaseException | None] | N
     return answers[0] if answers else None
 
 
-def unknown_model(model: str) -> ModelUnavailable:
+def check_model(model: str) -> None:
+    """Raises ModelUnavailable, with the names that are close, for a model that open_clip does not have."""
     import open_clip
 
+    # With a colon, open_clip would look for it on the network or in a folder.
+    if ":" not in model and open_clip.get_model_config(model) is not None:
+        return
     close = difflib.get_close_matches(model, [TINY, *open_clip.list_models()], n=3, cutoff=0.4)
     hint = f"Did you mean {' or '.join(close)}?" if close else "`vidfind models` lists the recommended ones."
-    return ModelUnavailable(f"open_clip has no model called {model}. {hint}")
+    raise ModelUnavailable(f"open_clip has no model called {model}. {hint}")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from vidfind.adapter import Adapter, AdapterInfo, from_tempme, read_adapter, read_info, write_adapter
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.paths import adapter_path, home
+from vidfind.weights import loading_problem
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -173,7 +174,6 @@ def _read_tempme(file: Path, model: str, pretrained: str) -> Adapter:
 def _read_state(file: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name, wherever in it they are. Runs no code that the file may hold."""
     import warnings
-    from pickle import UnpicklingError
 
     import torch
 
@@ -181,16 +181,8 @@ def _read_state(file: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of formats that may not load: what does not is told below
             loaded = _load_any(file)
-    except UnpicklingError as error:
-        if "GLOBAL" in str(error):  # so the unpickler calls a function of a module
-            raise ModelUnavailable(
-                f"{file} is refused: it holds more than tensors, and reading that could run anything on this machine. "
-                "Ask its maker for the state dict alone."
-            ) from error
-        raise ModelUnavailable(f"{file} is no checkpoint that PyTorch can read.") from error
     except Exception as error:  # torch.load raises whatever a wrong file leads to: KeyError, EOFError, RuntimeError
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelUnavailable(f"{file} is no checkpoint that PyTorch can read: {reason}.") from error
+        raise ModelUnavailable(f"{file} {loading_problem(error)}.") from error
     for key in NESTED_UNDER:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
