@@ -9,6 +9,7 @@ VidfindError
 ├── IndexMismatch      an index made with other settings than those asked for
 ├── IndexDamaged       an index whose files cannot be read as they should
 ├── IndexBusy          an index that another process is writing to
+├── StorageError       a disk that is full, or a folder that may not be read or written
 └── BadInput           a query, option or path that makes no sense
     └── BadPairs       a file of captions with lines that cannot be used
 """
@@ -46,11 +47,19 @@ class IndexMismatch(VidfindError):
 
 
 class IndexDamaged(VidfindError):
-    """The index is there, but its tables cannot be read."""
+    """The index is there, but its files are not as they should be; `reason` says what is wrong, without advice."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class IndexBusy(VidfindError):
     """Another process is writing to the index."""
+
+
+class StorageError(VidfindError):
+    """A folder of vidfind's own cannot be read or written: no room, no rights, a failing disk."""
 
 
 class BadInput(VidfindError):

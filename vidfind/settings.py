@@ -12,11 +12,14 @@ import dataclasses
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_type_hints
 
-from vidfind.errors import BadInput, IndexMismatch
+from vidfind.errors import BadInput, IndexDamaged, IndexMismatch, VidfindError
 from vidfind.paths import DEFAULT_INDEX
+from vidfind.storage import naming_trouble, write_text
 
 FORMAT_VERSION = 2
 READABLE_FORMATS = (1, FORMAT_VERSION)
@@ -56,18 +59,31 @@ def is_index(path: Path) -> bool:
 
 
 def read_generation(path: Path, file: str = SETTINGS_FILE) -> Generation:
-    """Raises IndexMismatch if this version cannot read it, FileNotFoundError if there is none."""
+    """Raises FileNotFoundError if there is none, IndexMismatch for a newer vidfind's, IndexDamaged, StorageError."""
     try:
-        values = json.loads((path / file).read_text(encoding="utf-8"))
+        with naming_trouble(path):
+            values = json.loads((path / file).read_text(encoding="utf-8"))
         version = values.pop("format")
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise IndexMismatch(
+                f"The index {path.name!r} was made by a newer vidfind (its format is {version}, this one knows up to "
+                f"{FORMAT_VERSION}): update vidfind."
+            )
         if version not in READABLE_FORMATS:
-            raise ValueError(f"its format is {version}, this vidfind reads {FORMAT_VERSION}: a newer vidfind made it")
+            raise ValueError(f"there is no format {version!r}")
         number, adapter_file = int(values.pop("generation", 0)), str(values.pop("adapter_file", ""))
+        _check_types(values)
         return Generation(IndexSettings(**values), number, adapter_file)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IndexMismatch(
-            f"The index {path.name!r} cannot be read: {error}. To delete it: {delete_command(path)}"
-        ) from error
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise damaged(path, f"{file}: {reason}") from error
+
+
+def _check_types(values: Mapping[str, Any]) -> None:
+    """Raises TypeError for a setting that is missing or no value of its kind."""
+    for name, kind in get_type_hints(IndexSettings).items():
+        if not isinstance(values.get(name), int | float if kind is float else kind):
+            raise TypeError(f"{name} is {values.get(name)!r}")
 
 
 def write_generation(path: Path, generation: Generation, file: str = SETTINGS_FILE) -> None:
@@ -76,9 +92,7 @@ def write_generation(path: Path, generation: Generation, file: str = SETTINGS_FI
         values["generation"] = generation.number
     if generation.adapter_file:
         values["adapter_file"] = generation.adapter_file
-    unfinished = path / f"{file}.new"
-    unfinished.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(path / file)
+    write_text(path / file, json.dumps(values, indent=2) + "\n")
 
 
 def adapter_file_name(adapter: Path) -> str:
@@ -91,11 +105,12 @@ def keep_adapter(path: Path, adapter: Path, name: str) -> None:
     """Copies an adapter into the index at `path`, under the `name` that `adapter_file_name` gave it.
 
     A copy, not a hard link: `cp` and `rsync --inplace` write into a file that is there. Raises BadInput if the adapter
-    has changed since."""
+    has changed since, StorageError."""
     if (path / name).is_file():
         return
     part = path / f".{name}.part"
-    shutil.copyfile(adapter, part)
+    with naming_trouble(path):
+        shutil.copyfile(adapter, part)
     if adapter_file_name(part) != name:
         part.unlink()
         raise BadInput(f"The adapter {adapter} was replaced while it was read: run the command again.")
@@ -110,7 +125,7 @@ def indexes_with(adapter: str, folder: Path) -> list[str]:
             try:
                 if is_index(entry.parent) and read_generation(entry.parent, file).settings.adapter == adapter:
                     names.add(entry.parent.name)
-            except (IndexMismatch, OSError):
+            except (VidfindError, OSError):
                 continue  # nobody searches it either
     return sorted(names)
 
@@ -122,6 +137,12 @@ def index_option(path: Path) -> str:
 
 def delete_command(path: Path) -> str:
     return f"vidfind remove --all{index_option(path)}"
+
+
+def damaged(path: Path, reason: str) -> IndexDamaged:
+    """The error of an index at `path` whose files are not as they should be."""
+    advice = f"To mend it: vidfind doctor --fix{index_option(path)}"
+    return IndexDamaged(f"The index {path.name!r} is damaged ({reason}). {advice}", reason)
 
 
 def adapter_command(path: Path, adapter: str | None) -> str:

@@ -17,10 +17,9 @@ import re
 import secrets
 import shlex
 import shutil
-import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -31,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vidfind.errors import IndexBusy, IndexMismatch, IndexNotFound
+from vidfind.errors import IndexBusy, IndexMismatch, IndexNotFound, VidfindError
 from vidfind.paths import adapter_path
 from vidfind.settings import (
     NEXT_FILE,
@@ -40,6 +39,7 @@ from vidfind.settings import (
     IndexSettings,
     adapter_command,
     adapter_file_name,
+    damaged,
     delete_command,
     index_option,
     is_index,
@@ -47,11 +47,16 @@ from vidfind.settings import (
     read_generation,
     write_generation,
 )
+from vidfind.storage import lock, naming_trouble, write_text
 
 LOCK_FILE = "writing.lock"
 SPEED_FILE = "speed.json"
 # What an index folder may hold besides its settings: tables of all generations, adapters, and what a copy left behind.
-OWN_FILES = re.compile(r"(videos|segments)(-\d+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|(settings|speed).*\.new")
+OWN_FILES = re.compile(
+    r"(videos|segments)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|(settings|speed).*\.new"
+)
+PASSING_FILES = re.compile(r".*\.(part|new|mend\w+\.lance)")
+"""Those of them that are there only while something is written."""
 # Longer than any search takes: a search that began before a compaction still finds its files.
 KEEP_VERSIONS = timedelta(hours=1)
 # Paths in one predicate: keeps the SQL text small (some 100 KB).
@@ -76,6 +81,11 @@ VIDEOS = pa.schema(
         ("damage", pa.string()),
     ]
 )
+
+
+ADDED_COLUMNS = frozenset({"damage"})
+"""Those that tables of an older format do not have."""
+SEGMENT_COLUMNS = frozenset({"content", "start", "end", "vector"})
 
 
 @dataclass(frozen=True)
@@ -158,35 +168,33 @@ class Store:
         """Whether these are the tables of an encoding that searches do not use yet."""
         self._generation = generation
         self._database = database
-        videos, segments = _table_names(generation.number)
-        self._videos = database.open_table(videos)
-        self._segments = database.open_table(segments)
+        with naming_damage(path):
+            self._videos, self._segments = (open_table(database, name) for name in table_names(generation.number))
 
     @classmethod
     def create(cls, path: Path, settings: IndexSettings, dim: int, adapter: Path | None = None) -> Store:
         """A new, empty index for vectors of `dim` numbers, in place of the one at `path` if that holds no videos.
 
         `adapter` is the file of the adapter in `settings`; the index keeps a copy. Raises IndexMismatch if the index
-        at `path` does hold videos."""
-        if is_index(path) and cls.open(path).videos():
-            raise IndexMismatch(f"There already is an index {path.name!r}. To delete it: {delete_command(path)}")
-        path.mkdir(parents=True, exist_ok=True)
-        for file in (SETTINGS_FILE, NEXT_FILE, SPEED_FILE):
-            (path / file).unlink(missing_ok=True)
-        database = _connect(path)
-        generation = _make_generation(path, database, Generation(settings), dim, adapter)
-        write_generation(path, generation)  # last: a folder with settings is a whole index
+        at `path` does hold videos, IndexBusy, StorageError."""
+        with naming_trouble(path):
+            path.mkdir(parents=True, exist_ok=True)
+        with writing_lock(path):
+            if is_index(path) and cls.open(path).videos():
+                raise IndexMismatch(f"There already is an index {path.name!r}. To delete it: {delete_command(path)}")
+            with naming_trouble(path):
+                for file in (SETTINGS_FILE, NEXT_FILE, SPEED_FILE):
+                    (path / file).unlink(missing_ok=True)
+            database = connect(path)
+            generation = _make_generation(path, database, Generation(settings), dim, adapter)
+            write_generation(path, generation)  # last: a folder with settings is a whole index
         return cls(path, generation, database)
 
     @classmethod
     def open(cls, path: Path) -> Store:
-        """The index at `path`. Raises IndexNotFound, and IndexMismatch if this version cannot read it."""
-        if not is_index(path):
-            others = sorted(entry.parent.name for entry in path.parent.glob(f"*/{SETTINGS_FILE}"))
-            known = f" (there is: {', '.join(others)})" if others else ""
-            option = index_option(path)
-            raise IndexNotFound(f"There is no index {path.name!r} yet{known}. Make it: vidfind index FOLDER{option}")
-        return cls(path, read_generation(path), _connect(path))
+        """The index at `path`. Raises IndexNotFound, IndexMismatch if a newer vidfind made it, IndexDamaged."""
+        require_index(path)
+        return cls(path, read_generation(path), connect(path))
 
     @property
     def settings(self) -> IndexSettings:
@@ -253,8 +261,9 @@ class Store:
     def finish(self) -> None:
         """Makes these unfinished tables the ones in use, in one step; call it inside `writing`."""
         assert self.is_unfinished
-        os.utime(self.path / NEXT_FILE)  # from now on the old ones wait to be cleared
-        (self.path / NEXT_FILE).replace(self.path / SETTINGS_FILE)
+        with naming_trouble(self.path):
+            os.utime(self.path / NEXT_FILE)  # from now on the old ones wait to be cleared
+            (self.path / NEXT_FILE).replace(self.path / SETTINGS_FILE)
         self.is_unfinished = False
 
     @property
@@ -279,7 +288,7 @@ class Store:
         elif wanted.adapter == ours["adapter"] and wanted.adapter and not adapter_path(wanted.adapter).is_file():
             needed = shlex.join(["vidfind", "adapters", "import", str(self.adapter)]) + " && "
         folders = [str(folder) for folder in self.folders()] or ["FOLDER"]
-        options = [*_options(wanted), *(["--adapter", "none"] if asked.get("adapter", "") is None else [])]
+        options = [*settings_options(wanted), *(["--adapter", "none"] if asked.get("adapter", "") is None else [])]
         again = shlex.join(["vidfind", "index", *folders, *options])
         if "adapter" in differing and set(differing) <= {"adapter", "weights_digest", "num_frames"}:
             replace = f"To encode it again: {adapter_command(self.path, wanted.adapter)}"
@@ -292,52 +301,50 @@ class Store:
         """Keeps other processes from writing to this index meanwhile.
 
         Raises IndexBusy if one does so already, or has put other tables or another adapter in its place."""
-        with open(self.path / LOCK_FILE, "ab") as file:
-            try:
-                _lock(file.fileno())
-            except OSError as error:
-                raise IndexBusy(
-                    f"Another vidfind is writing to the index {self.path.name!r}: wait until it is done."
-                ) from error
+        with writing_lock(self.path):
             if not self._is_current():
                 raise IndexBusy(f"Another vidfind has changed the index {self.path.name!r}: run the command again.")
             for one in filter(None, (self, self.unfinished())):
                 one._migrate()
-            yield  # closing the file, or the end of the process however it ends, gives the lock back
+            yield
 
     def videos(self) -> dict[Path, VideoRow]:
         """Every video by its path, in no order; failed ones too."""
-        folder_from_text = functools.cache(path_from_text)  # few folders, many videos: a third of the time saved
-        rows: dict[Path, VideoRow] = {}
-        for values in self._videos.to_arrow().to_pylist():
-            path, folder = path_from_text(values.pop("path")), folder_from_text(values.pop("folder"))
-            rows[path] = VideoRow(path=path, folder=folder, **values)
-        return rows
+        with naming_damage(self.path):
+            return {row.path: row for row in rows_of(self._videos.to_arrow())}
+
+    def segments(self) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float32]]]:
+        """All segments in batches, in no order: contents (N,), starts and ends (N, 2), vectors (N, D)."""
+        with naming_damage(self.path):
+            for batch in self._segments.search().to_batches():
+                whole = batch.drop_null()  # which only damage makes
+                spans = np.stack([whole["start"].to_numpy(), whole["end"].to_numpy()], axis=1)
+                vectors = whole["vector"].flatten().to_numpy().reshape(-1, self.dim).astype(np.float32)
+                yield whole["content"].to_numpy(), spans, vectors
 
     def folders(self) -> list[Path]:
         """The folders (or single files) that were indexed, sorted, without those inside another of them."""
-        outer: list[Path] = []
-        for folder in sorted({row.folder for row in self.videos().values()}):
-            if not any(folder.is_relative_to(other) for other in outer):
-                outer.append(folder)
-        return outer
+        return outer_folders(self.videos().values())
 
     def put(self, rows: Sequence[VideoRow], embedded: Sequence[Embedded] = ()) -> None:
         """Adds or replaces videos, and the vectors they point to: two commits, however many videos there are."""
         if tables := [self._segments_table(one) for one in embedded if len(one.spans)]:
-            self._segments.add(pa.concat_tables(tables))
+            with naming_damage(self.path):
+                self._segments.add(pa.concat_tables(tables))
         if rows:
             unique = {row.path: row for row in rows}.values()
             table = pa.Table.from_pylist([_row_to_table(row) for row in unique], schema=VIDEOS)
-            merge = self._videos.merge_insert("path").when_matched_update_all().when_not_matched_insert_all()
-            merge.execute(table)
+            with naming_damage(self.path):
+                merge = self._videos.merge_insert("path").when_matched_update_all().when_not_matched_insert_all()
+                merge.execute(table)
 
     def remove(self, paths: Iterable[Path]) -> None:
         """Forgets videos; their vectors are cleared by the next `compact`. Paths that are not there are ignored."""
         texts = [path_to_text(path) for path in paths]
         for start in range(0, len(texts), PATHS_A_DELETE):
             listed = ", ".join(f"'{text}'" for text in texts[start : start + PATHS_A_DELETE])
-            self._videos.delete(f"path IN ({listed})")
+            with naming_damage(self.path):
+                self._videos.delete(f"path IN ({listed})")
 
     def search(
         self, vector: npt.NDArray[np.floating], limit: int, contents: Collection[int] | None = None
@@ -349,26 +356,32 @@ class Store:
         if contents is not None:
             listed = ", ".join(map(str, contents)) or "NULL"
             query = query.where(f"content IN ({listed})", prefilter=True)
-        found = query.select(["content", "start", "end", "_distance"]).to_arrow().to_pylist()
-        hits = [Hit(row["content"], row["start"], row["end"], 1 - row["_distance"]) for row in found]
+        with naming_damage(self.path):
+            found = query.select(["content", "start", "end", "_distance"]).to_arrow()
+        hits = [Hit(row["content"], row["start"], row["end"], 1 - row["_distance"]) for row in found.to_pylist()]
         return sorted(hits, key=lambda hit: (-hit.score, hit.content, hit.start))
 
-    def compact(self) -> None:
-        """Clears vectors that no video points to, and joins the small files that many commits leave behind."""
-        stored = set(self._segments.search().select(["content"]).to_arrow()["content"].unique().to_pylist())
-        orphans = sorted(stored - set(self._videos.to_arrow()["content"].to_pylist()))
-        for start in range(0, len(orphans), PATHS_A_DELETE):
-            listed = ", ".join(map(str, orphans[start : start + PATHS_A_DELETE]))
-            self._segments.delete(f"content IN ({listed})")
-        for table in (self._videos, self._segments):
-            table.optimize(cleanup_older_than=KEEP_VERSIONS)
-        self._clear_old_generations()
+    def compact(self, keep: timedelta = KEEP_VERSIONS) -> None:
+        """Clears vectors that no video points to, and joins the small files that many commits leave behind.
+
+        Call it inside `writing`. What searches may still read, or has no use, is deleted when it is older than `keep`.
+        """
+        with naming_damage(self.path):
+            stored = set(self._segments.search().select(["content"]).to_arrow()["content"].unique().to_pylist())
+            orphans = sorted(stored - set(self._videos.to_arrow()["content"].to_pylist()))
+            for start in range(0, len(orphans), PATHS_A_DELETE):
+                listed = ", ".join(map(str, orphans[start : start + PATHS_A_DELETE]))
+                self._segments.delete(f"content IN ({listed})")
+            for table in (self._videos, self._segments):
+                # Unverified are files of no version, which might be of a commit that is being made. Here none is: they
+                # are of commits that were killed.
+                table.optimize(cleanup_older_than=keep, delete_unverified=True)
+        for entry in litter(self.path, keep):
+            delete_entry(entry)
 
     def note_speed(self, footage: float, elapsed: float) -> None:
         """Remembers how fast this machine encodes with this model: seconds of footage, and what they took."""
-        part = self.path / f"{SPEED_FILE}.new"
-        part.write_text(json.dumps({"footage": footage, "elapsed": elapsed}), encoding="utf-8")
-        part.replace(self.path / SPEED_FILE)
+        write_text(self.path / SPEED_FILE, json.dumps({"footage": footage, "elapsed": elapsed}))
 
     def speed(self) -> float | None:
         """Seconds of footage that were encoded in a second the last time, if that is known."""
@@ -398,7 +411,8 @@ class Store:
         """Brings tables of an older format up to date. Settings first, to keep an older vidfind from the new tables."""
         if "damage" not in self._videos.schema.names:
             write_generation(self.path, self._generation, self._settings_file)
-            self._videos.add_columns({"damage": "cast('' as string)"})
+            with naming_damage(self.path):
+                self._videos.add_columns({"damage": "cast('' as string)"})
 
     @property
     def _settings_file(self) -> str:
@@ -413,19 +427,8 @@ class Store:
     def _drop_unfinished(self) -> None:
         if begun := self.unfinished():
             (self.path / NEXT_FILE).unlink()  # first: from here on there is none
-            for table in _table_names(begun._generation.number):
+            for table in table_names(begun._generation.number):
                 shutil.rmtree(self.path / f"{table}.lance", ignore_errors=True)
-
-    def _clear_old_generations(self) -> None:
-        """Deletes the tables and adapters that were in use before, once no search that began with them can be left."""
-        if time.time() - (self.path / SETTINGS_FILE).stat().st_mtime < KEEP_VERSIONS.total_seconds():
-            return
-        used = {SETTINGS_FILE, NEXT_FILE}
-        for file in (SETTINGS_FILE, NEXT_FILE):
-            if (self.path / file).is_file():
-                generation = read_generation(self.path, file)
-                used |= {f"{table}.lance" for table in _table_names(generation.number)} | {generation.adapter_file}
-        _delete_own(self.path, used)
 
     def _segments_table(self, embedded: Embedded) -> Any:
         vectors = np.ascontiguousarray(embedded.vectors, np.float16)
@@ -441,21 +444,79 @@ class Store:
         )
 
 
+def outer_folders(rows: Iterable[VideoRow]) -> list[Path]:
+    """The folders that videos were indexed under, sorted, without those inside another of them."""
+    outer: list[Path] = []
+    for folder in sorted({row.folder for row in rows}):
+        if not any(folder.is_relative_to(other) for other in outer):
+            outer.append(folder)
+    return outer
+
+
 def new_content() -> int:
     """A number for a fresh encoding; never 0, which failed videos have. Random: no two runs can hand out the same."""
     return secrets.randbelow(2**62) + 1
 
 
 def delete_index(path: Path) -> None:
-    """Deletes the index at `path`, even one that cannot be opened, and nothing but it. Raises IndexNotFound."""
+    """Deletes the index at `path`, even one that cannot be opened, and nothing but it.
+
+    Raises IndexNotFound, IndexBusy while another process writes to it, StorageError."""
     if not is_index(path):
         raise IndexNotFound(f"There is no index {path.name!r}: nothing to delete.")
-    (path / SETTINGS_FILE).unlink()  # first: from here on it is no index
-    _delete_own(path, ())
-    for file in (NEXT_FILE, SPEED_FILE, LOCK_FILE):
-        (path / file).unlink(missing_ok=True)
+    with writing_lock(path), naming_trouble(path):
+        (path / SETTINGS_FILE).unlink()  # first: from here on it is no index
+        for entry in own_files(path):
+            delete_entry(entry)
+        for file in (NEXT_FILE, SPEED_FILE):
+            (path / file).unlink(missing_ok=True)
+        with suppress(PermissionError):  # Windows keeps a file that is open
+            (path / LOCK_FILE).unlink()  # last, and while it is held: see writing_lock
     if not any(path.iterdir()):
         path.rmdir()
+
+
+def require_index(path: Path) -> None:
+    """Raises IndexNotFound, with the indexes there are and the command that makes this one, where there is none."""
+    with naming_trouble(path):
+        if is_index(path):
+            return
+        others = sorted(entry.parent.name for entry in path.parent.glob(f"*/{SETTINGS_FILE}"))
+    known = f" (there is: {', '.join(others)})" if others else ""
+    option = index_option(path)
+    raise IndexNotFound(f"There is no index {path.name!r} yet{known}. Make it: vidfind index FOLDER{option}")
+
+
+@contextmanager
+def writing_lock(path: Path) -> Iterator[None]:
+    """Keeps other processes from writing to the index at `path`, whatever state it is in. Raises IndexBusy at once."""
+    try:
+        with naming_trouble(path):
+            file = open(path / LOCK_FILE, "ab")  # noqa: SIM115, closed below
+    except FileNotFoundError as error:
+        raise IndexNotFound(f"There is no index {path.name!r} any more.") from error
+    with file:
+        try:
+            lock(file.fileno())
+            is_ours = os.path.samestat(os.fstat(file.fileno()), os.stat(path / LOCK_FILE))
+        except OSError:
+            is_ours = False
+        if not is_ours:  # taken, or deleted together with the index between the opening and the locking
+            raise IndexBusy(f"Another vidfind is writing to the index {path.name!r}: wait until it is done.")
+        yield  # closing the file, or the end of the process however it ends, gives the lock back
+
+
+@contextmanager
+def naming_damage(path: Path) -> Iterator[None]:
+    """Raises what LanceDB says of an index's tables as IndexDamaged, or StorageError where the disk is at fault."""
+    try:
+        with naming_trouble(path):
+            yield
+    except (VidfindError, MemoryError):
+        raise
+    except Exception as error:  # RuntimeError, ValueError, KeyError, Arrow's own, a panic in Rust: there is no limit
+        reason = re.sub(r",? /\S+\.rs:\d+.*", "", str(error).partition("\n")[0])  # without places in LanceDB's source
+        raise damaged(path, reason or type(error).__name__) from error
 
 
 def path_to_text(path: Path) -> str:
@@ -467,12 +528,21 @@ def path_from_text(text: str) -> Path:
     return Path(os.fsdecode(unquote_to_bytes(text)))
 
 
+def rows_of(videos: Any) -> Iterator[VideoRow]:
+    """The rows of an Arrow table of videos. Raises ValueError or TypeError for values that can be none of a video."""
+    folder_from_text = functools.cache(path_from_text)  # few folders, many videos: a third of the time saved
+    for values in videos.to_pylist():
+        path, folder = path_from_text(values.pop("path")), folder_from_text(values.pop("folder"))
+        yield VideoRow(path=path, folder=folder, **values)
+
+
 def _row_to_table(row: VideoRow) -> dict[str, object]:
     values = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
     return values | {"path": path_to_text(row.path), "folder": path_to_text(row.folder)}
 
 
-def _connect(path: Path) -> Any:
+def connect(path: Path) -> Any:
+    """The LanceDB database of the index at `path`."""
     os.environ.setdefault("LANCEDB_LOG", "error")  # read when lancedb is imported; its warnings would land on stderr
     import lancedb  # most of a second, which is not spent before a missing index or model is reported
 
@@ -480,17 +550,24 @@ def _connect(path: Path) -> Any:
     return lancedb.connect(path, read_consistency_interval=timedelta(0))
 
 
-def _table_names(number: int) -> tuple[str, str]:
+def open_table(database: Any, name: str) -> Any:
+    """A table of an index. Raises ValueError if it lacks columns, which LanceDB does not notice."""
+    table = database.open_table(name)
+    needed = set(VIDEOS.names) - ADDED_COLUMNS if name.startswith("videos") else SEGMENT_COLUMNS
+    if missing := needed - set(table.schema.names):
+        raise ValueError(f"the table {name} has no columns {', '.join(sorted(missing))}")
+    return table
+
+
+def table_names(number: int) -> tuple[str, str]:
     """Of the videos and the segments of a generation."""
     return (f"videos-{number}", f"segments-{number}") if number else ("videos", "segments")
 
 
 def _make_generation(path: Path, database: Any, generation: Generation, dim: int, adapter: Path | None) -> Generation:
     """Makes the empty tables of a generation and its copy of the adapter, and says what the copy is called."""
-    vector = pa.list_(pa.float16(), dim)
-    segments = pa.schema([("content", pa.int64()), ("start", pa.float64()), ("end", pa.float64()), ("vector", vector)])
-    for name, schema in zip(_table_names(generation.number), (VIDEOS, segments), strict=True):
-        database.create_table(name, schema=schema, mode="overwrite")
+    for name, schema in zip(table_names(generation.number), (VIDEOS, segments_schema(dim)), strict=True):
+        make_table(path, database, name, schema)
     return dataclasses.replace(generation, adapter_file=_keep(path, adapter))
 
 
@@ -502,14 +579,48 @@ def _keep(path: Path, adapter: Path | None) -> str:
     return name
 
 
-def _delete_own(path: Path, used: Collection[str]) -> None:
-    """Deletes the tables and adapters in an index's folder, but for those named."""
-    for entry in path.iterdir():
-        if OWN_FILES.fullmatch(entry.name) and entry.name not in used:
-            if entry.is_dir():
-                shutil.rmtree(entry, ignore_errors=True)
-            else:
-                entry.unlink(missing_ok=True)
+def segments_schema(dim: int) -> Any:
+    """Of the table of segments, for vectors of `dim` numbers."""
+    vector = pa.list_(pa.float16(), dim)
+    return pa.schema([("content", pa.int64()), ("start", pa.float64()), ("end", pa.float64()), ("vector", vector)])
+
+
+def make_table(path: Path, database: Any, name: str, rows: Any) -> Any:
+    """A new table in place of any of this name; `rows` is an Arrow table, or the schema of an empty one."""
+    with naming_damage(path):
+        shutil.rmtree(path / f"{name}.lance", ignore_errors=True)  # LanceDB writes on top even of what it cannot read
+        is_schema = isinstance(rows, pa.Schema)
+        return database.create_table(name, None if is_schema else rows, schema=rows if is_schema else rows.schema)
+
+
+def own_files(path: Path) -> list[Path]:
+    """The tables, adapters and unfinished files in an index's folder, in the order of their names."""
+    return sorted(entry for entry in path.iterdir() if OWN_FILES.fullmatch(entry.name))
+
+
+def litter(path: Path, keep: timedelta = KEEP_VERSIONS) -> list[Path]:
+    """What is in an index's folder and of no use: tables and adapters that were in use more than `keep` ago, and what
+    was being written when a process was killed. Raises as `read_generation`."""
+    used = set()
+    for file in (SETTINGS_FILE, NEXT_FILE):
+        with suppress(FileNotFoundError):
+            generation = read_generation(path, file)
+            used |= {f"{table}.lance" for table in table_names(generation.number)} | {generation.adapter_file}
+    left = time.time() - keep.total_seconds()
+    switched = (path / SETTINGS_FILE).stat().st_mtime
+
+    def since(entry: Path) -> float:
+        return entry.stat().st_mtime if PASSING_FILES.fullmatch(entry.name) else switched
+
+    return [entry for entry in own_files(path) if entry.name not in used and since(entry) <= left]
+
+
+def delete_entry(entry: Path) -> None:
+    """Deletes a file, or a folder with all in it; nothing if it is not there."""
+    if entry.is_dir():
+        shutil.rmtree(entry, ignore_errors=True)
+    else:
+        entry.unlink(missing_ok=True)
 
 
 def _describe_difference(field: str, ours: object, asked: object) -> str:
@@ -519,22 +630,10 @@ def _describe_difference(field: str, ours: object, asked: object) -> str:
     return f"{name} {ours if ours is not None else 'none'}, not {asked if asked is not None else 'none'}"
 
 
-def _options(settings: IndexSettings) -> list[str]:
+def settings_options(settings: IndexSettings) -> list[str]:
     options = ["--model", settings.model, "--pretrained", settings.pretrained, "--encoder", settings.encoder]
     if settings.adapter is not None:
         options += ["--adapter", settings.adapter]
     if settings.segment_length != IndexSettings.segment_length:
         options += ["--segment", f"{settings.segment_length:g}"]
     return options
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

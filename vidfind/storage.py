@@ -1,0 +1,71 @@
+"""Small files written in one step, locks, and what to tell when a disk or the rights of a folder do not allow it.
+
+Knows nothing of what the files hold, nor of LanceDB but that its errors quote the operating system's.
+"""
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vidfind.errors import StorageError, VidfindError
+
+FULL = "Free some space, then run the command again. What was stored before is kept."
+ELSEWHERE = "Change that, or set VIDFIND_HOME to a folder that can be written."
+REMEDIES = {
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL,
+    errno.EFBIG: FULL,
+    errno.EROFS: ELSEWHERE,
+    errno.EACCES: ELSEWHERE,
+    errno.EPERM: ELSEWHERE,
+    errno.EIO: "The disk may be failing: copy to another what you want to keep.",
+    errno.EMFILE: "Let a process open more files: ulimit -n 4096",
+}
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file in one step: whenever it is stopped, `path` is whole or as it was. Raises StorageError."""
+    part = path.with_name(f"{path.name}.new")
+    with naming_trouble(path.parent):
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+
+
+@contextmanager
+def naming_trouble(folder: Path) -> Iterator[None]:
+    """Raises StorageError, with the folder and the remedy, for what a full disk or missing rights lead to inside."""
+    try:
+        yield
+    except VidfindError:
+        raise
+    except Exception as error:  # LanceDB and safetensors raise many kinds, with the system's own words inside
+        number = _error_number(error)
+        if number not in REMEDIES:
+            raise
+        raise StorageError(f"{folder} cannot be used: {os.strerror(number)}. {REMEDIES[number]}") from error
+
+
+def _error_number(error: Exception) -> int:
+    """The operating system's number of an error; 0 if it did not come from there."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    quoted = re.search(r"\(os error (\d+)\)", str(error))  # as Rust writes it
+    return int(quoted[1]) if quoted else 0
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def lock(descriptor: int) -> None:
+        """Locks an open file until it is closed. Raises OSError at once if another process has it."""
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def lock(descriptor: int) -> None:
+        """Locks an open file until it is closed. Raises OSError at once if another process has it."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
