@@ -8,11 +8,13 @@ import json
 import logging
 import math
 import os
+import signal
 import sys
-import time
+import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +29,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from vidfind.machine import running_clock
 from vidfind.times import clock
 
 if TYPE_CHECKING:
@@ -261,14 +264,14 @@ def _linked(text: str, path: Path) -> Text:
 class Activity:
     """What vidfind is at, in one or two lines at the bottom of the terminal that vanish when it is done.
 
-    Shows nothing when stderr is not a terminal."""
+    Shows nothing when stderr is not a terminal. May be entered again. Ctrl-Z wipes the lines away until it goes on."""
 
     def __init__(self, text: str, enabled: bool = True) -> None:
         self._spinner = Spinner("dots", Text(text))
         self._enabled = enabled and messages.is_terminal
         self._progress: Progress | evaluate.Progress | None = None
         self._drawn: RenderableType | None = None
-        self._since = time.monotonic()
+        self._since = running_clock().now()
         self._live = Live(
             console=messages,
             get_renderable=self._render,
@@ -279,15 +282,31 @@ class Activity:
 
     def __enter__(self) -> "Activity":
         self._start()
+        if self._enabled and sys.platform != "win32" and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTSTP, self._stop_process)
         return self
 
     def __exit__(self, *_: object) -> None:
+        if sys.platform != "win32" and signal.getsignal(signal.SIGTSTP) == self._stop_process:
+            signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         self._live.stop()
+
+    def _stop_process(self, *_: object) -> None:
+        """Ctrl-Z: gives the terminal back as it was, stops, and draws again when it goes on."""
+        assert sys.platform != "win32"
+        was_shown = self._live.is_started
+        self._live.stop()
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTSTP)  # returns when the process goes on
+        signal.signal(signal.SIGTSTP, self._stop_process)
+        os.killpg(0, signal.SIGCONT)  # its decoders were stopped too, and may not have been told to go on
+        if was_shown:
+            self._start()
 
     def say(self, text: str) -> None:
         """What comes next; its time counts from now."""
-        self._since = time.monotonic()
-        self._drawn = None
+        self._since = running_clock().now()
+        self._drawn = self._progress = None
         self._spinner.update(text=Text(text))
         self._start()
 
@@ -306,9 +325,19 @@ class Activity:
         self._drawn = lines
         self._start()
 
+    @contextmanager
+    def paused(self, text: str) -> Iterator[None]:
+        """Says why nothing is done meanwhile; that time does not count."""
+        drawn = self._drawn
+        self.draw(Text(text, style="yellow"))
+        with running_clock().paused():
+            yield
+        self._drawn = drawn
+
     @property
     def elapsed(self) -> float:
-        return time.monotonic() - self._since
+        """Seconds since something was said that comes next, without those in which the process was stopped."""
+        return running_clock().now() - self._since
 
     def _start(self) -> None:
         if self._enabled and not self._live.is_started:
