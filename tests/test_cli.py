@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -177,7 +178,7 @@ def test_indexing_again_finds_everything_unchanged(run: Run, indexed: Path, film
 
 def test_index_tells_each_video_as_json_and_a_summary(run: Run, indexed: Path, films: Path) -> None:
     *videos, last = objects(run("index", films, "--json").out)
-    assert [set(video) for video in videos] == [{"path", "status", "segments", "seconds", "message"}] * 4
+    assert [set(video) for video in videos] == [{"path", "status", "segments", "seconds", "message", "damage"}] * 4
     assert {Path(video["path"]).name for video in videos} == {f"clip-{number}.mp4" for number in (1, 2, 3, 4)}
     assert {video["status"] for video in videos} == {"unchanged"}
     assert last["summary"]["unchanged"] == 4
@@ -229,7 +230,8 @@ def test_search_shows_a_table_on_stdout_and_nothing_else(run: Run, indexed: Path
 def test_search_tells_moments_as_json(run: Run, indexed: Path, films: Path) -> None:
     moments = objects(run("search", "a red circle", "--json", "-n", 2).out)
     assert [moment["rank"] for moment in moments] == [1, 2]
-    assert list(moments[0]) == ["rank", "score", "path", "start", "end", "duration", "created"]
+    assert list(moments[0]) == ["rank", "score", "path", "start", "end", "duration", "created", "online", "damage"]
+    assert (moments[0]["online"], moments[0]["damage"]) == (True, "")
     assert moments[0]["score"] >= moments[1]["score"]
     assert Path(moments[0]["path"]).is_relative_to(films)
     assert 0 <= moments[0]["start"] < moments[0]["end"] <= moments[0]["duration"] + 0.1
@@ -252,10 +254,26 @@ def test_search_can_be_limited_to_dates_both_included(run: Run, indexed: Path) -
     assert ran.err.startswith("Nothing found.")
 
 
-def test_a_date_that_is_none_is_an_error(run: Run, indexed: Path) -> None:
-    ran = run("search", "circle", "--since", "yesterday")
-    assert (ran.code, ran.out) == (1, "")
-    assert "'yesterday' is not a date: write 2024" in ran.err
+@pytest.mark.parametrize("option", ["--since", "--until"])
+@pytest.mark.parametrize("date", ["yesterday", "2024-13", ""])
+def test_a_date_that_is_none_is_wrong_usage(run: Run, option: str, date: str) -> None:
+    ran = run("search", "circle", option, date)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{date!r} is not a date: write 2024" in " ".join(ran.err.split())
+
+
+def test_videos_that_are_not_there_are_marked_and_can_be_hidden(run: Run, indexed: Path, films: Path) -> None:
+    run("relink", films / "inner", "/nowhere")
+    lines = [line for line in run("search", "circle").out.splitlines() if line.split()[0].isdigit()]
+    assert [line.split()[2:4] for line in lines if "offline" in line] == [["/nowhere/clip-4.mp4", "offline"]]
+    moments = objects(run("search", "circle", "--json").out)
+    assert {moment["path"]: moment["online"] for moment in moments}["/nowhere/clip-4.mp4"] is False
+    assert "/nowhere" not in run("search", "circle", "--online", "--paths").out
+    assert len(run("search", "circle", "--online", "--paths", "-n", 3).out.splitlines()) == 3
+    run("relink", films, "/nowhere/else")
+    ran = run("search", "circle", "--online")
+    assert (ran.code, ran.out, ran.err) == (0, "", "Nothing found. Loosen the filters?\n")
+    assert run("status").out.count(", not there now") == 1
 
 
 def test_search_can_be_limited_to_good_scores(run: Run, indexed: Path) -> None:
@@ -326,6 +344,31 @@ def test_status_tells_what_is_indexed_and_how(run: Run, indexed: Path, films: Pa
     assert (facts["Videos"], facts["Segments"], facts["Folders"]) == ("4", "4", str(films))
     assert re.fullmatch(r"\d+\.\d seconds", facts["Footage"])
     assert facts["On disk"].endswith(" kB")
+
+
+def test_status_tells_of_videos_that_are_not_whole_or_could_not_be_read(
+    run: Run, indexed: Path, films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vidfind import display
+    from vidfind.store import Store
+
+    store = Store.open(indexed / "indexes" / "default")
+    row = next(row for path, row in store.videos().items() if path.name == "clip-1.mp4")
+    store.put([dataclasses.replace(row, damage="ends early: 0:28 of 0:35 is there")])
+    bad = [dataclasses.replace(row, path=films / f"bad-{i:02}.mp4", failed="is empty") for i in range(23)]
+    store.put(bad)
+    ran = run("status")
+    assert "Videos    4, of which 1 could be read only in part, and 23 that could not be read " in ran.out
+    assert ran.err.splitlines() == [
+        "23 videos could not be read:",
+        *[f"  {films / f'bad-{i:02}.mp4'} is empty" for i in range(20)],
+        "  and 3 more; -v shows all",
+        "1 video could be read only in part:",
+        f"  {films / 'clip-1.mp4'} ends early: 0:28 of 0:35 is there",
+    ]
+    assert "clip-1.mp4 incomplete " in run("search", "circle").out
+    monkeypatch.setattr(display.logger, "level", display.logger.level)
+    assert run("status", "-v").err.count(" is empty\n") == 23
 
 
 def test_remove_forgets_videos_and_leaves_their_files(run: Run, indexed: Path, films: Path) -> None:

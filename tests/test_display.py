@@ -22,8 +22,8 @@ def drawn(renderable: object, width: int) -> list[str]:
     return [line.rstrip() for line in text.splitlines()]
 
 
-def moment(path: str, rank: int = 1, start: float = 83, end: float = 93, duration: float = 760) -> Moment:
-    return Moment(rank, 0.3123, Path(path), start, end, duration, datetime(2019, 7, 1, tzinfo=UTC))
+def moment(path: str, rank: int = 1, online: bool = True, damage: str = "") -> Moment:
+    return Moment(rank, 0.3123, Path(path), 83, 93, 760, datetime(2019, 7, 1, tzinfo=UTC), online, damage)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +102,21 @@ def test_a_path_is_shortened_rather_than_folded(width: int) -> None:
     _, _, *rows = drawn(table, width)
     assert len(rows) == 1
     assert "/lake/clip.mp4 " in rows[0]
+
+
+@pytest.mark.parametrize("width", range(60, 100, 3))
+def test_the_result_table_marks_what_is_not_there_or_not_whole(width: int) -> None:
+    moments = [
+        moment("/films/of/a/long/summer/a.mp4"),
+        moment("/films/of/a/long/summer/b.mp4", 2, online=False),
+        moment("/films/of/a/long/summer/c.mp4", 3, damage="ends early"),
+        moment("/films/of/a/long/summer/d.mp4", 4, online=False, damage="ends early"),
+    ]
+    rows = drawn(result_table(moments, width), width)[2:]
+    names = ["a.mp4 ", "b.mp4 offline ", "c.mp4 incomplete ", "d.mp4 offline incomplete "]
+    assert [name in row for name, row in zip(names, rows, strict=True)] == [True] * 4
+    assert "/summer/" in rows[0]
+    assert ("offline" in rows[0], "incomplete" in rows[0]) == (False, False)
 
 
 def test_the_result_table_escapes_hostile_names() -> None:

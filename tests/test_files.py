@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from vidfind import files
-from vidfind.files import find_videos, fingerprint
+from vidfind.files import find_present, find_videos, fingerprint
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -150,3 +151,30 @@ def test_a_fingerprint_sees_the_size_of_a_large_file(tmp_path: Path) -> None:
     for name, size in (("a", 40), ("b", 41)):
         (tmp_path / name).write_bytes(bytes(size * files.BLOCK_SIZE))
     assert fingerprint(tmp_path / "a") != fingerprint(tmp_path / "b")
+
+
+def test_what_is_there_is_told_from_what_is_not(tmp_path: Path) -> None:
+    touch(tmp_path, "full/a.mp4")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "gone.mp4")
+    names = ["full", "full/a.mp4", "full/a.mp4/x", "empty", "empty/b.mp4", "link.mp4", "no/folder.mp4"]
+    paths = {tmp_path / name: tmp_path for name in names}
+    assert find_present(paths) == {tmp_path / "full", tmp_path / "full" / "a.mp4"}
+
+
+def test_a_share_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "dead/a.mp4", "dead/b.mp4", "here/c.mp4")
+    answers = threading.Event()
+    is_file = Path.is_file
+
+    def hang(path: Path) -> bool:
+        if path.name == "b.mp4":
+            answers.wait()
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", hang)
+    paths = {tmp_path / name: (tmp_path / name).parent for name in ("dead/b.mp4", "dead/a.mp4", "here/c.mp4")}
+    try:
+        assert find_present(paths, seconds=0.3) == {tmp_path / "here" / "c.mp4"}
+    finally:
+        answers.set()

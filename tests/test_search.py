@@ -19,7 +19,13 @@ DAY = datetime(2024, 5, 17, 12, tzinfo=UTC)
 
 
 def add_video(
-    store: Store, path: str, scores: Sequence[float], created: datetime = DAY, content: int | None = None
+    store: Store,
+    path: str,
+    scores: Sequence[float],
+    created: datetime = DAY,
+    content: int | None = None,
+    folder: str = "/v",
+    damage: str = "",
 ) -> VideoRow:
     """Stores a video of ten-second segments that have these cosines with QUERY."""
     other = np.eye(16, dtype=np.float32)[1]
@@ -27,7 +33,7 @@ def add_video(
     spans = [(10.0 * i, 10.0 * i + 10) for i in range(len(scores))]
     number = content or new_content()
     duration = 10.0 * len(scores)
-    row = VideoRow(Path(path), Path("/v"), 1, 5, path, created, DAY, number, len(scores), duration)
+    row = VideoRow(Path(path), Path(folder), 1, 5, path, created, DAY, number, len(scores), duration, damage=damage)
     store.put([row], [] if content else [Embedded(number, spans, vectors)])
     return row
 
@@ -123,6 +129,38 @@ def test_moments_below_the_least_score_are_left_out(store: Store) -> None:
     add_video(store, "/v/a.mp4", [0.5, 0.1, 0.3])
     add_video(store, "/v/b.mp4", [0.2])
     assert found(store, min_score=0.25, per_video=3) == [("a.mp4", 0, 10), ("a.mp4", 20, 30)]
+
+
+def test_each_moment_says_whether_its_file_is_there(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    for folder in (tmp_path, tmp_path / "a.mp4"):  # indexed with its folder, or by name
+        add_video(store, f"{tmp_path}/a.mp4", [0.5], folder=str(folder))
+        add_video(store, "/v/b.mp4", [0.4])
+        assert [(moment.path.name, moment.online) for moment in search_moments(store, QUERY)] == [
+            ("a.mp4", True),
+            ("b.mp4", False),
+        ]
+
+
+def test_moments_online_fill_up_to_the_limit(store: Store, tmp_path: Path) -> None:
+    for number in range(20):
+        add_video(store, f"/unmounted/{number}.mp4", [0.9], folder="/unmounted")
+        add_video(store, f"{tmp_path}/deleted/{number}.mp4", [0.8], folder=str(tmp_path))
+    for number in range(5):
+        (tmp_path / f"{number}.mp4").touch()
+        add_video(store, f"{tmp_path}/{number}.mp4", [0.7 - number / 100], folder=str(tmp_path))
+    (tmp_path / "alone.mp4").touch()
+    add_video(store, f"{tmp_path}/alone.mp4", [0.6], folder=f"{tmp_path}/alone.mp4")
+    names = ["0.mp4", "1.mp4", "2.mp4", "3.mp4", "4.mp4", "alone.mp4"]
+    assert [name for name, _, _ in found(store, limit=3, online=True)] == names[:3]
+    assert [name for name, _, _ in found(store, limit=10, online=True)] == names
+    assert not any(moment.online for moment in search_moments(store, QUERY, limit=10))
+
+
+def test_the_damage_of_a_video_is_told_with_its_moments(store: Store) -> None:
+    add_video(store, "/v/a.mp4", [0.5], damage="ends early: 0:28 of 0:35 is there")
+    add_video(store, "/v/b.mp4", [0.4])
+    assert [moment.damage for moment in search_moments(store, QUERY)] == ["ends early: 0:28 of 0:35 is there", ""]
 
 
 def test_an_index_without_videos_finds_nothing(store: Store) -> None:

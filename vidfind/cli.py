@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vidfind import __version__, cli_adapters, cli_learning, paths
+from vidfind import __version__, cli_adapters, cli_learning, cli_upkeep, paths
 from vidfind.cli_index import index_command, loader_of, open_filled, run_index
 from vidfind.errors import BadInput, VidfindError
 from vidfind.options import Device, Dtype, IndexName, Json, Verbose
@@ -286,6 +286,7 @@ def relink(
 
 app.command(name="finetune")(cli_learning.finetune_command)
 app.command(name="eval")(cli_learning.evaluate_command)
+app.command(name="doctor")(cli_upkeep.doctor_command)
 
 
 @app.command()

@@ -403,7 +403,7 @@ class IndexSummary:
 def show_summary(summary: IndexSummary) -> None:
     """What became of the videos; on stderr the reason of each failure, and folders that are not there."""
     show_videos("could not be read", [(outcome.path, outcome.message) for outcome in summary.failed])
-    show_videos("indexed as far as they go", [(outcome.path, outcome.damage) for outcome in summary.damaged])
+    show_videos("could be read only in part", [(outcome.path, outcome.damage) for outcome in summary.damaged])
     for vanished in summary.vanished:
         message(
             f"{vanished.folder} went away meanwhile: {plural(vanished.videos, 'video')} of it could not be read. "
@@ -483,11 +483,11 @@ def show_status(status: "IndexStatus", path: Path, online: Collection[Path]) -> 
         table.add_row("" if number else "Folders", Text.assemble(home_path(folder), missing))
     show(table)
     show_videos("could not be read", [(row.path, row.failed) for row in status.failed], STATUS_LINES)
-    show_videos("indexed as far as they go", [(row.path, row.damage) for row in status.damaged], STATUS_LINES)
+    show_videos("could be read only in part", [(row.path, row.damage) for row in status.damaged], STATUS_LINES)
 
 
 def _count_videos(status: "IndexStatus") -> str:
-    damaged = f", {len(status.damaged):,} of them only as far as they go" if status.damaged else ""
+    damaged = f", of which {len(status.damaged):,} could be read only in part" if status.damaged else ""
     failed = f", and {len(status.failed):,} that could not be read" if status.failed else ""
     return f"{status.videos:,}{damaged}{failed}"
 
