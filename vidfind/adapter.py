@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 POSITION = re.compile(r"visual\.transformer\.resblocks\.(\d+)\.temporal_position")
+ADVICE = " `vidfind doctor` tells what to do."
 LORA = re.compile(r"\.lora_[ab]$")
 HEADER = "vidfind"
 FIELD_TYPES: Mapping[str, type] = {"str": str, "int": int, "Mapping[str, Any]": Mapping}
@@ -175,4 +176,4 @@ def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
 
 def _unreadable(path: Path, error: Exception) -> ModelUnavailable:
     said = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-    return ModelUnavailable(f"{path} cannot be read as an adapter: {said}. `vidfind doctor` tells what to do.")
+    return ModelUnavailable(f"{path} cannot be read as an adapter: {said}.{ADVICE}")

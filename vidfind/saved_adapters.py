@@ -267,6 +267,39 @@ def set_default_adapter(name: str) -> None:
     _write_defaults({**_read_defaults(), _model_key(info.model, info.pretrained): name})
 
 
+def default_adapters() -> dict[str, str]:
+    """The name of the default adapter of each model and weights, `MODEL / WEIGHTS`, whatever became of it."""
+    return _read_defaults()
+
+
+def lost_defaults() -> dict[str, str]:
+    """Those of `default_adapters` that can never be used: why not, each. For a file that cannot be read, the key is "".
+
+    An adapter that is there and cannot be read is not among them: it may be brought back."""
+    lost = {}
+    try:
+        defaults = _load_defaults()
+    except BadInput as error:
+        return {"": str(error)}
+    for model, name in defaults.items():
+        try:
+            info = read_info(find_adapter(name))
+            if model != _model_key(info.model, info.pretrained):
+                lost[model] = f"the adapter {name!r} is the default of {model}, but was trained on another"
+        except (ModelUnavailable, BadInput) as error:
+            if isinstance(error, BadInput) or not adapter_path(name).is_file():
+                lost[model] = f"the adapter {name!r} is the default of {model}, but there is none of that name"
+    return lost
+
+
+def forget_lost_defaults() -> list[str]:
+    """Makes what `lost_defaults` gives the default no more; what was wrong."""
+    lost = lost_defaults()
+    if lost:
+        _write_defaults({model: name for model, name in _read_defaults().items() if model not in lost})
+    return list(lost.values())
+
+
 def _model_key(model: str, pretrained: str) -> str:
     return f"{model} / {pretrained}"
 
@@ -277,10 +310,21 @@ def _defaults_file() -> Path:
 
 def _read_defaults() -> dict[str, str]:
     try:
-        values = json.loads(_defaults_file().read_text(encoding="utf-8"))
-        return {str(model): str(name) for model, name in values.items()}
-    except (OSError, ValueError, AttributeError):
+        return _load_defaults()
+    except BadInput:
         return {}  # a lost default costs an option, not an index
+
+
+def _load_defaults() -> dict[str, str]:
+    """Raises BadInput where the file cannot be read."""
+    file = _defaults_file()
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        return {str(model): str(name) for model, name in values.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise BadInput(f"{file} cannot be read: {error}") from error
 
 
 def _write_defaults(defaults: Mapping[str, str]) -> None:

@@ -1,0 +1,48 @@
+"""`vidfind doctor`: what is wrong, and mending it. Parse, call, hand the result to display.
+
+Registered by cli.py, and written like it: nothing heavy is imported at the top.
+"""
+
+from typing import Annotated
+
+import typer
+
+from vidfind.options import Json, Verbose
+
+
+def doctor_command(
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Mend what can be mended; nothing that you made is deleted.")
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option("--index", metavar="NAME", help="Of the indexes, look at this one alone.")
+    ] = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Check this machine, the indexes, adapters and models; print what a bug report needs, and mend with --fix.
+
+    Nothing is changed without --fix, and nothing is told that is not on the screen. Ends with 1 when problems remain.
+
+    \b
+    Example:
+      vidfind doctor --fix
+    """
+    from vidfind import display, display_upkeep
+    from vidfind.doctor import all_checks, examine
+
+    problems = mended = 0
+    for check in all_checks(name):
+        finding = examine(check, fix)
+        problems += len(finding.problems)
+        mended += len(finding.mended)
+        if as_json:
+            display.json_line(display_upkeep.finding_json(finding))
+        else:
+            display_upkeep.show_finding(finding)
+    if as_json:
+        display.json_line({"summary": {"problems": problems, "mended": mended}})
+    else:
+        display_upkeep.show_verdict(problems, mended, fix)
+    if problems:
+        raise typer.Exit(1)
