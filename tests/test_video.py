@@ -307,6 +307,23 @@ def test_a_file_is_probed_again_when_it_changes(clips: Path, tmp_path: Path) -> 
     assert probe(path).codec == "hevc"
 
 
+def test_a_frame_that_claims_to_last_for_weeks_does_not_make_a_video_of_weeks(clips: Path, tmp_path: Path) -> None:
+    data = bytearray((clips / "mjpeg.avi").read_bytes())
+    scale = data.index(b"strh") + 8 + 20  # of the video stream's clock: seconds a frame, times its rate
+    data[scale + 3] = 8
+    (tmp_path / "slow.avi").write_bytes(data)
+    assert probe(tmp_path / "slow.avi").duration < 3600
+
+
+def test_a_stream_that_the_header_does_not_tell_of_is_passed_over(clips: Path, tmp_path: Path) -> None:
+    data = (clips / "h264.flv").read_bytes()
+    tag = data.index(b"\x09", 13)  # the first tag of video
+    size = 11 + int.from_bytes(data[tag + 1 : tag + 4], "big") + 4
+    sound = b"\x08" + data[tag + 1 : tag + size]
+    (tmp_path / "sound.flv").write_bytes(data[: tag + size] + sound + data[tag + size :])
+    assert probe(tmp_path / "sound.flv").duration == pytest.approx(probe(clips / "h264.flv").duration, abs=0.1)
+
+
 def test_a_clock_that_leaps_does_not_make_a_video_of_days(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.mkv"), "w") as container:
         stream = container.add_stream("mjpeg", rate=10, pix_fmt="yuvj420p")

@@ -173,8 +173,11 @@ def read_video(path: Path, segment_length: float, num_frames: int, size: int) ->
     info = video.probe(path)
     segments = split_segments(info.duration, segment_length)
     yield Opened(path, content, info, segments)
-    for segment, frames in zip(segments, video.read_clips(path, segments, num_frames, size), strict=False):
-        yield Clip(path, segment.end - segment.start, frames)
+    number = -1
+    for number, frames in enumerate(video.read_clips(path, segments, num_frames, size)):
+        yield Clip(path, segments[number].end - segments[number].start, frames)
+    if number < 0:
+        raise UnreadableVideo("is damaged: nothing but its first frame can be decoded")
     yield Done(path)
 
 

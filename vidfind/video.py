@@ -215,7 +215,7 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
         packets = _watch(_packets(container, stream), stream, seen)
         frame = _first_frame(packets, stream)
         start = _time(frame, stream) or 0.0
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        rate = _frame_rate(stream)
         claimed = _claimed_duration(container, stream)
         if claimed and size > SMALL_FILE and _seek(container, stream, start + claimed - JUMP_MARGIN):
             packets = _watch(_packets(container, stream), stream, seen)
@@ -227,7 +227,7 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
         width, height = _shown_size(frame, stream)
         info = VideoInfo(
             duration=duration,
-            frame_rate=Fraction(rate),
+            frame_rate=rate,
             width=width,
             height=height,
             codec=stream.codec_context.codec.canonical_name,
@@ -245,6 +245,11 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
             has_no_length=not claimed,
         )
         return info, traits
+
+
+def _frame_rate(stream: VideoStream) -> Fraction:
+    rate = stream.average_rate or stream.guessed_rate
+    return Fraction(rate) if rate and rate * MAX_GAP >= 1 else Fraction(25)
 
 
 def _claimed_duration(container: InputContainer, stream: VideoStream) -> float:
@@ -339,7 +344,7 @@ def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[
                     bad_reads = 0
                     yield packet
             return
-        except av.error.FFmpegError as error:
+        except (av.error.FFmpegError, IndexError) as error:  # IndexError: of a stream that the header did not tell of
             bad_reads += 1
             log.debug("%s: %s", container.name, error)
 
@@ -395,9 +400,10 @@ def _watch(packets: Iterable[Packet[VideoStream]], stream: VideoStream, seen: _S
             seen.has_edits = True
         elif time is not None and not packet.is_corrupt and (last is None or time - last < MAX_GAP):
             last = time
-            end = time + float((packet.duration or 0) * (stream.time_base or 0))
-            if end >= seen.end:
-                seen.end, seen.has_durations = end, bool(packet.duration)
+            length = float((packet.duration or 0) * (stream.time_base or 0))
+            length = length if length < MAX_GAP else 0.0
+            if time + length >= seen.end:
+                seen.end, seen.has_durations = time + length, length > 0
         if packet.is_keyframe and not _is_closed(packet, stream):
             seen.has_open_keyframes = True
         yield packet
@@ -544,7 +550,7 @@ class _Lookahead:
 
     def __init__(self, packets: Iterable[Packet[VideoStream]], stream: VideoStream) -> None:
         self.stream = stream
-        self.frame_length = float(1 / (stream.average_rate or stream.guessed_rate or 25))
+        self.frame_length = float(1 / _frame_rate(stream))
         self.frames = self._timed(_frames(packets, stream))
         first = next(self.frames, None)
         if first is None:
