@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from vidfind import __version__, player
 from vidfind.errors import ModelUnavailable, VidfindError
 from vidfind.paths import home, index_path
-from vidfind.settings import SETTINGS_FILE, delete_command, index_option, read_generation
+from vidfind.settings import SETTINGS_FILE, delete_command, index_option, is_index, read_generation
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -259,7 +259,7 @@ def _look_at_index(path: Path) -> Found:
     from vidfind.health import check_index
     from vidfind.store import Store
 
-    if path.is_dir() and not (path / SETTINGS_FILE).is_file():
+    if path.is_dir() and not is_index(path):
         remedy = (
             f"vidfind index FOLDERS{index_option(path)} makes an index of it; or delete it, if nothing in it is yours"
         )
@@ -306,7 +306,7 @@ def _other_weights(path: Path) -> list[Problem]:
 def _mend_index(path: Path) -> list[str]:
     from vidfind.health import mend_index
 
-    return mend_index(path)
+    return mend_index(path) if is_index(path) else []
 
 
 def _look_at_adapters() -> Found:

@@ -321,7 +321,7 @@ def _first_of_each(rows: Any) -> Any:
     first: dict[tuple[object, ...], int] = {}
     for place, values in enumerate(zip(*(rows[name].to_pylist() for name in key), strict=True)):
         first.setdefault(values, place)
-    return rows.take(list(first.values()))
+    return rows.take(pa.array(first.values(), pa.int64()))  # of no rows, the type would be null
 
 
 def _link(source: str, target: str) -> None:
