@@ -1,3 +1,5 @@
+import logging
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,6 +94,63 @@ def test_one_missing_video_is_moved_once_and_its_second_copy_is_new() -> None:
     assert [reuse.status for reuse in plan.reuse] == ["moved", "new"]
 
 
+def test_of_two_copies_the_one_that_is_gone_was_moved_and_not_the_one_on_a_drive_elsewhere() -> None:
+    away = VideoRow(Path("/usb/a.mp4"), Path("/usb"), 1000, 5, "A", DAY, DAY, content=7)
+    gone = row("b.mp4", "A")
+
+    def look(path: Path, folder: Path) -> Presence:
+        return "offline" if folder == Path("/usb") else "gone"
+
+    for rows in ([away, gone], [gone, away]):
+        stored = {row.path: row for row in rows}
+        plan = make_plan([video("c.mp4")], stored, [FOLDER], lambda path: "A", look)
+        assert [(reuse.status, reuse.source) for reuse in plan.reuse] == [("moved", gone)]
+        assert (plan.removed, plan.encode) == ([], [])
+
+
+def test_thousands_of_copies_that_moved_are_planned_in_a_moment() -> None:
+    rows = [row(f"{i}.mp4", "A") for i in range(5000)]
+    files = [video(f"moved-{i}.mp4") for i in range(5000)]
+    start = time.process_time()
+    plan = plan_of(files, rows, {file.path.name: "A" for file in files})
+    assert len({reuse.source.path for reuse in plan.reuse if reuse.status == "moved"}) == 5000
+    assert time.process_time() - start < 5
+
+
+def test_a_mount_point_within_the_folder_indexed_keeps_its_videos_when_asked_for_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "other.mp4").touch()
+    (tmp_path / "nas").mkdir()
+    path = tmp_path / "nas" / "a.mp4"
+    away = VideoRow(path, tmp_path, 1000, 5, "A", DAY, DAY)
+    plan = make_plan([], {path: away}, [tmp_path / "nas"], fingerprint, look_on_disk())
+    assert plan == Plan(offline=[(away, tmp_path / "nas")])
+
+
+def test_what_seems_unchanged_is_compared_when_asked() -> None:
+    rows = [row("a.mp4", "A"), row("b.mp4", "B"), row("c.mp4", "", failed="it is empty")]
+    files = [video("a.mp4"), video("b.mp4"), video("c.mp4")]
+    stored = {row.path: row for row in rows}
+    contents = {"a.mp4": "A", "b.mp4": "X"}  # a fingerprint of c would be a KeyError
+    plan = make_plan(files, stored, [FOLDER], lambda path: contents[path.name], lambda *_: "there", verify=True)
+    assert [(job.file.path.name, job.status) for job in plan.encode] == [("b.mp4", "changed")]
+    assert (plan.unchanged, plan.failed) == (rows[:1], rows[2:])
+
+
+def test_what_cannot_be_compared_is_told_and_stays(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    rows = [row("a.mp4", "A")]
+    stored = {row.path: row for row in rows}
+    logging.getLogger("vidfind").addHandler(caplog.handler)
+    try:
+        plan = make_plan([video("a.mp4")], stored, [FOLDER], refuse, lambda *_: "there", verify=True)
+    finally:
+        logging.getLogger("vidfind").removeHandler(caplog.handler)
+    assert plan == Plan(unchanged=rows)
+    assert "Cannot compare /videos/a.mp4 with the index: Permission denied" in caplog.text
+
+
 def test_of_two_equal_new_videos_one_is_encoded() -> None:
     plan = plan_of([video("a.mp4"), video("b.mp4")], [], {"a.mp4": "A", "b.mp4": "A"})
     assert [job.file.path.name for job in plan.encode] == ["a.mp4"]
@@ -166,6 +225,25 @@ def test_a_file_deleted_from_a_folder_is_gone(tmp_path: Path) -> None:
     assert look_on_disk()(tmp_path / "a.mp4", tmp_path) == "gone"
     assert look_on_disk()(tmp_path / "inner" / "a.mp4", tmp_path) == "gone"
     assert look_on_disk()(tmp_path / "other.mp4", tmp_path) == "there"
+
+
+def test_a_name_that_only_answers_where_case_makes_no_difference_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Trip").mkdir()
+    (tmp_path / "Trip" / "B.mp4").touch()
+    stat = Path.stat
+
+    def stat_any_case(path: Path, **options: bool) -> os.stat_result:  # as on macOS, Windows and memory cards
+        spelled = {name.lower(): name for folder in (tmp_path, tmp_path / "Trip") for name in os.listdir(folder)}
+        inside = [spelled.get(part.lower(), part) for part in path.relative_to(tmp_path).parts]
+        return stat(tmp_path.joinpath(*inside), **options)
+
+    monkeypatch.setattr(Path, "stat", stat_any_case)
+    look = look_on_disk()
+    assert look(tmp_path / "Trip" / "B.mp4", tmp_path) == "there"
+    assert look(tmp_path / "Trip" / "b.mp4", tmp_path) == "gone"
+    assert look(tmp_path / "trip" / "B.mp4", tmp_path) == "gone"
 
 
 def test_a_file_of_a_folder_missing_or_empty_is_offline(tmp_path: Path) -> None:
