@@ -302,13 +302,13 @@ def index_videos(
         elsewhere = [path for path in known if not _is_under(path, leave | set(walked))]
         found += find_videos(elsewhere)
         kept_under = {path: row.folder for path, row in known.items()}
-        planned = list(dict.fromkeys([*roots, *kept_under.values()]))
+        planned = dict.fromkeys([*roots, *kept_under.values()])
 
         def folder_of(path: Path) -> Path:
-            return kept_under.get(path) or next(root for root in planned if path.is_relative_to(root))
+            return kept_under.get(path) or next(one for one in (*reversed(path.parents), path) if one in planned)
 
         stored = {path: row for path, row in store.videos().items() if not _is_under(path, leave)}
-        plan = make_plan(found, stored, planned, fingerprint, look_on_disk(), force, before, verify)
+        plan = make_plan(found, stored, list(planned), fingerprint, look_on_disk(), force, before, verify)
         log.info("%d videos found, %d to encode", len(found), len(plan.encode))
         again = [before[job.file.path] for job in plan.encode if job.file.path in before]
         if again:
