@@ -3,24 +3,46 @@
 Registered by cli.py, and written like it: nothing heavy is imported at the top.
 """
 
+import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
 from vidfind import paths
-from vidfind.errors import BadInput
-from vidfind.options import Device, Dtype, IndexName, Json, Verbose
+from vidfind.errors import BadInput, IndexBusy, VidfindError
+from vidfind.options import Device, Dtype, IndexName, Json, Nice, Threads, Verbose
 
 if TYPE_CHECKING:
-    from vidfind.display import Activity
+    from vidfind.display import Activity, IndexSummary
     from vidfind.encoder import Encoder
+    from vidfind.index import Offline, Outcome, Progress, Reencoding, Switched, Vanished, Waiting
     from vidfind.store import Store
 
 DONE_WITH_FAILURES = 3
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run of indexing goes about it, whatever the folders and the model. None: the pipeline's own default."""
+
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int | None = None
+    workers: int | None = None
+    exclude: Sequence[str] = ()
+    force: bool = False
+    verify: bool = False
+    battery: bool = False
+    as_json: bool = False
+
+
+DEFAULTS = RunOptions()
 
 
 def index_command(
@@ -57,6 +79,21 @@ def index_command(
         typer.Option(metavar="SECONDS", min=0.5, help="Length of a segment. [default: the index's own, or 10]"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Encode again what has not changed, and what failed.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare the contents of files that look unchanged with what is indexed.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on until Ctrl-C: follow the folders, and index what changes.")
+    ] = False,
+    battery: Annotated[bool, typer.Option("--battery", help="Pause while the machine runs on battery.")] = False,
+    nice: Nice = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="COUNT", min=1, help="Processes that read videos. [default: half as many as cores, 2 to 4]"
+        ),
+    ] = None,
+    threads: Threads = None,
     name: IndexName = paths.DEFAULT_INDEX,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -76,93 +113,194 @@ def index_command(
     chosen: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
     if adapter is not None:
         chosen["adapter"] = None if adapter == paths.NO_ADAPTER else adapter
-    if not path:
+    if watch and force:
+        raise typer.BadParameter("Give either --watch or --force.")
+    folders = path or []
+    if not folders:
         if adapter is None:
             raise typer.BadParameter("Give the folders to index.")
-        open_filled(name)
-    failed = run_index(path or [], name, chosen, device, dtype, exclude or [], force, as_json)
-    if failed:
+        store = open_filled(name)
+        folders = store.folders() if watch else []
+    options = RunOptions(device, dtype, threads, workers, exclude or [], force, verify, battery, as_json)
+    if watch:
+        watch_folders(folders, name, chosen, options)
+    elif run_index(folders, name, chosen, options):
         raise typer.Exit(DONE_WITH_FAILURES)
 
 
-def run_index(
-    folders: list[Path],
-    name: str,
-    chosen: Mapping[str, Any],
-    device: str = "auto",
-    dtype: str = "auto",
-    exclude: list[str] | None = None,
-    force: bool = False,
-    as_json: bool = False,
-) -> int:
+def run_index(folders: Sequence[Path], name: str, chosen: Mapping[str, Any], options: RunOptions = DEFAULTS) -> int:
     """Bring an index up to date, telling all about it; how many videos could not be encoded.
 
     With an adapter among the settings chosen, `folders` may be empty: the index's own videos are encoded again."""
-    from vidfind import display, display_adapters
+    from vidfind import display
 
-    store_path = paths.index_path(name)
-    summary = display.IndexSummary()
-    ending = None
-    with display.Activity("Starting", enabled=not (as_json and sys.stdout.isatty())) as activity:
-        from vidfind.index import (
-            Offline,
-            Outcome,
-            Progress,
-            Reencoding,
-            Vanished,
-            Waiting,
-            check_folders,
-            index_videos,
-            open_store,
-        )
-        from vidfind.registry import default_adapter
-
-        check_folders(folders, store_path)  # before a model is fetched for nothing
-        loader = loader_of(activity, device, dtype)
-        store, load = open_store(store_path, loader, chosen, default_adapter, activity.announce)
-        activity.say("Looking for videos")
-        try:
-            with closing(index_videos(folders, store, load, exclude or [], force)) as events:
-                for event in events:
-                    if isinstance(event, Outcome):
-                        summary.add(event)
-                        if as_json:
-                            display.json_line(vars(event))
-                    elif isinstance(event, Offline):
-                        summary.offline.append(event)
-                    elif isinstance(event, Vanished):
-                        summary.vanished.append(event)
-                    elif isinstance(event, Progress):
-                        activity.advance(event)
-                    elif isinstance(event, Reencoding):
-                        activity.announce(display_adapters.reencoding_text(event))
-                    else:
-                        ending = event
-        except KeyboardInterrupt:
-            activity.announce("Stopped. What is done is kept: the same command goes on from here.")
-            raise
-        summary.elapsed = activity.elapsed
-    if as_json:
-        display.json_line(display.summary_json(summary))
-    elif folders or summary.counts:
-        display.show_summary(summary)
+    indexing = _Indexing(name, options)
+    summary, ending = indexing.run(folders, chosen)
+    if folders or summary.counts or options.as_json:
+        indexing.show(summary)
     else:
         display.message("Nothing has to be encoded again.")
-    if isinstance(ending, Waiting):
-        display_adapters.show_waiting(ending)
-        return summary.missed + sum(offline.videos for offline in ending.offline)
-    if ending:
-        display.message(display_adapters.switched_text(ending, name))
-    return summary.missed
+    return summary.missed + indexing.show_ending(ending)
 
 
-def loader_of(activity: "Activity", device: str, dtype: str) -> Callable[..., "Encoder"]:
-    """`load_encoder` for this machine, which tells the user what it is at."""
+def watch_folders(folders: Sequence[Path], name: str, chosen: Mapping[str, Any], options: RunOptions) -> NoReturn:
+    """Bring an index up to date, and again whenever something in the folders changes, until Ctrl-C.
 
+    The first run tells everything, and an error ends it. Later ones tell what is new, and an error lets them try again;
+    so does, for all of them, another process that writes to the index."""
+    from vidfind import display
+    from vidfind.index import Waiting, check_folders
+    from vidfind.watch import looks
+
+    check_folders(folders, paths.index_path(name))
+    indexing = _Indexing(name, options)
+    watching = looks(folders, options.exclude)
+    leave, is_first, complaint = next(watching), True, ""
+    while True:
+        present = [folder for folder in folders if is_first or folder.exists()]
+        try:
+            summary, ending = indexing.run(present, chosen, leave, only_news=not is_first)
+        except (VidfindError, OSError) as error:
+            if is_first and not isinstance(error, IndexBusy):
+                raise
+            if str(error) != complaint:  # once, not every few seconds
+                display.message(f"{_now()}  {error} Trying again until that works.")
+            complaint = str(error)
+        else:
+            if is_first:
+                indexing.show(summary)
+                display.message(f"Watching {display.plural(len(folders), 'folder')} for changes. Ctrl-C ends it.")
+            elif summary.counts or summary.vanished:
+                indexing.show(summary, _now())
+            if is_first or summary.counts or not isinstance(ending, Waiting):
+                indexing.show_ending(ending)
+            if (
+                not isinstance(ending, Waiting) and "adapter" in chosen
+            ):  # done; from now on, it may be changed elsewhere
+                chosen = {key: value for key, value in chosen.items() if key != "adapter"}
+            is_first, complaint = False, ""
+        try:
+            leave = watching.send(bool(complaint))
+        except KeyboardInterrupt:
+            display.message("Stopped watching.")
+            raise
+
+
+def _now() -> str:
+    return f"{datetime.now():%H:%M:%S}"
+
+
+class _Indexing:
+    """Runs that bring an index up to date, with the model loaded once for all of them."""
+
+    def __init__(self, name: str, options: RunOptions) -> None:
+        from vidfind import display
+
+        self._name, self._options = name, options
+        self._activity = display.Activity("Starting", enabled=not (options.as_json and sys.stdout.isatty()))
+        self._load = loader_of(self._activity, options.device, options.dtype, options.threads)
+
+    def run(
+        self,
+        folders: Sequence[Path],
+        chosen: Mapping[str, Any],
+        leave: frozenset[Path] = frozenset(),
+        only_news: bool = False,
+    ) -> "tuple[IndexSummary, Switched | Waiting | None]":
+        """Brings the index up to date, with `chosen` as `open_store` takes it: what that did, and how it ended.
+
+        With `only_news`, what is as it was in an earlier run does not count, and is not told."""
+        from vidfind import display
+
+        options, activity, path = self._options, self._activity, paths.index_path(self._name)
+        summary, ending = display.IndexSummary(), None
+        with activity:
+            activity.say("Starting")
+            from vidfind.index import Switched, Waiting, check_folders, index_videos, needs_index, open_store
+            from vidfind.registry import default_adapter
+
+            self._wait_for_mains()
+            check_folders(folders, path)  # before a model is fetched for nothing
+            if folders and not needs_index(folders, path, options.exclude):
+                return summary, None
+            store, load = open_store(path, self._load, chosen, default_adapter, activity.announce)
+            activity.say("Looking for videos")
+            verify = options.verify and not only_news
+            events = index_videos(folders, store, load, options.exclude, options.force, options.workers, verify, leave)
+            try:
+                with closing(events):
+                    for event in events:
+                        if isinstance(event, Switched | Waiting):
+                            ending = event
+                        else:
+                            self._tell(event, summary, only_news)
+            except KeyboardInterrupt:
+                activity.announce("Stopped. What is done is kept: the same command goes on from here.")
+                raise
+            summary.elapsed = activity.elapsed
+        return summary, ending
+
+    def _tell(
+        self, event: "Outcome | Offline | Vanished | Progress | Reencoding", summary: "IndexSummary", only_news: bool
+    ) -> None:
+        from vidfind import display, display_adapters
+        from vidfind.index import Offline, Outcome, Progress, Vanished
+
+        if isinstance(event, Outcome):
+            if event.is_news or not only_news:
+                summary.add(event)
+                if self._options.as_json:
+                    display.json_line(vars(event))
+        elif isinstance(event, Offline):
+            if not only_news:
+                summary.offline.append(event)
+        elif isinstance(event, Vanished):
+            summary.vanished.append(event)
+        elif isinstance(event, Progress):
+            self._activity.advance(event)
+            self._wait_for_mains()
+        else:
+            self._activity.announce(display_adapters.reencoding_text(event))
+
+    def _wait_for_mains(self) -> None:
+        from vidfind.machine import on_battery, wait_for_mains
+
+        if self._options.battery and on_battery():
+            with self._activity.paused("Paused: on battery"):
+                wait_for_mains()
+
+    def show(self, summary: "IndexSummary", when: str = "") -> None:
+        """What a run did, as lines or as JSON; `when` is the time of day, where that matters."""
+        from vidfind import display
+
+        if self._options.as_json:
+            display.json_line(display.summary_json(summary))
+        else:
+            display.show_summary(summary, when)
+
+    def show_ending(self, ending: "Switched | Waiting | None") -> int:
+        """What has become of encoding all of an index again; how many videos that waits for."""
+        from vidfind import display, display_adapters
+        from vidfind.index import Waiting
+
+        if isinstance(ending, Waiting):
+            display_adapters.show_waiting(ending)
+            return sum(offline.videos for offline in ending.offline)
+        if ending:
+            display.message(display_adapters.switched_text(ending, self._name))
+        return 0
+
+
+def loader_of(activity: "Activity", device: str, dtype: str, threads: int | None = None) -> Callable[..., "Encoder"]:
+    """`load_encoder` for this machine, which tells the user what it is at; what was loaded last is kept."""
+
+    @functools.lru_cache(maxsize=1)
     def load(**choice: Any) -> "Encoder":
+        from vidfind.machine import use_threads
         from vidfind.registry import load_encoder
 
         activity.say("Loading the model")
+        use_threads(threads)
         encoder = load_encoder(**choice, device=device, dtype=dtype, announce=activity.announce)
         activity.say("Reading videos")
         return encoder

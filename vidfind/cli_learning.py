@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vidfind import paths
-from vidfind.cli_index import run_index
-from vidfind.options import Device, Dtype, IndexName, Json, Verbose
+from vidfind.cli_index import RunOptions, run_index
+from vidfind.options import Device, Dtype, IndexName, Json, Nice, Threads, Verbose
 
 if TYPE_CHECKING:
     from vidfind.adapter import Adapter
@@ -87,6 +87,8 @@ def finetune_command(
     index_name: IndexName = paths.DEFAULT_INDEX,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    nice: Nice = False,
+    threads: Threads = None,
     verbose: Verbose = False,
 ) -> None:
     """Teach vidfind your own words from videos with captions: names, places, things that only you call so.
@@ -115,6 +117,7 @@ def finetune_command(
     file = check_free(name, force)  # and all else that can be wrong, before a model is fetched or an hour is spent
     with display.Activity("Starting") as activity:
         from vidfind.finetune import FineTuning, Recipe, split_pairs, use_autocast
+        from vidfind.machine import use_threads
         from vidfind.pairs import pairs_digest
         from vidfind.registry import load_for_training
 
@@ -123,6 +126,7 @@ def finetune_command(
         good = _read_pairs(pairs, skip_bad)
         split_pairs(good, recipe.val, recipe.seed)
         activity.say("Loading the model")
+        use_threads(threads)
         store = _store_if_any(index_name)
         choice = _what_to_train(store, adapter, _given(asked), text_only)
         base, start = load_for_training(num_frames=frames, device=device, announce=activity.announce, **choice)
@@ -136,7 +140,7 @@ def finetune_command(
     if was_stopped:
         raise typer.Exit(INTERRUPTED)
     if is_better:
-        _offer(file, store, training, reencode, device, dtype)
+        _offer(file, store, training, reencode, RunOptions(device, dtype, threads))
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,7 +222,7 @@ def _save(tuned: "Adapter", training: "FineTuning", path: Path) -> bool:
 
 
 def _offer(
-    saved: Path, store: "Store | None", training: "FineTuning", reencode: bool | None, device: str, dtype: str
+    saved: Path, store: "Store | None", training: "FineTuning", reencode: bool | None, options: RunOptions
 ) -> None:
     """Puts the index through the new adapter: at once where its vectors stay valid, else if the user agrees."""
     from vidfind import display, display_adapters
@@ -237,7 +241,7 @@ def _offer(
         cost = display_adapters.cost_text(reencode_cost(store))
         reencode = typer.confirm(f"Encode {cost} of the index {store.path.name!r} again with it?", err=True)
     if stays_valid or reencode:
-        run_index([], store.path.name, {"adapter": info.name}, device, dtype)
+        run_index([], store.path.name, {"adapter": info.name}, options)
     else:
         display.message(f"To use it in the index {store.path.name!r}: {adapter_command(store.path, info.name)}")
 

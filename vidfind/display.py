@@ -272,13 +272,7 @@ class Activity:
         self._progress: Progress | evaluate.Progress | None = None
         self._drawn: RenderableType | None = None
         self._since = running_clock().now()
-        self._live = Live(
-            console=messages,
-            get_renderable=self._render,
-            transient=True,
-            redirect_stdout=False,  # results are not messages
-            refresh_per_second=8,
-        )
+        self._live: Live | None = None
 
     def __enter__(self) -> "Activity":
         self._start()
@@ -289,13 +283,13 @@ class Activity:
     def __exit__(self, *_: object) -> None:
         if sys.platform != "win32" and signal.getsignal(signal.SIGTSTP) == self._stop_process:
             signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        self._live.stop()
+        self._hide()
 
     def _stop_process(self, *_: object) -> None:
         """Ctrl-Z: gives the terminal back as it was, stops, and draws again when it goes on."""
         assert sys.platform != "win32"
-        was_shown = self._live.is_started
-        self._live.stop()
+        was_shown = self._live is not None
+        self._hide()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTSTP)  # returns when the process goes on
         signal.signal(signal.SIGTSTP, self._stop_process)
@@ -312,7 +306,7 @@ class Activity:
 
     def announce(self, text: str) -> None:
         """A line that stays. The activity is hidden until more is said of it: a download draws a bar of its own."""
-        self._live.stop()
+        self._hide()
         message(text)
 
     def advance(self, progress: "Progress | evaluate.Progress") -> None:
@@ -340,8 +334,21 @@ class Activity:
         return running_clock().now() - self._since
 
     def _start(self) -> None:
-        if self._enabled and not self._live.is_started:
+        if self._enabled and not self._live:
+            # A new one each time: one that is started again wipes away as many lines above it as it had before.
+            self._live = Live(
+                console=messages,
+                get_renderable=self._render,
+                transient=True,
+                redirect_stdout=False,  # results are not messages
+                refresh_per_second=8,
+            )
             self._live.start(refresh=True)
+
+    def _hide(self) -> None:
+        live, self._live = self._live, None
+        if live:
+            live.stop()
 
     def _render(self) -> RenderableType:
         if self._drawn is not None:
@@ -400,8 +407,8 @@ class IndexSummary:
             self.failed.append(outcome)
 
 
-def show_summary(summary: IndexSummary) -> None:
-    """What became of the videos; on stderr the reason of each failure, and folders that are not there."""
+def show_summary(summary: IndexSummary, when: str = "") -> None:
+    """What became of the videos (`when`: at which time); on stderr why some failed, and folders that are not there."""
     show_videos("could not be read", [(outcome.path, outcome.message) for outcome in summary.failed])
     show_videos("could be read only in part", [(outcome.path, outcome.damage) for outcome in summary.damaged])
     for vanished in summary.vanished:
@@ -412,11 +419,13 @@ def show_summary(summary: IndexSummary) -> None:
     for offline in summary.offline:
         message(f"{offline.folder} is not there now: its {plural(offline.videos, 'video')} stay in the index.")
     parts = [f"{summary.counts[status]:,} {status}" for status in STATUSES if summary.counts[status]]
+    if not parts and summary.vanished:
+        return
     text = ", ".join(parts) or "No videos found"
     if summary.footage and summary.elapsed:
         speed = summary.footage / summary.elapsed
         text += f": {clock(summary.footage)} of footage in {clock(math.ceil(summary.elapsed))}, {times_real(speed)}"
-    show(Text(f"{text}."))
+    show(Text("  ".join(filter(None, [when, f"{text}."]))))
 
 
 def show_videos(what: str, videos: Sequence[tuple[Path, str]], lines: int | None = None) -> None:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 
 log = logging.getLogger(__name__)
 
+# Between two questions whether the machine is on battery still.
+SECONDS_ON_BATTERY = 10.0
 TICK = 0.5
 # Between two ticks this long, the process was stopped or the machine asleep; a busy machine is late by less.
 LONGEST_TICK = 3.0
@@ -59,6 +61,13 @@ def on_battery() -> bool:
         log.info("cannot ask for the battery: %s", error)
         return False
     return battery is not None and battery.power_plugged is False  # None: the system does not know
+
+
+def wait_for_mains() -> None:
+    """Returns when the machine does not run on battery."""
+    while on_battery():
+        log.info("paused: on battery")
+        time.sleep(SECONDS_ON_BATTERY)
 
 
 class RunningClock:
