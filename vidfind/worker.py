@@ -198,6 +198,8 @@ def _serve(connection: Connection[Any, Any], printed: str) -> None:
     """Runs what it is asked to, until the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     descriptor = os.open(printed, os.O_WRONLY | os.O_APPEND)
+    with suppress(OSError):  # here too: the parent may have been killed meanwhile
+        os.unlink(printed)
     for stream in (1, 2):  # what C libraries print must not reach the user's screen, nor a pipe of results
         os.dup2(descriptor, stream)
     threading.Thread(target=_end_with_parent, daemon=True).start()
