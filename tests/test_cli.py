@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Run = Callable[..., Ran]
 
-COMMANDS = ("index", "search", "status", "remove", "relink", "models", "demo")
+COMMANDS = ("index", "search", "status", "remove", "relink", "doctor", "models", "demo")
 HEAVY = ("torch", "open_clip", "lancedb", "av", "decord", "numpy", "pyarrow", "rich", "platformdirs")
 
 

@@ -19,6 +19,7 @@ from small_adapters import save_adapter
 from test_store import embed, make_row
 
 from vidfind import doctor, video
+from vidfind.adapter import read_info
 from vidfind.errors import ModelUnavailable
 from vidfind.paths import adapter_path, index_path
 from vidfind.registry import TINY_WEIGHTS, hub_files, joint_digest, weights_digest
@@ -68,7 +69,7 @@ def findings(ran: Ran) -> dict[str, dict[str, Any]]:
     problems = sum(len(line["problems"]) for line in lines)
     assert summary == {"summary": {"problems": problems, "mended": sum(len(line["mended"]) for line in lines)}}
     assert ran.code == (1 if problems else 0)
-    return {line["check"]: line for line in lines}
+    return {f"{line['check']} {line['subject']}".strip(): line for line in lines}
 
 
 def problems(ran: Ran) -> dict[str, list[str]]:
@@ -103,7 +104,6 @@ def test_all_is_well_and_told_before_anything_is_made_and_nothing_is_changed(run
         "PyAV reads, decord reads",
         "CPU cores",
         "GB free",
-        "no indexes",
     ):
         assert told in ran.out
     assert list(tmp_path.iterdir()) == []
@@ -111,16 +111,13 @@ def test_all_is_well_and_told_before_anything_is_made_and_nothing_is_changed(run
 
 def test_a_healthy_index_and_adapter_are_told_and_nothing_is_changed(run: Run, index: Store, tmp_path: Path) -> None:
     save_adapter(adapter_path("home"))
-    digest = joint_digest(weights_digest("tiny", TINY_WEIGHTS), save_adapter(adapter_path("home")).video_digest)
-    from vidfind.adapter import read_info
-
     digest = joint_digest(weights_digest("tiny", TINY_WEIGHTS), read_info(adapter_path("home")).video_digest)
     make_index("adapted", adapter_path("home"), weights_digest=digest)
     set_default_adapter("home")
     before = content_of(tmp_path)
     found = findings(run("doctor", "--json"))
-    assert list(found) == [*CHECKS[:6], "Index adapted", "Index default", *CHECKS[6:], "Model tiny"]
-    assert found["Index default"]["facts"] == "1 videos, 2 segments, tiny / builtin, tempme"
+    assert list(found) == [*CHECKS[:6], "Index adapted", "Index default", *CHECKS[6:], "Model tiny / builtin"]
+    assert found["Index default"]["facts"] == "1 video, 2 segments, tiny / builtin, tempme"
     assert found["Index adapted"]["facts"].endswith("adapter home")
     assert (found["Adapters"]["facts"], found["Defaults"]["facts"]) == ("home", "home for tiny / builtin")
     assert content_of(tmp_path) == before
@@ -154,9 +151,11 @@ def test_an_index_made_with_other_weights_is_told(run: Run, index: Store, tmp_pa
         file.write(b"more")
     said = problems(run("doctor", "--json"))
     assert said["Index own"] == [f"it was made with other weights or another adapter than {weights} is now"]
-    assert f"{weights} is cut short or damaged" in said["Model ViT-B-32"][0]
+    assert f"{weights} is cut short or damaged" in said[f"Model ViT-B-32 / {weights}"][0]
     weights.unlink()
-    assert problems(run("doctor", "--json")) == {"Model ViT-B-32": [f"There is no checkpoint file {weights}"]}
+    assert problems(run("doctor", "--json")) == {
+        f"Model ViT-B-32 / {weights}": [f"There is no checkpoint file {weights}"]
+    }
 
 
 def test_a_folder_that_is_no_index_is_told(run: Run, index: Store) -> None:
@@ -203,11 +202,14 @@ def test_defaults_that_lead_nowhere_are_forgotten_and_others_kept(run: Run) -> N
 def test_a_broken_download_is_removed(run: Run, cache: Path) -> None:
     whole = TINY_WEIGHTS.read_bytes()
     link = put_in_cache(cache, whole)
-    assert "8 MB" in findings(run("doctor", "--json"))["Model ViT-B-32"]["facts"]
+    assert "8 MB" in findings(run("doctor", "--json"))["Model ViT-B-32 / laion2b_s34b_b79k"]["facts"]
     shutil.rmtree(cache)
     put_in_cache(cache, whole[:-4] + b"\xff\xff\xff\xff", hashlib.sha256(whole).hexdigest())
-    assert f"{link} is damaged (its SHA-256 is" in problems(run("doctor", "--json"))["Model ViT-B-32"][0]
-    fixed = findings(run("doctor", "--json", "--fix"))["Model ViT-B-32"]
+    assert (
+        f"{link} is damaged (its SHA-256 is"
+        in problems(run("doctor", "--json"))["Model ViT-B-32 / laion2b_s34b_b79k"][0]
+    )
+    fixed = findings(run("doctor", "--json", "--fix"))["Model ViT-B-32 / laion2b_s34b_b79k"]
     assert fixed["mended"] == [f"Removed {link}."]
     assert [path.name for path in cache.rglob("*") if not path.is_dir()] == ["main"]
     assert run("doctor").code == 0
@@ -279,7 +281,8 @@ def test_files_in_the_place_of_folders_are_told(run: Run, tmp_path: Path) -> Non
     for name in ("indexes", "adapters"):
         (tmp_path / "home").mkdir(exist_ok=True)
         (tmp_path / "home" / name).write_text("no folder")
-    assert run("doctor", "--fix").out.count("\n") >= len(CHECKS)
+    indexes, adapters = problems(run("doctor", "--json", "--fix"))["Data"]
+    assert indexes == f"{tmp_path / 'home' / 'indexes'}: Not a directory" and adapters.endswith("Not a directory")
 
 
 def test_the_users_own_folder_is_not_named(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,5 +175,5 @@ def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> ModelUnavailable:
-    said = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-    return ModelUnavailable(f"{path} cannot be read as an adapter: {said}.{ADVICE}")
+    said = str(error).removeprefix("Error while deserializing header: ").partition("\n")[0].rstrip(".")
+    return ModelUnavailable(f"{path} cannot be read as an adapter: {said or type(error).__name__}.{ADVICE}")

@@ -31,18 +31,16 @@ def doctor_command(
     from vidfind import display, display_upkeep
     from vidfind.doctor import all_checks, examine
 
-    problems = mended = 0
+    findings = []
     for check in all_checks(name):
-        finding = examine(check, fix)
-        problems += len(finding.problems)
-        mended += len(finding.mended)
+        findings.append(examine(check, fix))
         if as_json:
-            display.json_line(display_upkeep.finding_json(finding))
+            display.json_line(display_upkeep.finding_json(findings[-1]))
         else:
-            display_upkeep.show_finding(finding)
+            display_upkeep.show_finding(findings[-1])
     if as_json:
-        display.json_line({"summary": {"problems": problems, "mended": mended}})
+        display.json_line(display_upkeep.summary_json(findings))
     else:
-        display_upkeep.show_verdict(problems, mended, fix)
-    if problems:
+        display_upkeep.show_verdict(findings, fix)
+    if any(finding.problems for finding in findings):
         raise typer.Exit(1)

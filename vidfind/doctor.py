@@ -63,6 +63,8 @@ class Check:
     name: str
     look: Callable[[], Found]
     mend: Callable[[], list[str]] | None = None
+    subject: str = ""
+    """Which one it is about, where there are several."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Finding:
     """What became of a check. `problems` are those that remain, `mended` what was done about others."""
 
     check: str
+    subject: str
     facts: str
     problems: Sequence[Problem] = ()
     mended: Sequence[str] = ()
@@ -79,14 +82,14 @@ def examine(check: Check, fix: bool = False) -> Finding:
     """Looks, with `fix` mends and looks again. Raises nothing but KeyboardInterrupt."""
     found = _look(check)
     if not (fix and found.problems and check.mend):
-        return Finding(check.name, found.facts, found.problems)
+        return Finding(check.name, check.subject, found.facts, found.problems)
     try:
         mended = check.mend()
     except Exception as error:  # a doctor must get to the end, whatever it meets
         failure = Problem(f"could not be mended: {_say(error)}", f"see to that first, then: {FIX}")
-        return Finding(check.name, found.facts, [*found.problems, failure])
+        return Finding(check.name, check.subject, found.facts, [*found.problems, failure])
     found = _look(check)
-    return Finding(check.name, found.facts, found.problems, mended)
+    return Finding(check.name, check.subject, found.facts, found.problems, mended)
 
 
 def _look(check: Check) -> Found:
@@ -115,14 +118,12 @@ def all_checks(index: str | None = None) -> Iterator[Check]:
     yield Check("Data", _look_at_data)
     paths = [index_path(index)] if index else _listed(_index_folders)
     for path in paths:
-        yield Check(f"Index {path.name}", partial(_look_at_index, path), partial(_mend_index, path))
+        yield Check("Index", partial(_look_at_index, path), partial(_mend_index, path), path.name)
     yield Check("Adapters", _look_at_adapters)
     yield Check("Defaults", _look_at_defaults, _mend_defaults)
     yield Check("Models", _look_at_cache, _mend_cache)
-    for model, pretrained in _listed(_models_in_use, paths):
-        yield Check(
-            f"Model {model}", partial(_look_at_model, model, pretrained), partial(_mend_model, model, pretrained)
-        )
+    for model in _listed(_models_in_use, paths):
+        yield Check("Model", partial(_look_at_model, *model), partial(_mend_model, *model), " / ".join(model))
 
 
 def _listed(find: Callable[..., list[T]], *arguments: object) -> list[T]:
@@ -237,7 +238,15 @@ def _look_at_data() -> Found:
         problems.append(Problem(f"{there} cannot be written", remedy))
     if free < MINIMAL_FREE:
         problems.append(Problem(f"only {free / 1e6:,.0f} MB are free", "free some space"))
-    return Found(f"{facts}, {len(_index_folders()) or 'no'} indexes", problems)
+    for inner in (home() / "indexes", home() / "adapters"):
+        try:
+            if inner.exists():
+                os.listdir(inner)
+        except OSError as error:
+            problems.append(
+                Problem(_say(error), "it must be a folder that you may read; vidfind makes it where it is missing")
+            )
+    return Found(facts, problems)
 
 
 def _drive(folder: Path) -> str:
@@ -253,6 +262,10 @@ def _index_folders() -> list[Path]:
     """Raises OSError where they may not be listed."""
     folder = home() / "indexes"
     return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _look_at_index(path: Path) -> Found:
@@ -273,7 +286,7 @@ def _look_at_index(path: Path) -> Found:
     with suppress(VidfindError):  # told already
         status = Store.open(path).status()
         made_with = f"{status.settings.model} / {status.settings.pretrained}, {status.settings.encoder}"
-        facts = f"{status.videos:,} videos, {status.segments:,} segments, {made_with}"
+        facts = f"{_count(status.videos, 'video')}, {_count(status.segments, 'segment')}, {made_with}"
         facts += f", adapter {status.settings.adapter}" if status.settings.adapter else ""
         problems += _other_weights(path)
     return Found(facts, problems)
@@ -366,14 +379,13 @@ def _look_at_model(model: str, pretrained: str) -> Found:
     from vidfind.registry import look_for_weights
     from vidfind.weights import digest_problem, weights_problem
 
-    name = f"{model} / {pretrained}"
     try:
         path, hub = look_for_weights(model, pretrained)
     except ModelUnavailable as error:
-        return Found(name, [Problem(str(error).rstrip("."), "bring the file back to where it was")])
+        return Found("", [Problem(str(error).rstrip("."), "bring the file back to where it was")])
     if path is None:
-        return Found(f"{name}, not on this machine: fetched when it is needed")
-    facts = f"{name}, {path.stat().st_size / 1e6:,.0f} MB"
+        return Found("not on this machine: fetched when it is needed")
+    facts = f"{path.stat().st_size / 1e6:,.0f} MB"
     if trouble := weights_problem(path) or digest_problem(path):
         remedy = f"{FIX}: it is removed, and fetched anew when it is needed" if hub else "put a whole copy in its place"
         return Found(facts, [Problem(f"{path} {trouble}", remedy)])

@@ -49,7 +49,8 @@ def _safetensors_problem(path: Path) -> str:
         with safe_open(path, framework="np") as file:  # reads the header, and compares it with the length of the file
             return "" if file.keys() else "holds no tensors"
     except SafetensorError as error:
-        return f"is cut short or damaged ({error})"
+        reason = str(error).removeprefix("Error while deserializing header: ")
+        return f"is cut short or damaged ({reason})"
 
 
 def _archive_problem(path: Path) -> str:
