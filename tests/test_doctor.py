@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import faulty
 import pytest
+import torch
 from huggingface_hub import constants
+from safetensors.torch import save
 from small_adapters import save_adapter
 from test_store import embed, make_row
 
@@ -147,11 +149,12 @@ def test_an_index_made_with_other_weights_is_told(run: Run, index: Store, tmp_pa
     own = {"model": "ViT-B-32", "pretrained": str(weights), "weights_digest": weights_digest("ViT-B-32", weights)}
     make_index("own", **own)
     assert problems(run("doctor", "--json")) == {}
-    with open(weights, "ab") as file:
-        file.write(b"more")
-    said = problems(run("doctor", "--json"))
-    assert said["Index own"] == [f"it was made with other weights or another adapter than {weights} is now"]
-    assert f"{weights} is cut short or damaged" in said[f"Model ViT-B-32 / {weights}"][0]
+    weights.write_bytes(save({"weight": torch.zeros(3)}))
+    said = "it was made with other weights or another adapter than"
+    assert problems(run("doctor", "--json")) == {"Index own": [f"{said} {weights} is now"]}
+    os.truncate(weights, 50)
+    [said] = problems(run("doctor", "--json"))[f"Model ViT-B-32 / {weights}"]
+    assert said.startswith(f"{weights} is cut short or damaged")
     weights.unlink()
     assert problems(run("doctor", "--json")) == {
         f"Model ViT-B-32 / {weights}": [f"There is no checkpoint file {weights}"]

@@ -2,11 +2,10 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -23,23 +22,26 @@ KINDS = {"Mended": "green", "Problem": "bold red", "Remedy": "yellow"}
 
 
 def show_finding(finding: "Finding") -> None:
-    """A row: the name of the check, what was found, what was done and what is wrong."""
-    said = Table.grid(padding=(0, 2, 0, 0))
-    said.add_column(width=KIND_WIDTH)
-    said.add_column(overflow="fold")
-    lines = [("Mended", text) for text in finding.mended]
-    for problem in finding.problems:
-        lines += [("Problem", problem.text), ("Remedy", problem.remedy)]
-    for kind, text in lines:
-        if text:
-            said.add_row(Text(kind, style=KINDS[kind]), _short(text))
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style="bold", width=LABEL_WIDTH)
-    table.add_column(overflow="fold")
+    """The name of the check and what was found, then what was done and what is wrong."""
+    name = Text(printable(finding.check), style="bold")
     facts = ": ".join(filter(None, (finding.subject, finding.facts)))
-    rows: list[RenderableType] = [*([_short(facts)] if facts else []), *([said] if lines else [])]
-    for number, row in enumerate(rows):
-        table.add_row("" if number else printable(finding.check), row)
+    _show_row({LABEL_WIDTH: name}, facts)
+    said = [("Mended", text) for text in finding.mended]
+    for problem in finding.problems:
+        said += [("Problem", problem.text), ("Remedy", problem.remedy)]
+    for kind, text in said:
+        if text:
+            _show_row({LABEL_WIDTH: Text(), KIND_WIDTH: Text(kind, style=KINDS[kind])}, text)
+
+
+def _show_row(labels: Mapping[int, Text], text: str) -> None:
+    """Labels by their widths, and a text that is folded beside them."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for width in labels:
+        table.add_column(width=width)
+    table.add_column(overflow="fold")
+    own = str(Path.home())  # its name is nobody's business
+    table.add_row(*labels.values(), printable(text.replace(own + os.sep, f"~{os.sep}") if own.strip(os.sep) else text))
     show(table)
 
 
@@ -62,9 +64,3 @@ def summary_json(findings: Sequence["Finding"]) -> dict[str, Any]:
     """The last line of `vidfind doctor --json`."""
     counts = {name: sum(len(getattr(finding, name)) for finding in findings) for name in ("problems", "mended")}
     return {"summary": counts}
-
-
-def _short(text: str) -> str:
-    """Printable, with `~` for the user's own folder, whose name is nobody's business."""
-    own = str(Path.home())
-    return printable(text.replace(own + os.sep, f"~{os.sep}") if own.strip(os.sep) else text)

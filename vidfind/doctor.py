@@ -298,11 +298,12 @@ def _other_weights(path: Path) -> list[Problem]:
     from vidfind.registry import joint_digest, look_for_weights, weights_digest
     from vidfind.saved_adapters import find_adapter
     from vidfind.store import Store
+    from vidfind.weights import weights_problem
 
     store = Store.open(path)
     ours = store.settings
     weights, _ = look_for_weights(ours.model, ours.pretrained)
-    if weights is None:
+    if weights is None or weights_problem(weights):  # told in the check of the model
         return []
     digest = weights_digest(ours.model, weights)
     if store.adapter is not None:
