@@ -424,6 +424,17 @@ def test_what_is_changing_still_is_neither_encoded_nor_forgotten(
     }
 
 
+def test_a_video_is_not_encoded_again_while_its_old_name_is_left_alone(
+    index: Callable[..., dict[str, Outcome]], library: Path
+) -> None:
+    index(library)
+    old, new = library / "b.mp4", library / "moved.mp4"
+    old.rename(new)
+    outcome = index(library, leave=frozenset({old}))["moved.mp4"]
+    assert (outcome.status, outcome.message) == ("new", f"the same as {old}")
+    assert statuses(index(library))["b.mp4"] == "removed"
+
+
 def test_nothing_to_index_needs_no_index(library: Path, tmp_path: Path, film_store: Store) -> None:
     (tmp_path / "empty").mkdir()
     assert needs_index([library], film_store.path)

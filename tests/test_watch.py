@@ -151,6 +151,16 @@ def test_the_old_and_the_new_name_of_a_video_are_left_alone_together(folder: Pat
     assert next(watching) == frozenset()
 
 
+def test_what_has_gone_waits_for_what_may_be_its_new_name(folder: Path) -> None:
+    watching = looks([folder], settling=LONG)
+    next(watching)
+    old, new = folder / "old.mp4", folder / "new.mp4"
+    old.unlink()
+    with soon(lambda: new.write_bytes(b"a video"), LONG / 2):
+        assert next(watching) == frozenset()
+        assert new.exists()
+
+
 def test_a_folder_that_goes_and_comes_back_is_followed_again(folder: Path, tmp_path: Path) -> None:
     watching = looks([folder], settling=SETTLING)
     next(watching)

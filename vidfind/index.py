@@ -307,8 +307,9 @@ def index_videos(
         def folder_of(path: Path) -> Path:
             return kept_under.get(path) or next(one for one in (*reversed(path.parents), path) if one in planned)
 
-        stored = {path: row for path, row in store.videos().items() if not _is_under(path, leave)}
-        plan = make_plan(found, stored, list(planned), fingerprint, look_on_disk(), force, before, verify)
+        stored = store.videos()
+        left = {path for path in stored if _is_under(path, leave)}
+        plan = make_plan(found, stored, list(planned), fingerprint, look_on_disk(), force, before, verify, left)
         log.info("%d videos found, %d to encode", len(found), len(plan.encode))
         again = [before[job.file.path] for job in plan.encode if job.file.path in before]
         if again:

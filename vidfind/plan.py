@@ -61,13 +61,15 @@ def make_plan(
     force: bool = False,
     known: Collection[Path] = (),
     verify: bool = False,
+    left: Collection[Path] = (),
 ) -> Plan:
     """Decides what to do, from what is on disk, what is stored, and two functions that look closer where it matters.
 
     `folders` are those asked for, absolute; stored videos outside them are left alone. Fingerprints are taken only of
     new and changed files that have the size of another video; to `verify`, also of those that seem unchanged.
     `look(path, folder)` is asked only about stored videos that were not found: is the video gone, or only its folder
-    not there now? What is `known` counts as changed, not as new, when it is not stored."""
+    not there now? What is `known` counts as changed, not as new, when it is not stored. Of the stored videos `left`
+    alone, only the contents count."""
     plan = Plan()
     fingerprint = functools.cache(fingerprint)
     on_disk = {file.path for file in found}
@@ -81,7 +83,7 @@ def make_plan(
         else:
             (plan.failed if row.failed else plan.unchanged).append(row)
 
-    missing = {path: row for path, row in stored.items() if path not in on_disk}
+    missing = {path: row for path, row in stored.items() if path not in on_disk and path not in left}
     if force:
         plan.encode.extend(todo)
     else:

@@ -79,9 +79,12 @@ class _Changing:
 
     def settle(self) -> bool:
         """Forgets those that have stayed as they were for the settling time; whether there were any."""
-        due = [path for path, (_, since) in self._seen.items() if time.monotonic() - since >= self._settling]
-        settled = [path for path in due if _stamp(path) == self._seen[path][0]]
-        for path in due:
+        ages = {path: time.monotonic() - since for path, (_, since) in self._seen.items()}
+        due = {path for path, age in ages.items() if age >= self._settling}
+        if len(due) < len(ages):  # what has gone may be on its way to another name that is not settled yet
+            due = {path for path in due if self._seen[path][0] or ages[path] >= 2 * self._settling}
+        settled = {path for path in due if _stamp(path) == self._seen[path][0]}
+        for path in due - settled:
             self.note(path)
         for path in settled:
             del self._seen[path]
