@@ -2,7 +2,7 @@ import dataclasses
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +100,20 @@ def test_vectors_without_a_video_are_cleared_when_compacted(store: Store) -> Non
     store.put([], [embed(make_row("/videos/killed.mp4"))])
     store.compact()
     assert contents_found(store) == set()
+
+
+def test_what_a_killed_process_has_half_written_is_cleared_when_compacted(store: Store) -> None:
+    store.put([row := make_row("/videos/a.mp4")], [embed(row)])
+    data = store.path / "segments.lance" / "data"
+    whole = set(data.iterdir())
+    for name in (".tmpJ7bZ1q", "000111.lance", "101010.lance#1"):
+        (data / name).write_bytes(b"half a file")
+    (store.path / "settings.json.new").write_text("{")
+    with store.writing():
+        store.compact(timedelta(milliseconds=1))
+    assert set(data.iterdir()) == whole
+    assert not (store.path / "settings.json.new").exists()
+    assert contents_found(store) == {row.content}
 
 
 def test_a_copy_shares_its_vectors_and_keeps_them_when_the_original_goes(store: Store) -> None:

@@ -57,6 +57,8 @@ OWN_FILES = re.compile(
 )
 PASSING_FILES = re.compile(r".*\.(part|new|mend\w+\.lance)")
 """Those of them that are there only while something is written."""
+# What LanceDB calls a file of a table until it is whole. When it is killed then, it forgets about it.
+HALF_WRITTEN = re.compile(r"\.tmp.*|.*#\d+")
 # Longer than any search takes: a search that began before a compaction still finds its files.
 KEEP_VERSIONS = timedelta(hours=1)
 # Paths in one predicate: keeps the SQL text small (some 100 KB).
@@ -376,6 +378,9 @@ class Store:
                 # Unverified are files of no version, which might be of a commit that is being made. Here none is: they
                 # are of commits that were killed.
                 table.optimize(cleanup_older_than=keep, delete_unverified=True)
+        for file in self.path.glob("*.lance/*/*"):
+            if HALF_WRITTEN.fullmatch(file.name):
+                file.unlink(missing_ok=True)
         for entry in litter(self.path, keep):
             delete_entry(entry)
 
@@ -447,8 +452,8 @@ class Store:
 def outer_folders(rows: Iterable[VideoRow]) -> list[Path]:
     """The folders that videos were indexed under, sorted, without those inside another of them."""
     outer: list[Path] = []
-    for folder in sorted({row.folder for row in rows}):
-        if not any(folder.is_relative_to(other) for other in outer):
+    for folder in sorted({row.folder for row in rows}):  # what lies inside a folder comes next after it
+        if not outer or not folder.is_relative_to(outer[-1]):
             outer.append(folder)
     return outer
 
