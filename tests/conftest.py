@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
     def run(*arguments: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["vidfind", *map(str, arguments)])
+        logging.getLogger("vidfind").setLevel(logging.NOTSET)  # what -v of another test has set
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()

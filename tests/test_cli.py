@@ -346,10 +346,7 @@ def test_status_tells_what_is_indexed_and_how(run: Run, indexed: Path, films: Pa
     assert facts["On disk"].endswith(" kB")
 
 
-def test_status_tells_of_videos_that_are_not_whole_or_could_not_be_read(
-    run: Run, indexed: Path, films: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from vidfind import display
+def test_status_tells_of_videos_that_are_not_whole_or_could_not_be_read(run: Run, indexed: Path, films: Path) -> None:
     from vidfind.store import Store
 
     store = Store.open(indexed / "indexes" / "default")
@@ -367,7 +364,6 @@ def test_status_tells_of_videos_that_are_not_whole_or_could_not_be_read(
         f"  {films / 'clip-1.mp4'} ends early: 0:28 of 0:35 is there",
     ]
     assert "clip-1.mp4 incomplete " in run("search", "circle").out
-    monkeypatch.setattr(display.logger, "level", display.logger.level)
     assert run("status", "-v").err.count(" is empty\n") == 23
 
 

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -173,8 +174,9 @@ class LogLines(logging.Handler):
     """What vidfind's modules have to say, on stderr: warnings, and with `-v` all of it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        for line in self.format(record).splitlines():
-            style = "yellow" if record.levelno >= logging.WARNING else "dim"
+        style = "yellow" if record.levelno >= logging.WARNING else "dim"
+        trace = "".join(traceback.format_exception(record.exc_info[1])) if record.exc_info else ""
+        for line in (record.getMessage(), *trace.splitlines()):  # a message is one line, whatever names it holds
             messages.print(Text(printable(line), style=style), soft_wrap=True)
 
 

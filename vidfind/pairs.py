@@ -144,6 +144,7 @@ def _read_text(path: Path) -> str:
 def _parse_csv(path: Path, text: str) -> Iterator[_Record | BadLine]:
     header_line = next(line for line in text.splitlines() if line.strip())
     delimiter = max(DELIMITERS, key=header_line.count)  # a comma if there is none of them
+    csv.field_size_limit(2**31 - 1)  # Python's own takes a long caption for an error, and all lines after it are lost
     # Strict: a quote that is never closed would swallow lines without a word.
     rows = _csv_rows(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True))
     header = next(rows)[1]
@@ -180,8 +181,7 @@ def _csv_rows(reader: Any) -> Iterator[tuple[int, list[str] | str]]:
         except StopIteration:
             return
         except csv.Error as error:
-            unclosed = "unexpected end" in str(error) or "field larger" in str(error)
-            if unclosed:
+            if "unexpected end" in str(error):
                 yield line, "opens a double quote that is never closed"
                 return
             yield line, 'has a double quote where none can be: write "" for a quote within quotes'

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import calendar
 import dataclasses
+import logging
 import os
 import re
 from collections import defaultdict
@@ -28,6 +29,8 @@ from vidfind.video import Segment
 
 if TYPE_CHECKING:
     from vidfind.encoder import Encoder
+
+log = logging.getLogger(__name__)
 
 LIMIT = 10
 PER_VIDEO = 1
@@ -68,10 +71,14 @@ def load_query_encoder(store: Store, load_encoder: Callable[..., Encoder]) -> En
 
 
 def query_vector(encoder: Encoder, text: str) -> npt.NDArray[np.float32]:
-    """A query in words -> (D,). Raises BadInput for an empty one."""
-    words = " ".join(text.split())
-    if not words:
+    """A query in words -> (D,). What the model cannot read of a long one is left out, with a warning.
+
+    Raises BadInput for an empty one."""
+    words = " ".join(text.encode("utf-8", "ignore").decode().split())  # without halves of characters
+    if not any(char.isprintable() and not char.isspace() for char in words):
         raise BadInput('The query is empty. Say what to look for: vidfind search "dog catching frisbee"')
+    if (encoder.tokenizer([words]) == encoder.tokenizer([f"{words} and more"])).all():
+        log.warning("The query is longer than the model can read: only its beginning counts.")
     vector: npt.NDArray[np.float32] = encoder.encode_text([words])[0].numpy()
     return vector
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -235,7 +236,9 @@ class _LogToParent(logging.Handler):
         self._connection = connection
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._connection.send(_Log(record.levelno, self.format(record)))
+        trace = "".join(traceback.format_exception(record.exc_info[1])) if record.exc_info else ""
+        for text in (record.getMessage(), *trace.splitlines()):  # a name may hold a line end: no message is two lines
+            self._connection.send(_Log(record.levelno, text))
 
 
 def _end_with_parent() -> None:
