@@ -80,6 +80,8 @@ class small_vit_b_32:
         ("ViT-B-32", "laion9b", "no weights called laion9b.*laion2b_s34b_b79k"),
         ("ViT-B-32", "nowhere/model.pt", "no checkpoint file nowhere/model.pt"),
         ("ViT-L-14-336", "nothing", "no weights called nothing"),
+        ("vit-b-32", None, "no model called vit-b-32. Did you mean ViT-B-32"),
+        ("tiny", "mine.pt", r"tiny comes with weights of its own: leave out --pretrained mine\.pt"),
         ("hf-hub:somebody/model", "openai", "no model called hf-hub:somebody/model"),
         ("local-dir:/nowhere", None, "no model called local-dir:/nowhere"),
         ("ViT-B-32", str(TINY_WEIGHTS.parent), "tiny is a folder: --pretrained takes the checkpoint file in it"),
@@ -250,6 +252,19 @@ def test_an_image_tower_of_another_kind_is_refused_by_name(tmp_path: Path) -> No
     torch.save(open_clip.create_model("RN50", load_weights=False).state_dict(), path)
     with pytest.raises(UnsupportedModel, match="RN50"):
         load_encoder("RN50", str(path), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("model", "pretrained", "reason"),
+    [
+        ("RN50", "openai", "is of another kind, ResNet"),
+        ("EVA02-L-14", "merged2b_s4b_b131k", "is of another kind, eva02_large_patch14_clip_224"),
+        ("coca_ViT-B-32", "laion2b_s13b_b90k", "does not end in a class token"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_it_is_fetched(model: str, pretrained: str, reason: str) -> None:
+    with pytest.raises(UnsupportedModel, match=f"^{model} cannot be used: its image tower {reason}"):
+        find_weights(model, pretrained)
 
 
 def test_a_file_of_the_users_own_is_taken_as_it_is_and_never_removed(tmp_path: Path) -> None:

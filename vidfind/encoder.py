@@ -177,10 +177,23 @@ def check_image_tower(model: Any, name: str) -> None:
     elif visual.image_size[0] != visual.image_size[1]:
         reason = "its pictures are not square"
     if reason:
-        raise UnsupportedModel(
-            f"{name} cannot be used: {reason}, and vidfind needs a plain vision transformer. "
-            "`vidfind models` lists models that work."
-        )
+        raise unsupported_tower(name, reason)
+
+
+def check_tower_config(config: Mapping[str, Any], name: str) -> None:
+    """As check_image_tower, as far as open_clip's configuration of a model tells: before its weights are fetched."""
+    vision = config["vision_cfg"]
+    if "timm_model_name" in vision or not isinstance(vision.get("layers"), int):
+        raise unsupported_tower(name, f"its image tower is of another kind, {vision.get('timm_model_name', 'ResNet')}")
+    if vision.get("attentional_pool") or vision.get("pool_type", "tok") != "tok":
+        raise unsupported_tower(name, "its image tower does not end in a class token")
+
+
+def unsupported_tower(name: str, reason: str) -> UnsupportedModel:
+    return UnsupportedModel(
+        f"{name} cannot be used: {reason}, and vidfind needs a plain vision transformer. "
+        "`vidfind models` lists models that work."
+    )
 
 
 def has_plain_text_tower(model: Any) -> bool:

@@ -7,6 +7,7 @@ inside functions, so that a missing network is reported before seconds are spent
 import difflib
 import hashlib
 import logging
+import textwrap
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -233,12 +234,20 @@ def load_clip(model: str, pretrained: str, weights: Path) -> tuple[Any, Any]:
         raise ModelUnavailable(f"{weights} {loading_problem(error)}.") from error
     except Exception as error:  # whatever torch.load, safetensors or load_state_dict may say of a wrong file
         raise ModelUnavailable(
-            f"{weights} does not load as weights of {model}: {first_line(error)}. "
+            f"{weights} does not load as weights of {model}: {misfit(error)}. "
             "Check that the file is complete and that --model names the architecture it was trained with."
         ) from error
     if not all(torch.isfinite(weight.sum()) for weight in clip.state_dict().values()):  # 20 ms; each number, a second
         raise ModelUnavailable(f"{weights} is damaged: some of its numbers are infinite or none at all. Fetch it anew.")
     return clip, open_clip.get_tokenizer(model)
+
+
+def misfit(error: Exception) -> str:
+    """Why weights that could be read do not load, in a line."""
+    if not isinstance(error, RuntimeError):  # open_clip stumbles: StopIteration, AttributeError
+        return "it holds something else"
+    lines = [line.strip() for line in str(error).splitlines()[1:]]  # below "Error(s) in loading state_dict for CLIP:"
+    return textwrap.shorten(lines[0].rstrip("."), 150, placeholder=" and more") if lines else first_line(error)
 
 
 def default_pretrained(model: str) -> str:
@@ -262,7 +271,8 @@ def default_pretrained(model: str) -> str:
 def find_weights(model: str, pretrained: str, announce: Callable[[str], None] = logger.info) -> Path:
     """The file with the weights, fetched if need be, and looked at: whole, as far as its ends tell.
 
-    One in the cache that is not is removed and fetched anew. Raises ModelUnavailable."""
+    One in the cache that is not is removed and fetched anew. Raises ModelUnavailable, and UnsupportedModel before
+    anything is fetched for nothing."""
     path, hub = look_for_weights(model, pretrained)
     if path and (problem := weights_problem(path)):
         if not hub:
@@ -277,8 +287,10 @@ def look_for_weights(model: str, pretrained: str) -> tuple[Path | None, str]:
     """The file with the weights if it is on this machine, and the Hugging Face repository that it is or would be from.
 
     The repository is empty for a file of the user's own and for the model in the package. Raises ModelUnavailable for
-    names that mean nothing."""
+    names that mean nothing, and UnsupportedModel."""
     if model == TINY:
+        if pretrained != default_pretrained(TINY):
+            raise ModelUnavailable(f"{TINY} comes with weights of its own: leave out --pretrained {pretrained}.")
         return TINY_WEIGHTS, ""
     file = Path(pretrained).expanduser()
     if file.is_file():
@@ -289,7 +301,7 @@ def look_for_weights(model: str, pretrained: str) -> tuple[Path | None, str]:
 
 
 def hub_of_tag(model: str, pretrained: str) -> str:
-    """The Hugging Face repository of weights that open_clip knows. Raises ModelUnavailable."""
+    """The Hugging Face repository of weights that open_clip knows. Raises ModelUnavailable and UnsupportedModel."""
     file = Path(pretrained).expanduser()
     if file.is_dir():
         raise ModelUnavailable(f"{pretrained} is a folder: --pretrained takes the checkpoint file in it.")
@@ -309,6 +321,9 @@ def hub_of_tag(model: str, pretrained: str) -> str:
             f"{model} / {pretrained} is not on the Hugging Face hub: download {tag.get('url', 'it')} "
             "and pass the file with --pretrained FILE."
         )
+    from vidfind.encoder import check_tower_config
+
+    check_tower_config(open_clip.get_model_config(model), model)  # a download may take an hour
     return str(tag["hf_hub"])
 
 
@@ -418,6 +433,7 @@ def check_model(model: str) -> None:
     # With a colon, open_clip would look for it on the network or in a folder.
     if ":" not in model and open_clip.get_model_config(model) is not None:
         return
-    close = difflib.get_close_matches(model, [TINY, *open_clip.list_models()], n=3, cutoff=0.4)
+    known = {name.lower(): name for name in (TINY, *open_clip.list_models())}
+    close = [known[name] for name in difflib.get_close_matches(model.lower(), known, n=3, cutoff=0.4)]
     hint = f"Did you mean {' or '.join(close)}?" if close else "`vidfind models` lists the recommended ones."
     raise ModelUnavailable(f"open_clip has no model called {model}. {hint}")
