@@ -194,7 +194,7 @@ def test_vectors_of_no_video_are_cleared(filled: Store) -> None:
 def test_old_files_that_nothing_uses_are_litter_and_new_ones_are_not(filled: Store, tmp_path: Path) -> None:
     (tmp_path / "adapters").mkdir()
     old = [
-        filled.path / "settings.json.new",
+        filled.path / ".settings.json.part",
         filled.path / ".adapter-1f.safetensors.part",
         filled.path / "videos-7.lance",
     ]

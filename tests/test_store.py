@@ -108,11 +108,11 @@ def test_what_a_killed_process_has_half_written_is_cleared_when_compacted(store:
     whole = set(data.iterdir())
     for name in (".tmpJ7bZ1q", "000111.lance", "101010.lance#1"):
         (data / name).write_bytes(b"half a file")
-    (store.path / "settings.json.new").write_text("{")
+    (store.path / ".settings.json.part").write_text("{")
     with store.writing():
         store.compact(timedelta(milliseconds=1))
     assert set(data.iterdir()) == whole
-    assert not (store.path / "settings.json.new").exists()
+    assert not (store.path / ".settings.json.part").exists()
     assert contents_found(store) == {row.content}
 
 

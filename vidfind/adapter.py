@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 
 from vidfind import __version__
 from vidfind.errors import ModelUnavailable
+from vidfind.storage import in_one_step, naming_trouble
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -128,18 +129,18 @@ def read_adapter(path: Path) -> Adapter:
 
 
 def write_adapter(path: Path, adapter: Adapter) -> None:
-    """Write as safetensors; folders are made as needed. Whenever it is stopped, `path` is whole or as it was."""
+    """Write as safetensors, in one step; folders are made as needed. Raises StorageError."""
     from safetensors.torch import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with naming_trouble(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in adapter.tensors.items()}
     metadata = {}
     if adapter.info:
         info = dataclasses.replace(adapter.info, video_digest=video_digest(tensors))
         metadata[HEADER] = json.dumps(dataclasses.asdict(info))
-    part = path.with_name(f".{path.name}.part")
-    save_file(tensors, part, metadata=metadata)
-    part.replace(path)
+    with in_one_step(path) as part:
+        save_file(tensors, part, metadata=metadata)
 
 
 def _info_of(metadata: Mapping[str, str] | None) -> AdapterInfo | None:

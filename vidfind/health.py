@@ -129,10 +129,11 @@ def _give_up(path: Path) -> str:
 
 def _find_litter(path: Path) -> list[Path]:
     hour_ago = time.time() - KEEP_VERSIONS.total_seconds()
-    parts = [file for file in sorted((home() / "adapters").glob("*.part")) if file.stat().st_mtime < hour_ago]
-    with suppress(IndexMismatch, IndexDamaged):  # then it is not known what is in use
+    try:
+        parts = [file for file in sorted((home() / "adapters").glob("*.part")) if file.stat().st_mtime < hour_ago]
         return [*litter(path), *parts]
-    return parts
+    except (IndexMismatch, IndexDamaged, FileNotFoundError):  # it is not known what is in use, or just changing
+        return []
 
 
 def _delete(entries: Iterable[Path]) -> str:

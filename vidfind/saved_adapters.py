@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from vidfind.adapter import Adapter, AdapterInfo, from_tempme, read_adapter, read_info, write_adapter
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.paths import adapter_path, home
+from vidfind.storage import write_text
 from vidfind.weights import loading_problem
 
 if TYPE_CHECKING:
@@ -332,6 +333,4 @@ def _write_defaults(defaults: Mapping[str, str]) -> None:
     if not defaults:
         file.unlink(missing_ok=True)
         return
-    part = file.with_name(f"{file.name}.part")
-    part.write_text(json.dumps(defaults, indent=2) + "\n", encoding="utf-8")
-    part.replace(file)
+    write_text(file, json.dumps(defaults, indent=2) + "\n")

@@ -19,7 +19,7 @@ from typing import Any, get_type_hints
 
 from vidfind.errors import BadInput, IndexDamaged, IndexMismatch, VidfindError
 from vidfind.paths import DEFAULT_INDEX
-from vidfind.storage import naming_trouble, write_text
+from vidfind.storage import in_one_step, naming_trouble, write_text
 
 FORMAT_VERSION = 2
 READABLE_FORMATS = (1, FORMAT_VERSION)
@@ -108,13 +108,10 @@ def keep_adapter(path: Path, adapter: Path, name: str) -> None:
     has changed since, StorageError."""
     if (path / name).is_file():
         return
-    part = path / f".{name}.part"
-    with naming_trouble(path):
+    with in_one_step(path / name) as part:
         shutil.copyfile(adapter, part)
-    if adapter_file_name(part) != name:
-        part.unlink()
-        raise BadInput(f"The adapter {adapter} was replaced while it was read: run the command again.")
-    part.replace(path / name)
+        if adapter_file_name(part) != name:
+            raise BadInput(f"The adapter {adapter} was replaced while it was read: run the command again.")
 
 
 def indexes_with(adapter: str, folder: Path) -> list[str]:

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vidfind.errors import StorageError, VidfindError
@@ -27,12 +27,26 @@ REMEDIES = {
 }
 
 
+@contextmanager
+def in_one_step(path: Path) -> Iterator[Path]:
+    """Another path to write to, which becomes `path` at the end: whenever it is stopped, that is whole or as it was.
+
+    Raises StorageError; after an error nothing is left."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with naming_trouble(path.parent):
+            yield part
+            part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
+
+
 def write_text(path: Path, text: str) -> None:
-    """Writes a file in one step: whenever it is stopped, `path` is whole or as it was. Raises StorageError."""
-    part = path.with_name(f"{path.name}.new")
-    with naming_trouble(path.parent):
+    """Writes a file `in_one_step`."""
+    with in_one_step(path) as part:
         part.write_text(text, encoding="utf-8")
-        part.replace(path)
 
 
 @contextmanager

@@ -53,9 +53,9 @@ LOCK_FILE = "writing.lock"
 SPEED_FILE = "speed.json"
 # What an index folder may hold besides its settings: tables of all generations, adapters, and what a copy left behind.
 OWN_FILES = re.compile(
-    r"(videos|segments)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|(settings|speed).*\.new"
+    r"(videos|segments)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.(settings|speed).*\.part"
 )
-PASSING_FILES = re.compile(r".*\.(part|new|mend\w+\.lance)")
+PASSING_FILES = re.compile(r".*\.(part|mend\w+\.lance)")
 """Those of them that are there only while something is written."""
 # What LanceDB calls a file of a table until it is whole. When it is killed then, it forgets about it.
 HALF_WRITTEN = re.compile(r"\.tmp.*|.*#\d+")
@@ -143,7 +143,7 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class IndexStatus:
-    """What `vidfind status` shows. `hours` of footage; `size_on_disk` in bytes; `damaged` are indexed, but not whole."""
+    """What `vidfind status` shows. `hours` of footage; `size_on_disk` in bytes; `damaged` are in it, but not whole."""
 
     name: str
     settings: IndexSettings
@@ -408,7 +408,7 @@ class Store:
             segments=sum(row.segments for row in rows),
             failed=[row for row in rows if row.failed],
             damaged=[row for row in rows if row.damage],
-            size_on_disk=sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()),
+            size_on_disk=sum(map(_size, self.path.rglob("*"))),
             unfinished=self.describe_unfinished(),
         )
 
@@ -626,6 +626,13 @@ def delete_entry(entry: Path) -> None:
         shutil.rmtree(entry, ignore_errors=True)
     else:
         entry.unlink(missing_ok=True)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size if file.is_file() else 0
+    except OSError:  # deleted meanwhile by a run that is at work
+        return 0
 
 
 def _describe_difference(field: str, ours: object, asked: object) -> str:
