@@ -1,13 +1,17 @@
 """What a person reads: texts, paths and tables, on terminals of several widths."""
 
 import io
+import os
+import signal
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from vidfind.display import home_path, printable, progress_lines, result_table, short_paths, span
+from vidfind import display
+from vidfind.display import Activity, home_path, printable, progress_lines, result_table, short_paths, span
 from vidfind.index import Progress
 from vidfind.search import Moment
 from vidfind.times import clock
@@ -135,3 +139,49 @@ def test_progress_shows_footage_files_speed_time_left_and_the_file_at_work(width
     assert width == 50 or "5:00 left" in text
     assert lines[-1] == r"/films/[red]\x1bmovie.mp4"
     assert max(map(len, lines)) <= width
+
+
+# Activity
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What is written to a terminal of 80 cells."""
+    written = io.StringIO()
+    console = Console(file=written, width=80, force_terminal=True, color_system=None, legacy_windows=False)
+    monkeypatch.setattr(display, "messages", console)
+    return written
+
+
+def test_a_pause_says_why_and_does_not_count(screen: io.StringIO) -> None:
+    with Activity("Starting") as activity:
+        before = activity.elapsed
+        with activity.paused("Paused: on battery"):
+            time.sleep(0.5)
+        assert activity.elapsed - before < 0.5
+    assert "Paused: on battery" in screen.getvalue()
+
+
+def test_a_line_that_stays_is_not_wiped_away_by_what_follows(screen: io.StringIO) -> None:
+    with Activity("Starting") as activity:
+        activity.advance(Progress(Path("/films/a.mp4"), 600, 3600, 3, 12))
+        activity.announce("This stays.")
+        activity.say("Going on")
+    after = screen.getvalue().split("This stays.\n")[1]
+    assert "\x1b[1A" not in after.split("Going on")[0]
+
+
+def test_what_is_said_after_a_bar_takes_its_place(screen: io.StringIO) -> None:
+    with Activity("Starting") as activity:
+        activity.advance(Progress(Path("/films/a.mp4"), 600, 3600, 3, 12))
+    with activity:
+        activity.say("Starting again")
+    assert "Starting again" in screen.getvalue()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no such signal there")
+def test_an_activity_takes_ctrl_z_only_while_it_lasts(screen: io.StringIO) -> None:
+    before = signal.getsignal(signal.SIGTSTP)
+    with Activity("Starting"):
+        assert signal.getsignal(signal.SIGTSTP) != before
+    assert signal.getsignal(signal.SIGTSTP) == before

@@ -277,9 +277,9 @@ class Activity:
         self._live: Live | None = None
 
     def __enter__(self) -> "Activity":
-        self._start()
         if self._enabled and sys.platform != "win32" and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTSTP, self._stop_process)
+        self._start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -419,7 +419,7 @@ def show_summary(summary: IndexSummary, when: str = "") -> None:
             "When it is back, the same command goes on from here."
         )
     for offline in summary.offline:
-        message(f"{offline.folder} is not there now: its {plural(offline.videos, 'video')} stay in the index.")
+        message(f"Not there now, and kept in the index: {plural(offline.videos, 'video')} of {offline.folder}")
     parts = [f"{summary.counts[status]:,} {status}" for status in STATUSES if summary.counts[status]]
     if not parts and summary.vanished:
         return
