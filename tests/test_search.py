@@ -1,5 +1,6 @@
 import itertools
 import struct
+import time
 import zlib
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -123,6 +124,18 @@ def test_dates_include_their_first_and_last_day(store: Store) -> None:
     assert [name for name, _, _ in found(store, since=date(2024, 5, 17))] == ["17.mp4", "18.mp4"]
     assert [name for name, _, _ in found(store, until=date(2024, 5, 17))] == ["16.mp4", "17.mp4"]
     assert found(store, since=date(2024, 5, 19)) == []
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="time zones cannot be set there")
+def test_dates_at_both_ends_of_the_calendar_are_found_anywhere(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_video(store, "/v/first.mp4", [0.5], datetime(1, 1, 1, tzinfo=UTC))
+    add_video(store, "/v/last.mp4", [0.4], datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+    with monkeypatch.context() as patch:
+        for zone in ("XXX-12", "XXX+12"):
+            patch.setenv("TZ", zone)
+            time.tzset()
+            assert [name for name, _, _ in found(store, since=date(1, 1, 1))] == ["first.mp4", "last.mp4"]
+    time.tzset()
 
 
 def test_moments_below_the_least_score_are_left_out(store: Store) -> None:

@@ -147,10 +147,12 @@ def search_moments(
     Raises BadInput for a folder without videos."""
     if limit < 1 or per_video < 1:
         raise BadInput("The number of results, and of moments for each video, must be at least 1.")
-    everything = {path: row for path, row in store.videos().items() if not row.failed}
-    rows = _filter_rows(everything, folder, since, until)
-    if folder is not None and not any(_is_under(path, folder) for path in everything):
-        raise BadInput(f"No indexed video is under {folder}. See what is indexed: vidfind status")
+    everything = [row for row in store.videos().values() if not row.failed]
+    rows = [
+        row
+        for row in (everything if folder is None else _rows_under(everything, folder))
+        if (since is None or _day(row) >= since) and (until is None or _day(row) <= until)
+    ]
     if online:
         rows = _rows_online(rows)
     is_part = len(rows) < len(everything)
@@ -244,16 +246,21 @@ def _best_contents(
         count *= 4
 
 
-def _filter_rows(
-    rows: Mapping[Path, VideoRow], folder: Path | None, since: date | None, until: date | None
-) -> list[VideoRow]:
-    return [
-        row
-        for path, row in rows.items()
-        if (folder is None or _is_under(path, folder))
-        and (since is None or row.created.astimezone().date() >= since)
-        and (until is None or row.created.astimezone().date() <= until)
-    ]
+def _rows_under(rows: Sequence[VideoRow], folder: Path) -> list[VideoRow]:
+    """Those of a folder by the path it is given, else by the one it leads to. Raises BadInput if there are none."""
+    for resolve in (os.path.abspath, os.path.realpath):  # the latter asks the disk, which may take minutes to answer
+        root = resolve(folder)
+        if under := [row for row in rows if row.path.is_relative_to(root)]:
+            return under
+    raise BadInput(f"No indexed video is under {folder}. See what is indexed: vidfind status")
+
+
+def _day(row: VideoRow) -> date:
+    """When a video was filmed, in local time."""
+    try:
+        return row.created.astimezone().date()
+    except OverflowError:  # a clock set wrong: the last day of the calendar may be over here already
+        return row.created.date()
 
 
 def _rows_online(rows: Sequence[VideoRow]) -> list[VideoRow]:
@@ -264,10 +271,6 @@ def _rows_online(rows: Sequence[VideoRow]) -> list[VideoRow]:
 
 def _folder_of(row: VideoRow) -> Path:
     return row.path.parent if row.folder == row.path else row.folder
-
-
-def _is_under(path: Path, folder: Path) -> bool:
-    return path.is_relative_to(os.path.abspath(folder)) or path.is_relative_to(os.path.realpath(folder))
 
 
 def _example_clip(
