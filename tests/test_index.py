@@ -372,16 +372,24 @@ def test_what_can_be_read_of_a_damaged_video_is_indexed_and_the_rest_told(
     [outcome] = [event for event in index_videos([tmp_path / "films"], store, load) if isinstance(event, Outcome)]
     assert outcome.status == "new"
     assert 0 < outcome.segments < 10
-    assert outcome.damage == f"is damaged: {10 - outcome.segments} of 10 segments could not be read"
+    assert outcome.damage == "is damaged: nothing after 0:01 of 0:03 can be decoded"
     assert store.status().segments == outcome.segments
     assert [row.damage for row in store.videos().values()] == [outcome.damage]
+
+
+@pytest.mark.parametrize("name", ["damaged.mp4", "bad_block.mp4", "h264.mp4", "vfr.mkv", "long.ts", "no_cues.mkv"])
+def test_a_video_that_cannot_be_decoded_to_its_end_is_marked_and_no_other(
+    tmp_path: Path, clips: Path, film_store: Store, index, name: str
+) -> None:
+    shutil.copy(clips / name, tmp_path)
+    assert bool(index(tmp_path / name)[name].damage) == (name == "damaged.mp4")
 
 
 def test_a_video_that_ends_early_is_marked(tmp_path: Path, clips: Path, film_store: Store, index) -> None:
     (tmp_path / "films").mkdir()
     shutil.copy(clips / "truncated.mp4", tmp_path / "films")
     outcome = index(tmp_path / "films")["truncated.mp4"]
-    assert (outcome.status, outcome.damage) == ("new", "ends early: 0:01 of 0:03 is there")
+    assert (outcome.status, outcome.damage) == ("new", "ends early: 0:02 of 0:03 is there")
     shutil.copy(clips / "h264.mp4", tmp_path / "films" / "truncated.mp4")  # the download goes on
     outcome = index(tmp_path / "films")["truncated.mp4"]
     assert (outcome.status, outcome.damage) == ("changed", "")

@@ -63,7 +63,10 @@ class Clip:
 
 @dataclass(frozen=True)
 class Done:
+    """`until`: as far as the video could be decoded, in seconds, if that was not to its end."""
+
     path: Path
+    until: float | None = None
 
 
 @dataclass(frozen=True)
@@ -173,12 +176,19 @@ def read_video(path: Path, segment_length: float, num_frames: int, size: int) ->
     info = video.probe(path)
     segments = split_segments(info.duration, segment_length)
     yield Opened(path, content, info, segments)
-    number = -1
-    for number, frames in enumerate(video.read_clips(path, segments, num_frames, size)):
-        yield Clip(path, segments[number].end - segments[number].start, frames)
-    if number < 0:
+    clips = video.read_clips(path, segments, num_frames, size)
+    lengths = [segment.end - segment.start for segment in segments]
+    until = None
+    while True:
+        try:
+            frames = next(clips)
+        except StopIteration as ended:
+            until = ended.value
+            break
+        yield Clip(path, lengths.pop(0), frames)
+    if len(lengths) == len(segments):
         raise UnreadableVideo("is damaged: nothing but its first frame can be decoded")
-    yield Done(path)
+    yield Done(path, until)
 
 
 def _run(

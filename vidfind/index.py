@@ -33,6 +33,7 @@ from vidfind.saved_adapters import find_adapter
 from vidfind.settings import IndexSettings, adapter_command, is_index
 from vidfind.store import Embedded, Store, VideoRow, new_content
 from vidfind.times import clock
+from vidfind.video import VideoInfo
 
 if TYPE_CHECKING:
     from vidfind.encoder import Encoder
@@ -47,6 +48,8 @@ SECONDS_A_COMMIT = 30.0
 # No file has this modification time: a failure stored with it is tried again on every run.
 TRY_AGAIN = -1
 NOT_TRIED_AGAIN = "(not tried again: it has not changed since)"
+# Seconds at the end of a video that need not be told: its last frames may be shown longer than its packets say.
+DAMAGE = 0.5
 LAST_SECOND = 253402300799  # of the year 9999
 
 
@@ -442,7 +445,7 @@ def _encode(
                 elif isinstance(message, Done):
                     totals.done_files += 1
                     totals.opened_seconds -= _seconds_left(opened[path], len(vectors[path]))
-                    row, embedded = _encoded_row(job.file, folder, opened.pop(path), vectors.pop(path))
+                    row, embedded = _encoded_row(job.file, folder, opened.pop(path), message, vectors.pop(path))
                     writer.add(row, embedded)
                     yield Outcome(path, job.status, row.segments, row.duration, damage=row.damage)
                 elif isinstance(message, Failed):
@@ -465,7 +468,7 @@ def _encode(
 
 
 def _encoded_row(
-    file: VideoFile, folder: Path, opened: Opened, vectors: Sequence[npt.NDArray[np.float32]]
+    file: VideoFile, folder: Path, opened: Opened, done: Done, vectors: Sequence[npt.NDArray[np.float32]]
 ) -> tuple[VideoRow, Embedded]:
     info = opened.info
     row = VideoRow(
@@ -482,19 +485,23 @@ def _encoded_row(
         width=info.width,
         height=info.height,
         codec=info.codec,
-        damage=_damage(opened, len(vectors)),
+        damage=_damage(opened.info, done.until),
     )
     spans = [(segment.start, segment.end) for segment in opened.segments[: len(vectors)]]
     return row, Embedded(row.content, spans, np.stack(vectors))
 
 
-def _damage(opened: Opened, num_encoded: int) -> str:
+def _damage(info: VideoInfo, until: float | None) -> str:
     """What of a video could not be read, in words that follow its name."""
-    length, missing = opened.info.duration, opened.info.missing
-    early = f"ends early: {clock(length)} of {clock(length + missing)} is there" if missing else ""
-    segments = len(opened.segments)
-    lost = f"is damaged: {segments - num_encoded} of {segments} segments could not be read"
-    return "; ".join(filter(None, [early, lost if num_encoded < segments else ""]))
+    length, missing = info.duration, info.missing
+    early = f"ends early: {clock(round(length))} of {clock(round(length + missing))} is there" if missing else ""
+    is_damaged = until is not None and length - until > DAMAGE + 2 / info.frame_rate
+    damaged = (
+        f"is damaged: nothing after {clock(round(until or 0))} of {clock(round(length))} can be decoded"
+        if is_damaged
+        else ""
+    )
+    return "; ".join(filter(None, [early, damaged]))
 
 
 def _failed_row(file: VideoFile, folder: Path, failed: Failed) -> VideoRow:

@@ -12,7 +12,7 @@ import re
 import stat
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -119,12 +119,15 @@ def probe(path: Path) -> VideoInfo:
     return _examine_once(path)[0]
 
 
-def read_clips(path: Path, segments: Sequence[Segment], num_frames: int, size: int) -> Iterator[np.ndarray]:
+def read_clips(
+    path: Path, segments: Sequence[Segment], num_frames: int, size: int
+) -> Generator[np.ndarray, None, float | None]:
     """A clip for each segment: (T, S, S, 3) uint8 RGB, from frames spread evenly over it.
 
     The short side of the picture is scaled to `size` and the middle is cut out. The segments must come in the order
     of their times. Holds one clip and a few decoded frames, however long the video. Ends early when the video ends,
-    or cannot be decoded any further, before a segment begins. Raises UnreadableVideo when there is no frame at all.
+    or cannot be decoded any further, before a segment begins. Returns until when it could be decoded, if that was not
+    to the end of the last segment. Raises UnreadableVideo when there is no frame at all.
     """
     if any(later.start < earlier.start for earlier, later in pairwise(segments)):
         raise ValueError("segments must be in the order of their times")
@@ -135,10 +138,10 @@ def read_clips(path: Path, segments: Sequence[Segment], num_frames: int, size: i
             for clip in read_with_decord(path, info, segments, num_frames, size):
                 yield clip
                 delivered += 1
-            return
+            return None
         except DECORD_ERRORS as error:
             log.info("%s: decord failed, going on with PyAV: %s", path, error)
-    yield from read_with_pyav(path, segments[delivered:], num_frames, size)
+    return (yield from read_with_pyav(path, segments[delivered:], num_frames, size))
 
 
 def read_picture(path: Path, size: int) -> np.ndarray:
@@ -524,7 +527,9 @@ def read_with_decord(
 # The careful reader --------------------------------------------------------------------------------------------------
 
 
-def read_with_pyav(path: Path, segments: Sequence[Segment], num_frames: int, size: int) -> Iterator[np.ndarray]:
+def read_with_pyav(
+    path: Path, segments: Sequence[Segment], num_frames: int, size: int
+) -> Generator[np.ndarray, None, float | None]:
     """As read_clips, for any file: packet by packet, without those that cannot be decoded.
 
     The frame shown at a time is the last one that begins at it or before. Reads on from segment to segment, and jumps
@@ -538,8 +543,11 @@ def read_with_pyav(path: Path, segments: Sequence[Segment], num_frames: int, siz
                     is_new = frames.advance(origin + time) or i == 0
                     clip[i] = _picture(frames.frame, frames.stream, size) if is_new else clip[i - 1]
                 if frames.end <= origin + segment.start + TICK:
-                    return
+                    return frames.end - origin
                 yield clip
+                if frames.upcoming is None and frames.end < origin + segment.end - TICK:
+                    return frames.end - origin
+    return None
 
 
 class _Lookahead:
