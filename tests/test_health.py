@@ -75,6 +75,21 @@ def test_an_index_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> Non
             function(tmp_path / "nothing")
 
 
+@pytest.mark.parametrize("damage", ["cut", "emptied", "zeroed"])
+def test_an_earlier_version_that_cannot_be_read_does_not_keep_an_index_from_being_tidied_up(
+    filled: Store, damage: str
+) -> None:
+    DAMAGES[damage](newest_first(filled.path / "segments.lance", "_versions/*.manifest")[1])
+    with pytest.raises(IndexDamaged):
+        filled.compact()
+    assert texts(filled.path) == [
+        "earlier versions of the table segments cannot be read, which keeps it from being tidied up"
+    ]
+    mend_index(filled.path)
+    assert len(assert_consistent(filled.path)) == 23
+    Store.open(filled.path).compact()
+
+
 def test_an_index_that_is_being_written_is_not_mended(filled: Store) -> None:
     with filled.writing(), pytest.raises(IndexBusy):
         mend_index(filled.path)

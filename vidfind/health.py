@@ -180,6 +180,12 @@ def _problems_of(part: _Part) -> Iterator[Problem]:
                 "what can still be read of it is kept, and the next run makes the rest again",
                 partial(_mend_table, part, name),
             )
+        elif bad := _bad_versions(part.path, name):
+            yield Problem(
+                f"earlier versions of the table {name} cannot be read, which keeps it from being tidied up",
+                "they are deleted; nobody needs them",
+                partial(_delete, bad),
+            )
     with suppress(IndexDamaged):  # as long as tables are not mended, there is nothing to compare
         yield from _row_problems(part, part.open())
     yield from _adapter_problems(part)
@@ -204,6 +210,21 @@ def _check_values(name: str, rows: Any) -> None:
     if name.startswith("videos"):
         for _ in rows_of(rows):
             pass
+
+
+def _bad_versions(path: Path, name: str) -> list[Path]:
+    """The lists of files of a table's earlier versions, of those that cannot be read."""
+    table = open_table(connect(path), name)
+    _, *earlier = sorted((path / f"{name}.lance").glob("_versions/*.manifest"))  # their numbers count down
+
+    def is_bad(manifest: Path) -> bool:
+        try:
+            table.checkout(2**64 - 1 - int(manifest.stem))
+            return not manifest.read_bytes().endswith(b"LANC")  # takes zeros for a table without rows
+        except Exception:  # whatever LanceDB raises for one that is damaged
+            return True
+
+    return [manifest for manifest in earlier if is_bad(manifest)]
 
 
 def _mend_table(part: _Part, name: str) -> str:
