@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+from contextlib import closing
 from pathlib import Path
 
 import faulty
@@ -87,3 +89,22 @@ def test_each_fault_costs_its_file_alone(
     }
     assert again == {"unchanged", "failed"}
     assert {child.pid for child in psutil.Process().children()} == pids
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+def test_a_run_that_is_stopped_does_not_wait_for_a_decoder_that_hangs(
+    made: Path,  # noqa: F811
+    tmp_path: Path,
+    tiny_encoder: Encoder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copy(made / "a.mp4", tmp_path / "a.mp4")
+    shutil.copy(made / "b.mp4", tmp_path / "hang.mp4")
+    monkeypatch.setattr(decoding, "read_video", faulty.read_video)
+    store, load = open_store(tmp_path / "index", lambda: tiny_encoder, {})
+    with closing(index_videos([tmp_path / "a.mp4", tmp_path / "hang.mp4"], store, load, workers=2)) as events:
+        assert next(event for event in events if isinstance(event, Outcome)).path.name == "a.mp4"
+        threads = {thread for thread in threading.enumerate() if thread.name == "decode"}
+        assert threads
+    assert not any(thread.is_alive() for thread in threads)
+    assert [path.name for path in store.videos()] == ["a.mp4"]
