@@ -155,6 +155,14 @@ def test_each_moment_says_whether_its_file_is_there(store: Store, tmp_path: Path
         ]
 
 
+def test_of_two_copies_the_one_that_is_there_comes_first(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "copy.mp4").touch()
+    original = add_video(store, "/a/first.mp4", [0.5])
+    add_video(store, f"{tmp_path}/copy.mp4", [0.5], content=original.content)
+    add_video(store, "/a/better.mp4", [0.6])
+    assert [name for name, _, _ in found(store)] == ["better.mp4", "copy.mp4", "first.mp4"]
+
+
 def test_moments_online_fill_up_to_the_limit(store: Store, tmp_path: Path) -> None:
     for number in range(20):
         add_video(store, f"/unmounted/{number}.mp4", [0.9], folder="/unmounted")

@@ -161,6 +161,7 @@ def search_moments(
         found = _best_moments(store, vector, count, per_video, rows, is_part, min_score)
         there = find_present({row.path: _folder_of(row) for row, _ in found})
         marked = [dataclasses.replace(moment, online=row.path in there) for row, moment in found]
+        marked.sort(key=lambda moment: (-moment.score, not moment.online))  # of two copies, first the one to be played
         shown = [moment for moment in marked if moment.online or not online]
         if len(shown) >= limit or len(found) < count:
             return [dataclasses.replace(moment, rank=rank) for rank, moment in enumerate(shown[:limit], start=1)]
