@@ -10,6 +10,7 @@ until new ones beside them are complete: see settings.py. Times are in seconds.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import json
 import os
@@ -23,7 +24,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import numpy as np
@@ -87,6 +88,10 @@ VIDEOS = pa.schema(
 
 ADDED_COLUMNS = frozenset({"damage"})
 """Those that tables of an older format do not have."""
+LANCE_END = b"LANC"
+"""The last bytes of LanceDB's files of data."""
+FOREVER = timedelta(days=36500)
+Table = Literal["videos", "segments"]
 SEGMENT_COLUMNS = frozenset({"content", "start", "end", "vector"})
 
 
@@ -170,8 +175,7 @@ class Store:
         """Whether these are the tables of an encoding that searches do not use yet."""
         self._generation = generation
         self._database = database
-        with naming_damage(path):
-            self._videos, self._segments = (open_table(database, name) for name in table_names(generation.number))
+        self._videos, self._segments = self._open_tables()
 
     @classmethod
     def create(cls, path: Path, settings: IndexSettings, dim: int, adapter: Path | None = None) -> Store:
@@ -331,12 +335,12 @@ class Store:
     def put(self, rows: Sequence[VideoRow], embedded: Sequence[Embedded] = ()) -> None:
         """Adds or replaces videos, and the vectors they point to: two commits, however many videos there are."""
         if tables := [self._segments_table(one) for one in embedded if len(one.spans)]:
-            with naming_damage(self.path):
+            with self._committing("segments"):
                 self._segments.add(pa.concat_tables(tables))
         if rows:
             unique = {row.path: row for row in rows}.values()
             table = pa.Table.from_pylist([_row_to_table(row) for row in unique], schema=VIDEOS)
-            with naming_damage(self.path):
+            with self._committing("videos"):
                 merge = self._videos.merge_insert("path").when_matched_update_all().when_not_matched_insert_all()
                 merge.execute(table)
 
@@ -345,7 +349,7 @@ class Store:
         texts = [path_to_text(path) for path in paths]
         for start in range(0, len(texts), PATHS_A_DELETE):
             listed = ", ".join(f"'{text}'" for text in texts[start : start + PATHS_A_DELETE])
-            with naming_damage(self.path):
+            with self._committing("videos"):
                 self._videos.delete(f"path IN ({listed})")
 
     def search(
@@ -371,10 +375,15 @@ class Store:
         with naming_damage(self.path):
             stored = set(self._segments.search().select(["content"]).to_arrow()["content"].unique().to_pylist())
             orphans = sorted(stored - set(self._videos.to_arrow()["content"].to_pylist()))
-            for start in range(0, len(orphans), PATHS_A_DELETE):
-                listed = ", ".join(map(str, orphans[start : start + PATHS_A_DELETE]))
+        for start in range(0, len(orphans), PATHS_A_DELETE):
+            listed = ", ".join(map(str, orphans[start : start + PATHS_A_DELETE]))
+            with self._committing("segments"):
                 self._segments.delete(f"content IN ({listed})")
-            for table in (self._videos, self._segments):
+        tables: tuple[Table, Table] = ("videos", "segments")
+        for name in tables:
+            with self._committing(name) as table:
+                table.optimize(cleanup_older_than=FOREVER)  # joins files; deletes none before it is known to be whole
+            with self._committing(name) as table:
                 # Unverified are files of no version, which might be of a commit that is being made. Here none is: they
                 # are of commits that were killed.
                 table.optimize(cleanup_older_than=keep, delete_unverified=True)
@@ -416,8 +425,33 @@ class Store:
         """Brings tables of an older format up to date. Settings first, to keep an older vidfind from the new tables."""
         if "damage" not in self._videos.schema.names:
             write_generation(self.path, self._generation, self._settings_file)
-            with naming_damage(self.path):
+            with self._committing("videos"):
                 self._videos.add_columns({"damage": "cast('' as string)"})
+
+    def _open_tables(self) -> tuple[Any, Any]:
+        with naming_damage(self.path):
+            videos, segments = (open_table(self._database, name) for name in table_names(self._generation.number))
+        return videos, segments
+
+    @contextmanager
+    def _committing(self, table: Table) -> Iterator[Any]:
+        """Undoes what is committed to a table inside if LanceDB has committed files that it could not write to the end.
+
+        It does not notice when a disk is full just then. Raises StorageError."""
+        videos, segments = table_names(self._generation.number)
+        folder = self.path / f"{videos if table == 'videos' else segments}.lance"
+        before = set(folder.glob("*/*"))
+        with naming_damage(self.path):
+            yield self._videos if table == "videos" else self._segments
+            new = set(folder.glob("*/*")) - before
+            if all(map(is_whole, new)):
+                return
+            for file in new:
+                if file.suffix == ".manifest":
+                    file.unlink()  # without it, its version is none, and the one before is the newest
+            self._database = connect(self.path)  # this one remembers it
+            self._videos, self._segments = self._open_tables()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     @property
     def _settings_file(self) -> str:
@@ -553,6 +587,15 @@ def connect(path: Path) -> Any:
 
     # An interval of nothing: what another process has written since is seen at once.
     return lancedb.connect(path, read_consistency_interval=timedelta(0))
+
+
+def is_whole(file: Path) -> bool:
+    """Whether a file of a table ends as it should, if it is of a kind that shows."""
+    if file.suffix != ".lance":
+        return True
+    with open(file, "rb") as opened:
+        opened.seek(max(0, os.fstat(opened.fileno()).st_size - len(LANCE_END)))
+        return opened.read() == LANCE_END
 
 
 def open_table(database: Any, name: str) -> Any:
