@@ -1,11 +1,13 @@
 import logging
 import os
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from vidfind import plan as plan_module
 from vidfind.files import VideoFile, fingerprint
 from vidfind.plan import Plan, Presence, look_on_disk, make_plan
 from vidfind.store import VideoRow
@@ -250,6 +252,21 @@ def test_a_file_of_a_folder_missing_or_empty_is_offline(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "empty", tmp_path / "unmounted"):
         assert look_on_disk()(folder / "a.mp4", folder) == "offline"
+
+
+def test_a_file_of_a_share_that_does_not_answer_is_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.mp4").touch()
+    answers, is_file = threading.Event(), Path.is_file
+
+    def hang(path: Path) -> bool:
+        return answers.wait() and is_file(path)
+
+    monkeypatch.setattr(plan_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(Path, "is_file", hang)
+    try:
+        assert look_on_disk()(tmp_path / "a.mp4", tmp_path) == "offline"
+    finally:
+        answers.set()
 
 
 def test_a_file_behind_a_link_that_leads_nowhere_is_offline(tmp_path: Path) -> None:

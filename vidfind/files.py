@@ -135,20 +135,11 @@ def fingerprint(path: Path) -> str:
     return digest.hexdigest()[:32]
 
 
-def is_absent(folder: Path) -> bool:
-    """Whether a folder is missing, empty (where a drive is mounted at other times), or not to be listed."""
-    try:
-        with os.scandir(folder) as entries:
-            return next(entries, None) is None
-    except OSError:
-        return True
-
-
 def find_present(paths: Mapping[Path, Path], seconds: float = LOOK_SECONDS) -> set[Path]:
-    """Which files, and folders that are not empty, are there now; each is given with a folder that it shares its fate
-    with.
+    """Which files and folders are there now; each is given with a folder that it shares its fate with.
 
-    Each such folder has a thread of its own that asks; what is not known of it after `seconds` is not there."""
+    A folder that is empty (a drive is mounted there at other times) or not to be listed is not there. Those that share
+    their fate are asked about in a thread of their own; what is not known after `seconds` is not there."""
     groups: dict[Path, list[Path]] = defaultdict(list)
     for path, folder in paths.items():
         groups[folder].append(path)
@@ -156,7 +147,7 @@ def find_present(paths: Mapping[Path, Path], seconds: float = LOOK_SECONDS) -> s
 
     def ask(group: Sequence[Path]) -> None:
         for path in group:
-            there[path] = path.is_file() or not is_absent(path)
+            there[path] = path.is_file() or _holds_something(path)
 
     threads = [threading.Thread(target=ask, args=[group], daemon=True) for group in groups.values()]
     for thread in threads:
@@ -165,3 +156,11 @@ def find_present(paths: Mapping[Path, Path], seconds: float = LOOK_SECONDS) -> s
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     return {path for path, is_there in list(there.items()) if is_there}
+
+
+def _holds_something(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is not None
+    except OSError:
+        return False

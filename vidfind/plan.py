@@ -14,10 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from vidfind.files import VideoFile, is_absent
+from vidfind.files import VideoFile, find_present
 from vidfind.store import VideoRow
 
 log = logging.getLogger(__name__)
+
+PATIENCE = 10.0
+"""Seconds in which a folder must answer: a disk that sleeps needs some, a share whose server is gone takes minutes."""
+
 Status = Literal["new", "changed", "moved", "unchanged", "removed", "failed"]
 Presence = Literal["there", "gone", "offline"]
 
@@ -106,8 +110,11 @@ def look_on_disk() -> Callable[[Path, Path], Presence]:
     """The `look` of `make_plan`; remembers what it saw of each folder, so make one for each plan.
 
     A video is offline, and so kept, when its folder is missing, or empty (where a drive is mounted at other times),
-    or behind a link that leads nowhere, or cannot be read."""
-    absent = functools.cache(is_absent)
+    or behind a link that leads nowhere, or cannot be read, or does not answer."""
+
+    @functools.cache
+    def is_away(folder: Path) -> bool:
+        return folder not in find_present({folder: folder}, PATIENCE) or not folder.is_dir()
 
     @functools.cache
     def is_dangling(path: Path) -> bool:
@@ -118,7 +125,7 @@ def look_on_disk() -> Callable[[Path, Path], Presence]:
         return frozenset(os.listdir(folder))
 
     def look(path: Path, folder: Path) -> Presence:
-        if absent(path.parent if folder == path else folder):
+        if is_away(path.parent if folder == path else folder):
             return "offline"
         inside = [path, *(parent for parent in path.parents if parent != folder and parent.is_relative_to(folder))]
         try:
