@@ -187,7 +187,7 @@ def test_a_run_on_battery_waits_for_mains(run: Run, films: Path, monkeypatch: py
 
     monkeypatch.setattr(psutil, "sensors_battery", sensors_battery, raising=False)
     monkeypatch.setattr(machine, "SECONDS_ON_BATTERY", 0.01)
-    ran = run("index", films, *TINY, "--battery", "--workers", "1", "--threads", "1")
+    ran = run("index", films, *TINY, "--battery")
     assert (ran.code, ran.out.split(":")[0]) == (0, "3 new")
     assert asked[:5] == [False, False, True, False, False]
     assert len(asked) > 5  # before each batch
@@ -196,6 +196,28 @@ def test_a_run_on_battery_waits_for_mains(run: Run, films: Path, monkeypatch: py
 def test_without_battery_asked_for_nobody_asks(run: Run, films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "sensors_battery", lambda: pytest.fail("it was asked"), raising=False)
     assert run("index", films, *TINY).code == 0
+
+
+def test_the_model_and_the_readers_take_as_much_as_they_may(run: Run, films: Path) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        ran = run("index", films, *TINY, "--threads", before + 1, "--workers", "1")
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+    assert (ran.code, ran.out.split(":")[0]) == (0, "3 new")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="priorities are others there")
+def test_a_nice_run_lets_others_go_first() -> None:
+    script = (
+        "import os, sys\nfrom vidfind.cli import main\nsys.argv = ['vidfind', 'index', '--nice']\n"
+        "try: main()\nfinally: print(os.getpriority(os.PRIO_PROCESS, 0))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "19\n"
 
 
 # Ctrl-Z

@@ -92,6 +92,20 @@ def test_a_video_that_grows_is_left_alone_and_does_not_hold_up_the_others(folder
     assert next(watching) == frozenset()
 
 
+def test_a_video_that_grows_with_pauses_is_waited_for_longer_and_longer(folder: Path) -> None:
+    watching = looks([folder], settling=SETTLING)
+    next(watching)
+    waited = []
+    for _ in range(3):
+        with open(folder / "download.mp4", "ab") as file:
+            file.write(b"more")
+        written = time.monotonic()
+        next(watching)
+        waited.append(time.monotonic() - written)
+    assert waited[1] >= 2 * SETTLING
+    assert waited[2] >= 4 * SETTLING
+
+
 def test_many_changes_at_once_make_one_look(folder: Path) -> None:
     watching = looks([folder], settling=SETTLING)
     next(watching)
@@ -203,6 +217,19 @@ def test_changes_are_told_by_the_names_that_the_user_gave(folder: Path, tmp_path
     with growing(folder / "recording.mp4"):
         (folder / "new.mp4").write_bytes(b"a video")
         assert next(watching) == {link / "recording.mp4"}
+
+
+def test_where_the_system_tells_of_no_changes_folders_can_be_looked_through(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHFILES_FORCE_POLLING", "1")
+    monkeypatch.setenv("WATCHFILES_POLL_DELAY_MS", "100")
+    watching = looks([folder], settling=SETTLING)
+    next(watching)
+    new = folder / "inner" / "new.mp4"
+    with soon(lambda: new.write_bytes(b"a video"), 0.5):
+        next(watching)
+        assert new.exists()
 
 
 def test_whoever_could_not_look_is_told_again(folder: Path) -> None:

@@ -149,17 +149,22 @@ def watch_folders(folders: Sequence[Path], name: str, chosen: Mapping[str, Any],
     The first run tells everything, and an error ends it. Later ones tell what is new, and an error lets them try again;
     so does, for all of them, another process that writes to the index."""
     from vidfind import display
-    from vidfind.index import Waiting, check_folders
+    from vidfind.index import check_folders
     from vidfind.watch import looks
 
     check_folders(folders, paths.index_path(name))
     indexing = _Indexing(name, options)
     watching = looks(folders, options.exclude)
-    leave, is_first, complaint = next(watching), True, ""
+    leave, complaint = next(watching), ""
     while True:
+        is_first = indexing.is_first
         present = [folder for folder in folders if is_first or folder.exists()]
         try:
-            summary, ending = indexing.run(present, chosen, leave, only_news=not is_first)
+            if present:
+                chosen = _run_and_tell(indexing, present, chosen, leave)
+            complaint = ""
+        except BrokenPipeError:  # nobody reads what is told any more
+            raise
         except (VidfindError, OSError) as error:
             if is_first and not isinstance(error, IndexBusy):
                 raise
@@ -168,17 +173,7 @@ def watch_folders(folders: Sequence[Path], name: str, chosen: Mapping[str, Any],
             complaint = str(error)
         else:
             if is_first:
-                indexing.show(summary)
                 display.message(f"Watching {display.plural(len(folders), 'folder')} for changes. Ctrl-C ends it.")
-            elif summary.counts or summary.vanished:
-                indexing.show(summary, _now())
-            if is_first or summary.counts or not isinstance(ending, Waiting):
-                indexing.show_ending(ending)
-            if (
-                not isinstance(ending, Waiting) and "adapter" in chosen
-            ):  # done; from now on, it may be changed elsewhere
-                chosen = {key: value for key, value in chosen.items() if key != "adapter"}
-            is_first, complaint = False, ""
         try:
             leave = watching.send(bool(complaint))
         except KeyboardInterrupt:
@@ -186,12 +181,34 @@ def watch_folders(folders: Sequence[Path], name: str, chosen: Mapping[str, Any],
             raise
 
 
+def _run_and_tell(
+    indexing: "_Indexing", folders: Sequence[Path], chosen: Mapping[str, Any], leave: frozenset[Path]
+) -> Mapping[str, Any]:
+    """One of the runs of `watch_folders`; with what chosen the next is to run."""
+    from vidfind.index import Waiting
+
+    is_first = indexing.is_first
+    summary, ending = indexing.run(folders, chosen, leave)
+    is_news = is_first or bool(summary.counts or summary.vanished)
+    if is_news:
+        indexing.show(summary, "" if is_first else _now())
+    if isinstance(ending, Waiting):
+        if is_news:
+            indexing.show_ending(ending)
+        return chosen
+    indexing.show_ending(ending)
+    # The adapter asked for is in use now. From here on the index's own is, which may be changed by another command.
+    return {key: value for key, value in chosen.items() if key != "adapter"}
+
+
 def _now() -> str:
     return f"{datetime.now():%H:%M:%S}"
 
 
 class _Indexing:
-    """Runs that bring an index up to date, with the model loaded once for all of them."""
+    """Runs that bring an index up to date, with the model loaded once for all of them.
+
+    The first tells of every video, later ones only of those that something was found out about."""
 
     def __init__(self, name: str, options: RunOptions) -> None:
         from vidfind import display
@@ -199,17 +216,12 @@ class _Indexing:
         self._name, self._options = name, options
         self._activity = display.Activity("Starting", enabled=not (options.as_json and sys.stdout.isatty()))
         self._load = loader_of(self._activity, options.device, options.dtype, options.threads)
+        self.is_first = True
 
     def run(
-        self,
-        folders: Sequence[Path],
-        chosen: Mapping[str, Any],
-        leave: frozenset[Path] = frozenset(),
-        only_news: bool = False,
+        self, folders: Sequence[Path], chosen: Mapping[str, Any], leave: frozenset[Path] = frozenset()
     ) -> "tuple[IndexSummary, Switched | Waiting | None]":
-        """Brings the index up to date, with `chosen` as `open_store` takes it: what that did, and how it ended.
-
-        With `only_news`, what is as it was in an earlier run does not count, and is not told."""
+        """Brings the index up to date, with `chosen` as `open_store` takes it: what that did, and how it ended."""
         from vidfind import display
 
         options, activity, path = self._options, self._activity, paths.index_path(self._name)
@@ -222,10 +234,11 @@ class _Indexing:
             self._wait_for_mains()
             check_folders(folders, path)  # before a model is fetched for nothing
             if folders and not needs_index(folders, path, options.exclude):
+                self.is_first = False
                 return summary, None
             store, load = open_store(path, self._load, chosen, default_adapter, activity.announce)
             activity.say("Looking for videos")
-            verify = options.verify and not only_news
+            verify = options.verify and self.is_first
             events = index_videos(folders, store, load, options.exclude, options.force, options.workers, verify, leave)
             try:
                 with closing(events):
@@ -233,26 +246,25 @@ class _Indexing:
                         if isinstance(event, Switched | Waiting):
                             ending = event
                         else:
-                            self._tell(event, summary, only_news)
+                            self._tell(event, summary)
             except KeyboardInterrupt:
                 activity.announce("Stopped. What is done is kept: the same command goes on from here.")
                 raise
             summary.elapsed = activity.elapsed
+        self.is_first = False
         return summary, ending
 
-    def _tell(
-        self, event: "Outcome | Offline | Vanished | Progress | Reencoding", summary: "IndexSummary", only_news: bool
-    ) -> None:
+    def _tell(self, event: "Outcome | Offline | Vanished | Progress | Reencoding", summary: "IndexSummary") -> None:
         from vidfind import display, display_adapters
         from vidfind.index import Offline, Outcome, Progress, Vanished
 
         if isinstance(event, Outcome):
-            if event.is_news or not only_news:
+            if event.is_news or self.is_first:
                 summary.add(event)
                 if self._options.as_json:
                     display.json_line(vars(event))
         elif isinstance(event, Offline):
-            if not only_news:
+            if self.is_first:
                 summary.offline.append(event)
         elif isinstance(event, Vanished):
             summary.vanished.append(event)

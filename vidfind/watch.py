@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import watchfiles
@@ -22,6 +23,10 @@ log = logging.getLogger(__name__)
 
 # A copy or a recording under way writes more often than this.
 SETTLING = 5.0
+# Some downloads and recorders do pause for longer: their files are waited for longer and longer, up to this.
+LONGEST_SETTLING = 600.0
+# Times what was waited: what changes again within that has not been waited for long enough.
+SOON = 10
 # How often changes are collected.
 TICK = 0.5
 # Between two walks through a network share that tells of no changes (WATCHFILES_FORCE_POLLING).
@@ -63,32 +68,49 @@ def looks(
                     break
 
 
+@dataclass(frozen=True)
+class _Change:
+    """How a file was when it was last seen to change, when that was, and how long it must stay like that."""
+
+    stamp: tuple[int, int] | None
+    since: float
+    wait: float
+
+
 class _Changing:
-    """Files and folders that changed a moment ago: how each was when that was seen, and when."""
+    """Files and folders that changed a moment ago."""
 
     def __init__(self, settling: float) -> None:
         self._settling = settling
-        self._seen: dict[Path, tuple[tuple[int, int] | None, float]] = {}
+        self._seen: dict[Path, _Change] = {}
+        self._settled: dict[Path, tuple[float, float]] = {}  # when, and how long that was waited for
 
     @property
     def paths(self) -> frozenset[Path]:
         return frozenset(self._seen)
 
     def note(self, path: Path) -> None:
-        self._seen[path] = (_stamp(path), time.monotonic())
+        wait = self._seen[path].wait if path in self._seen else self._wait_for(path)
+        self._seen[path] = _Change(_stamp(path), time.monotonic(), wait)
 
     def settle(self) -> bool:
-        """Forgets those that have stayed as they were for the settling time; whether there were any."""
-        ages = {path: time.monotonic() - since for path, (_, since) in self._seen.items()}
-        due = {path for path, age in ages.items() if age >= self._settling}
-        if len(due) < len(ages):  # what has gone may be on its way to another name that is not settled yet
-            due = {path for path in due if self._seen[path][0] or ages[path] >= 2 * self._settling}
-        settled = {path for path in due if _stamp(path) == self._seen[path][0]}
+        """Forgets those that have stayed as they were for long enough; whether there were any."""
+        now = time.monotonic()
+        due = {path for path, change in self._seen.items() if now - change.since >= change.wait}
+        if len(due) < len(self._seen):  # what has gone may be on its way to another name that is not settled yet
+            due = {path for path in due if self._seen[path].stamp or now - self._seen[path].since >= 2 * self._settling}
+        settled = {path for path in due if _stamp(path) == self._seen[path].stamp}
         for path in due - settled:
             self.note(path)
         for path in settled:
-            del self._seen[path]
+            self._settled[path] = now, self._seen.pop(path).wait
         return bool(settled)
+
+    def _wait_for(self, path: Path) -> float:
+        """Twice as long as the last time, if that was a short while ago: then it was not long enough."""
+        settled, waited = self._settled.get(path, (-math.inf, 0.0))
+        was_hasty = time.monotonic() - settled < SOON * waited
+        return min(2 * waited, LONGEST_SETTLING) if was_hasty else self._settling
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
