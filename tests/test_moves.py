@@ -231,6 +231,17 @@ def test_a_mount_point_within_a_root_keeps_its_videos_when_asked_for_by_itself(
     assert library.store.videos() == before
 
 
+def test_a_mount_point_within_a_root_keeps_its_videos_and_a_folder_that_was_emptied_does_not(library: Library) -> None:
+    nas = library.films / "trip" / "day"
+    library.rename("films/trip/day", "unplugged")
+    nas.mkdir()
+    os.utime(nas, (10**9, 10**9))  # as old as the mount point, and not as the last change of what is mounted
+    assert list(index_videos([library.films], library.store, _never))[0] == Offline(library.films, 1)
+    assert len(library.store.videos()) == len(CLIPS)
+    os.utime(nas)
+    assert library.index() == {"films/trip/day/long.mp4": "removed"}
+
+
 def test_relinked_videos_are_unchanged_for_the_next_run(library: Library) -> None:
     library.rename("films", "elsewhere")
     elsewhere = library.folder / "elsewhere"

@@ -24,6 +24,11 @@ def row(name: str, content: str, size: int = 1000, mtime_ns: int = 5, failed: st
     return VideoRow(FOLDER / name, FOLDER, size, mtime_ns, content, DAY, DAY, content=7, segments=1, failed=failed)
 
 
+def presence_of(path: Path, folder: Path) -> Presence:
+    """What there is to be seen of a video that was indexed on DAY."""
+    return look_on_disk()(VideoRow(path, folder, 1000, 5, "A", DAY, DAY), folder)
+
+
 def plan_of(
     found: list[VideoFile],
     rows: list[VideoRow],
@@ -100,7 +105,7 @@ def test_of_two_copies_the_one_that_is_gone_was_moved_and_not_the_one_on_a_drive
     away = VideoRow(Path("/usb/a.mp4"), Path("/usb"), 1000, 5, "A", DAY, DAY, content=7)
     gone = row("b.mp4", "A")
 
-    def look(path: Path, folder: Path) -> Presence:
+    def look(row: VideoRow, folder: Path) -> Presence:
         return "offline" if folder == Path("/usb") else "gone"
 
     for rows in ([away, gone], [gone, away]):
@@ -224,9 +229,9 @@ def test_ten_thousand_unchanged_videos_are_planned_in_a_moment() -> None:
 
 def test_a_file_deleted_from_a_folder_is_gone(tmp_path: Path) -> None:
     (tmp_path / "other.mp4").touch()
-    assert look_on_disk()(tmp_path / "a.mp4", tmp_path) == "gone"
-    assert look_on_disk()(tmp_path / "inner" / "a.mp4", tmp_path) == "gone"
-    assert look_on_disk()(tmp_path / "other.mp4", tmp_path) == "there"
+    assert presence_of(tmp_path / "a.mp4", tmp_path) == "gone"
+    assert presence_of(tmp_path / "inner" / "a.mp4", tmp_path) == "gone"
+    assert presence_of(tmp_path / "other.mp4", tmp_path) == "there"
 
 
 def test_a_name_that_only_answers_where_case_makes_no_difference_is_gone(
@@ -242,16 +247,15 @@ def test_a_name_that_only_answers_where_case_makes_no_difference_is_gone(
         return stat(tmp_path.joinpath(*inside), **options)
 
     monkeypatch.setattr(Path, "stat", stat_any_case)
-    look = look_on_disk()
-    assert look(tmp_path / "Trip" / "B.mp4", tmp_path) == "there"
-    assert look(tmp_path / "Trip" / "b.mp4", tmp_path) == "gone"
-    assert look(tmp_path / "trip" / "B.mp4", tmp_path) == "gone"
+    assert presence_of(tmp_path / "Trip" / "B.mp4", tmp_path) == "there"
+    assert presence_of(tmp_path / "Trip" / "b.mp4", tmp_path) == "gone"
+    assert presence_of(tmp_path / "trip" / "B.mp4", tmp_path) == "gone"
 
 
 def test_a_file_of_a_folder_missing_or_empty_is_offline(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "empty", tmp_path / "unmounted"):
-        assert look_on_disk()(folder / "a.mp4", folder) == "offline"
+        assert presence_of(folder / "a.mp4", folder) == "offline"
 
 
 def test_a_file_of_a_share_that_does_not_answer_is_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,19 +268,31 @@ def test_a_file_of_a_share_that_does_not_answer_is_offline(tmp_path: Path, monke
     monkeypatch.setattr(plan_module, "PATIENCE", 0.1)
     monkeypatch.setattr(Path, "is_file", hang)
     try:
-        assert look_on_disk()(tmp_path / "a.mp4", tmp_path) == "offline"
+        assert presence_of(tmp_path / "a.mp4", tmp_path) == "offline"
     finally:
         answers.set()
+
+
+def test_a_folder_emptied_since_has_lost_its_files_and_one_that_has_not_changed_waits_for_its_drive(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "nas").mkdir()
+    (tmp_path / "other.mp4").touch()
+    for path in (tmp_path / "nas" / "a.mp4", tmp_path / "nas" / "inner" / "a.mp4"):
+        os.utime(tmp_path / "nas", (DAY.timestamp() + 1, DAY.timestamp() + 1))
+        assert presence_of(path, tmp_path) == "gone"
+        os.utime(tmp_path / "nas", (DAY.timestamp() - 1, DAY.timestamp() - 1))
+        assert presence_of(path, tmp_path) == "offline"
 
 
 def test_a_file_behind_a_link_that_leads_nowhere_is_offline(tmp_path: Path) -> None:
     (tmp_path / "drive").symlink_to(tmp_path / "unmounted")
     (tmp_path / "link.mp4").symlink_to(tmp_path / "unmounted" / "a.mp4")
-    assert look_on_disk()(tmp_path / "drive" / "a.mp4", tmp_path) == "offline"
-    assert look_on_disk()(tmp_path / "link.mp4", tmp_path) == "offline"
+    assert presence_of(tmp_path / "drive" / "a.mp4", tmp_path) == "offline"
+    assert presence_of(tmp_path / "link.mp4", tmp_path) == "offline"
 
 
 def test_a_single_file_indexed_by_name_can_be_gone(tmp_path: Path) -> None:
     (tmp_path / "other.mp4").touch()
     file = tmp_path / "a.mp4"
-    assert look_on_disk()(file, file) == "gone"
+    assert presence_of(file, file) == "gone"

@@ -341,7 +341,7 @@ def _finish(before: Mapping[Path, VideoRow], store: Store) -> Iterator[Event]:
     new = {row.fingerprint for path, row in rows.items() if path not in before and not row.failed}
     missing = [row for path, row in before.items() if path not in rows and row.fingerprint not in new]  # nor moved
     look = look_on_disk()  # a new one: a drive may have been unplugged meanwhile
-    offline = Counter(row.folder for row in missing if not row.failed and look(row.path, row.folder) == "offline")
+    offline = Counter(row.folder for row in missing if not row.failed and look(row, row.folder) == "offline")
     if offline:
         folders = [Offline(folder, count) for folder, count in sorted(offline.items())]
         yield Waiting(store.settings.adapter, folders, adapter_command(store.path, store.settings.adapter))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ PATIENCE = 10.0
 
 Status = Literal["new", "changed", "moved", "unchanged", "removed", "failed"]
 Presence = Literal["there", "gone", "offline"]
+Look = Callable[[VideoRow, Path], Presence]
+"""Whether a stored video is there now, as one of the videos of a folder."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def make_plan(
     stored: Mapping[Path, VideoRow],
     folders: Sequence[Path],
     fingerprint: Callable[[Path], str],
-    look: Callable[[Path, Path], Presence],
+    look: Look,
     force: bool = False,
     known: Collection[Path] = (),
     verify: bool = False,
@@ -71,7 +74,7 @@ def make_plan(
 
     `folders` are those asked for, absolute; stored videos outside them are left alone. Fingerprints are taken only of
     new and changed files that have the size of another video; to `verify`, also of those that seem unchanged.
-    `look(path, folder)` is asked only about stored videos that were not found: is the video gone, or only its folder
+    `look(row, folder)` is asked only about stored videos that were not found: is the video gone, or only its folder
     not there now? What is `known` counts as changed, not as new, when it is not stored. Of the stored videos `left`
     alone, only the contents count."""
     plan = Plan()
@@ -97,7 +100,7 @@ def make_plan(
     for path, row in missing.items():
         asked = [folder for folder in folders if path.is_relative_to(folder)]
         # Its own folder, and those asked for: a mount point within the folder, asked for by itself, may be empty now.
-        seen = {folder: look(path, folder) for folder in (row.folder, *asked)} if asked else {}
+        seen = {folder: look(row, folder) for folder in (row.folder, *asked)} if asked else {}
         if away := [folder for folder, presence in seen.items() if presence == "offline"]:
             plan.offline.append((row, away[0]))
         elif asked:
@@ -106,11 +109,12 @@ def make_plan(
     return plan
 
 
-def look_on_disk() -> Callable[[Path, Path], Presence]:
+def look_on_disk() -> Look:
     """The `look` of `make_plan`; remembers what it saw of each folder, so make one for each plan.
 
     A video is offline, and so kept, when its folder is missing, or empty (where a drive is mounted at other times),
-    or behind a link that leads nowhere, or cannot be read, or does not answer."""
+    or behind a link that leads nowhere, or cannot be read, or does not answer; and when a folder within it is empty,
+    but has not changed since the video was indexed."""
 
     @functools.cache
     def is_away(folder: Path) -> bool:
@@ -124,7 +128,15 @@ def look_on_disk() -> Callable[[Path, Path], Presence]:
     def listed(folder: Path) -> frozenset[str]:
         return frozenset(os.listdir(folder))
 
-    def look(path: Path, folder: Path) -> Presence:
+    @functools.cache
+    def empty_since(folder: Path) -> float:
+        try:
+            return math.inf if os.listdir(folder) else folder.stat().st_mtime
+        except OSError:
+            return math.inf
+
+    def look(row: VideoRow, folder: Path) -> Presence:
+        path = row.path
         if is_away(path.parent if folder == path else folder):
             return "offline"
         inside = [path, *(parent for parent in path.parents if parent != folder and parent.is_relative_to(folder))]
@@ -133,7 +145,9 @@ def look_on_disk() -> Callable[[Path, Path], Presence]:
             # Where case makes no difference, a file renamed from a.mp4 to A.mp4 still answers to its old name.
             return "there" if all(part.name in listed(part.parent) for part in inside) else "gone"
         except (FileNotFoundError, NotADirectoryError):
-            return "offline" if any(map(is_dangling, [*inside, folder])) else "gone"
+            # Where a file was deleted, the folder has changed: else a drive is mounted there at other times.
+            is_mount_point = any(empty_since(parent) < row.indexed_at.timestamp() for parent in inside[1:])
+            return "offline" if is_mount_point or any(map(is_dangling, [*inside, folder])) else "gone"
         except OSError:
             return "offline"
 
@@ -146,7 +160,7 @@ def _match_contents(
     stored: Mapping[Path, VideoRow],
     missing: Mapping[Path, VideoRow],
     fingerprint: Callable[[Path], str],
-    look: Callable[[Path, Path], Presence],
+    look: Look,
 ) -> set[Path]:
     """Sorts `todo` into `plan`: what must be encoded, and what the index or another file of `todo` has already.
 
@@ -160,7 +174,7 @@ def _match_contents(
     def left_behind(content: str) -> Iterator[VideoRow]:
         """The missing videos of a content, each given once. Those that are gone come first; one whose folder is not
         there now counts as moved too: a drive under a new letter is encoded once."""
-        missed = [(look(row.path, row.folder), row) for row in sources[content] if row.path in missing]
+        missed = [(look(row, row.folder), row) for row in sources[content] if row.path in missing]
         return iter([row for wanted in ("gone", "offline") for presence, row in missed if presence == wanted])
 
     sizes = Counter(row.size for row in stored.values()) + Counter(job.file.size for job in todo)
