@@ -236,7 +236,8 @@ def test_a_mount_point_within_a_root_keeps_its_videos_and_a_folder_that_was_empt
     library.rename("films/trip/day", "unplugged")
     nas.mkdir()
     os.utime(nas, (10**9, 10**9))  # as old as the mount point, and not as the last change of what is mounted
-    assert list(index_videos([library.films], library.store, _never))[0] == Offline(library.films, 1)
+    told = list(index_videos([library.films], library.store, _never))
+    assert Offline(library.films, 1) in told
     assert len(library.store.videos()) == len(CLIPS)
     os.utime(nas)
     assert library.index() == {"films/trip/day/long.mp4": "removed"}

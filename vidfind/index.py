@@ -452,9 +452,10 @@ def _encode(
                     totals.done_files += 1
                     totals.opened_bytes += 0 if path in opened else job.file.size
                     totals.opened_seconds -= _seconds_left(opened.pop(path, None), len(vectors.pop(path, [])))
-                    presence = look_on_disk()(path, folder)
+                    row = _failed_row(job.file, folder, message)
+                    presence = look_on_disk()(row, folder)
                     if presence == "there":  # else it is not here to be recorded: the next run sees what became of it
-                        writer.add(_failed_row(job.file, folder, message))
+                        writer.add(row)
                     if presence == "offline":
                         vanished[folder] += 1
                     else:
