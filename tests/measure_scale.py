@@ -37,7 +37,7 @@ def main(videos: int) -> None:
                 for event in events:
                     if isinstance(event, Outcome):
                         counts[event.status] = counts.get(event.status, 0) + 1
-                        if event.status == "new" and sum(counts.values()) in (videos // 10, videos):
+                        if event.status == "new" and sum(counts.values()) % (videos // 10) == 0:
                             print(f"after {sum(counts.values())} videos: {memory()}", flush=True)
             print(f"{run} run: {counts} in {time.monotonic() - began:.1f} s; {memory()}", flush=True)
 

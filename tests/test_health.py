@@ -240,6 +240,8 @@ def test_an_adapter_copy_that_is_lost_is_copied_again_from_the_saved_one(filled:
         assert check_index(filled.path) == []
     saved.unlink()
     (switched.path / switched.adapter).unlink()
+    with pytest.raises(IndexDamaged, match=r"copy of the adapter .* is missing.* vidfind doctor --fix"):
+        _ = switched.adapter
     [problem] = check_index(filled.path)
     assert "vidfind index --adapter none" in problem.remedy
     assert mend_index(filled.path) == []

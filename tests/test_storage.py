@@ -10,17 +10,20 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from small_adapters import save_adapter
 from test_store import embed, make_row
 
 from vidfind.errors import BadInput, StorageError
 from vidfind.health import check_index
+from vidfind.settings import is_index
 from vidfind.storage import in_one_step, naming_trouble, write_text
 from vidfind.store import Store
 
@@ -168,6 +171,28 @@ def test_a_full_disk_is_named_and_the_index_stays_as_it_was(filled: Path) -> Non
     assert (ended[3]["code"], ended[3]["out"]) == (0, f"{films / 'gif.gif'}\n")
     assert Store.open(path).videos() == before
     assert all("no video" in problem.text for problem in check_index(path))
+
+
+@pytest.mark.slow
+def test_of_two_runs_at_once_one_says_that_the_other_writes_and_searches_go_on(clips: Path, tmp_path: Path) -> None:
+    path, films = tmp_path / "indexes" / "default", tmp_path / "films"
+    films.mkdir()
+    for name in ("long.mp4", "vp9.webm", "gif.gif"):
+        shutil.copy(clips / name, films)
+    command = [sys.executable, "-m", "vidfind", "index", str(films), "--model", "tiny"]
+    environment = {**os.environ, "VIDFIND_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    runs = [subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True) for _ in range(2)]
+    while any(run.poll() is None for run in runs):
+        if is_index(path):
+            store = Store.open(path)
+            store.search(np.ones(store.dim, np.float32), 10)
+        time.sleep(0.05)
+    said = [run.communicate()[1] for run in runs]
+    for run, text in zip(runs, said, strict=True):
+        assert run.returncode == 0 or "Another vidfind" in text, said
+    assert 0 in [run.returncode for run in runs]
+    assert check_index(path) == []
+    assert {video.name for video in Store.open(path).videos()} == {film.name for film in films.iterdir()}
 
 
 @pytest.fixture

@@ -175,6 +175,23 @@ def test_an_index_of_an_older_format_is_read_as_it_is_and_brought_up_to_date_whe
     assert '"format": 2' in file.read_text()
 
 
+def test_an_unfinished_encoding_of_an_older_format_is_brought_up_to_date_too(store: Store) -> None:
+    row = make_row("/videos/a.mp4")
+    begun = store.begin_again(store.settings, None)
+    for one, file in ((store, "settings.json"), (begun, "settings.next.json")):
+        one.put([row], [embed(row)])
+        one._videos.drop_columns(["damage"])
+        (one.path / file).write_text((one.path / file).read_text().replace('"format": 2', '"format": 1'))
+
+    with Store.open(store.path).writing():
+        pass
+    damaged = make_row("/videos/b.mp4", damage="ends early")
+    for one in (Store.open(store.path), Store.open(store.path).unfinished()):
+        assert one.videos() == {row.path: row}
+        one.put([damaged], [embed(damaged)])
+        assert one.videos()[damaged.path] == damaged
+
+
 def test_settings_that_differ_are_refused_with_a_command_for_the_shell(store: Store) -> None:
     row = make_row("/my videos/a.mp4", folder=Path("/my videos"))
     store.put([row], [embed(row)])
@@ -214,6 +231,50 @@ def test_one_process_at_a_time_writes(store: Store) -> None:
         other = subprocess.run(command, capture_output=True, text=True)
         assert IndexBusy.__name__ in other.stderr
     assert subprocess.run(command, capture_output=True, text=True).stdout == "writing\n"
+
+
+def test_an_index_is_neither_deleted_nor_made_anew_while_it_is_written(store: Store) -> None:
+    other = Store.open(store.path)
+    with store.writing():
+        for attempt in (
+            lambda: delete_index(store.path),
+            lambda: Store.create(store.path, store.settings, DIM),
+            lambda: other.writing().__enter__(),
+        ):
+            with pytest.raises(IndexBusy):
+                attempt()
+        store.put([row := make_row("/videos/a.mp4")], [embed(row)])
+    assert Store.open(store.path).videos() == {row.path: row}
+
+
+def test_an_index_that_was_deleted_meanwhile_is_not_written(store: Store) -> None:
+    delete_index(store.path)
+    with pytest.raises(IndexNotFound), store.writing():
+        pass
+
+
+def test_two_runs_that_make_the_same_index_at_once_both_write_to_it(store: Store) -> None:
+    second = Store.create(store.path, store.settings, DIM)
+    rows = [make_row(f"/videos/{name}.mp4") for name in ("a", "b")]
+    for one, row in zip((store, second), rows, strict=True):
+        with one.writing():
+            one.put([row], [embed(row)])
+            one.compact()
+    for one in (store, second, Store.open(store.path)):
+        assert one.videos() == {row.path: row for row in rows}
+        assert contents_found(one) == {row.content for row in rows}
+
+
+def test_what_is_finished_is_found_while_more_is_written(store: Store) -> None:
+    searching = Store.open(store.path)
+    rows = [make_row(f"/videos/{name}.mp4") for name in "abc"]
+    with store.writing():
+        for number, row in enumerate(rows, start=1):
+            store.put([row], [embed(row)])
+            for one in (searching, Store.open(store.path)):
+                assert contents_found(one) == {row.content for row in rows[:number]}
+        store.compact()
+        assert contents_found(searching) == {row.content for row in rows}
 
 
 def test_deleting_an_index_leaves_everything_else(store: Store) -> None:

@@ -208,10 +208,15 @@ class Store:
 
     @property
     def adapter(self) -> Path | str | None:
-        """What to load the index's encoder with: its own copy of its adapter, which nothing else can change."""
-        if self._generation.adapter_file:
-            return self.path / self._generation.adapter_file
-        return self.settings.adapter
+        """What to load the index's encoder with: its own copy of its adapter, which nothing else can change.
+
+        Raises IndexDamaged if that is missing."""
+        if not self._generation.adapter_file:
+            return self.settings.adapter
+        file = self.path / self._generation.adapter_file
+        if not file.is_file():
+            raise damaged(self.path, f"its copy of the adapter {self.settings.adapter} is missing")
+        return file
 
     def has_adapter(self, adapter: Path | None) -> bool:
         """Whether the file of an adapter (None: no adapter) has the content of the index's own."""
