@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import os
+import random
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from vidfind import doctor, video
 from vidfind.adapter import read_info
 from vidfind.errors import ModelUnavailable
 from vidfind.paths import adapter_path, index_path
-from vidfind.registry import TINY_WEIGHTS, hub_files, joint_digest, weights_digest
+from vidfind.registry import TINY_WEIGHTS, hub_files, joint_digest, list_models, weights_digest
 from vidfind.saved_adapters import default_adapters, set_default_adapter
 from vidfind.settings import IndexSettings
 from vidfind.store import Store
@@ -205,6 +206,7 @@ def test_defaults_that_lead_nowhere_are_forgotten_and_others_kept(run: Run) -> N
 def test_a_broken_download_is_removed(run: Run, cache: Path) -> None:
     whole = TINY_WEIGHTS.read_bytes()
     link = put_in_cache(cache, whole)
+    assert list_models()[0].path == link
     assert "8 MB" in findings(run("doctor", "--json"))["Model ViT-B-32 / laion2b_s34b_b79k"]["facts"]
     shutil.rmtree(cache)
     put_in_cache(cache, whole[:-4] + b"\xff\xff\xff\xff", hashlib.sha256(whole).hexdigest())
@@ -230,6 +232,56 @@ def test_what_is_left_of_downloads_that_broke_off_is_deleted_and_others_are_not(
     assert problems(run("doctor", "--json")) == {"Models": [f"{stale} is 0 MB of a download that broke off"]}
     assert findings(run("doctor", "--json", "--fix"))["Models"]["mended"] == [f"Deleted {stale}."]
     assert [file.exists() for file in (stale, going_on, theirs)] == [False, True, True]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\0", b"main"])
+def test_a_cache_that_lost_its_bearings_is_mended(run: Run, cache: Path, content: bytes) -> None:
+    ref = put_in_cache(cache, TINY_WEIGHTS.read_bytes()).parents[2] / "refs" / "main"
+    ref.write_bytes(content)
+    assert list_models()[0].path is None
+    assert problems(run("doctor", "--json"))["Models"] == [f"{ref} does not say which version of the model is there"]
+    assert run("doctor", "--fix").code == 0
+    assert not ref.exists()
+
+
+def test_weights_that_are_cut_short_are_not_here(cache: Path) -> None:
+    os.truncate(put_in_cache(cache, TINY_WEIGHTS.read_bytes()), 1000)
+    assert list_models()[0].path is None
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "cut": lambda file: os.truncate(file, file.stat().st_size // 2),
+    "emptied": lambda file: os.truncate(file, 0),
+    "zeroed": lambda file: file.write_bytes(bytes(file.stat().st_size)),
+    "random": lambda file: file.write_bytes(random.Random(0).randbytes(file.stat().st_size)),
+    "deleted": Path.unlink,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_whatever_file_is_damaged_the_doctor_gets_to_the_end_and_the_index_works_again(
+    run: Run, tmp_path: Path, cache: Path, damage: Callable[[Path], object]
+) -> None:
+    save_adapter(adapter_path("home"))
+    digest = joint_digest(weights_digest("tiny", TINY_WEIGHTS), read_info(adapter_path("home")).video_digest)
+    make_index("default", adapter_path("home"), weights_digest=digest)
+    set_default_adapter("home")
+    put_in_cache(cache, TINY_WEIGHTS.read_bytes())
+    whole = Path(shutil.copytree(tmp_path, tmp_path.with_name(f"{tmp_path.name}-whole"), symlinks=True))
+    files = [file.relative_to(whole) for file in whole.rglob("*") if file.is_file() and not file.is_symlink()]
+    for file in random.Random(0).sample(sorted(files), 6):
+        shutil.rmtree(tmp_path)
+        shutil.copytree(whole, tmp_path, symlinks=True)
+        damage(tmp_path / file)
+        quick = [check for check in doctor.all_checks() if check.name not in ("Device", "Decoders")]
+        texts = [problem.text for check in quick for problem in doctor.examine(check, fix=True).problems]
+        assert not [text for text in texts if "could not be" in text], file
+        if not any("settings.json" in text or "made with is not known" in text for text in texts):
+            store = Store.open(index_path("default"))
+            row = make_row("/videos/new.mp4")
+            store.put([row], [embed(row)])
+            store.compact()
+            assert row.path in store.videos(), file
 
 
 @pytest.mark.parametrize("fault", ["segfault", "abort", "deceive"])

@@ -22,7 +22,7 @@ def doctor_command(
 ) -> None:
     """Check this machine, the indexes, adapters and models; print what a bug report needs, and mend with --fix.
 
-    Nothing is changed without --fix, and nothing is told that is not on the screen. Ends with 1 when problems remain.
+    Nothing is changed without --fix, and nothing is sent anywhere. Ends with 1 when problems remain.
 
     \b
     Example:

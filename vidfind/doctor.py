@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 MINIMAL_FREE = 200_000_000  # bytes; LanceDB writes a table anew when it is tidied up
 STALE = 3600.0  # seconds; what was not written to for so long is no download that is going on
+COMMIT = re.compile(rb"[0-9a-f]{40}\s*")
 CLIP_FRAMES = 24
 CLIP_SIZE = 64
 READER_SECONDS = 30.0  # for a clip of one second
@@ -135,6 +136,14 @@ def _listed(find: Callable[..., list[T]], *arguments: object) -> list[T]:
         return []
 
 
+def _size(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 # The machine ----------------------------------------------------------------------------------------------------------
 
 
@@ -165,10 +174,10 @@ def _look_at_device() -> Found:
     dtype = choose_dtype("auto", device)
     memory = psutil.virtual_memory()
     facts = [f"{device} in {str(dtype).removeprefix('torch.')}", f"{os.cpu_count()} CPU cores"]
-    facts.append(f"{memory.total / 1e9:.1f} GB of memory, {memory.available / 1e9:.1f} GB free")
+    facts.append(f"{_size(memory.total)} of memory, {_size(memory.available)} free")
     if device == "cuda":
         free, total = torch.cuda.mem_get_info()
-        facts.append(f"{torch.cuda.get_device_name()} with {total / 1e9:.1f} GB, {free / 1e9:.1f} GB free")
+        facts.append(f"{torch.cuda.get_device_name()} with {_size(total)}, {_size(free)} free")
     ones = torch.ones(32, 32, device=device, dtype=dtype)
     if not bool((ones @ ones == 32).all()):
         return Found(", ".join(facts), [Problem(f"{device} computes wrongly", "use another: --device cpu")])
@@ -231,13 +240,13 @@ def _look_at_data() -> Found:
     folder = home().absolute()
     there = next(place for place in (folder, *folder.parents) if place.exists())
     free = shutil.disk_usage(there).free
-    facts = f"{folder}{'' if there == folder else ' (not made yet)'}, {_drive(there)}{free / 1e9:,.1f} GB free"
+    facts = f"{folder}{'' if there == folder else ' (not made yet)'}, {_drive(there)}{_size(free)} free"
     problems = []
     if not os.access(there, os.W_OK | os.X_OK):
         remedy = "change its rights, or set VIDFIND_HOME to a folder that can be written"
         problems.append(Problem(f"{there} cannot be written", remedy))
     if free < MINIMAL_FREE:
-        problems.append(Problem(f"only {free / 1e6:,.0f} MB are free", "free some space"))
+        problems.append(Problem(f"only {_size(free)} are free", "free some space"))
     for inner in (home() / "indexes", home() / "adapters"):
         try:
             if inner.exists():
@@ -262,10 +271,6 @@ def _index_folders() -> list[Path]:
     """Raises OSError where they may not be listed."""
     folder = home() / "indexes"
     return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _look_at_index(path: Path) -> Found:
@@ -386,7 +391,7 @@ def _look_at_model(model: str, pretrained: str) -> Found:
         return Found("", [Problem(str(error).rstrip("."), "bring the file back to where it was")])
     if path is None:
         return Found("not on this machine: fetched when it is needed")
-    facts = f"{path.stat().st_size / 1e6:,.0f} MB"
+    facts = _size(path.stat().st_size)
     if trouble := weights_problem(path) or digest_problem(path):
         remedy = f"{FIX}: it is removed, and fetched anew when it is needed" if hub else "put a whole copy in its place"
         return Found(facts, [Problem(f"{path} {trouble}", remedy)])
@@ -412,8 +417,8 @@ def _look_at_cache() -> Found:
     size = sum(file.stat().st_size for file in blobs)
     facts = f"in {cache}" if cache.is_dir() else f"in {cache} (not made yet)"
     remedy = f"{FIX}: it is deleted"
-    left = [f"{file} is {file.stat().st_size / 1e6:,.0f} MB of a download that broke off" for file in _half_downloads()]
-    return Found(f"{facts}, {size / 1e6:,.0f} MB of vidfind's", [Problem(text, remedy) for text in left])
+    problems = [Problem(f"{file} {trouble}", remedy) for file, trouble in _broken_in_cache()]
+    return Found(f"{facts}, {_size(size)} of vidfind's", problems)
 
 
 def _model_folders() -> list[Path]:
@@ -431,14 +436,20 @@ def _model_folders() -> list[Path]:
     return [folder for folder in folders if folder.is_dir()]
 
 
-def _half_downloads() -> list[Path]:
-    files = [file for folder in _model_folders() for file in (folder / "blobs").glob("*.incomplete")]
-    return [file for file in files if file.stat().st_mtime < time.time() - STALE]
+def _broken_in_cache() -> Iterator[tuple[Path, str]]:
+    """What downloads have left behind, and what is wrong with it; whole weights have checks of their own."""
+    for folder in _model_folders():
+        for file in (folder / "blobs").glob("*.incomplete"):
+            if file.stat().st_mtime < time.time() - STALE:
+                yield file, f"is {_size(file.stat().st_size)} of a download that broke off"
+        for file in (folder / "refs").glob("*"):
+            if not COMMIT.fullmatch(file.read_bytes()):
+                yield file, "does not say which version of the model is there"
 
 
 def _mend_cache() -> list[str]:
     done = []
-    for file in _half_downloads():
+    for file, _ in list(_broken_in_cache()):
         file.unlink()
         done.append(f"Deleted {file}.")
     return done

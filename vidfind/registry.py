@@ -10,6 +10,7 @@ import logging
 import textwrap
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -237,7 +238,9 @@ def load_clip(model: str, pretrained: str, weights: Path) -> tuple[Any, Any]:
             f"{weights} does not load as weights of {model}: {misfit(error)}. "
             "Check that the file is complete and that --model names the architecture it was trained with."
         ) from error
-    if not all(torch.isfinite(weight.sum()) for weight in clip.state_dict().values()):  # 20 ms; each number, a second
+    if not all(
+        torch.isfinite(weight.sum()) for weight in clip.state_dict().values()
+    ):  # 50 ms; of each number, a second
         raise ModelUnavailable(f"{weights} is damaged: some of its numbers are infinite or none at all. Fetch it anew.")
     return clip, open_clip.get_tokenizer(model)
 
@@ -338,10 +341,13 @@ def find_in_cache(hub: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     repo, names = hub_files(hub)
-    for name in names:
-        path = try_to_load_from_cache(repo, name)
-        if isinstance(path, str):
-            return Path(path)
+    with suppress(
+        ValueError
+    ):  # what says which version is there holds no text: fetching says the same, doctor mends it
+        for name in names:
+            path = try_to_load_from_cache(repo, name)
+            if isinstance(path, str):
+                return Path(path)
     return None
 
 
