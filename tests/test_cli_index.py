@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psutil
 import pytest
+from small_adapters import save_adapter
 
 import vidfind.watch
 from vidfind import machine, registry
 from vidfind.demo import draw_collection
+from vidfind.paths import adapter_path
 from vidfind.settings import is_index
 from vidfind.store import Store
 from vidfind.video import write_video
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 LONG_AGO = 1_600_000_000
 TINY = ("--model", "tiny", "--device", "cpu")
+FILMS = ("clip-1.mp4", "clip-2.mp4", "clip-3.mp4")
+Step = tuple[Callable[[], object], Callable[[Store], bool]]
 
 
 @pytest.fixture
@@ -50,32 +54,28 @@ def films(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def watch(run: Run, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
-    """`vidfind index --watch` of the films, inside this process and with a short settling time.
+def watch(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    """`vidfind index --watch` inside this process, with a short settling time.
 
-    Takes steps: what is done, and the names of the videos that are in the index when the next step may come. The last
-    is Ctrl-C."""
+    Takes steps: what is done, and what is true of the index when the next step may come. The last is Ctrl-C."""
     monkeypatch.setattr(vidfind.watch, "looks", partial(vidfind.watch.looks, settling=0.4))
     index = tmp_path / "home" / "indexes" / "default"
     has_ended = threading.Event()
 
-    def names() -> set[str]:
-        return {path.name for path in Store.open(index).videos()} if is_index(index) else set()
-
-    def act(steps: Sequence[tuple[Callable[[], object], set[str]]]) -> None:
-        for step, expected in steps:
-            step()
-            while names() != expected and not has_ended.wait(0.05):
+    def act(steps: Sequence[Step]) -> None:
+        for do, has_come in steps:
+            do()
+            while not (is_index(index) and has_come(Store.open(index))) and not has_ended.wait(0.05):
                 pass
         if not has_ended.wait(1.5):  # for the run to tell of it
             signal.raise_signal(signal.SIGINT)
 
-    def watch(*arguments: object, steps: Sequence[tuple[Callable[[], object], set[str]]]) -> Ran:
+    def watch(*arguments: object, steps: Sequence[Step]) -> Ran:
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
         thread = threading.Thread(target=act, args=(steps,))
         thread.start()
         try:
-            return run("index", "--watch", films, *arguments)
+            return run("index", "--watch", *arguments)
         finally:
             has_ended.set()
             thread.join()
@@ -88,10 +88,11 @@ def nothing() -> None:
     pass
 
 
+def holds(*names: str) -> Callable[[Store], bool]:
+    return lambda store: {path.name for path in store.videos()} == set(names)
+
+
 # watch
-
-
-FILMS = {"clip-1.mp4", "clip-2.mp4", "clip-3.mp4"}
 
 
 def test_a_watched_folder_is_indexed_and_what_changes_is_told(watch: Callable[..., Ran], films: Path) -> None:
@@ -102,11 +103,11 @@ def test_a_watched_folder_is_indexed_and_what_changes_is_told(watch: Callable[..
         (films / "notes.txt").write_text("no video either")
 
     steps = [
-        (nothing, FILMS),
-        (change, {"broken.mp4", "clip-2.mp4", "clip-3.mp4"}),
-        ((films / "broken.mp4").unlink, {"clip-2.mp4", "clip-3.mp4"}),
+        (nothing, holds(*FILMS)),
+        (change, holds("broken.mp4", "clip-2.mp4", "clip-3.mp4")),
+        ((films / "broken.mp4").unlink, holds("clip-2.mp4", "clip-3.mp4")),
     ]
-    ran = watch(*TINY, "--json", steps=steps)
+    ran = watch(films, *TINY, "--json", steps=steps)
     lines = [json.loads(line) for line in ran.out.splitlines()]
     told = [(Path(line["path"]).name, line["status"]) if "path" in line else "summary" for line in lines]
     assert ran.code == 130
@@ -117,7 +118,11 @@ def test_a_watched_folder_is_indexed_and_what_changes_is_told(watch: Callable[..
 
 
 def test_later_runs_print_one_line_with_the_time(watch: Callable[..., Ran], films: Path) -> None:
-    ran = watch(*TINY, steps=[(nothing, FILMS), ((films / "clip-1.mp4").unlink, {"clip-2.mp4", "clip-3.mp4"})])
+    ran = watch(
+        films,
+        *TINY,
+        steps=[(nothing, holds(*FILMS)), ((films / "clip-1.mp4").unlink, holds("clip-2.mp4", "clip-3.mp4"))],
+    )
     first, later = ran.out.splitlines()
     assert first.startswith("3 new: ")
     clock, _, text = later.partition("  ")
@@ -132,7 +137,7 @@ def test_an_index_that_is_busy_is_tried_again(watch: Callable[..., Ran], run: Ru
         busy.enter_context(Store.open(tmp_path / "home" / "indexes" / "default").writing())
         (films / "clip-1.mp4").unlink()
         threading.Timer(2.0, busy.pop_all().close).start()
-        ran = watch(steps=[(nothing, {"clip-2.mp4", "clip-3.mp4"})])
+        ran = watch(films, steps=[(nothing, holds("clip-2.mp4", "clip-3.mp4"))])
     assert (ran.code, ran.out) == (130, "2 unchanged, 1 removed.\n")
     complaint, *rest = ran.err.splitlines()
     assert "Another vidfind is writing to the index 'default'" in complaint
@@ -145,8 +150,21 @@ def test_the_model_is_not_loaded_while_there_is_nothing_to_encode(
 ) -> None:
     assert run("index", films, *TINY).code == 0
     monkeypatch.setattr(registry, "load_encoder", lambda **_: pytest.fail("it was loaded"))
-    steps = [(nothing, FILMS), ((films / "clip-1.mp4").unlink, {"clip-2.mp4", "clip-3.mp4"})]
-    assert watch(steps=steps).code == 130
+    steps = [(nothing, holds(*FILMS)), ((films / "clip-1.mp4").unlink, holds("clip-2.mp4", "clip-3.mp4"))]
+    assert watch(films, steps=steps).code == 130
+
+
+def test_an_adapter_asked_for_is_in_use_once_no_video_is_changing(
+    watch: Callable[..., Ran], run: Run, films: Path
+) -> None:
+    assert run("index", films, *TINY).code == 0
+    save_adapter(adapter_path("home"))
+    os.utime(films / "clip-1.mp4", (time.time() + 3600,) * 2)  # changed a moment ago, however long the start takes
+    ran = watch("--adapter", "home", steps=[(nothing, lambda store: store.settings.adapter == "home")])
+    first, later = ran.out.splitlines()
+    assert first.startswith("2 changed: ")
+    assert "  1 changed: " in later
+    assert "Searches of the index 'default' use the new vectors now, made with the adapter home." in ran.err
 
 
 @pytest.mark.parametrize("arguments", [["--watch"], ["--watch", "--force", "."], ["--workers", "0", "."]], ids=" ".join)

@@ -192,11 +192,10 @@ def _run_and_tell(
     is_news = is_first or bool(summary.counts or summary.vanished)
     if is_news:
         indexing.show(summary, "" if is_first else _now())
-    if isinstance(ending, Waiting):
-        if is_news:
-            indexing.show_ending(ending)
+    if is_news or not isinstance(ending, Waiting):
+        indexing.show_ending(ending)
+    if not indexing.is_complete:
         return chosen
-    indexing.show_ending(ending)
     # The adapter asked for is in use now. From here on the index's own is, which may be changed by another command.
     return {key: value for key, value in chosen.items() if key != "adapter"}
 
@@ -217,6 +216,8 @@ class _Indexing:
         self._activity = display.Activity("Starting", enabled=not (options.as_json and sys.stdout.isatty()))
         self._load = loader_of(self._activity, options.device, options.dtype, options.threads)
         self.is_first = True
+        self.is_complete = True
+        """Whether searches use what the last run has made."""
 
     def run(
         self, folders: Sequence[Path], chosen: Mapping[str, Any], leave: frozenset[Path] = frozenset()
@@ -251,7 +252,7 @@ class _Indexing:
                 activity.announce("Stopped. What is done is kept: the same command goes on from here.")
                 raise
             summary.elapsed = activity.elapsed
-        self.is_first = False
+        self.is_first, self.is_complete = False, not store.is_unfinished
         return summary, ending
 
     def _tell(self, event: "Outcome | Offline | Vanished | Progress | Reencoding", summary: "IndexSummary") -> None:

@@ -49,7 +49,7 @@ def looks(
     while True:
         places = _places(roots)
         present = {root: Path(os.path.realpath(root)) for root in roots if root.exists()}
-        with closing(_follow(present.values(), min(TICK, settling))) as following:
+        with closing(_follow(present.values(), min(TICK, settling / 4))) as following:
             next(following)  # from here on, no change is missed
             with_videos = set(present)
             for file in find_videos(present, exclude):
@@ -60,8 +60,7 @@ def looks(
             for changes in following:
                 for path in _relevant(changes, present, exclude, with_videos):
                     changing.note(path)
-                has_settled = changing.settle()
-                if has_settled or time.monotonic() >= look_at:
+                if time.monotonic() >= look_at or changing.settle():
                     again = yield changing.paths
                     look_at = time.monotonic() + settling if again else math.inf
                 if _places(roots) != places or _has_gone(changes, present.values()):
