@@ -126,6 +126,13 @@ def test_a_healthy_index_and_adapter_are_told_and_nothing_is_changed(run: Run, i
     assert content_of(tmp_path) == before
 
 
+def test_videos_that_could_not_be_read_are_counted_and_no_problem_of_the_index(run: Run, index: Store) -> None:
+    index.put([make_row("/videos/bad.mp4", 0, failed="is empty", content=0)], [])
+    ran = run("doctor", "--index", "default", "--json")
+    assert findings(ran)["Index default"]["facts"] == "1 video, 2 segments, tiny / builtin, tempme, 1 could not be read"
+    assert ran.code == 0
+
+
 def test_one_index_alone_can_be_looked_at(run: Run, index: Store) -> None:
     make_index("other")
     assert problems(run("doctor", "--json")).keys() == {"Index other"}

@@ -293,6 +293,7 @@ def _look_at_index(path: Path) -> Found:
         made_with = f"{status.settings.model} / {status.settings.pretrained}, {status.settings.encoder}"
         facts = f"{_count(status.videos, 'video')}, {_count(status.segments, 'segment')}, {made_with}"
         facts += f", adapter {status.settings.adapter}" if status.settings.adapter else ""
+        facts += f", {len(status.failed):,} could not be read" if status.failed else ""
         problems += _other_weights(path)
     return Found(facts, problems)
 
