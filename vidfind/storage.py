@@ -15,6 +15,7 @@ from vidfind.errors import StorageError, VidfindError
 
 FULL = "Free some space, then run the command again. What was stored before is kept."
 ELSEWHERE = "Change that, or set VIDFIND_HOME to a folder that can be written."
+LOCAL = "It cannot be locked: set VIDFIND_HOME to a folder on a disk of this machine."
 REMEDIES = {
     errno.ENOSPC: FULL,
     errno.EDQUOT: FULL,
@@ -23,6 +24,8 @@ REMEDIES = {
     errno.EACCES: ELSEWHERE,
     errno.EPERM: ELSEWHERE,
     errno.EIO: "The disk may be failing: copy to another what you want to keep.",
+    errno.ENOLCK: LOCAL,
+    errno.EOPNOTSUPP: LOCAL,
     errno.EMFILE: "Let a process open more files: ulimit -n 4096",
 }
 
@@ -68,18 +71,24 @@ def _error_number(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno:
         return error.errno
     quoted = re.search(r"\(os error (\d+)\)", str(error))  # as Rust writes it
-    return int(quoted[1]) if quoted else 0
+    number = int(quoted[1]) if quoted else 0
+    if sys.platform == "win32" and number:
+        return OSError(0, "", None, number).errno or 0  # which translates Windows' own numbers
+    return number
 
 
 if sys.platform == "win32":
     import msvcrt
 
     def lock(descriptor: int) -> None:
-        """Locks an open file until it is closed. Raises OSError at once if another process has it."""
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        """Locks an open file until it is closed. Raises BlockingIOError at once if another process has it."""
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError as error:
+            raise BlockingIOError(*error.args) from error
 else:
     import fcntl
 
     def lock(descriptor: int) -> None:
-        """Locks an open file until it is closed. Raises OSError at once if another process has it."""
+        """Locks an open file until it is closed. Raises BlockingIOError at once if another process has it."""
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -541,9 +541,10 @@ def writing_lock(path: Path) -> Iterator[None]:
         raise IndexNotFound(f"There is no index {path.name!r} any more.") from error
     with file:
         try:
-            lock(file.fileno())
-            is_ours = os.path.samestat(os.fstat(file.fileno()), os.stat(path / LOCK_FILE))
-        except OSError:
+            with naming_trouble(path):
+                lock(file.fileno())
+                is_ours = os.path.samestat(os.fstat(file.fileno()), os.stat(path / LOCK_FILE))
+        except (BlockingIOError, FileNotFoundError):
             is_ours = False
         if not is_ours:  # taken, or deleted together with the index between the opening and the locking
             raise IndexBusy(f"Another vidfind is writing to the index {path.name!r}: wait until it is done.")
