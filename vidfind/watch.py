@@ -89,8 +89,9 @@ class _Changing:
         return frozenset(self._seen)
 
     def note(self, path: Path) -> None:
+        stamp = _stamp(path)
         wait = self._seen[path].wait if path in self._seen else self._wait_for(path)
-        self._seen[path] = _Change(_stamp(path), time.monotonic(), wait)
+        self._seen[path] = _Change(stamp, time.monotonic(), wait if stamp else self._settling)
 
     def settle(self) -> bool:
         """Forgets those that have stayed as they were for long enough; whether there were any."""
