@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from test_store import contents_found, embed, make_row, unit_vectors
@@ -16,6 +17,9 @@ from vidfind.errors import IndexBusy, IndexDamaged, IndexNotFound
 from vidfind.health import check_index, mend_index
 from vidfind.settings import NEXT_FILE, SETTINGS_FILE, adapter_file_name
 from vidfind.store import Embedded, Store, VideoRow
+
+if TYPE_CHECKING:
+    from conftest import Ran
 
 Damage = Callable[[Path], None]
 DAMAGES: dict[str, Damage] = {
@@ -293,3 +297,25 @@ def test_no_change_of_any_byte_leads_to_another_error(filled: Store, tmp_path: P
         assert check_index(path) == []
         assert Store.open(path).videos().keys() <= before.keys() | {Path("/videos/0-0.mp4")}
         assert contents_found(Store.open(path)) <= {row.content for row in Store.open(path).videos().values()}
+
+
+def test_a_user_is_led_from_the_damage_to_an_index_that_is_whole_again(
+    run: Callable[..., Ran], clips: Path, tmp_path: Path
+) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    for name in ("vp9.webm", "gif.gif"):
+        shutil.copy(clips / name, films)
+        assert run("index", films, "--model", "tiny").code == 0
+    found = run("search", "a red circle", "--paths").out
+    [cut, *_] = newest_first(tmp_path / "home" / "indexes" / "default" / "segments.lance", "data/*.lance")
+    os.truncate(cut, 100)
+    for command in (["search", "a red circle"], ["index", films]):
+        ran = run(*command)
+        assert ran.code == 1
+        assert "Error: The index 'default' is damaged" in ran.err
+        assert "vidfind doctor --fix" in ran.err
+    assert "table segments cannot be read" in run("doctor").out
+    assert f"vidfind index {films}" in run("doctor", "--fix").out.replace("\n", " ")
+    assert run("index", films).code == 0
+    assert run("search", "a red circle", "--paths").out == found

@@ -246,8 +246,10 @@ def _mend_table(part: _Part, name: str) -> str:
         options = shlex.join(settings_options(part.generation.settings))
         again = f"vidfind index FOLDERS {options}{index_option(path)}"
         return f"Emptied the index: nothing of the table {name} could be read. To make it again: {again}"
-    rows = rows_of(left) if name == videos and left is not None else ()
-    return f"{kept} To make the rest again: {part.command(rows)}"
+    rows: Iterable[VideoRow] = ()
+    with suppress(IndexDamaged):  # the other table may be damaged too
+        rows = part.open().videos().values()
+    return f"{kept} What is missing is made again by {part.command(rows)}"
 
 
 def _replace_table(path: Path, name: str, rows: Any) -> None:
