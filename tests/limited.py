@@ -21,7 +21,7 @@ CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
 
 
 def main(limit: str, *commands: str) -> None:
-    if limit == "rights" and not os.environ.get("VIDFIND_LIMITED"):
+    if limit == "rights" and sys.platform == "linux" and not os.environ.get("VIDFIND_LIMITED"):
         libc = ctypes.CDLL(None, use_errno=True)
         for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
             libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # refused to others than root, who do not have it
