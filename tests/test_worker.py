@@ -179,3 +179,11 @@ def test_a_worker_ends_when_its_parent_is_killed() -> None:
         child = psutil.Process(int(process.stdout.readline()))
         process.kill()
         child.wait(20)
+
+
+def test_a_program_that_is_imported_again_by_its_workers_is_told_what_it_lacks(clips: Path, tmp_path: Path) -> None:
+    script = f"from pathlib import Path\nfrom vidfind.decoding import probe\nprobe(Path({str(clips / 'h264.mp4')!r}))\n"
+    (tmp_path / "unguarded.py").write_text(script)
+    done = subprocess.run([sys.executable, tmp_path / "unguarded.py"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "must do so under `if __name__ == '__main__':`" in done.stderr

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfind import video
-from vidfind.errors import UnreadableVideo
+from vidfind.errors import UnreadableVideo, VidfindError
 from vidfind.files import fingerprint
 from vidfind.video import Segment, VideoInfo, split_segments
 from vidfind.worker import TICK, Worker, borrow_worker
@@ -201,7 +201,7 @@ def _run(
     try:
         with closing(worker.run(function, path, *arguments, seconds=patience)) as results:
             yield from results
-    except (UnreadableVideo, OSError):
+    except (VidfindError, OSError):
         raise
     except Exception as error:  # a file so odd that a library, or vidfind, stumbles over it must not end the run
         raise UnreadableVideo(f"cannot be decoded: {type(error).__name__}: {error}") from error

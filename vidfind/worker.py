@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from vidfind.errors import DecoderLost
+from vidfind.errors import DecoderLost, VidfindError
 
 T = TypeVar("T")
 log = logging.getLogger("vidfind")  # of all modules: what they say in a worker is said again here
@@ -67,8 +67,8 @@ class Worker:
         """Yields what `function` does in the worker. It must be importable by name, its arguments picklable.
 
         What it raises is raised here. Raises DecoderLost when the process ends, needs more than MAX_MEMORY, or yields
-        nothing for `seconds`; time in which this process or the machine was stopped does not count. Closing the
-        generator early costs the process."""
+        nothing for `seconds`; time in which this process or the machine was stopped does not count. Raises VidfindError
+        when no process can be started. Closing the generator early costs the process."""
         if self._process is None:
             self._start()
         assert self._printed is not None
@@ -124,6 +124,12 @@ class Worker:
         self._process = process
         try:
             self._receive(START_SECONDS)
+        except DecoderLost as error:  # of which no file is the cause
+            raise VidfindError(
+                f"The process that was to decode videos could not be started: {error}. Check: vidfind doctor "
+                "(A Python program that calls vidfind must do so under `if __name__ == '__main__':`, as multiprocessing "
+                "imports it again.)"
+            ) from error
         finally:
             with suppress(OSError):  # Windows: not while it is open
                 os.unlink(printed)
