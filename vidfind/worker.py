@@ -126,8 +126,8 @@ class Worker:
             self._receive(START_SECONDS)
         except DecoderLost as error:  # of which no file is the cause
             raise VidfindError(
-                f"The process that was to decode videos could not be started: {error}. Check: vidfind doctor "
-                "(A Python program that calls vidfind must do so under `if __name__ == '__main__':`, as multiprocessing "
+                "The process that is to decode videos does not start. Check: vidfind doctor "
+                "(A Python program that calls vidfind must do so under `if __name__ == '__main__':`, as that process "
                 "imports it again.)"
             ) from error
         finally:
