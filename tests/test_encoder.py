@@ -19,7 +19,7 @@ from golden_clip import (
 
 from vidfind.adapter import from_tempme
 from vidfind.encoder import Encoder, EncoderIdentity, choose_dtype, cpu_has_bf16
-from vidfind.errors import UnsupportedModel
+from vidfind.errors import ModelUnavailable, UnsupportedModel
 from vidfind.lora import fold_adapter
 
 
@@ -174,3 +174,11 @@ def test_automatic_number_format_never_is_float16() -> None:
     assert choose_dtype("auto", "cpu") == (torch.bfloat16 if cpu_has_bf16() else torch.float32)
     assert choose_dtype("auto", "mps") == torch.float32
     assert choose_dtype("float32", "cpu") == torch.float32
+
+
+def test_numbers_that_are_not_finite_are_told_and_never_stored(tiny_encoder: Encoder) -> None:
+    broken = tiny_encoder.copy()
+    broken.model.visual.proj.data[0, 0] = torch.inf
+    clips = np.zeros((1, broken.num_frames, broken.image_size, broken.image_size, 3), np.uint8)
+    with pytest.raises(ModelUnavailable, match=r"not finite, on cpu in \w+\. Try --dtype float32"):
+        broken.encode_video(clips)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vidfind.errors import UnsupportedModel
+from vidfind.errors import ModelUnavailable, UnsupportedModel
 from vidfind.tokens import REDUCTIONS, Reduction, Tokens
 
 DEFAULT_NUM_FRAMES = 12
@@ -79,13 +79,23 @@ class Encoder:
     def encode_video(self, clips: np.ndarray | Tensor) -> Tensor:
         """(B, T, S, S, 3) uint8 RGB -> (B, D) unit vectors, float32 on the CPU."""
         frames = torch.as_tensor(clips).to(self.device, non_blocking=True)
-        return F.normalize(self.video_features(frames).float(), dim=-1).cpu()
+        return self._unit(self.video_features(frames))
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """N texts -> (N, D) unit vectors, float32 on the CPU. Texts too long for the model are cut."""
         ids = self.tokenizer(list(texts)).to(self.device)
-        return F.normalize(self.text_features(ids).float(), dim=-1).cpu()
+        return self._unit(self.text_features(ids))
+
+    def _unit(self, features: Tensor) -> Tensor:
+        """Raises ModelUnavailable for what has no direction: such vectors would be found by nothing, or by all."""
+        vectors = F.normalize(features.float(), dim=-1).cpu()
+        if not vectors.isfinite().all():
+            raise ModelUnavailable(
+                f"{self.identity.model} / {self.identity.pretrained} gives numbers that are not finite, on {self.device} "
+                f"in {str(self.dtype).removeprefix('torch.')}. Try --dtype float32, or --device cpu."
+            )
+        return vectors
 
     def video_features(self, clips: Tensor) -> Tensor:
         """(B, T, S, S, 3) uint8 on the device -> (B, D), with gradients; a mean of unit vectors, not of unit length."""
