@@ -92,8 +92,8 @@ class Encoder:
         vectors = F.normalize(features.float(), dim=-1).cpu()
         if not vectors.isfinite().all():
             raise ModelUnavailable(
-                f"{self.identity.model} / {self.identity.pretrained} gives numbers that are not finite, on {self.device} "
-                f"in {str(self.dtype).removeprefix('torch.')}. Try --dtype float32, or --device cpu."
+                f"{self.identity.model} / {self.identity.pretrained} gives numbers that are not finite, "
+                f"on {self.device} in {str(self.dtype).removeprefix('torch.')}. Try --dtype float32, or --device cpu."
             )
         return vectors
 
