@@ -16,7 +16,8 @@ from test_store import contents_found, embed, make_row, unit_vectors
 from vidfind.errors import IndexBusy, IndexDamaged, IndexNotFound
 from vidfind.health import check_index, mend_index
 from vidfind.settings import NEXT_FILE, SETTINGS_FILE, adapter_file_name
-from vidfind.store import Embedded, Store, VideoRow
+from vidfind.store import Embedded, Store
+from vidfind.tables import VideoRow
 
 if TYPE_CHECKING:
     from conftest import Ran

@@ -31,7 +31,8 @@ from vidfind.files import find_videos
 from vidfind.index import index_videos, open_store
 from vidfind.pairs import normal_caption, read_pairs
 from vidfind.search import Moment, parse_period, query_vector
-from vidfind.store import Embedded, Store, VideoRow, new_content, path_from_text, path_to_text
+from vidfind.store import Embedded, Store
+from vidfind.tables import VideoRow, new_content, path_from_text, path_to_text
 from vidfind.upkeep import relink_videos, remove_videos
 
 if TYPE_CHECKING:

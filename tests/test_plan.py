@@ -10,7 +10,7 @@ import pytest
 from vidfind import plan as plan_module
 from vidfind.files import VideoFile, fingerprint
 from vidfind.plan import Plan, Presence, look_on_disk, make_plan
-from vidfind.store import VideoRow
+from vidfind.tables import VideoRow
 
 DAY = datetime(2024, 5, 17, tzinfo=UTC)
 FOLDER = Path("/videos")

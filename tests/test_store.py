@@ -9,15 +9,8 @@ import numpy as np
 import pytest
 
 from vidfind.errors import IndexBusy, IndexMismatch, IndexNotFound
-from vidfind.store import (
-    Embedded,
-    Store,
-    VideoRow,
-    delete_index,
-    new_content,
-    path_from_text,
-    path_to_text,
-)
+from vidfind.store import Embedded, Store, delete_index
+from vidfind.tables import VideoRow, new_content, path_from_text, path_to_text
 
 DIM = 16
 DAY = datetime(2024, 5, 17, 12, 30, tzinfo=UTC)

@@ -11,7 +11,8 @@ import pytest
 
 from vidfind.errors import BadInput
 from vidfind.search import search_moments
-from vidfind.store import Embedded, Store, VideoRow
+from vidfind.store import Embedded, Store
+from vidfind.tables import VideoRow
 from vidfind.upkeep import Relinked, relink_videos, remove_videos
 
 DAY = datetime(2024, 5, 17, tzinfo=UTC)

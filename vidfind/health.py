@@ -36,22 +36,15 @@ from vidfind.settings import (
 from vidfind.storage import naming_trouble
 from vidfind.store import (
     KEEP_VERSIONS,
-    VIDEOS,
     Store,
-    VideoRow,
-    connect,
     delete_entry,
     litter,
-    naming_damage,
-    open_table,
     outer_folders,
     require_index,
-    rows_of,
-    segments_schema,
     settings_options,
-    table_names,
     writing_lock,
 )
+from vidfind.tables import VIDEOS, VideoRow, connect, naming_damage, open_table, rows_of, segments_schema, table_names
 
 # float16 keeps three digits of each number; the length of a whole vector is far closer to 1 than this.
 LENGTH_TOLERANCE = 0.01

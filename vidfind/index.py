@@ -31,7 +31,8 @@ from vidfind.machine import running_clock
 from vidfind.plan import Job, Plan, Status, look_on_disk, make_plan
 from vidfind.saved_adapters import find_adapter
 from vidfind.settings import IndexSettings, adapter_command, is_index
-from vidfind.store import Embedded, Store, VideoRow, new_content
+from vidfind.store import Embedded, Store
+from vidfind.tables import VideoRow, new_content
 from vidfind.times import clock
 from vidfind.video import VideoInfo
 

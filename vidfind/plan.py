@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from vidfind.files import VideoFile, find_present
-from vidfind.store import VideoRow
+from vidfind.tables import VideoRow
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,8 @@ import numpy.typing as npt
 from vidfind.decoding import probe, read_clips, read_picture
 from vidfind.errors import BadInput, UnreadableVideo
 from vidfind.files import find_present
-from vidfind.store import Hit, Store, VideoRow
+from vidfind.store import Hit, Store
+from vidfind.tables import VideoRow
 from vidfind.times import parse_time
 from vidfind.video import Segment
 

@@ -11,27 +11,24 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import functools
 import json
 import os
 import re
-import secrets
 import shlex
 import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vidfind.errors import IndexBusy, IndexMismatch, IndexNotFound, VidfindError
+from vidfind.errors import IndexBusy, IndexMismatch, IndexNotFound
 from vidfind.paths import adapter_path
 from vidfind.settings import (
     NEXT_FILE,
@@ -49,6 +46,20 @@ from vidfind.settings import (
     write_generation,
 )
 from vidfind.storage import lock, naming_trouble, write_text
+from vidfind.tables import (
+    VIDEOS,
+    VideoRow,
+    connect,
+    is_whole,
+    make_table,
+    naming_damage,
+    open_table,
+    path_to_text,
+    row_to_table,
+    rows_of,
+    segments_schema,
+    table_names,
+)
 
 LOCK_FILE = "writing.lock"
 SPEED_FILE = "speed.json"
@@ -64,58 +75,8 @@ HALF_WRITTEN = re.compile(r"\.tmp.*|.*#\d+")
 KEEP_VERSIONS = timedelta(hours=1)
 # Paths in one predicate: keeps the SQL text small (some 100 KB).
 PATHS_A_DELETE = 1000
-
-VIDEOS = pa.schema(
-    [
-        ("path", pa.string()),
-        ("folder", pa.string()),
-        ("size", pa.int64()),
-        ("mtime_ns", pa.int64()),
-        ("fingerprint", pa.string()),
-        ("content", pa.int64()),
-        ("segments", pa.int32()),
-        ("duration", pa.float64()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("codec", pa.string()),
-        ("created", pa.timestamp("us", tz="UTC")),
-        ("indexed_at", pa.timestamp("us", tz="UTC")),
-        ("failed", pa.string()),
-        ("damage", pa.string()),
-    ]
-)
-
-
-ADDED_COLUMNS = frozenset({"damage"})
-"""Those that tables of an older format do not have."""
-LANCE_END = b"LANC"
-"""The last bytes of LanceDB's files of data."""
 FOREVER = timedelta(days=36500)
 Table = Literal["videos", "segments"]
-SEGMENT_COLUMNS = frozenset({"content", "start", "end", "vector"})
-
-
-@dataclass(frozen=True)
-class VideoRow:
-    """A video in the index. `folder` is what it was indexed under; `failed` is the reason, empty when all is well.
-
-    `damage` says what of an indexed video could not be read, empty when it is whole."""
-
-    path: Path
-    folder: Path
-    size: int
-    mtime_ns: int
-    fingerprint: str
-    created: datetime
-    indexed_at: datetime
-    content: int = 0
-    segments: int = 0
-    duration: float = 0.0
-    width: int = 0
-    height: int = 0
-    codec: str = ""
-    failed: str = ""
-    damage: str = ""
 
 
 @dataclass(frozen=True)
@@ -344,7 +305,7 @@ class Store:
                 self._segments.add(pa.concat_tables(tables))
         if rows:
             unique = {row.path: row for row in rows}.values()
-            table = pa.Table.from_pylist([_row_to_table(row) for row in unique], schema=VIDEOS)
+            table = pa.Table.from_pylist([row_to_table(row) for row in unique], schema=VIDEOS)
             with self._committing("videos"):
                 merge = self._videos.merge_insert("path").when_matched_update_all().when_not_matched_insert_all()
                 merge.execute(table)
@@ -497,11 +458,6 @@ def outer_folders(rows: Iterable[VideoRow]) -> list[Path]:
     return outer
 
 
-def new_content() -> int:
-    """A number for a fresh encoding; never 0, which failed videos have. Random: no two runs can hand out the same."""
-    return secrets.randbelow(2**62) + 1
-
-
 def delete_index(path: Path) -> None:
     """Deletes the index at `path`, even one that cannot be opened, and nothing but it.
 
@@ -551,73 +507,6 @@ def writing_lock(path: Path) -> Iterator[None]:
         yield  # closing the file, or the end of the process however it ends, gives the lock back
 
 
-@contextmanager
-def naming_damage(path: Path) -> Iterator[None]:
-    """Raises what LanceDB says of an index's tables as IndexDamaged, or StorageError where the disk is at fault."""
-    try:
-        with naming_trouble(path):
-            yield
-    except (VidfindError, MemoryError):
-        raise
-    except Exception as error:  # RuntimeError, ValueError, KeyError, Arrow's own, a panic in Rust: there is no limit
-        reason = re.sub(r",? /\S+\.rs:\d+.*", "", str(error).partition("\n")[0])  # without places in LanceDB's source
-        raise damaged(path, reason or type(error).__name__) from error
-
-
-def path_to_text(path: Path) -> str:
-    """A path as plain ASCII, as in a file URI: keeps names that are no valid Unicode, needs no escaping in SQL."""
-    return quote_from_bytes(os.fsencode(path))
-
-
-def path_from_text(text: str) -> Path:
-    return Path(os.fsdecode(unquote_to_bytes(text)))
-
-
-def rows_of(videos: Any) -> Iterator[VideoRow]:
-    """The rows of an Arrow table of videos. Raises ValueError or TypeError for values that can be none of a video."""
-    folder_from_text = functools.cache(path_from_text)  # few folders, many videos: a third of the time saved
-    for values in videos.to_pylist():
-        path, folder = path_from_text(values.pop("path")), folder_from_text(values.pop("folder"))
-        yield VideoRow(path=path, folder=folder, **values)
-
-
-def _row_to_table(row: VideoRow) -> dict[str, object]:
-    values = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
-    return values | {"path": path_to_text(row.path), "folder": path_to_text(row.folder)}
-
-
-def connect(path: Path) -> Any:
-    """The LanceDB database of the index at `path`."""
-    os.environ.setdefault("LANCEDB_LOG", "error")  # read when lancedb is imported; its warnings would land on stderr
-    import lancedb  # most of a second, which is not spent before a missing index or model is reported
-
-    # An interval of nothing: what another process has written since is seen at once.
-    return lancedb.connect(path, read_consistency_interval=timedelta(0))
-
-
-def is_whole(file: Path) -> bool:
-    """Whether a file of a table ends as it should, if it is of a kind that shows."""
-    if file.suffix != ".lance":
-        return True
-    with open(file, "rb") as opened:
-        opened.seek(max(0, os.fstat(opened.fileno()).st_size - len(LANCE_END)))
-        return opened.read() == LANCE_END
-
-
-def open_table(database: Any, name: str) -> Any:
-    """A table of an index. Raises ValueError if it lacks columns, which LanceDB does not notice."""
-    table = database.open_table(name)
-    needed = set(VIDEOS.names) - ADDED_COLUMNS if name.startswith("videos") else SEGMENT_COLUMNS
-    if missing := needed - set(table.schema.names):
-        raise ValueError(f"the table {name} has no columns {', '.join(sorted(missing))}")
-    return table
-
-
-def table_names(number: int) -> tuple[str, str]:
-    """Of the videos and the segments of a generation."""
-    return (f"videos-{number}", f"segments-{number}") if number else ("videos", "segments")
-
-
 def _make_generation(path: Path, database: Any, generation: Generation, dim: int, adapter: Path | None) -> Generation:
     """Makes the empty tables of a generation and its copy of the adapter, and says what the copy is called."""
     for name, schema in zip(table_names(generation.number), (VIDEOS, segments_schema(dim)), strict=True):
@@ -631,20 +520,6 @@ def _keep(path: Path, adapter: Path | None) -> str:
     name = adapter_file_name(adapter)
     keep_adapter(path, adapter, name)
     return name
-
-
-def segments_schema(dim: int) -> Any:
-    """Of the table of segments, for vectors of `dim` numbers."""
-    vector = pa.list_(pa.float16(), dim)
-    return pa.schema([("content", pa.int64()), ("start", pa.float64()), ("end", pa.float64()), ("vector", vector)])
-
-
-def make_table(path: Path, database: Any, name: str, rows: Any) -> Any:
-    """A new table in place of any of this name; `rows` is an Arrow table, or the schema of an empty one."""
-    with naming_damage(path):
-        shutil.rmtree(path / f"{name}.lance", ignore_errors=True)  # LanceDB writes on top even of what it cannot read
-        is_schema = isinstance(rows, pa.Schema)
-        return database.create_table(name, None if is_schema else rows, schema=rows if is_schema else rows.schema)
 
 
 def own_files(path: Path) -> list[Path]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidfind.errors import BadInput
-from vidfind.store import Store, VideoRow
+from vidfind.store import Store
+from vidfind.tables import VideoRow
 
 
 @dataclass(frozen=True)
