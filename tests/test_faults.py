@@ -69,6 +69,8 @@ def test_each_fault_costs_its_file_alone(
     monkeypatch.setattr(decoding, "PATIENCE", 1.0)
     monkeypatch.setattr(decoding, "PATIENCE_A_SECOND", 0.2)
     monkeypatch.setattr(worker, "MAX_MEMORY", 2**29)
+    for pooled in worker._idle:
+        pooled.end()  # what other tests have decoded may have made it larger than that
     store, outcomes = run(folder, tmp_path / "faulty", tiny_encoder)
 
     assert {name: outcomes[name].status for name in GOOD} == dict.fromkeys(GOOD, "new")

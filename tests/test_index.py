@@ -13,7 +13,7 @@ import pytest
 
 from vidfind import decoding
 from vidfind.encoder import Encoder
-from vidfind.errors import BadInput, IndexBusy, IndexMismatch
+from vidfind.errors import BadInput, IndexBusy, IndexMismatch, ModelUnavailable
 from vidfind.index import (
     Event,
     Offline,
@@ -342,6 +342,32 @@ def test_an_index_keeps_its_settings_once_it_has_videos(index, library: Path, fi
     assert asked == [{name: ours[name] for name in ("model", "pretrained", "encoder", "adapter")}]
     with pytest.raises(IndexMismatch, match="segment length"):
         open_store(film_store.path, never, {"segment_length": 5.0})
+
+
+def test_an_index_without_videos_keeps_what_it_was_begun_with(tmp_path: Path, tiny_encoder: Encoder) -> None:
+    asked: list[dict[str, object]] = []
+
+    def load(**choice: object) -> Encoder:
+        asked.append(choice)
+        return tiny_encoder
+
+    open_store(tmp_path / "begun", load, {"model": "tiny", "segment_length": 5.0})
+    store, _ = open_store(tmp_path / "begun", load, {})
+    assert asked[-1] == {"model": "tiny", "pretrained": "builtin", "encoder": "tempme", "adapter": None}
+    assert store.settings.segment_length == 5
+    open_store(tmp_path / "begun", load, {"model": "ViT-B-32"})
+    assert asked[-1] == {"model": "ViT-B-32"}
+
+
+def test_a_mistyped_model_is_not_answered_with_a_command_that_deletes_the_index(
+    index, library: Path, film_store: Store
+) -> None:
+    index(library)
+    with pytest.raises(ModelUnavailable, match="no model called tinny. Did you mean tiny"):
+        open_store(film_store.path, never, {"model": "tinny"})
+    with pytest.raises(IndexMismatch, match="model tiny, not ViT-L-14") as mismatch:
+        open_store(film_store.path, never, {"model": "ViT-L-14"})
+    assert "--model ViT-L-14 --encoder tempme" in str(mismatch.value)
 
 
 def test_segments_have_the_length_asked_for(library: Path, tmp_path: Path, tiny_encoder: Encoder) -> None:

@@ -28,7 +28,9 @@ from vidfind.decoding import Clip, Done, Failed, Opened, decode_ahead
 from vidfind.errors import BadInput, IndexNotFound, ModelUnavailable
 from vidfind.files import VideoFile, find_videos, fingerprint
 from vidfind.machine import running_clock
+from vidfind.paths import adapter_path
 from vidfind.plan import Job, Plan, Status, look_on_disk, make_plan
+from vidfind.registry import default_pretrained, look_for_weights
 from vidfind.saved_adapters import find_adapter
 from vidfind.settings import IndexSettings, adapter_command, is_index
 from vidfind.store import Embedded, Store
@@ -151,20 +153,37 @@ def open_store(
     None for none), `segment_length`. `load_encoder` takes the first four. An index with videos keeps its settings:
     IndexMismatch if `asked` differs, but for the adapter. Another adapter is put in at once where it leaves video
     vectors as they are; else the store is a new one beside that in use, for `index_videos` to fill.
+    One without videos keeps what it was begun with, but for what is asked.
     A new index takes `default_adapter` of the model and weights asked for, if no adapter is. `announce` is told, in a
     line, what was not asked for."""
     try:
         store = Store.open(path)
     except IndexNotFound:
         store = None
-    if store is None or not store.videos():
+    if store is None:
         return _make_store(path, load_encoder, asked, default_adapter, announce)
+    if not store.videos():
+        return _make_store(path, load_encoder, {**_begun_with(store, asked), **asked}, default_adapter, announce)
+    if asked.get("model", store.settings.model) != store.settings.model:
+        # A name that was mistyped must not be answered with a command that deletes the index.
+        look_for_weights(asked["model"], asked.get("pretrained") or default_pretrained(asked["model"]))
     if "adapter" in asked:
         return _change_adapter(store, load_encoder, asked, announce)
     store.require(**asked)
     if begun := store.describe_unfinished():
         announce(f"Encoding again with {_with(begun.adapter)} is not finished. To go on with it: {begun.command}")
     return store, functools.cache(functools.partial(_load_own, store, load_encoder))
+
+
+def _begun_with(store: Store, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an index without videos, as far as they go with what is asked."""
+    ours = store.settings
+    own: dict[str, Any] = {"segment_length": ours.segment_length}
+    if all(asked.get(name, getattr(ours, name)) == getattr(ours, name) for name in ("model", "pretrained", "encoder")):
+        own |= {"model": ours.model, "pretrained": ours.pretrained, "encoder": ours.encoder}
+        if ours.adapter is None or adapter_path(ours.adapter).is_file():
+            own["adapter"] = ours.adapter
+    return own
 
 
 def _make_store(

@@ -255,6 +255,8 @@ class Store:
         message = f"The index {self.path.name!r} was made with {difference}. "
         wanted = dataclasses.replace(self.settings, **{field: asked[field] for field in differing})  # type: ignore[arg-type]  # one value a field
         needed = ""
+        if "model" in differing and "pretrained" not in asked:
+            wanted = dataclasses.replace(wanted, pretrained="")  # those of the other model are not called the same
         if "adapter" not in asked and {"model", "pretrained", "encoder", "num_frames"} & set(differing):
             wanted = dataclasses.replace(wanted, adapter=None)  # an adapter is for what it was trained on
         elif wanted.adapter == ours["adapter"] and wanted.adapter and not adapter_path(wanted.adapter).is_file():
@@ -567,7 +569,9 @@ def _describe_difference(field: str, ours: object, asked: object) -> str:
 
 
 def settings_options(settings: IndexSettings) -> list[str]:
-    options = ["--model", settings.model, "--pretrained", settings.pretrained, "--encoder", settings.encoder]
+    options = ["--model", settings.model, "--encoder", settings.encoder]
+    if settings.pretrained:
+        options[2:2] = ["--pretrained", settings.pretrained]
     if settings.adapter is not None:
         options += ["--adapter", settings.adapter]
     if settings.segment_length != IndexSettings.segment_length:
