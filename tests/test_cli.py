@@ -116,6 +116,7 @@ def test_help_names_the_defaults_of_the_pipelines(run: Run) -> None:
         ["search", "dog", "-n", "0"],
         ["search", "dog", "-n", "many"],
         ["search", "dog", "--open", "0"],
+        ["search", "dog", "--since", "2025", "--until", "2024"],
         ["search", "dog", "--json", "--paths"],
         ["search", "dog", "--colour"],
         ["remove"],
@@ -193,13 +194,16 @@ def test_a_video_that_cannot_be_read_is_told_and_ends_with_3(
     shutil.copy(films / "clip-1.mp4", folder)
     (folder / "bro\x1b[31mken.mp4").write_text("no video at all, only words\n" * 50)
     ran = run("index", folder)
-    assert (ran.code, ran.out.split(":")[0]) == (3, "1 new, 1 failed")
+    assert (ran.code, ran.out) == (3, "1 new (1 as a copy), 1 failed.\n")
     heading, failure = ran.err.splitlines()
     assert heading == "1 video could not be read:"
     assert r"bro\x1b[31mken.mp4 " in failure
+    ran = run("index", folder)
+    assert (ran.code, ran.out) == (3, "1 unchanged, 1 failed.\n")
+    assert ran.err == "As before, 1 video could not be read: `vidfind status` says why, --force tries again.\n"
     ran = run("status")
     assert ran.code == 0
-    assert "Videos    5, and 1 that could not be read" in ran.out
+    assert "Videos    5; 1 more could not be read" in ran.out
     assert r"bro\x1b[31mken.mp4 " in ran.err
 
 
@@ -355,7 +359,7 @@ def test_status_tells_of_videos_that_are_not_whole_or_could_not_be_read(run: Run
     bad = [dataclasses.replace(row, path=films / f"bad-{i:02}.mp4", failed="is empty") for i in range(23)]
     store.put(bad)
     ran = run("status")
-    assert "Videos    4, of which 1 could be read only in part, and 23 that could not be read " in ran.out
+    assert "Videos    4, of which 1 could be read only in part; 23 more could not be read " in ran.out
     assert ran.err.splitlines() == [
         "23 videos could not be read:",
         *[f"  {films / f'bad-{i:02}.mp4'} is empty" for i in range(20)],

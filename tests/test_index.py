@@ -363,7 +363,7 @@ def test_a_mistyped_model_is_not_answered_with_a_command_that_deletes_the_index(
     index, library: Path, film_store: Store
 ) -> None:
     index(library)
-    with pytest.raises(ModelUnavailable, match="no model called tinny. Did you mean tiny"):
+    with pytest.raises(ModelUnavailable, match=r"no model called tinny\. Did you mean tiny"):
         open_store(film_store.path, never, {"model": "tinny"})
     with pytest.raises(IndexMismatch, match="model tiny, not ViT-L-14") as mismatch:
         open_store(film_store.path, never, {"model": "ViT-L-14"})

@@ -149,6 +149,10 @@ def search(
             filters["since"] = pipeline.parse_period(since)[0]
         if until is not None:
             filters["until"] = pipeline.parse_period(until)[1]
+            if filters.get("since", filters["until"]) > filters["until"]:
+                raise BadInput(
+                    f"Nothing was filmed from {since} on and up to {until}: --until must not be the earlier one."
+                )
     except BadInput as error:
         raise typer.BadParameter(str(error)) from error
     moments = _search(name, text, like, filters, device, dtype)

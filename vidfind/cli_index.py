@@ -156,9 +156,14 @@ def watch_folders(folders: Sequence[Path], name: str, chosen: Mapping[str, Any],
     indexing = _Indexing(name, options)
     watching = looks(folders, options.exclude)
     leave, complaint = next(watching), ""
+    away: set[Path] = set()
     while True:
         is_first = indexing.is_first
-        present = [folder for folder in folders if is_first or folder.exists()]
+        away, was_away = {folder for folder in folders if not folder.exists()}, away
+        for folder in sorted(away ^ was_away if not is_first else ()):
+            what = "is not there now: its videos stay in the index." if folder in away else "is there again."
+            display.message(f"{_now()}  {folder} {what}")
+        present = [folder for folder in folders if is_first or folder not in away]
         try:
             if present:
                 chosen = _run_and_tell(indexing, present, chosen, leave)
@@ -173,6 +178,8 @@ def watch_folders(folders: Sequence[Path], name: str, chosen: Mapping[str, Any],
             complaint = str(error)
         else:
             if is_first:
+                if leave:
+                    display.message(f"{display.plural(len(leave), 'file')} just changed: indexed when that is over.")
                 display.message(f"Watching {display.plural(len(folders), 'folder')} for changes. Ctrl-C ends it.")
         try:
             leave = watching.send(bool(complaint))
@@ -189,7 +196,7 @@ def _run_and_tell(
 
     is_first = indexing.is_first
     summary, ending = indexing.run(folders, chosen, leave)
-    is_news = is_first or bool(summary.counts or summary.vanished)
+    is_news = (is_first and not leave) or bool(summary.counts or summary.vanished)
     if is_news:
         indexing.show(summary, "" if is_first else _now())
     if is_news or not isinstance(ending, Waiting):
@@ -249,7 +256,8 @@ class _Indexing:
                         else:
                             self._tell(event, summary)
             except KeyboardInterrupt:
-                activity.announce("Stopped. What is done is kept: the same command goes on from here.")
+                done = display.plural(summary.counts["new"] + summary.counts["changed"], "video")
+                activity.announce(f"Stopped. Done and kept in this run: {done}; the same command goes on from here.")
                 raise
             summary.elapsed = activity.elapsed
         self.is_first, self.is_complete = False, not store.is_unfinished

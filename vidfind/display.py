@@ -390,6 +390,7 @@ class IndexSummary:
     footage: float = 0.0
     elapsed: float = 0.0
     failed: list["Outcome"] = field(default_factory=list)
+    copies: int = 0
     damaged: list["Outcome"] = field(default_factory=list)
     offline: list["Offline"] = field(default_factory=list)
     vanished: list["Vanished"] = field(default_factory=list)
@@ -401,6 +402,9 @@ class IndexSummary:
 
     def add(self, outcome: "Outcome") -> None:
         self.counts[outcome.status] += 1
+        if outcome.is_copy:
+            self.copies += 1
+            return
         if outcome.damage and outcome.status in ("new", "changed"):
             self.damaged.append(outcome)
         if outcome.status in ("new", "changed"):
@@ -411,7 +415,9 @@ class IndexSummary:
 
 def show_summary(summary: IndexSummary, when: str = "") -> None:
     """What became of the videos (`when`: at which time); on stderr why some failed, and folders that are not there."""
-    show_videos("could not be read", [(outcome.path, outcome.message) for outcome in summary.failed])
+    show_videos("could not be read", [(outcome.path, outcome.message) for outcome in summary.failed if outcome.is_news])
+    if old := sum(not outcome.is_news for outcome in summary.failed):
+        message(f"As before, {plural(old, 'video')} could not be read: `vidfind status` says why, --force tries again.")
     show_videos("could be read only in part", [(outcome.path, outcome.damage) for outcome in summary.damaged])
     for vanished in summary.vanished:
         message(
@@ -421,6 +427,9 @@ def show_summary(summary: IndexSummary, when: str = "") -> None:
     for offline in summary.offline:
         message(f"Not there now, and kept in the index: {plural(offline.videos, 'video')} of {offline.folder}")
     parts = [f"{summary.counts[status]:,} {status}" for status in STATUSES if summary.counts[status]]
+    if summary.copies:
+        as_copies = "as a copy" if summary.copies == 1 else "as copies"
+        parts[0] += f" ({summary.copies:,} {as_copies})"  # first comes what is new
     if not parts and summary.vanished:
         return
     text = ", ".join(parts) or "No videos found"
@@ -499,7 +508,7 @@ def show_status(status: "IndexStatus", path: Path, online: Collection[Path]) -> 
 
 def _count_videos(status: "IndexStatus") -> str:
     damaged = f", of which {len(status.damaged):,} could be read only in part" if status.damaged else ""
-    failed = f", and {len(status.failed):,} that could not be read" if status.failed else ""
+    failed = f"; {len(status.failed):,} more could not be read" if status.failed else ""
     return f"{status.videos:,}{damaged}{failed}"
 
 

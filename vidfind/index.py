@@ -50,6 +50,7 @@ VIDEOS_A_COMMIT = 64
 SECONDS_A_COMMIT = 30.0
 # No file has this modification time: a failure stored with it is tried again on every run.
 TRY_AGAIN = -1
+SAME = "the same as "
 NOT_TRIED_AGAIN = "(not tried again: it has not changed since)"
 # Seconds at the end of a video that need not be told: its last frames may be shown longer than its packets say.
 DAMAGE = 0.5
@@ -67,6 +68,11 @@ class Outcome:
     seconds: float = 0.0
     message: str = ""
     damage: str = ""
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether the content of a new or changed video was known already: it has not been encoded."""
+        return self.status in ("new", "changed") and self.message.startswith(SAME)
 
     @property
     def is_news(self) -> bool:
@@ -392,7 +398,7 @@ def _settle(plan: Plan, folder_of: FolderOf, store: Store) -> Iterator[Event]:
         yield Outcome(row.path, "failed", message=f"{row.failed} {NOT_TRIED_AGAIN}")
     for reuse in plan.reuse:
         source = reuse.source
-        message = {"moved": f"from {source.path}", "unchanged": ""}.get(reuse.status, f"the same as {source.path}")
+        message = {"moved": f"from {source.path}", "unchanged": ""}.get(reuse.status, f"{SAME}{source.path}")
         yield Outcome(reuse.file.path, reuse.status, source.segments, source.duration, message, source.damage)
 
 
@@ -408,9 +414,9 @@ def _settle_twins(twins: Sequence[tuple[Job, Path]], folder_of: FolderOf, store:
         row = rows.get(first)
         failed = "it vanished" if row is None else row.failed
         if row is None or row.failed:
-            yield Outcome(job.file.path, "failed", message=f"the same as {first}: {failed}")
+            yield Outcome(job.file.path, "failed", message=f"{SAME}{first}: {failed}")
         else:
-            yield Outcome(job.file.path, job.status, row.segments, row.duration, f"the same as {first}", row.damage)
+            yield Outcome(job.file.path, job.status, row.segments, row.duration, f"{SAME}{first}", row.damage)
 
 
 def _copy_row(source: VideoRow, file: VideoFile, folder: Path, now: datetime) -> VideoRow:

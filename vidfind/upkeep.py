@@ -82,4 +82,7 @@ def _relinked(row: VideoRow, old: Path, new: Path) -> VideoRow:
 
 def _none_under(path: Path, store: Store, other: Path | None = None) -> BadInput:
     hint = f" (there are some under {other})" if other else ""
-    return BadInput(f"No video of the index {store.path.name!r} is {path} or lies under it{hint}.")
+    return BadInput(
+        f"No video of the index {store.path.name!r} is {path} or lies under it{hint}. "
+        "See what is indexed: vidfind status"
+    )

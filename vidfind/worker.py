@@ -227,7 +227,8 @@ def _answer(connection: Connection[Any, Any], function: Callable[..., Iterable[A
     except BrokenPipeError:
         raise
     except Exception as error:
-        log.debug("In a worker:", exc_info=True)
+        if not isinstance(error, VidfindError | OSError):
+            log.debug("In a worker:", exc_info=True)
         try:
             pickle.loads(pickle.dumps(error))
         except Exception:  # whatever an exception of a library may do when it is pickled
