@@ -15,7 +15,7 @@ from test_store import contents_found, embed, make_row, unit_vectors
 
 from vidfind.errors import IndexBusy, IndexDamaged, IndexNotFound
 from vidfind.health import check_index, mend_index
-from vidfind.settings import NEXT_FILE, SETTINGS_FILE, adapter_file_name
+from vidfind.settings import COPY_FILE, NEXT_FILE, SETTINGS_FILE, adapter_file_name
 from vidfind.store import Embedded, Store
 from vidfind.tables import VideoRow
 
@@ -43,7 +43,8 @@ def filled(store: Store) -> Store:
         rows = [make_row(f"/videos/{commit}-{i}.mp4") for i in range(3)]
         store.put(rows, [embed(row, commit) for row in rows])
     store.remove([Path("/videos/0-0.mp4")])
-    store.compact()  # of the vectors of what was removed; joins the files
+    with store.writing():
+        store.compact()  # of the vectors of what was removed; joins the files
     for commit in range(4, 8):
         rows = [make_row(f"/videos/{commit}-{i}.mp4") for i in range(3)]
         store.put(rows, [embed(row, commit) for row in rows])
@@ -163,12 +164,24 @@ def test_settings_that_cannot_be_read_are_named_with_the_way_to_begin_again(
     filled: Store, text: str, found: str
 ) -> None:
     (filled.path / SETTINGS_FILE).write_text(text)
+    (filled.path / COPY_FILE).unlink()
     with pytest.raises(IndexDamaged, match=r"vidfind doctor --fix$"):
         Store.open(filled.path)
     [problem] = check_index(filled.path)
     assert found in problem.text
     assert "vidfind remove --all && vidfind index FOLDERS" in problem.remedy
     assert mend_index(filled.path) == []
+
+
+def test_settings_that_cannot_be_read_are_restored_from_their_copy(filled: Store) -> None:
+    before = filled.videos()
+    (filled.path / SETTINGS_FILE).write_text("{garbage")
+    [problem] = check_index(filled.path)
+    assert (SETTINGS_FILE in problem.text, problem.remedy) == (True, "its copy takes its place")
+    assert mend_index(filled.path) == ["Put the copy of settings.json in its place."]
+    assert check_index(filled.path) == []
+    mended = Store.open(filled.path)
+    assert (mended.settings, mended.videos()) == (filled.settings, before)
 
 
 def test_settings_of_a_newer_vidfind_are_left_alone(filled: Store) -> None:

@@ -24,7 +24,9 @@ import pyarrow as pa
 from vidfind.errors import IndexDamaged, IndexMismatch
 from vidfind.paths import home
 from vidfind.settings import (
+    COPY_FILE,
     NEXT_FILE,
+    SETTINGS_FILE,
     Generation,
     adapter_command,
     adapter_file_name,
@@ -32,6 +34,7 @@ from vidfind.settings import (
     index_option,
     keep_adapter,
     read_generation,
+    write_generation,
 )
 from vidfind.storage import naming_trouble
 from vidfind.store import (
@@ -89,10 +92,34 @@ def _problems(path: Path) -> Iterator[Problem]:
         yield Problem(str(error), "nothing: only a newer vidfind can read it", _do_nothing)
         return
     except IndexDamaged as error:
+        copied = _read_copy(path)
+        if copied:
+            yield Problem(error.reason, "its copy takes its place", partial(_restore_settings, path, copied))
+            yield from _problems_with(path, copied)
+            return
         again = f"{delete_command(path)} && vidfind index FOLDERS{index_option(path)}"
         remedy = f"nothing: what the index was made with is not known any more. To make it again: {again}"
         yield Problem(error.reason, remedy, _do_nothing)
         return
+    yield from _problems_with(path, generation)
+
+
+def _read_copy(path: Path) -> Generation | None:
+    """What the copy of the settings says, if the tables that it is about are there."""
+    with suppress(FileNotFoundError, IndexMismatch, IndexDamaged):
+        copied = read_generation(path, COPY_FILE)
+        if all((path / f"{name}.lance").is_dir() for name in table_names(copied.number)):
+            return copied
+    return None
+
+
+def _restore_settings(path: Path, generation: Generation) -> str:
+    write_generation(path, generation)
+    return f"Put the copy of {SETTINGS_FILE} in its place."
+
+
+def _problems_with(path: Path, generation: Generation) -> Iterator[Problem]:
+    """What else is wrong with an index of which it is known what it was made with."""
     yield from _problems_of(_Part(path, generation))
     try:
         begun = read_generation(path, NEXT_FILE)

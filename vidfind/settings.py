@@ -26,6 +26,8 @@ READABLE_FORMATS = (1, FORMAT_VERSION)
 """Older ones are brought up to date by `Store.writing`. Format 1 did not say what is damaged."""
 SETTINGS_FILE = "settings.json"
 NEXT_FILE = "settings.next.json"
+COPY_FILE = "settings.copy.json"
+"""`settings.json` as it was when the index was last written to: without it, the vectors would be of no use."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,13 @@ def write_generation(path: Path, generation: Generation, file: str = SETTINGS_FI
     if generation.adapter_file:
         values["adapter_file"] = generation.adapter_file
     write_text(path / file, json.dumps(values, indent=2) + "\n")
+
+
+def copy_settings(path: Path) -> None:
+    """Keeps a copy of the settings in use. Raises StorageError."""
+    text, copy = (path / SETTINGS_FILE).read_text(encoding="utf-8"), path / COPY_FILE
+    if not copy.is_file() or copy.read_bytes() != text.encode():
+        write_text(copy, text)
 
 
 def adapter_file_name(adapter: Path) -> str:

@@ -31,12 +31,14 @@ import pyarrow as pa
 from vidfind.errors import IndexBusy, IndexMismatch, IndexNotFound
 from vidfind.paths import adapter_path
 from vidfind.settings import (
+    COPY_FILE,
     NEXT_FILE,
     SETTINGS_FILE,
     Generation,
     IndexSettings,
     adapter_command,
     adapter_file_name,
+    copy_settings,
     damaged,
     delete_command,
     index_option,
@@ -236,6 +238,7 @@ class Store:
         with naming_trouble(self.path):
             os.utime(self.path / NEXT_FILE)  # from now on the old ones wait to be cleared
             (self.path / NEXT_FILE).replace(self.path / SETTINGS_FILE)
+            copy_settings(self.path)
         self.is_unfinished = False
 
     @property
@@ -280,6 +283,7 @@ class Store:
                 raise IndexBusy(f"Another vidfind has changed the index {self.path.name!r}: run the command again.")
             for one in filter(None, (self, self.unfinished())):
                 one._migrate()
+            copy_settings(self.path)
             yield
 
     def videos(self) -> dict[Path, VideoRow]:
@@ -470,7 +474,7 @@ def delete_index(path: Path) -> None:
         (path / SETTINGS_FILE).unlink()  # first: from here on it is no index
         for entry in own_files(path):
             delete_entry(entry)
-        for file in (NEXT_FILE, SPEED_FILE):
+        for file in (NEXT_FILE, COPY_FILE, SPEED_FILE):
             (path / file).unlink(missing_ok=True)
         with suppress(PermissionError):  # Windows keeps a file that is open
             (path / LOCK_FILE).unlink()  # last, and while it is held: see writing_lock
