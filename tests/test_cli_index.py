@@ -131,6 +131,25 @@ def test_later_runs_print_one_line_with_the_time(watch: Callable[..., Ran], film
     assert ran.err.splitlines() == ["Watching 1 folder for changes. Ctrl-C ends it.", "Stopped watching."]
 
 
+def test_folders_that_go_and_come_are_told_and_so_is_what_was_changing_at_first(
+    watch: Callable[..., Ran], films: Path
+) -> None:
+    os.utime(films / "clip-1.mp4")
+
+    def go_and_come() -> None:
+        away = films.rename(films.with_name("away"))
+        time.sleep(3)
+        away.rename(films)
+        time.sleep(3)
+
+    ran = watch(films, *TINY, steps=[(nothing, holds(*FILMS)), (go_and_come, holds(*FILMS))])
+    first, watching, gone, back, _ = ran.err.splitlines()
+    assert first == "1 file just changed: indexed when that is over."
+    assert watching.startswith("Watching 1 folder")
+    assert gone.partition("  ")[2] == f"{films} is not there now: its videos stay in the index."
+    assert back.partition("  ")[2] == f"{films} is there again."
+
+
 def test_an_index_that_is_busy_is_tried_again(watch: Callable[..., Ran], run: Run, films: Path, tmp_path: Path) -> None:
     assert run("index", films, *TINY).code == 0
     with ExitStack() as busy:
