@@ -332,16 +332,15 @@ class FineTuning:
             recall_of(ranks(similarity[:, :clips].T, right[:, :clips].T)),
         )
         loss = self._loss(video[own], text, same).item()
-        log.info("step %d: held-out loss %.3f, R-Sum %.1f", step, loss, retrieval.r_sum)
-        if step == 0:
-            self.before = retrieval
-            return Validated(step, loss, retrieval, is_best=False)
         # Of few pairs the recall often stays the same: then the loss tells which state is better.
         key = (retrieval.r_sum, -loss)
-        is_best = key > self._best_key
-        if is_best:
-            self._best_key, self.after = key, retrieval
-            self._best = {name: tensor.detach().cpu().clone() for name, tensor in self._trained.items()}
+        is_best = step > 0 and key > self._best_key
+        if step == 0:
+            self.before = retrieval
+        elif is_best:
+            best = {name: tensor.detach().cpu().clone() for name, tensor in self._trained.items()}
+            self._best, self._best_key, self.after = best, key, retrieval  # last what makes it count: Ctrl-C may strike
+        log.info("step %d: held-out loss %.3f, R-Sum %.1f", step, loss, retrieval.r_sum)
         return Validated(step, loss, retrieval, is_best)
 
     def _use_less_memory(self, error: torch.OutOfMemoryError) -> None:
