@@ -178,12 +178,11 @@ def read_video(path: Path, segment_length: float, num_frames: int, size: int) ->
     yield Opened(path, content, info, segments)
     clips = video.read_clips(path, segments, num_frames, size)
     lengths = [segment.end - segment.start for segment in segments]
-    until = None
     while True:
         try:
             frames = next(clips)
         except StopIteration as ended:
-            until = ended.value
+            until: float | None = ended.value
             break
         yield Clip(path, lengths.pop(0), frames)
     if len(lengths) == len(segments):

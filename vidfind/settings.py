@@ -3,7 +3,8 @@
 An index that is encoded again keeps its old tables in use meanwhile. Each set of tables is a *generation*: its
 `Generation` says what it was made with, under which number its tables are, and which copy of the adapter is its own.
 `settings.json` is the generation in use, `settings.next.json` the unfinished one; each is written in one step, and the
-step from one to the other is a rename. Knows nothing of tables.
+step from one to the other is a rename. `settings.copy.json` is there should the first be damaged. Knows nothing of
+tables.
 """
 
 from __future__ import annotations
