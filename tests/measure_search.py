@@ -28,11 +28,11 @@ class World:
     """Where CLIP's vectors lie: pictures in one narrow cone, in clusters; words in another cone, far from theirs.
 
     Two pictures have a cosine of about 0.5, two of one scene 0.7, two of one video 0.85; words have one of 0.25 with
-    pictures of what they say, and of 0.15 with others. Directions have the decaying spectrum that real features have."""
+    pictures of what they say, and of 0.15 with others. Directions have the decaying spectrum that features have."""
 
     def __init__(self, dim: int, seed: int = 0) -> None:
         self._rng = np.random.default_rng(seed)
-        self._scales = np.arange(1, dim + 1) ** -0.5
+        self._scales = np.arange(1, dim + 1) ** -0.4
         self.dim = dim
         self.pictures, self.words = self._directions(2)
         self.scenes = self._directions(SCENES)
