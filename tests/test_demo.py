@@ -185,7 +185,7 @@ def test_a_collection_is_of_real_files_with_names_that_say_nothing(tmp_path: Pat
         assert (info.width, info.height, info.codec, info.frame_rate) == (320, 240, "h264", demo.FRAME_RATE)
         assert 3 <= info.duration <= 6.1
         assert words
-    clip = next(read_clips(drawn[0][0], split_segments(probe(drawn[0][0]).duration, 10), 12, 64))
+    clip, _ = next(read_clips(drawn[0][0], split_segments(probe(drawn[0][0]).duration, 10), 12, 64))
     difference = np.abs(clip.astype(int) - demo.draw(scenes[0], 12, 64, 64))
     assert difference.mean() < 6  # frames as drawn, but for compression and where between two frames time falls
 

@@ -114,7 +114,7 @@ def test_it_is_as_good_as_the_vectors_of_an_index_would_be(drawn: list[Pair], ti
     from vidfind.video import Segment, read_clips
 
     clips = [
-        next(iter(read_clips(pair.path, [Segment(0, pair.end)], tiny_encoder.num_frames, tiny_encoder.image_size)))
+        next(read_clips(pair.path, [Segment(0, pair.end)], tiny_encoder.num_frames, tiny_encoder.image_size)).frames
         for pair in drawn
     ]
     videos = np.stack([tiny_encoder.encode_video(clip[None])[0].numpy() for clip in clips])

@@ -250,7 +250,7 @@ def film(tmp_path: Path) -> Path:
 
 
 def encode_segment(encoder: Encoder, path: Path, start: float, end: float) -> np.ndarray:
-    [clip] = read_clips(path, [Segment(start, end)], encoder.num_frames, encoder.image_size)
+    [(clip, _)] = read_clips(path, [Segment(start, end)], encoder.num_frames, encoder.image_size)
     return encoder.encode_video(clip[np.newaxis])[0].numpy()
 
 

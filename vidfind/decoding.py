@@ -59,6 +59,7 @@ class Clip:
     path: Path
     seconds: float
     frames: npt.NDArray[np.uint8]  # (T, S, S, 3)
+    times: npt.NDArray[np.float64]  # (T,): when each frame is shown, in seconds
 
 
 @dataclass(frozen=True)
@@ -180,11 +181,11 @@ def read_video(path: Path, segment_length: float, num_frames: int, size: int) ->
     lengths = [segment.end - segment.start for segment in segments]
     while True:
         try:
-            frames = next(clips)
+            frames, times = next(clips)
         except StopIteration as ended:
             until: float | None = ended.value
             break
-        yield Clip(path, lengths.pop(0), frames)
+        yield Clip(path, lengths.pop(0), frames, times)
     if len(lengths) == len(segments):
         raise UnreadableVideo("is damaged: nothing but its first frame can be decoded")
     yield Done(path, until)
@@ -215,9 +216,11 @@ def probe(path: Path) -> VideoInfo:
 
 
 def read_clips(path: Path, segments: Sequence[Segment], num_frames: int, size: int) -> Generator[npt.NDArray[np.uint8]]:
-    """As video.read_clips, in a worker: (T, S, S, 3) for each segment. Raises UnreadableVideo, as `probe` does."""
+    """The frames of video.read_clips, in a worker: (T, S, S, 3) for each segment. Raises UnreadableVideo as `probe`."""
     longest = max((segment.end - segment.start for segment in segments), default=0.0)
-    yield from _run_once(video.read_clips, path, segments, num_frames, size, longest=longest)
+    with closing(_run_once(video.read_clips, path, segments, num_frames, size, longest=longest)) as samples:
+        for frames, _ in samples:
+            yield frames
 
 
 def read_picture(path: Path, size: int) -> npt.NDArray[np.uint8]:

@@ -213,11 +213,11 @@ def _wrong_with(read: Callable[..., Iterator[Any]], *arguments: object) -> str:
 
     with borrow_worker() as worker:
         try:
-            clips = list(worker.run(read, *arguments, seconds=READER_SECONDS))
+            samples = list(worker.run(read, *arguments, seconds=READER_SECONDS))
         except Exception as error:  # whatever a decoder may raise
             noise = worker.noise()
             return f"cannot read a clip that was just made: {_say(error)}{f' ({noise})' if noise else ''}"
-    if len(clips) != 1 or not (np.diff(clips[0].mean(axis=(1, 2, 3))) > 0).all():
+    if len(samples) != 1 or not (np.diff(samples[0].frames.mean(axis=(1, 2, 3))) > 0).all():
         return "reads other frames of a clip than were put into it"
     return ""
 

@@ -20,7 +20,7 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import chain, dropwhile, pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import av
 import numpy as np
@@ -93,6 +93,13 @@ class Segment:
     end: float
 
 
+class Sample(NamedTuple):
+    """The frames of one segment that stand for all of it, in the order of their times."""
+
+    frames: np.ndarray  # (T, S, S, 3) uint8 RGB
+    times: np.ndarray  # (T,) float64: when each of them begins to be shown, in seconds
+
+
 def split_segments(duration: float, length: float) -> list[Segment]:
     """Segments of `length` seconds that cover a video without gaps; at least one.
 
@@ -121,11 +128,11 @@ def probe(path: Path) -> VideoInfo:
 
 def read_clips(
     path: Path, segments: Sequence[Segment], num_frames: int, size: int
-) -> Generator[np.ndarray, None, float | None]:
-    """A clip for each segment: (T, S, S, 3) uint8 RGB, from frames spread evenly over it.
+) -> Generator[Sample, None, float | None]:
+    """A sample of each segment: T frames of (S, S, 3), spread evenly over it.
 
     The short side of the picture is scaled to `size` and the middle is cut out. The segments must come in the order
-    of their times. Holds one clip and a few decoded frames, however long the video. Ends early when the video ends,
+    of their times. Holds one sample and a few decoded frames, however long the video. Ends early when the video ends,
     or cannot be decoded any further, before a segment begins. Returns until when it could be decoded, if that was not
     to the end of the last segment. Raises UnreadableVideo when there is no frame at all.
     """
@@ -135,8 +142,8 @@ def read_clips(
     delivered = 0
     if choose_reader(traits) == "decord":
         try:
-            for clip in read_with_decord(path, info, segments, num_frames, size):
-                yield clip
+            for sample in read_with_decord(path, info, segments, num_frames, size):
+                yield sample
                 delivered += 1
             return None
         except DECORD_ERRORS as error:
@@ -506,7 +513,7 @@ def _picture(frame: VideoFrame, stream: VideoStream, size: int) -> np.ndarray:
 
 def read_with_decord(
     path: Path, info: VideoInfo, segments: Sequence[Segment], num_frames: int, size: int
-) -> Iterator[np.ndarray]:
+) -> Iterator[Sample]:
     """As read_clips, for the files decord is right for. Raises one of DECORD_ERRORS."""
     width, height = _scaled_size(info.width, info.height, size)
     # fault_tol: decord puts another frame in the place of each it cannot decode, and says so from the third on.
@@ -521,7 +528,7 @@ def read_with_decord(
         wanted = np.array(sample_times(segment, num_frames)) + TICK
         numbers = np.maximum(np.searchsorted(times, wanted, side="right") - 1, 0)
         pictures = reader.get_batch(numbers).asnumpy()  # (T, H, W, 3)
-        yield np.ascontiguousarray(_centre(pictures, size))
+        yield Sample(np.ascontiguousarray(_centre(pictures, size)), times[numbers])
 
 
 # The careful reader --------------------------------------------------------------------------------------------------
@@ -529,7 +536,7 @@ def read_with_decord(
 
 def read_with_pyav(
     path: Path, segments: Sequence[Segment], num_frames: int, size: int
-) -> Generator[np.ndarray, None, float | None]:
+) -> Generator[Sample, None, float | None]:
     """As read_clips, for any file: packet by packet, without those that cannot be decoded.
 
     The frame shown at a time is the last one that begins at it or before. Reads on from segment to segment, and jumps
@@ -538,13 +545,14 @@ def read_with_pyav(
     for run in _runs(segments):
         with _frames_from(path, run[0].start) as (frames, origin):
             for segment in run:
-                clip = np.empty((num_frames, size, size, 3), np.uint8)
+                clip, times = np.empty((num_frames, size, size, 3), np.uint8), np.empty(num_frames)
                 for i, time in enumerate(sample_times(segment, num_frames)):
                     is_new = frames.advance(origin + time) or i == 0
                     clip[i] = _picture(frames.frame, frames.stream, size) if is_new else clip[i - 1]
+                    times[i] = frames.time - origin
                 if frames.end <= origin + segment.start + TICK:
                     return frames.end - origin
-                yield clip
+                yield Sample(clip, times)
                 if frames.upcoming is None and frames.end < origin + segment.end - TICK:
                     return frames.end - origin
     return None

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 from make import CLIPS, read_number
 
 from vidfind import video
@@ -23,7 +22,7 @@ SIZE = 112
 PATIENCE = 30  # seconds
 MARKS = ("<!-- readers -->\n", "<!-- end -->\n")
 
-Read = Callable[[Sequence[video.Segment]], Iterator[np.ndarray]]
+Read = Callable[[Sequence[video.Segment]], Iterator[video.Sample]]
 
 
 def measure(name: str, read: Read) -> str:
@@ -33,7 +32,7 @@ def measure(name: str, read: Read) -> str:
     segments = [video.Segment(time, time + 0.02) for time in truth["times"]]
     worst, unreadable, missing = 0, 0, 0
     for step in (1, 13):
-        pictures = [clip[0] for clip in read(segments[::step])]
+        pictures = [sample.frames[0] for sample in read(segments[::step])]
         wanted = range(0, len(segments), step)
         missing = max(missing, len(wanted) - len(pictures))
         for want, picture in zip(wanted, pictures, strict=False):

@@ -357,7 +357,9 @@ def read_exam(folder: Path, size: int, count: int, seed: int) -> tuple[Clips, li
     for number, scene in enumerate(demo.distinct_scenes(rng, count)):
         path = folder / f"{number}.mp4"
         write_video(path, demo.draw(scene, round(rng.uniform(3, 6) * demo.FRAME_RATE)), demo.FRAME_RATE)
-        clips += read_clips(path, [Segment(0, probe(path).duration)], DEFAULT_NUM_FRAMES, size)
+        clips += [
+            sample.frames for sample in read_clips(path, [Segment(0, probe(path).duration)], DEFAULT_NUM_FRAMES, size)
+        ]
         scenes.append(scene)
     return np.stack(clips), scenes
 
