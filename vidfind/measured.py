@@ -1,0 +1,88 @@
+"""A program in a process of its own, and what it took: seconds, seconds of CPU, memory of it and its children.
+
+Knows nothing of what is run. Memory is in bytes, of what is resident, seen every few hundredths of a second.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psutil
+
+from vidfind.errors import VidfindError
+
+SECONDS_A_LOOK = 0.05
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`memory` is that of all its processes together at the worst moment, `largest` of the largest one."""
+
+    output: str
+    seconds: float
+    memory: int
+    largest: int
+
+
+class ProgramFailed(VidfindError):
+    """A program that was to be measured ended with an error."""
+
+
+def run_python(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Measured:
+    """Runs this Python with `arguments`, what it says on stderr kept off the screen. Raises ProgramFailed."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        began = time.monotonic()
+        child = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env={**os.environ, **(environment or {})},
+        )
+        peaks = _Peaks(child.pid)
+        try:
+            code = child.wait()
+            seconds = time.monotonic() - began
+        except BaseException:
+            child.terminate()
+            child.wait()
+            raise
+        finally:
+            peaks.stop()
+        out.seek(0), err.seek(0)
+        if code:
+            lines = err.read().strip().splitlines()
+            raise ProgramFailed(f"{' '.join(arguments[:3])} ended with {code}: {lines[-1] if lines else 'no word'}")
+        return Measured(out.read(), seconds, peaks.all, peaks.largest)
+
+
+class _Peaks:
+    """Looks at the memory of a process and its children, from a thread, until it is stopped."""
+
+    def __init__(self, pid: int) -> None:
+        self.all, self.largest = 0, 0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, args=[pid], name="memory", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _watch(self, pid: int) -> None:
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            while not self._stopped.wait(SECONDS_A_LOOK):
+                sizes = []
+                for one in [process, *process.children(recursive=True)]:
+                    with suppress(psutil.Error):
+                        sizes.append(one.memory_info().rss)
+                self.all, self.largest = max(self.all, sum(sizes)), max(self.largest, *sizes, 0)
