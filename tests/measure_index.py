@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from vidfind.footage import KINDS, make_footage
+from vidfind.footage import KINDS, draw_footage, lengthen
 from vidfind.measured import Measured, run_python
 
 MODEL = "ViT-B-32"
@@ -45,7 +45,7 @@ def main() -> None:
     weights = asked.weights or make_weights(asked.folder / "vit-b-32.safetensors")
     readers = [reader for reader in asked.readers.split(",") if reader]
     for corpus in asked.corpora:
-        files = make_footage(asked.folder / corpus, corpus, *SIZES[corpus])
+        files = make_corpus(asked.folder / corpus, corpus, *SIZES[corpus])
         size = sum(file.stat().st_size for file in files) / 1e6
         print(f"{corpus}: {len(files)} files of {KINDS[corpus].title}, {size:.0f} MB")
         runs: dict[str, list[dict[str, float]]] = {}
@@ -56,6 +56,16 @@ def main() -> None:
                 start = run_recipe([SHORT], weights, asked.threads, reader)["seconds"]
                 runs.setdefault(reader, []).append(run_recipe(files, weights, asked.threads, reader, start))
         show(runs)
+
+
+def make_corpus(folder: Path, kind: str, count: int, seconds: float) -> list[Path]:
+    """Files of `seconds`; what is there is kept."""
+    drawn = draw_footage(folder / "drawn", kind, count)
+    paths = [folder / f"{path.stem}-{seconds:g}s.mp4" for path in drawn]
+    for short, path in zip(drawn, paths, strict=True):
+        if not path.exists():
+            lengthen(short, path, seconds)
+    return paths
 
 
 def make_weights(path: Path) -> Path:

@@ -1,7 +1,7 @@
 """Drawn videos that cost as much to decode as a phone's: of fixed content, to measure with on any machine.
 
 Pictures like photographs (their spectrum falls as 1/f) that pan, zoom and pass one another, with a sensor's noise. A
-few seconds are drawn and encoded; their packets are repeated with new times. Knows nothing of what is measured.
+few seconds are drawn and encoded; longer files repeat their packets with new times. Knows nothing of what is measured.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from vidfind.storage import in_one_step
+from vidfind.storage import in_one_step, naming_trouble
 
 VERSION = 1
 """Of what is drawn: figures of different versions are not to be compared."""
@@ -31,7 +31,7 @@ MARGIN = 1.25  # of the scene around what is in view
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of footage. `drawn` is how many seconds differ; `bit_rate` is in bits a second, `gop` in frames."""
+    """One kind of footage. `drawn` is in seconds, `bit_rate` in bits a second, `gop` in frames."""
 
     title: str
     codec: str
@@ -78,43 +78,52 @@ KINDS = {
 }
 
 
-def make_footage(folder: Path, name: str, count: int, seconds: float) -> list[Path]:
-    """`count` different files of `KINDS[name]` in `folder`, about `seconds` long each; what is there is kept."""
-    kind = KINDS[name]
-    repeats = max(1, round(seconds / kind.drawn))
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}-v{VERSION}-{repeats * kind.drawn:.0f}s-{seed}.mp4" for seed in range(count)]
+def draw_footage(folder: Path, name: str, count: int) -> list[Path]:
+    """`count` different files of `KINDS[name]` in `folder`, each as long as is drawn; what is there is kept.
+
+    Seconds for the first of a kind, and a minute for 4K on a few cores. Raises StorageError."""
+    with naming_trouble(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}-{seed}.v{VERSION}.mp4" for seed in range(count)]
     for seed, path in enumerate(paths):
         if not path.exists():
             with in_one_step(path) as part:
-                write_footage(part, kind, seed, repeats)
+                write_footage(part, KINDS[name], seed)
     return paths
 
 
-def write_footage(path: Path, kind: Kind, seed: int, repeats: int) -> None:
-    """Draws, encodes, and writes the packets `repeats` times over: each begins with a keyframe, as a cut would."""
+def write_footage(path: Path, kind: Kind, seed: int) -> None:
+    """Draws and encodes one file."""
     with av.open(str(path), "w", format="mp4") as container:
         stream = cast(VideoStream, container.add_stream(kind.codec, rate=FRAME_RATE, options=kind.options))
         stream.width, stream.height, stream.pix_fmt = kind.width, kind.height, "yuv420p"
         stream.bit_rate, stream.gop_size = kind.bit_rate, kind.gop
-        count = round(kind.drawn * FRAME_RATE)
-        packets: list[Packet[VideoStream]] = []
-        for i, frame in enumerate(draw(kind.width, kind.height, count, seed)):
+        for i, frame in enumerate(draw(kind.width, kind.height, round(kind.drawn * FRAME_RATE), seed)):
             frame.pts, frame.time_base = i, Fraction(1, FRAME_RATE)
-            packets += stream.encode(frame)
-        packets += stream.encode()
-        for repeat in range(repeats):
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def lengthen(drawn: Path, path: Path, seconds: float) -> None:
+    """Writes what was drawn over and over, about `seconds` in all. Each time begins with a keyframe, as a cut does."""
+    with av.open(str(drawn)) as source, av.open(str(path), "w", format="mp4") as container:
+        stream = source.streams.video[0]
+        target = container.add_stream_from_template(stream)
+        packets = [packet for packet in source.demux(stream) if packet.size]
+        assert stream.time_base and stream.duration
+        for repeat in range(max(1, round(seconds / float(stream.duration * stream.time_base)))):
             for packet in packets:
-                container.mux(_later(packet, repeat * count))
+                again = _later(packet, repeat * stream.duration)
+                again.stream = target
+                container.mux(again)
 
 
-def _later(packet: Packet[VideoStream], frames: int) -> Packet[VideoStream]:
-    """A packet with the same content, to be shown so many frames later."""
-    again = cast(Packet[VideoStream], Packet(bytes(packet)))
-    again.stream, again.time_base, again.is_keyframe = packet.stream, packet.time_base, packet.is_keyframe
+def _later(packet: Packet[VideoStream], ticks: int) -> Packet[VideoStream]:
+    """A packet of the same content, to be shown so many ticks of its clock later."""
+    again = cast("Packet[VideoStream]", Packet(bytes(packet)))
     assert packet.pts is not None and packet.dts is not None and packet.time_base
-    shift = round(Fraction(frames, FRAME_RATE) / packet.time_base)
-    again.pts, again.dts = packet.pts + shift, packet.dts + shift
+    again.time_base, again.is_keyframe, again.duration = packet.time_base, packet.is_keyframe, packet.duration
+    again.pts, again.dts = packet.pts + ticks, packet.dts + ticks
     return again
 
 
