@@ -10,7 +10,8 @@ import pytest
 
 from vidfind.clip_cache import ClipCache
 from vidfind.errors import UnreadableVideo
-from vidfind.video import Segment, probe, read_clips
+from vidfind.sampling import Segment
+from vidfind.video import probe, read_clips
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 
 from vidfind import demo
 from vidfind.demo import Background, Scene, Shape
-from vidfind.video import probe, read_clips, split_segments
+from vidfind.sampling import split_segments
+from vidfind.video import probe, read_clips
 
 GREY = Background("plain", ((128.0, 128.0, 128.0), (128.0, 128.0, 128.0)), 0.0, 1.0, (0.0,) * demo.NOISE_CELLS**2)
 ALL_MOTIONS = pytest.mark.parametrize("motion", demo.MOTIONS)

@@ -111,7 +111,8 @@ def test_only_an_encoder_that_sees_time_tells_left_from_right(
 
 def test_it_is_as_good_as_the_vectors_of_an_index_would_be(drawn: list[Pair], tiny_encoder: Encoder) -> None:
     """Against a slow independent version: each clip read and encoded by itself, ranks by sorting."""
-    from vidfind.video import Segment, read_clips
+    from vidfind.sampling import Segment
+    from vidfind.video import read_clips
 
     clips = [
         next(read_clips(pair.path, [Segment(0, pair.end)], tiny_encoder.num_frames, tiny_encoder.image_size)).frames

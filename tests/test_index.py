@@ -25,6 +25,7 @@ from vidfind.index import (
     needs_index,
     open_store,
 )
+from vidfind.sampling import split_segments
 from vidfind.search import query_vector, search_moments
 from vidfind.store import Embedded, Store
 from vidfind.video import write_video
@@ -96,7 +97,7 @@ def test_vectors_are_those_of_each_segment_by_itself(
     index(library)
     path = library / "inner" / "long.mp4"
     row = film_store.videos()[path]
-    segments = decoding.split_segments(row.duration, 10)
+    segments = split_segments(row.duration, 10)
     for segment in segments:
         [clip] = decoding.read_clips(path, [segment], tiny_encoder.num_frames, tiny_encoder.image_size)
         hit = film_store.search(tiny_encoder.encode_video(clip[np.newaxis])[0].numpy(), 1, [row.content])[0]

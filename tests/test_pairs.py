@@ -14,7 +14,8 @@ import pytest
 
 from vidfind.errors import BadInput, BadPairs
 from vidfind.pairs import BadLine, Pair, normal_caption, pairs_digest, read_pairs, require_good
-from vidfind.video import Segment, probe, write_video
+from vidfind.sampling import Segment
+from vidfind.video import probe, write_video
 
 SECONDS = 4.0
 

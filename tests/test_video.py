@@ -21,18 +21,9 @@ from av.stream import Disposition
 from clips.make import CLIPS, draw, read_number
 
 from vidfind import video
-from vidfind.errors import UnreadableVideo
-from vidfind.video import (
-    Segment,
-    Traits,
-    choose_reader,
-    probe,
-    read_clips,
-    read_picture,
-    sample_times,
-    split_segments,
-    write_video,
-)
+from vidfind.errors import ReaderFailed, UnreadableVideo
+from vidfind.sampling import Segment, sample_times, split_segments
+from vidfind.video import Traits, choose_reader, probe, read_clips, read_picture, write_video
 
 SIZE = 112
 TRUTH = json.loads((Path(__file__).parent / "clips" / "truth.json").read_text())
@@ -229,7 +220,7 @@ def test_a_file_that_decord_gives_up_is_gone_on_with_by_pyav(clips: Path) -> Non
     info, traits = video._examine_once(path)
     segments = split_segments(info.duration, 0.5)
     assert choose_reader(traits) == "decord"
-    with pytest.raises(video.DECORD_ERRORS):
+    with pytest.raises(ReaderFailed):
         list(video.read_with_decord(path, info, segments, 12, SIZE))
     assert len(list(read_clips(path, segments, 12, SIZE))) == len(segments)
 
@@ -579,7 +570,7 @@ def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
 @pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="Linux tells what a process has loaded")
 def test_reading_videos_loads_no_cuda_library_that_would_take_over_the_matrix_products() -> None:
     """decord loads libnvblas where it finds it: the next product of two matrices on the CPU ended the process."""
-    program = "import vidfind.video; print(open('/proc/self/maps').read())"
+    program = "import vidfind.decord_reader; print(open('/proc/self/maps').read())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "libdecord" in done.stdout
     assert "libnvblas" not in done.stdout

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from vidfind.decoding import DECODERS, read_clips
 from vidfind.errors import UnreadableVideo
-from vidfind.video import Segment
+from vidfind.sampling import Segment
 
 Frames = npt.NDArray[np.uint8]  # (T, S, S, 3)
 

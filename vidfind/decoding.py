@@ -22,7 +22,9 @@ import numpy.typing as npt
 from vidfind import video
 from vidfind.errors import UnreadableVideo, VidfindError
 from vidfind.files import fingerprint
-from vidfind.video import Segment, VideoInfo, split_segments
+from vidfind.frames import check_regular
+from vidfind.sampling import DEFAULT_SAMPLING, Sampling, Segment, split_segments
+from vidfind.video import VideoInfo
 from vidfind.worker import TICK, Worker, borrow_worker
 
 log = logging.getLogger(__name__)
@@ -87,7 +89,12 @@ class _Stopped(Exception):
 
 
 def decode_ahead(
-    paths: Sequence[Path], segment_length: float, num_frames: int, size: int, workers: int | None = None
+    paths: Sequence[Path],
+    segment_length: float,
+    num_frames: int,
+    size: int,
+    workers: int | None = None,
+    sampling: Sampling = DEFAULT_SAMPLING,
 ) -> Generator[list[Message]]:
     """Reads videos in `workers` processes (DECODERS of them by default); yields what they say until all are done.
 
@@ -100,6 +107,9 @@ def decode_ahead(
     messages: queue.Queue[Message | Exception] = queue.Queue(CLIPS_WAITING)
     stop = threading.Event()
     busy: list[Worker] = []
+
+    count = min(workers or DECODERS, len(paths))
+    decoder_threads = max(1, (os.cpu_count() or 1) // max(1, count))
 
     def say(message: Message | Exception) -> None:
         while not stop.is_set():
@@ -115,7 +125,9 @@ def decode_ahead(
                 busy.append(worker)
                 while not stop.is_set():
                     path = todo.get_nowait()
-                    with closing(_decode_video(worker, path, segment_length, num_frames, size)) as spoken:
+                    with closing(
+                        _decode_video(worker, path, segment_length, num_frames, size, sampling, decoder_threads)
+                    ) as spoken:
                         for message in spoken:
                             say(message)
         except (queue.Empty, _Stopped):
@@ -124,7 +136,6 @@ def decode_ahead(
             with suppress(_Stopped):
                 say(error)
 
-    count = min(workers or DECODERS, len(paths))
     threads = [threading.Thread(target=decode, name="decode", daemon=True) for _ in range(count)]
     for thread in threads:
         thread.start()
@@ -160,10 +171,12 @@ def _take_batch(messages: queue.Queue[Message | Exception]) -> list[Message]:
     return batch
 
 
-def _decode_video(worker: Worker, path: Path, segment_length: float, num_frames: int, size: int) -> Generator[Message]:
+def _decode_video(
+    worker: Worker, path: Path, segment_length: float, num_frames: int, size: int, sampling: Sampling, threads: int
+) -> Generator[Message]:
     """What `read_video` says, run in a worker; a loss of the worker, and what is wrong with the file, as Failed."""
     try:
-        yield from _run(worker, segment_length, read_video, path, segment_length, num_frames, size)
+        yield from _run(worker, segment_length, read_video, path, segment_length, num_frames, size, sampling, threads)
     except UnreadableVideo as error:
         noise = worker.noise()
         yield Failed(path, f"{error}; it said: {noise}" if noise else str(error), try_again=False)
@@ -171,13 +184,20 @@ def _decode_video(worker: Worker, path: Path, segment_length: float, num_frames:
         yield Failed(path, f"cannot be read: {error.strerror or error}", try_again=True)
 
 
-def read_video(path: Path, segment_length: float, num_frames: int, size: int) -> Iterator[Message]:
+def read_video(
+    path: Path,
+    segment_length: float,
+    num_frames: int,
+    size: int,
+    sampling: Sampling = DEFAULT_SAMPLING,
+    threads: int | None = None,
+) -> Iterator[Message]:
     """All there is to know of a video, for `decode_ahead`: runs in a worker. Raises UnreadableVideo and OSError."""
     content = fingerprint(path)
     info = video.probe(path)
     segments = split_segments(info.duration, segment_length)
     yield Opened(path, content, info, segments)
-    clips = video.read_clips(path, segments, num_frames, size)
+    clips = video.read_clips(path, segments, num_frames, size, sampling, threads)
     lengths = [segment.end - segment.start for segment in segments]
     while True:
         try:
@@ -231,7 +251,7 @@ def read_picture(path: Path, size: int) -> npt.NDArray[np.uint8]:
 def _run_once(
     function: Callable[..., Iterable[T]], path: Path, *arguments: object, longest: float = 0.0
 ) -> Generator[T]:
-    video.check_regular(path)
+    check_regular(path)
     with borrow_worker() as worker, closing(_run(worker, longest, function, path, *arguments)) as results:
         yield from results
 

@@ -188,14 +188,14 @@ def _look_at_decoders() -> Found:
     """Draws a clip that gets brighter, and has each decoder read it in a process of its own."""
     import numpy as np
 
-    from vidfind import decoding, video
+    from vidfind import decoding, sampling, video
 
     with tempfile.TemporaryDirectory(prefix="vidfind-") as folder:
         path = Path(folder) / "clip.mp4"
         frames = (np.full((CLIP_SIZE, CLIP_SIZE, 3), 8 * i, np.uint8) for i in range(CLIP_FRAMES))
         video.write_video(path, frames, CLIP_FRAMES)
         info = decoding.probe(path)
-        wanted = (video.split_segments(info.duration, 10.0), CLIP_FRAMES // 2, CLIP_SIZE)
+        wanted = (sampling.split_segments(info.duration, 10.0), CLIP_FRAMES // 2, CLIP_SIZE)
         wrong = {
             "PyAV": _wrong_with(video.read_with_pyav, path, *wanted),
             "decord": _wrong_with(video.read_with_decord, path, info, *wanted),

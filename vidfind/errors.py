@@ -42,6 +42,10 @@ class IndexNotFound(VidfindError):
     """There is no index of that name."""
 
 
+class ReaderFailed(VidfindError):
+    """One way of reading a video has failed, where there is a more careful one; the message follows its name."""
+
+
 class IndexMismatch(VidfindError):
     """The index was made with another model, encoder, adapter or segment length."""
 

@@ -25,8 +25,8 @@ from vidfind.pairs import Pair, normal_caption
 from vidfind.paths import adapter_path
 from vidfind.recall import Retrieval, judge, ranks, recall_of
 from vidfind.registry import DEFAULT_ENCODER
+from vidfind.sampling import Segment
 from vidfind.saved_adapters import find_adapter
-from vidfind.video import Segment
 
 if TYPE_CHECKING:
     from vidfind.encoder import Encoder, EncoderIdentity

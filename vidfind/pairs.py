@@ -19,8 +19,8 @@ from typing import Any
 
 from vidfind.decoding import DECODERS, probe
 from vidfind.errors import BadInput, BadPairs, UnreadableVideo
+from vidfind.sampling import Segment
 from vidfind.times import parse_time
-from vidfind.video import Segment
 
 NEEDED = ("path", "caption")
 COLUMNS = (*NEEDED, "start", "end")

@@ -9,60 +9,48 @@ from __future__ import annotations  # PyAV has Packet[VideoStream] for type chec
 import logging
 import os
 import re
-import stat
-import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
 from itertools import chain, dropwhile, pairwise
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vidfind.errors import UnreadableVideo
-from vidfind.hdr import HDR_TO_LIGHT, to_sdr
-
-# decord2 3.4 loads every CUDA library that pip has installed, for all of the process to use: one of them, libnvblas,
-# takes over the matrix products of the CPU and ends the process. It looks for them in the package nvidia, and needs
-# none; so that package is out of sight while it is imported.
-_nvidia = sys.modules.get("nvidia")
-sys.modules["nvidia"] = None  # type: ignore[assignment]  # what the import system takes for "not there"
-try:
-    import decord.logging
-    from decord import DECORDError, DECORDLimitReachedError, VideoReader
-finally:
-    del sys.modules["nvidia"]
-    if _nvidia:
-        sys.modules["nvidia"] = _nvidia
+from vidfind.errors import ReaderFailed, UnreadableVideo
+from vidfind.frames import (
+    MAX_GAP,
+    check_regular,
+    decode_frames,
+    first_frame,
+    frame_rate,
+    open_video,
+    picture,
+    read_packets,
+    scaled_size,
+    seek,
+    shown_size,
+    time_of,
+)
+from vidfind.hdr import HDR_TO_LIGHT
+from vidfind.keyframes import read_by_keyframes
+from vidfind.sampling import TICK, Sample, Sampling, Segment, sample_times
 
 log = logging.getLogger(__name__)
 
-# Their words about broken files come back as exceptions; on the screen they would only be noise.
-av.logging.set_level(None)
-decord.logging.set_level(decord.logging.QUIET)
-
-TICK = 1e-6  # times closer than this are the same: far below any frame's length, far above rounding
 SMALL_FILE = 16 * 2**20  # bytes that are read to the end without a thought, to learn the duration
 JUMP_MARGIN = 5.0  # seconds before a goal: more than frames after a keyframe can be broken
 MIN_JUMP = 15.0  # seconds ahead: nearer, reading on is as fast
-DECORD_THREADS = 2  # with 8 or more, decord2 3.4 fails on AV1
-DECORD_ERRORS = (DECORDError, DECORDLimitReachedError, RuntimeError, ValueError)
-MAX_BAD_READS = 100  # of the file in a row, before the rest of it is given up
-MAX_BLIND_PACKETS = 1000  # without one frame among them, half a minute of video, before a file is given up
-MAX_GAP = 3600.0  # seconds between two frames: beyond, the clock was damaged or set anew, and the video ends for us
-MAX_PIXEL_ASPECT = 4.0  # width by height of a pixel: beyond, it is a mistake in the header
-PLAYLISTS = {"hls", "dash", "concat", "imf"}
 OLDEST_RECORDING = datetime(1990, 1, 2, tzinfo=UTC)  # earlier dates are clocks never set: 1904, 1970, 1980
 
 
@@ -85,39 +73,6 @@ class VideoInfo:
     missing: float = 0.0
 
 
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of a video, in seconds: from `start` up to `end`."""
-
-    start: float
-    end: float
-
-
-class Sample(NamedTuple):
-    """The frames of one segment that stand for all of it, in the order of their times."""
-
-    frames: np.ndarray  # (T, S, S, 3) uint8 RGB
-    times: np.ndarray  # (T,) float64: when each of them begins to be shown, in seconds
-
-
-def split_segments(duration: float, length: float) -> list[Segment]:
-    """Segments of `length` seconds that cover a video without gaps; at least one.
-
-    A last stretch shorter than half a segment joins the segment before it.
-    """
-    if duration <= 0 or length <= 0:
-        raise ValueError("duration and length must be positive")
-    count = max(1, int(duration / length + 0.5))
-    bounds = [i * length for i in range(count)] + [duration]
-    return [Segment(start, end) for start, end in pairwise(bounds)]
-
-
-def sample_times(segment: Segment, num_frames: int) -> list[float]:
-    """The middle of each of `num_frames` equal parts of a segment."""
-    step = (segment.end - segment.start) / num_frames
-    return [segment.start + (i + 0.5) * step for i in range(num_frames)]
-
-
 def probe(path: Path) -> VideoInfo:
     """What the video is, from its header, its first frame and its last packets.
 
@@ -127,9 +82,14 @@ def probe(path: Path) -> VideoInfo:
 
 
 def read_clips(
-    path: Path, segments: Sequence[Segment], num_frames: int, size: int
+    path: Path,
+    segments: Sequence[Segment],
+    num_frames: int,
+    size: int,
+    sampling: Sampling = "exact",
+    threads: int | None = None,
 ) -> Generator[Sample, None, float | None]:
-    """A sample of each segment: T frames of (S, S, 3), spread evenly over it.
+    """A sample of each segment: T frames of (S, S, 3), spread evenly over it, or as `sampling` says.
 
     The short side of the picture is scaled to `size` and the middle is cut out. The segments must come in the order
     of their times. Holds one sample and a few decoded frames, however long the video. Ends early when the video ends,
@@ -139,16 +99,21 @@ def read_clips(
     if any(later.start < earlier.start for earlier, later in pairwise(segments)):
         raise ValueError("segments must be in the order of their times")
     info, traits = _examine_once(path)
+    reader = choose_reader(traits, sampling)
     delivered = 0
-    if choose_reader(traits) == "decord":
+    if reader != "pyav":
         try:
-            for sample in read_with_decord(path, info, segments, num_frames, size):
+            if reader == "decord":
+                samples = read_with_decord(path, info, segments, num_frames, size, threads)
+            else:
+                samples = read_by_keyframes(path, traits.start, segments, num_frames, size, sampling, threads or 1)
+            for sample in samples:
                 yield sample
                 delivered += 1
             return None
-        except DECORD_ERRORS as error:
-            log.info("%s: decord failed, going on with PyAV: %s", path, error)
-    return (yield from read_with_pyav(path, segments[delivered:], num_frames, size))
+        except ReaderFailed as error:
+            log.info("%s: reading it more carefully: %s", path, error)
+    return (yield from read_with_pyav(path, segments[delivered:], num_frames, size, threads))
 
 
 def read_picture(path: Path, size: int) -> np.ndarray:
@@ -157,8 +122,8 @@ def read_picture(path: Path, size: int) -> np.ndarray:
     Raises UnreadableVideo.
     """
     try:
-        with _open(path) as (container, stream):
-            return _picture(_first_frame(_packets(container, stream), stream), stream, size)
+        with open_video(path) as (container, stream):
+            return picture(first_frame(read_packets(container, stream), stream), stream, size)
     except UnreadableVideo as error:
         raise UnreadableVideo(f"cannot be read as a picture: it {error}".replace("a video", "a picture")) from error
 
@@ -189,6 +154,18 @@ class Traits:
     has_open_keyframes: bool  # frames after a keyframe need frames from before it
     is_cut_short: bool  # the file ends before its header says
     has_no_length: bool  # the header does not say; recorded to a pipe, or never finished
+    start: float = 0.0  # when its first frame is shown, by the stream's clock
+
+
+# Files of which keyframes are where they should be, and whose decoders can begin at any of them.
+SURE_CONTAINERS = {"mov", "matroska", "flv", "mpegts"}
+SURE_CODECS = {"h264", "hevc", "vp8", "vp9", "av1", "mpeg2video", "mpeg4", "prores", "mjpeg", "flv1"}
+
+
+def is_sure_of_keyframes(traits: Traits) -> bool:
+    """Whether a file may be read by its keyframes alone; if not all is well with it, that reader itself gives up."""
+    is_known = not SURE_CONTAINERS.isdisjoint(traits.container.split(",")) and traits.codec in SURE_CODECS
+    return is_known and not traits.has_edits and not traits.is_cut_short
 
 
 # decord is used where it was right for every clip of tests/clips, and PyAV for all else, because of what decord2 3.4
@@ -206,8 +183,10 @@ NOT_FOR_DECORD: dict[str, Callable[[Traits], bool]] = {
 }
 
 
-def choose_reader(traits: Traits) -> Literal["decord", "pyav"]:
-    """The reader that delivers the right frames of such a file; decord where both do."""
+def choose_reader(traits: Traits, sampling: Sampling = "exact") -> Literal["keyframes", "decord", "pyav"]:
+    """The reader that delivers the right frames of such a file; the quicker one where several do."""
+    if sampling != "exact" and is_sure_of_keyframes(traits):
+        return "keyframes"
     return "pyav" if any(is_wrong(traits) for is_wrong in NOT_FOR_DECORD.values()) else "decord"
 
 
@@ -220,21 +199,21 @@ def _examine_once(path: Path) -> tuple[VideoInfo, Traits]:
 
 @lru_cache(maxsize=32)  # a few more than there are decoding workers
 def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         seen = _Seen()
-        packets = _watch(_packets(container, stream), stream, seen)
-        frame = _first_frame(packets, stream)
-        start = _time(frame, stream) or 0.0
-        rate = _frame_rate(stream)
+        packets = _watch(read_packets(container, stream), stream, seen)
+        frame = first_frame(packets, stream)
+        start = time_of(frame, stream) or 0.0
+        rate = frame_rate(stream)
         claimed = _claimed_duration(container, stream)
-        if claimed and size > SMALL_FILE and _seek(container, stream, start + claimed - JUMP_MARGIN):
-            packets = _watch(_packets(container, stream), stream, seen)
+        if claimed and size > SMALL_FILE and seek(container, stream, start + claimed - JUMP_MARGIN):
+            packets = _watch(read_packets(container, stream), stream, seen)
         deque(packets, maxlen=0)
         if seen.end < start + claimed / 2:  # cut short, or the last packets were not where they should be
             deque(_watch(_packets_again(path), stream, seen), maxlen=0)
         duration = max(seen.end + (0 if seen.has_durations else float(1 / rate)) - start, float(1 / rate))
         missing = claimed - max(duration, seen.end)  # mkv counts from 0, whenever its video begins
-        width, height = _shown_size(frame, stream)
+        width, height = shown_size(frame, stream)
         info = VideoInfo(
             duration=duration,
             frame_rate=rate,
@@ -253,13 +232,9 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
             has_open_keyframes=seen.has_open_keyframes,
             is_cut_short=info.missing > 0,
             has_no_length=not claimed,
+            start=start,
         )
         return info, traits
-
-
-def _frame_rate(stream: VideoStream) -> Fraction:
-    rate = stream.average_rate or stream.guessed_rate
-    return Fraction(rate) if rate and rate * MAX_GAP >= 1 else Fraction(25)
 
 
 def _claimed_duration(container: InputContainer, stream: VideoStream) -> float:
@@ -269,126 +244,22 @@ def _claimed_duration(container: InputContainer, stream: VideoStream) -> float:
     return (container.duration or 0) / av.time_base
 
 
-# Opening -------------------------------------------------------------------------------------------------------------
-
-
-def check_regular(path: Path) -> None:
-    """Raises UnreadableVideo for what no reader should be given: a pipe, for one, hangs all of them."""
+def _created(container: InputContainer, stream: VideoStream) -> datetime | None:
+    """When the video was recorded, as its metadata says; None if that is missing or cannot be true."""
+    text = container.metadata.get("creation_time") or stream.metadata.get("creation_time") or ""
     try:
-        status = os.stat(path)
-    except OSError as error:
-        raise UnreadableVideo(_why_not_there(path, error)) from error
-    if stat.S_ISDIR(status.st_mode):
-        raise UnreadableVideo("is a folder, not a file")
-    if not stat.S_ISREG(status.st_mode):
-        raise UnreadableVideo("is not a regular file (a pipe, a socket or a device)")
-    if status.st_size == 0:
-        raise UnreadableVideo("is empty (0 bytes)")
-
-
-def _why_not_there(path: Path, error: OSError) -> str:
-    if isinstance(error, PermissionError):
-        return "may not be read: no permission"
-    if os.path.islink(path):
-        return "is a link to a file that is not there"
-    if isinstance(error, FileNotFoundError):
-        return "is not there"
-    return f"cannot be read: {error.strerror}"
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The opened file and its video stream. Raises UnreadableVideo."""
-    check_regular(path)
-    try:
-        container = av.open(
-            os.path.abspath(path),
-            metadata_errors="replace",
-            # A playlist that calls itself .mp4 must not make us fetch from the network.
-            options={"protocol_whitelist": "file"},
-        )
-    except av.error.PermissionError as error:
-        raise UnreadableVideo("may not be read: no permission") from error
-    except av.error.FFmpegError as error:
-        raise UnreadableVideo(_why_not_opened(path, error)) from error
-    with container:
-        if container.format.name in PLAYLISTS:
-            raise UnreadableVideo("is a list of other files, not a video")
-        stream = _video_stream(container)
-        stream.thread_type = "AUTO"
-        yield container, stream
-
-
-def _why_not_opened(path: Path, error: av.error.FFmpegError) -> str:
-    with suppress(OSError), open(path, "rb") as file:
-        if file.read(8)[4:] == b"ftyp":
-            return "is incomplete: its recording or copying stopped before the list of its frames (moov) was written"
-    return f"is not a video, or is damaged at its start ({error.strerror})"
-
-
-def _video_stream(container: InputContainer) -> VideoStream:
-    videos = [s for s in container.streams.video if s.codec_context is not None]
-    moving = [s for s in videos if not s.disposition & Disposition.attached_pic]
-    if moving:
-        best = container.streams.best("video")  # where there are several, decord takes this one too
-        return next((s for s in moving if s is best), moving[0])
-    if videos:
-        raise UnreadableVideo("has sound and a cover picture, but no video")
-    if container.streams.video:
-        raise UnreadableVideo("holds video of a kind that cannot be decoded here")
-    if container.streams.audio:
-        raise UnreadableVideo("has sound, but no video")
-    raise UnreadableVideo("has no video in it")
-
-
-# Packets and frames ---------------------------------------------------------------------------------------------------
-
-
-def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    """The packets of a stream from here on, past places where the file cannot be read."""
-    bad_reads = 0
-    while bad_reads < MAX_BAD_READS:
-        try:
-            for packet in container.demux(stream):
-                if packet.size:  # the empty one at the end is ours to send
-                    bad_reads = 0
-                    yield packet
-            return
-        except (av.error.FFmpegError, IndexError) as error:  # IndexError: of a stream that the header did not tell of
-            bad_reads += 1
-            log.debug("%s: %s", container.name, error)
+        created = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if created.tzinfo is None:
+        created = created.replace(tzinfo=UTC)
+    is_sane = OLDEST_RECORDING < created < datetime.now(UTC) + timedelta(days=2)
+    return created.astimezone(UTC) if is_sane else None
 
 
 def _packets_again(path: Path) -> Iterator[Packet[VideoStream]]:
-    with _open(path) as (container, stream):
-        yield from _packets(container, stream)
-
-
-def _frames(packets: Iterable[Packet[VideoStream]], stream: VideoStream) -> Iterator[VideoFrame]:
-    """The frames of packets in the order they are shown, without those that cannot be decoded."""
-    blind = 0
-    for packet in chain(packets, [None]):  # None: give what is still held back
-        try:
-            frames = stream.decode(packet)
-        except av.error.FFmpegError as error:
-            log.debug("%s: %s", stream.container.name, error)
-            frames = []
-        blind = 0 if frames else blind + 1
-        if blind > MAX_BLIND_PACKETS:
-            return
-        yield from frames
-
-
-def _first_frame(packets: Iterable[Packet[VideoStream]], stream: VideoStream) -> VideoFrame:
-    for frame in _frames(packets, stream):
-        return frame
-    raise UnreadableVideo("is damaged: no frame of it can be decoded")
-
-
-def _time(thing: VideoFrame | Packet[VideoStream], stream: VideoStream) -> float | None:
-    """When a frame or packet is shown, by the stream's clock."""
-    stamp = thing.pts if thing.pts is not None else thing.dts
-    return None if stamp is None or stream.time_base is None else float(stamp * stream.time_base)
+    with open_video(path) as (container, stream):
+        yield from read_packets(container, stream)
 
 
 @dataclass
@@ -405,7 +276,7 @@ def _watch(packets: Iterable[Packet[VideoStream]], stream: VideoStream, seen: _S
     """The same packets; notes in `seen` what they tell."""
     last: float | None = None
     for packet in packets:
-        time = _time(packet, stream)
+        time = time_of(packet, stream)
         if packet.is_discard:
             seen.has_edits = True
         elif time is not None and not packet.is_corrupt and (last is None or time - last < MAX_GAP):
@@ -447,95 +318,21 @@ def _unit_headers(packet: Packet[VideoStream], stream: VideoStream) -> Iterator[
         at += length_size + int.from_bytes(data[at : at + length_size], "big")
 
 
-def _seek(container: InputContainer, stream: VideoStream, time: float) -> bool:
-    """Go to the keyframe before a time by the stream's clock; False if the file cannot be sought."""
-    try:
-        container.seek(int(time / (stream.time_base or 1)), stream=stream)
-    except av.error.FFmpegError as error:
-        log.debug("%s: %s", container.name, error)
-        return False
-    return True
-
-
-def _created(container: InputContainer, stream: VideoStream) -> datetime | None:
-    """When the video was recorded, as its metadata says; None if that is missing or cannot be true."""
-    text = container.metadata.get("creation_time") or stream.metadata.get("creation_time") or ""
-    try:
-        created = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    if created.tzinfo is None:
-        created = created.replace(tzinfo=UTC)
-    is_sane = OLDEST_RECORDING < created < datetime.now(UTC) + timedelta(days=2)
-    return created.astimezone(UTC) if is_sane else None
-
-
-# Pictures ------------------------------------------------------------------------------------------------------------
-
-
-def _shown_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
-    """Width and height of the picture as shown: turned, and with square pixels."""
-    aspect = float(stream.sample_aspect_ratio or 1)
-    width, height = frame.width, frame.height
-    if 1 < aspect <= MAX_PIXEL_ASPECT:
-        width = round(width * aspect)
-    elif 1 / MAX_PIXEL_ASPECT <= aspect < 1:
-        height = round(height / aspect)
-    return (height, width) if frame.rotation % 180 else (width, height)
-
-
-def _scaled_size(width: int, height: int, size: int) -> tuple[int, int]:
-    """The width and height of a picture scaled so that its short side is `size`."""
-    short = min(width, height)
-    return max(size, round(width * size / short)), max(size, round(height * size / short))
-
-
-def _centre(pictures: np.ndarray, size: int) -> np.ndarray:
-    """The middle of one picture or of many: (..., H, W, 3) to (..., S, S, 3)."""
-    top, left = (pictures.shape[-3] - size) // 2, (pictures.shape[-2] - size) // 2
-    return pictures[..., top : top + size, left : left + size, :]
-
-
-def _picture(frame: VideoFrame, stream: VideoStream, size: int) -> np.ndarray:
-    """A decoded frame as the model sees it: turned, scaled, cut; (S, S, 3) uint8."""
-    width, height = _scaled_size(*_shown_size(frame, stream), size)
-    if frame.rotation % 180:
-        width, height = height, width
-    is_hdr = frame.color_trc in HDR_TO_LIGHT
-    pixels = "rgb48le" if is_hdr else "rgb24"
-    array = frame.reformat(width, height, pixels, interpolation="BICUBIC").to_ndarray()
-    array = _centre(np.rot90(array, frame.rotation // 90), size)
-    return np.ascontiguousarray(to_sdr(array, frame.color_trc) if is_hdr else array)
-
-
-# decord --------------------------------------------------------------------------------------------------------------
+# The readers ---------------------------------------------------------------------------------------------------------
 
 
 def read_with_decord(
-    path: Path, info: VideoInfo, segments: Sequence[Segment], num_frames: int, size: int
+    path: Path, info: VideoInfo, segments: Sequence[Segment], num_frames: int, size: int, threads: int | None = None
 ) -> Iterator[Sample]:
-    """As read_clips, for the files decord is right for. Raises one of DECORD_ERRORS."""
-    width, height = _scaled_size(info.width, info.height, size)
-    # fault_tol: decord puts another frame in the place of each it cannot decode, and says so from the third on.
-    reader = VideoReader(str(path), width=width, height=height, num_threads=DECORD_THREADS, fault_tol=2)
-    times = reader.get_frame_timestamp(range(len(reader)))[:, 0].astype(np.float64)
-    times -= times[0]
-    if np.any(np.diff(times) < 0) or not -1 < info.duration - times[-1] < 1 + 2 * info.duration / len(times):
-        raise ValueError("the times of its frames make no sense")
-    for segment in segments:
-        if segment.start >= info.duration:
-            return
-        wanted = np.array(sample_times(segment, num_frames)) + TICK
-        numbers = np.maximum(np.searchsorted(times, wanted, side="right") - 1, 0)
-        pictures = reader.get_batch(numbers).asnumpy()  # (T, H, W, 3)
-        yield Sample(np.ascontiguousarray(_centre(pictures, size)), times[numbers])
+    """As read_clips, for the files decord is right for. Raises ReaderFailed."""
+    from vidfind import decord_reader
 
-
-# The careful reader --------------------------------------------------------------------------------------------------
+    scaled = scaled_size(info.width, info.height, size)
+    yield from decord_reader.read_samples(path, info.duration, scaled, segments, num_frames, size, threads)
 
 
 def read_with_pyav(
-    path: Path, segments: Sequence[Segment], num_frames: int, size: int
+    path: Path, segments: Sequence[Segment], num_frames: int, size: int, threads: int | None = None
 ) -> Generator[Sample, None, float | None]:
     """As read_clips, for any file: packet by packet, without those that cannot be decoded.
 
@@ -543,12 +340,12 @@ def read_with_pyav(
     when the next one is far ahead.
     """
     for run in _runs(segments):
-        with _frames_from(path, run[0].start) as (frames, origin):
+        with _frames_from(path, run[0].start, threads) as (frames, origin):
             for segment in run:
                 clip, times = np.empty((num_frames, size, size, 3), np.uint8), np.empty(num_frames)
                 for i, time in enumerate(sample_times(segment, num_frames)):
                     is_new = frames.advance(origin + time) or i == 0
-                    clip[i] = _picture(frames.frame, frames.stream, size) if is_new else clip[i - 1]
+                    clip[i] = picture(frames.frame, frames.stream, size) if is_new else clip[i - 1]
                     times[i] = frames.time - origin
                 if frames.end <= origin + segment.start + TICK:
                     return frames.end - origin
@@ -566,8 +363,8 @@ class _Lookahead:
 
     def __init__(self, packets: Iterable[Packet[VideoStream]], stream: VideoStream) -> None:
         self.stream = stream
-        self.frame_length = float(1 / _frame_rate(stream))
-        self.frames = self._timed(_frames(packets, stream))
+        self.frame_length = float(1 / frame_rate(stream))
+        self.frames = self._timed(decode_frames(packets, stream))
         first = next(self.frames, None)
         if first is None:
             raise UnreadableVideo("is damaged: no frame of it can be decoded")
@@ -592,23 +389,23 @@ class _Lookahead:
     def _timed(self, frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, float]]:
         time = -self.frame_length
         for frame in frames:
-            known = _time(frame, self.stream)
+            known = time_of(frame, self.stream)
             time = time + self.frame_length if known is None else known
             yield frame, time
 
 
 @contextmanager
-def _frames_from(path: Path, start: float) -> Iterator[tuple[_Lookahead, float]]:
+def _frames_from(path: Path, start: float, threads: int | None = None) -> Iterator[tuple[_Lookahead, float]]:
     """The frames from some time before `start` on, and the time of the first of all by the stream's clock."""
     if start > MIN_JUMP:
-        with _open(path) as (container, stream):
-            origin = _Lookahead(_packets(container, stream), stream).time
+        with open_video(path, threads) as (container, stream):
+            origin = _Lookahead(read_packets(container, stream), stream).time
             frames = _jump(container, stream, origin + start)
             if frames is not None:
                 yield frames, origin
                 return
-    with _open(path) as (container, stream):
-        frames = _Lookahead(_packets(container, stream), stream)
+    with open_video(path, threads) as (container, stream):
+        frames = _Lookahead(read_packets(container, stream), stream)
         yield frames, frames.time
 
 
@@ -618,11 +415,11 @@ def _jump(container: InputContainer, stream: VideoStream, time: float) -> _Looka
     Well before: the first frames after a keyframe may be broken (open GOP, gradual refresh) or their times unsure (TS).
     """
     for margin in (JUMP_MARGIN, 4 * JUMP_MARGIN):
-        if not _seek(container, stream, time - margin):
+        if not seek(container, stream, time - margin):
             return None
-        packets = dropwhile(lambda packet: not packet.is_keyframe, _packets(container, stream))
+        packets = dropwhile(lambda packet: not packet.is_keyframe, read_packets(container, stream))
         keyframe = next(packets, None)
-        begin = None if keyframe is None else _time(keyframe, stream)
+        begin = None if keyframe is None else time_of(keyframe, stream)
         if keyframe is not None and begin is not None and begin < time - JUMP_MARGIN / 2:
             try:
                 return _Lookahead(chain([keyframe], packets), stream)

@@ -15,21 +15,22 @@ from pathlib import Path
 from make import CLIPS, read_number
 
 from vidfind import video
-from vidfind.errors import VidfindError
+from vidfind.errors import ReaderFailed, VidfindError
+from vidfind.sampling import Sample, Segment
 
 HERE = Path(__file__).parent
 SIZE = 112
 PATIENCE = 30  # seconds
 MARKS = ("<!-- readers -->\n", "<!-- end -->\n")
 
-Read = Callable[[Sequence[video.Segment]], Iterator[video.Sample]]
+Read = Callable[[Sequence[Segment]], Iterator[Sample]]
 
 
 def measure(name: str, read: Read) -> str:
     """How far from the truth the frames are that `read` delivers, in words."""
     truth = json.loads((HERE / "truth.json").read_text())[name]
     numbers = truth["numbers"]
-    segments = [video.Segment(time, time + 0.02) for time in truth["times"]]
+    segments = [Segment(time, time + 0.02) for time in truth["times"]]
     worst, unreadable, missing = 0, 0, 0
     for step in (1, 13):
         pictures = [sample.frames[0] for sample in read(segments[::step])]
@@ -51,7 +52,7 @@ def measure_decord(name: str) -> str:
     info, _ = video._examine_once(HERE / name)
     try:
         return measure(name, lambda segments: video.read_with_decord(HERE / name, info, segments, 1, SIZE))
-    except video.DECORD_ERRORS as error:
+    except ReaderFailed as error:
         return "no times" if "times" in str(error) else "exception"
 
 

@@ -34,8 +34,9 @@ from vidfind.demo import Scene
 from vidfind.encoder import DEFAULT_NUM_FRAMES, Encoder, EncoderIdentity, choose_device
 from vidfind.paths import home
 from vidfind.registry import TINY, TINY_FOLDER, load_encoder
+from vidfind.sampling import Segment
 from vidfind.tokens import tempme_position_shapes
-from vidfind.video import Segment, probe, read_clips, write_video
+from vidfind.video import probe, read_clips, write_video
 
 logger = logging.getLogger(__name__)
 
