@@ -11,10 +11,11 @@ import pytest
 
 from vidfind.encoder import Encoder
 from vidfind.errors import BadInput
+from vidfind.sampling import Segment
 from vidfind.search import like_vector, merge_hits, parse_like, parse_period, query_vector, search_moments
 from vidfind.store import Embedded, Hit, Store
 from vidfind.tables import VideoRow, new_content
-from vidfind.video import Segment, read_clips, write_video
+from vidfind.video import read_clips, write_video
 
 QUERY = np.eye(16, dtype=np.float32)[0]
 DAY = datetime(2024, 5, 17, 12, tzinfo=UTC)
