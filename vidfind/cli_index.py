@@ -16,7 +16,8 @@ import typer
 
 from vidfind import paths
 from vidfind.errors import BadInput, IndexBusy, VidfindError
-from vidfind.options import Device, Dtype, IndexName, Json, Nice, Threads, Verbose
+from vidfind.options import Device, Dtype, IndexName, Json, Nice, SamplingChoice, Threads, Verbose
+from vidfind.sampling import DEFAULT_SAMPLING, Sampling
 
 if TYPE_CHECKING:
     from vidfind.display import Activity, IndexSummary
@@ -40,6 +41,7 @@ class RunOptions:
     verify: bool = False
     battery: bool = False
     as_json: bool = False
+    sampling: Sampling = DEFAULT_SAMPLING
 
 
 DEFAULTS = RunOptions()
@@ -86,6 +88,7 @@ def index_command(
         bool, typer.Option("--watch", help="Go on until Ctrl-C: follow the folders, and index what changes.")
     ] = False,
     battery: Annotated[bool, typer.Option("--battery", help="Pause while the machine runs on battery.")] = False,
+    sampling: SamplingChoice = DEFAULT_SAMPLING,
     nice: Nice = False,
     workers: Annotated[
         int | None,
@@ -121,7 +124,7 @@ def index_command(
             raise typer.BadParameter("Give the folders to index.")
         store = open_filled(name)
         folders = store.folders() if watch else []
-    options = RunOptions(device, dtype, threads, workers, exclude or [], force, verify, battery, as_json)
+    options = RunOptions(device, dtype, threads, workers, exclude or [], force, verify, battery, as_json, sampling)
     if watch:
         watch_folders(folders, name, chosen, options)
     elif run_index(folders, name, chosen, options):
@@ -247,7 +250,17 @@ class _Indexing:
             store, load = open_store(path, self._load, chosen, default_adapter, activity.announce)
             activity.say("Looking for videos")
             verify = options.verify and self.is_first
-            events = index_videos(folders, store, load, options.exclude, options.force, options.workers, verify, leave)
+            events = index_videos(
+                folders,
+                store,
+                load,
+                exclude=options.exclude,
+                force=options.force,
+                workers=options.workers,
+                verify=verify,
+                leave=leave,
+                sampling=options.sampling,
+            )
             try:
                 with closing(events):
                     for event in events:

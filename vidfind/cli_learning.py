@@ -13,7 +13,8 @@ import typer
 
 from vidfind import paths
 from vidfind.cli_index import RunOptions, run_index
-from vidfind.options import Device, Dtype, IndexName, Json, Nice, Threads, Verbose
+from vidfind.options import Device, Dtype, IndexName, Json, Nice, SamplingChoice, Threads, Verbose
+from vidfind.sampling import DEFAULT_SAMPLING
 
 if TYPE_CHECKING:
     from vidfind.adapter import Adapter
@@ -275,6 +276,7 @@ def evaluate_command(
         float | None,
         typer.Option(metavar="SECONDS", min=0.5, help="Length of a segment. [default: the index's own, or 10]"),
     ] = None,
+    sampling: SamplingChoice = DEFAULT_SAMPLING,
     skip_bad: SkipBad = False,
     name: IndexName = paths.DEFAULT_INDEX,
     device: Device = "auto",
@@ -316,7 +318,7 @@ def evaluate_command(
         activity.say("Reading videos")
         length = segment or (ours or IndexSettings).segment_length
         verdict: Verdict | None = None
-        with closing(evaluate(good, encoders, length)) as events:
+        with closing(evaluate(good, encoders, length, sampling)) as events:
             for event in events:
                 if isinstance(event, Verdict):
                     verdict = event

@@ -23,7 +23,7 @@ from vidfind import video
 from vidfind.errors import UnreadableVideo, VidfindError
 from vidfind.files import fingerprint
 from vidfind.frames import check_regular
-from vidfind.sampling import DEFAULT_SAMPLING, Sampling, Segment, split_segments
+from vidfind.sampling import DEFAULT_SAMPLING, Sampling, Segment, sample_times, split_segments
 from vidfind.video import VideoInfo
 from vidfind.worker import TICK, Worker, borrow_worker
 
@@ -66,10 +66,12 @@ class Clip:
 
 @dataclass(frozen=True)
 class Done:
-    """`until`: as far as the video could be decoded, in seconds, if that was not to its end."""
+    """`until`: as far as the video could be decoded, in seconds, if that was not to its end. `off`: how far, at most,
+    keyframes and other frames that were taken instead of those shown at the times wanted lie from these, in seconds."""
 
     path: Path
     until: float | None = None
+    off: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -199,16 +201,22 @@ def read_video(
     yield Opened(path, content, info, segments)
     clips = video.read_clips(path, segments, num_frames, size, sampling, threads)
     lengths = [segment.end - segment.start for segment in segments]
+    off = 0.0
     while True:
         try:
             frames, times = next(clips)
         except StopIteration as ended:
             until: float | None = ended.value
             break
+        if sampling != "exact":
+            wanted = sample_times(segments[len(segments) - len(lengths)], num_frames)
+            off = max(off, float(np.abs(times - wanted).max()))
         yield Clip(path, lengths.pop(0), frames, times)
     if len(lengths) == len(segments):
         raise UnreadableVideo("is damaged: nothing but its first frame can be decoded")
-    yield Done(path, until)
+    if off:
+        log.info("%s: frames lie up to %.2f seconds from the times wanted", path, off)
+    yield Done(path, until, off)
 
 
 def _run(

@@ -25,7 +25,7 @@ from vidfind.pairs import Pair, normal_caption
 from vidfind.paths import adapter_path
 from vidfind.recall import Retrieval, judge, ranks, recall_of
 from vidfind.registry import DEFAULT_ENCODER
-from vidfind.sampling import Segment
+from vidfind.sampling import DEFAULT_SAMPLING, Sampling, Segment
 from vidfind.saved_adapters import find_adapter
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class Progress:
 class Verdict:
     """How each encoder did, by its name, and on what: distinct captions, videos, and the segments they were cut into.
 
-    `moments` is 0 where whole videos were to be found."""
+    `moments` is 0 where whole videos were to be found. `off` is how far, at most, the frames taken lie from the times
+    wanted, in seconds."""
 
     retrieval: dict[str, Retrieval]
     captions: int
@@ -66,6 +67,7 @@ class Verdict:
     moments: int
     segments: int
     segment_length: float
+    off: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,10 @@ def check_pairs(pairs: Sequence[Pair]) -> None:
 
 
 def evaluate(
-    pairs: Sequence[Pair], encoders: Mapping[str, Encoder], segment_length: float = 10.0
+    pairs: Sequence[Pair],
+    encoders: Mapping[str, Encoder],
+    segment_length: float = 10.0,
+    sampling: Sampling = DEFAULT_SAMPLING,
 ) -> Generator[Progress | Verdict]:
     """Decodes and encodes the videos of the pairs, and yields how far it is; at last the Verdict.
 
@@ -139,7 +144,7 @@ def evaluate(
     totals = _Totals(len(passes) * len({pair.path for pair in pairs}))
     footage: dict[EncoderIdentity, dict[Path, _Footage]] = {}
     for group in passes.values():
-        footage |= yield from _encode_videos(pairs, group, segment_length, totals)
+        footage |= yield from _encode_videos(pairs, group, segment_length, sampling, totals)
     any_footage = next(iter(footage.values()))
     yield Verdict(
         {name: _judge(pairs, footage[_video_identity(encoder)], encoder) for name, encoder in encoders.items()},
@@ -148,6 +153,7 @@ def evaluate(
         moments=len(_targets(pairs)) if any(pair.has_moment for pair in pairs) else 0,
         segments=sum(len(one.segments) for one in any_footage.values()),
         segment_length=segment_length,
+        off=totals.off,
     )
 
 
@@ -176,6 +182,7 @@ class _Totals:
     opened_seconds: float = 0.0
     done_files: int = 0
     done_seconds: float = 0.0
+    off: float = 0.0
 
     def progress(self, path: Path) -> Progress:
         mean = self.opened_seconds / self.opened_files if self.opened_files else 0.0
@@ -183,14 +190,15 @@ class _Totals:
 
 
 def _encode_videos(
-    pairs: Sequence[Pair], encoders: Sequence[Encoder], segment_length: float, totals: _Totals
+    pairs: Sequence[Pair], encoders: Sequence[Encoder], segment_length: float, sampling: Sampling, totals: _Totals
 ) -> Generator[Progress, None, dict[EncoderIdentity, dict[Path, _Footage]]]:
     """One pass over the videos, for encoders that look at the same frames."""
     lines = {pair.path: pair.line for pair in reversed(pairs)}
     segments: dict[Path, list[Segment]] = {}
     vectors: list[dict[Path, list[npt.NDArray[np.float32]]]] = [defaultdict(list) for _ in encoders]
     paths = list(dict.fromkeys(pair.path for pair in pairs))
-    decoding = decode_ahead(paths, segment_length, encoders[0].num_frames, encoders[0].image_size)
+    wanted = (segment_length, encoders[0].num_frames, encoders[0].image_size)
+    decoding = decode_ahead(paths, *wanted, sampling=sampling)
     with closing(decoding) as batches:
         for batch in batches:
             clips = [message for message in batch if isinstance(message, Clip)]
@@ -209,6 +217,7 @@ def _encode_videos(
                     raise BadInput(f"{message.path} (line {lines[message.path]}) {message.reason}")
                 elif isinstance(message, Done):
                     totals.done_files += 1
+                    totals.off = max(totals.off, message.off)
                     _cut_to_readable(message.path, segments, len(vectors[0][message.path]))
             yield totals.progress(batch[-1].path)
     _check_footage(pairs, segments)

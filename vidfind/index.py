@@ -31,6 +31,7 @@ from vidfind.machine import running_clock
 from vidfind.paths import adapter_path
 from vidfind.plan import Job, Plan, Status, look_on_disk, make_plan
 from vidfind.registry import default_pretrained, look_for_weights
+from vidfind.sampling import DEFAULT_SAMPLING, Sampling
 from vidfind.saved_adapters import find_adapter
 from vidfind.settings import IndexSettings, adapter_command, is_index
 from vidfind.store import Embedded, Store
@@ -60,7 +61,8 @@ LAST_SECOND = 253402300799  # of the year 9999
 @dataclass(frozen=True)
 class Outcome:
     """What became of one video. `seconds` is its length; `message` says why it failed, or where it was moved from;
-    `damage` what could not be read of a video that is indexed."""
+    `damage` what could not be read of a video that is indexed; `off` how far, at most, frames taken of it lie from the
+    times wanted, in seconds, where keyframes were taken instead."""
 
     path: Path
     status: Status
@@ -68,6 +70,7 @@ class Outcome:
     seconds: float = 0.0
     message: str = ""
     damage: str = ""
+    off: float = 0.0
 
     @property
     def is_copy(self) -> bool:
@@ -313,6 +316,7 @@ def index_videos(
     workers: int | None = None,
     verify: bool = False,
     leave: frozenset[Path] = frozenset(),
+    sampling: Sampling = DEFAULT_SAMPLING,
 ) -> Generator[Event]:
     """Brings the index up to date with `folders`; yields an Outcome for each video, and what happens meanwhile.
 
@@ -347,7 +351,7 @@ def index_videos(
         if plan.encode:
             encoder = load_encoder()
             store.require(**dataclasses.asdict(encoder.identity))
-            yield from _encode(plan.encode, folder_of, store, encoder, workers)
+            yield from _encode(plan.encode, folder_of, store, encoder, workers, sampling)
             yield from _settle_twins(plan.twins, folder_of, store)
         if store.is_unfinished and not any(_is_under(path, leave) for path in before):
             yield from _finish(before, store)
@@ -443,7 +447,12 @@ class _Totals:
 
 
 def _encode(
-    jobs: Sequence[Job], folder_of: FolderOf, store: Store, encoder: Encoder, workers: int | None
+    jobs: Sequence[Job],
+    folder_of: FolderOf,
+    store: Store,
+    encoder: Encoder,
+    workers: int | None,
+    sampling: Sampling,
 ) -> Iterator[Outcome | Progress | Vanished]:
     """Decodes, encodes and stores videos; yields their Outcomes, and Progress after every batch."""
     files = {job.file.path: job for job in jobs}
@@ -452,7 +461,8 @@ def _encode(
     vectors: dict[Path, list[npt.NDArray[np.float32]]] = defaultdict(list)
     vanished: Counter[Path] = Counter()
     started = running_clock().now()
-    decoding = decode_ahead(list(files), store.settings.segment_length, encoder.num_frames, encoder.image_size, workers)
+    wanted = (store.settings.segment_length, encoder.num_frames, encoder.image_size)
+    decoding = decode_ahead(list(files), *wanted, workers, sampling)
     with closing(decoding) as batches, closing(_Writer(store)) as writer:
         for batch in batches:
             clips = [message for message in batch if isinstance(message, Clip)]
@@ -473,7 +483,7 @@ def _encode(
                     totals.opened_seconds -= _seconds_left(opened[path], len(vectors[path]))
                     row, embedded = _encoded_row(job.file, folder, opened.pop(path), message, vectors.pop(path))
                     writer.add(row, embedded)
-                    yield Outcome(path, job.status, row.segments, row.duration, damage=row.damage)
+                    yield Outcome(path, job.status, row.segments, row.duration, damage=row.damage, off=message.off)
                 elif isinstance(message, Failed):
                     totals.done_files += 1
                     totals.opened_bytes += 0 if path in opened else job.file.size

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from vidfind.sampling import Sampling
+
 
 def _show_log(wanted: bool) -> None:
     if wanted:
@@ -27,6 +29,12 @@ Dtype = Annotated[
     Literal["auto", "float32", "bfloat16"], typer.Option(help="The numbers it computes with; auto knows the machine.")
 ]
 Nice = Annotated[bool, typer.Option("--nice", callback=_lower_priority, help="Let other programs go first.")]
+SamplingChoice = Annotated[
+    Sampling,
+    typer.Option(
+        help="Frames at exact times; keyframes where they are near, which is quicker; or nothing but keyframes."
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(metavar="COUNT", min=1, help="CPU threads the model computes with. [default: one for each core]"),
