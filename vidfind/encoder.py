@@ -73,7 +73,7 @@ class Encoder:
         mean, std = (torch.tensor(getattr(model.visual, name)) for name in ("image_mean", "image_std"))
         self.checkpointing = False
         """Whether training holds the activations of one block at a time, and computes the others again."""
-        self._mean, self._std = mean.to(self.device).view(3, 1, 1), std.to(self.device).view(3, 1, 1)
+        self._mean, self._std = mean.to(self.device), std.to(self.device)
 
     @torch.inference_mode()
     def encode_video(self, clips: np.ndarray | Tensor) -> Tensor:
@@ -103,9 +103,9 @@ class Encoder:
 
     def frame_features(self, clips: Tensor) -> Tensor:
         """(B, T, S, S, 3) uint8 on the device -> (B, T, D), with gradients: what `video_features` pools."""
-        pixels = clips.flatten(0, 1).permute(0, 3, 1, 2)  # (B * T, 3, S, S)
-        pixels = ((pixels.float() / 255 - self._mean) / self._std).to(self.dtype)
-        return encode_frames(self.model.visual, pixels, self.reduction, clips.shape[1], self.checkpointing)
+        visual = self.model.visual
+        x = embed_patches(visual, clips.flatten(0, 1), self._mean, self._std)
+        return encode_frames(visual, x, self.reduction, clips.shape[1], self.checkpointing)
 
     def copy(self) -> "Encoder":
         """The same encoder with weights of its own, which stay when this one is trained."""
@@ -120,10 +120,28 @@ class Encoder:
         return encode_tokens(self.model, ids)
 
 
-def encode_frames(
-    visual: Any, pixels: Tensor, reduction: Reduction, num_frames: int, checkpointing: bool = False
-) -> Tensor:
-    """Normalised pixels (B * T, 3, S, S) of clips of T frames -> (B, T, D), the projected class tokens: the loop."""
+def embed_patches(visual: Any, frames: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Frames (B * T, S, S, 3) uint8 -> (B * T, N, C), the tokens of the first block: a class token, then the patches.
+
+    Pixels are normalised by the weights of the patches instead of one by one, which would take as long as two blocks.
+    They are counted from grey, -128 to 127: numbers that bfloat16 holds exactly, and about as small as normalised ones.
+    """
+    conv = visual.conv1.weight  # (C, 3, P, P)
+    size, dtype = conv.shape[-1], conv.dtype
+    grid = frames.shape[1] // size
+    frames = frames[:, : grid * size, : grid * size]
+    patches = frames.reshape(-1, grid, size, grid, size, 3).transpose(2, 3).reshape(len(frames), grid**2, -1)
+    by_channel = conv.permute(0, 2, 3, 1).float() / std  # (C, P, P, 3)
+    grey = (by_channel * (128 / 255 - mean)).sum((1, 2, 3))
+    weight = (by_channel / 255).flatten(1).to(dtype)
+    embedded = F.linear(patches.to(dtype) - 128, weight, grey.to(dtype))
+    cls = visual.class_embedding.to(dtype).expand(len(frames), 1, -1)
+    x: Tensor = visual.ln_pre(torch.cat([cls, embedded], dim=1) + visual.positional_embedding.to(dtype))
+    return x
+
+
+def encode_frames(visual: Any, x: Tensor, reduction: Reduction, num_frames: int, checkpointing: bool = False) -> Tensor:
+    """Tokens (B * T, N, C) of clips of T frames, as embedded -> (B, T, D), the projected class tokens: the loop."""
 
     def run_block(i: int, tokens: Tokens) -> Tokens:
         block = visual.transformer.resblocks[i]
@@ -133,7 +151,7 @@ def encode_frames(
         tokens = reduction.before_mlp(i, tokens, keys)
         return replace(tokens, x=tokens.x + block.ls_2(block.mlp(block.ln_2(tokens.x))))
 
-    tokens = Tokens(visual._embeds(pixels), size=None, num_cls=1, num_sequences=num_frames)
+    tokens = Tokens(x, size=None, num_cls=1, num_sequences=num_frames)
     for i in range(len(visual.transformer.resblocks)):
         tokens = checkpoint(run_block, i, tokens, use_reentrant=False) if checkpointing else run_block(i, tokens)
     cls = tokens.x[:, : tokens.num_cls]
@@ -178,7 +196,7 @@ def check_image_tower(model: Any, name: str) -> None:
     visual = model.visual
     blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
     reason = None
-    if not hasattr(visual, "_embeds") or blocks is None:
+    if not isinstance(getattr(visual, "conv1", None), nn.Conv2d) or blocks is None:
         reason = f"its image tower is a {type(visual).__name__}"
     elif visual.attn_pool is not None or visual.pool_type != "tok":
         reason = "its image tower does not end in a class token"
