@@ -216,7 +216,7 @@ def read_video(
         raise UnreadableVideo("is damaged: nothing but its first frame can be decoded")
     if off:
         log.info("%s: frames lie up to %.2f seconds from the times wanted", path, off)
-    yield Done(path, until, off)
+    yield Done(path, until, round(off, 3))
 
 
 def _run(
