@@ -29,6 +29,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vidfind.errors import IndexBusy, IndexMismatch, IndexNotFound
+from vidfind.nearest import is_worthwhile, make_indexes, nearest
 from vidfind.paths import adapter_path
 from vidfind.settings import (
     COPY_FILE,
@@ -65,6 +66,8 @@ from vidfind.tables import (
 
 LOCK_FILE = "writing.lock"
 SPEED_FILE = "speed.json"
+QUERIES_FILE = "queries.sqlite"
+"""Vectors of queries asked before: see queries.py."""
 # What an index folder may hold besides its settings: tables of all generations, adapters, and what a copy left behind.
 OWN_FILES = re.compile(
     r"(videos|segments)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.(settings|speed).*\.part"
@@ -149,7 +152,7 @@ class Store:
         with naming_trouble(path):
             path.mkdir(parents=True, exist_ok=True)
         with writing_lock(path):
-            if is_index(path) and cls.open(path).videos():
+            if is_index(path) and cls.open(path).count_videos():
                 raise IndexMismatch(f"There already is an index {path.name!r}. To delete it: {delete_command(path)}")
             with naming_trouble(path):
                 for file in (SETTINGS_FILE, NEXT_FILE, SPEED_FILE):
@@ -160,10 +163,12 @@ class Store:
         return cls(path, generation, database)
 
     @classmethod
-    def open(cls, path: Path) -> Store:
-        """The index at `path`. Raises IndexNotFound, IndexMismatch if a newer vidfind made it, IndexDamaged."""
+    def open(cls, path: Path, generation: Generation | None = None) -> Store:
+        """The index at `path`, as the `generation` that was read from it before, or the one in use.
+
+        Raises IndexNotFound, IndexMismatch if a newer vidfind made it, IndexDamaged."""
         require_index(path)
-        return cls(path, read_generation(path), connect(path))
+        return cls(path, generation or read_generation(path), connect(path))
 
     @property
     def settings(self) -> IndexSettings:
@@ -201,7 +206,7 @@ class Store:
         if begun is None:
             return None
         adapter = begun.settings.adapter
-        return Unfinished(adapter, len(begun.videos()), adapter_command(self.path, adapter))
+        return Unfinished(adapter, begun.count_videos(), adapter_command(self.path, adapter))
 
     def in_use(self) -> Store:
         """The tables that searches use: those of another generation if this one is unfinished."""
@@ -291,6 +296,22 @@ class Store:
         with naming_damage(self.path):
             return {row.path: row for row in rows_of(self._videos.to_arrow())}
 
+    def count_videos(self) -> int:
+        """How many videos there are, failed ones too."""
+        with naming_damage(self.path):
+            return int(self._videos.count_rows())
+
+    def videos_of(self, contents: Collection[int]) -> list[VideoRow]:
+        """The videos that have one of these contents, in no order; none that failed."""
+        with naming_damage(self.path):
+            query = self._videos.search().where(f"content IN ({_listed(contents)})")
+            return [row for row in rows_of(query.to_arrow()) if not row.failed]
+
+    def columns(self, *names: str) -> Any:
+        """Columns of all videos that did not fail, in no order, as an Arrow table: far quicker than their rows."""
+        with naming_damage(self.path):
+            return self._videos.search().where("failed = ''").select(list(names)).to_arrow()
+
     def segments(self) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float32]]]:
         """All segments in batches, in no order: contents (N,), starts and ends (N, 2), vectors (N, D)."""
         with naming_damage(self.path):
@@ -329,37 +350,40 @@ class Store:
     ) -> list[Hit]:
         """The `limit` segments most alike `vector` (D,), best first; only those of `contents` where given.
 
-        May hold hits whose content no video row points to."""
-        query = self._segments.search(np.asarray(vector, np.float32)).distance_type("cosine").limit(limit)
-        if contents is not None:
-            listed = ", ".join(map(str, contents)) or "NULL"
-            query = query.where(f"content IN ({listed})", prefilter=True)
+        Fewer only if there are no more. May hold hits whose content no video row points to. In an index of many
+        segments, and without `contents`, a few of the last may be missed: see nearest.py."""
         with naming_damage(self.path):
-            found = query.select(["content", "start", "end", "_distance"]).to_arrow()
+            found = nearest(self._segments, vector, limit, contents)
         hits = [Hit(row["content"], row["start"], row["end"], 1 - row["_distance"]) for row in found.to_pylist()]
         return sorted(hits, key=lambda hit: (-hit.score, hit.content, hit.start))
 
     def compact(self, keep: timedelta = KEEP_VERSIONS) -> None:
-        """Clears vectors that no video points to, and joins the small files that many commits leave behind.
+        """Clears vectors that no video points to, joins the small files that many commits leave behind, and brings the
+        approximate index up to date, or makes it: see nearest.py.
 
         Call it inside `writing`. What searches may still read, or has no use, is deleted when it is older than `keep`.
         """
         with naming_damage(self.path):
-            stored = set(self._segments.search().select(["content"]).to_arrow()["content"].unique().to_pylist())
-            orphans = sorted(stored - set(self._videos.to_arrow()["content"].to_pylist()))
+            stored, used = (
+                table.search().select(["content"]).to_arrow()["content"].to_numpy()
+                for table in (self._segments, self._videos)
+            )
+        orphans = np.setdiff1d(stored, used)
         for start in range(0, len(orphans), PATHS_A_DELETE):
-            listed = ", ".join(map(str, orphans[start : start + PATHS_A_DELETE]))
             with self._committing("segments"):
-                self._segments.delete(f"content IN ({listed})")
+                self._segments.delete(f"content IN ({_listed(orphans[start : start + PATHS_A_DELETE])})")
         tables: tuple[Table, Table] = ("videos", "segments")
         for name in tables:
             with self._committing(name) as table:
                 table.optimize(cleanup_older_than=FOREVER)  # joins files; deletes none before it is known to be whole
+            if name == "segments" and is_worthwhile(self._segments):
+                with self._committing(name) as table:
+                    make_indexes(table)
             with self._committing(name) as table:
                 # Unverified are files of no version, which might be of a commit that is being made. Here none is: they
                 # are of commits that were killed.
                 table.optimize(cleanup_older_than=keep, delete_unverified=True)
-        for file in self.path.glob("*.lance/*/*"):
+        for file in self.path.glob("*.lance/**/*"):
             if HALF_WRITTEN.fullmatch(file.name):
                 file.unlink(missing_ok=True)
         for entry in litter(self.path, keep):
@@ -383,7 +407,7 @@ class Store:
         return IndexStatus(
             name=self.path.name,
             settings=self.settings,
-            folders=self.folders(),
+            folders=outer_folders(rows),
             videos=sum(not row.failed for row in rows),
             hours=sum(row.duration for row in rows) / 3600,
             segments=sum(row.segments for row in rows),
@@ -412,10 +436,10 @@ class Store:
         It does not notice when a disk is full just then. Raises StorageError."""
         videos, segments = table_names(self._generation.number)
         folder = self.path / f"{videos if table == 'videos' else segments}.lance"
-        before = set(folder.glob("*/*"))
+        before = set(folder.rglob("*"))
         with naming_damage(self.path):
             yield self._videos if table == "videos" else self._segments
-            new = set(folder.glob("*/*")) - before
+            new = set(folder.rglob("*")) - before
             if all(map(is_whole, new)):
                 return
             for file in new:
@@ -455,6 +479,11 @@ class Store:
         )
 
 
+def _listed(contents: Iterable[int]) -> str:
+    """Contents for a predicate; NULL, which equals none, for none."""
+    return ", ".join(map(str, contents)) or "NULL"
+
+
 def outer_folders(rows: Iterable[VideoRow]) -> list[Path]:
     """The folders that videos were indexed under, sorted, without those inside another of them."""
     outer: list[Path] = []
@@ -474,7 +503,7 @@ def delete_index(path: Path) -> None:
         (path / SETTINGS_FILE).unlink()  # first: from here on it is no index
         for entry in own_files(path):
             delete_entry(entry)
-        for file in (NEXT_FILE, COPY_FILE, SPEED_FILE):
+        for file in (NEXT_FILE, COPY_FILE, SPEED_FILE, QUERIES_FILE):
             (path / file).unlink(missing_ok=True)
         with suppress(PermissionError):  # Windows keeps a file that is open
             (path / LOCK_FILE).unlink()  # last, and while it is held: see writing_lock

@@ -1,0 +1,72 @@
+"""Finds the segments nearest to a vector: exactly in a small table, through an approximate index in a large one.
+
+Owns that index of LanceDB's: when it pays, how it is made, kept and asked. Knows nothing of videos.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+# From here on the index pays: comparing all vectors of so many segments takes 50 ms.
+INDEXED_ROWS = 30_000
+# A table that has grown so many times since its index was trained has it trained again.
+GROWTH = 3
+ROWS_A_PARTITION = 4096
+"""What LanceDB takes for a good size. The index is made in half a minute at a million rows, in a second at 30,000."""
+# Of the index's parts, so many are looked through, the nearest first: all of them up to half a million rows. Far fewer
+# would not do: the vectors of words lie apart from those of pictures, so that no part is near to them.
+PARTS_SEARCHED = 128
+# The index holds 8 bits of each number. So many times more candidates than asked for are compared as they are stored.
+CANDIDATES = 3
+# Beyond, the approximate answer is less sure, and hardly quicker.
+APPROXIMATE_LIMIT = 2000
+TRAINED = re.compile(r"vector_(\d+)")
+"""The name of the approximate index: how many rows it was trained on."""
+
+
+def nearest(table: Any, vector: npt.NDArray[np.floating], limit: int, contents: Collection[int] | None = None) -> Any:
+    """The `limit` rows of a table of segments nearest to `vector` (D,), as an Arrow table without the vectors.
+
+    Fewer only if there are no more. Exact among the rows of `contents`, if they are given, and in small tables."""
+    query = table.search(np.asarray(vector, np.float32)).distance_type("cosine").limit(limit)
+    query = query.select(["content", "start", "end", "_distance"])
+    if contents is not None:
+        listed = ", ".join(map(str, contents)) or "NULL"
+        query = query.where(f"content IN ({listed})", prefilter=True)
+    elif limit <= APPROXIMATE_LIMIT:
+        found = (
+            query.nprobes(PARTS_SEARCHED).refine_factor(CANDIDATES).to_arrow()
+        )  # as an index, if any, is to be asked
+        if found.num_rows == limit:
+            return found
+    return query.bypass_vector_index().to_arrow()
+
+
+def is_worthwhile(table: Any) -> bool:
+    """Whether a table of segments is to have indexes that it has not, or only those of a much smaller one."""
+    rows: int = table.count_rows()
+    return rows >= INDEXED_ROWS and rows > GROWTH * max(_trained(table).values(), default=0)
+
+
+def make_indexes(table: Any) -> None:
+    """Makes the indexes of a table of segments, or makes them anew; what is added later, `optimize` adds to them."""
+    from lancedb.index import BTree, IvfSq
+
+    rows, old = table.count_rows(), _trained(table)
+    table.create_index("content", config=BTree(), replace=True)
+    parts = max(1, rows // ROWS_A_PARTITION)
+    config = IvfSq(distance_type="cosine", num_partitions=parts)
+    table.create_index("vector", config=config, replace=True, name=f"vector_{rows}")
+    for name in old.keys() - {f"vector_{rows}"}:  # last: searches always find one
+        table.drop_index(name)
+
+
+def _trained(table: Any) -> dict[str, int]:
+    """The approximate indexes of a table, with how many rows each was trained on: one, or two after a kill."""
+    names = (re.fullmatch(TRAINED, index.name) for index in table.list_indices())
+    return {found[0]: int(found[1]) for found in names if found}
