@@ -24,7 +24,7 @@ from vidfind.footage import KINDS, draw_footage, lengthen
 from vidfind.measured import Measured, run_python
 
 MODEL = "ViT-B-32"
-SIZES = {"phone": (4, 75), "long": (4, 50), "hevc": (4, 16)}  # files, and seconds of each
+SIZES = {"phone": (4, 45), "long": (4, 100 / 3), "hevc": (4, 10)}  # files, and seconds of each
 FRAMES_A_SEGMENT = 12
 SHORT = Path(__file__).parent / "clips" / "short.mp4"
 
@@ -61,7 +61,7 @@ def main() -> None:
 def make_corpus(folder: Path, kind: str, count: int, seconds: float) -> list[Path]:
     """Files of `seconds`; what is there is kept."""
     drawn = draw_footage(folder / "drawn", kind, count)
-    paths = [folder / f"{path.stem}-{seconds:g}s.mp4" for path in drawn]
+    paths = [folder / f"{path.stem}-{seconds:.0f}s.mp4" for path in drawn]
     for short, path in zip(drawn, paths, strict=True):
         if not path.exists():
             lengthen(short, path, seconds)

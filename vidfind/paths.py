@@ -27,6 +27,15 @@ def home() -> Path:
     return user_data_path("vidfind", appauthor=False)
 
 
+def footage_path() -> Path:
+    """Where the drawn videos of `vidfind bench` are kept: a cache, that may be deleted at any time."""
+    if os.environ.get("VIDFIND_HOME"):
+        return home() / "bench-videos"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("vidfind", appauthor=False) / "bench-videos"
+
+
 def index_path(name: str = DEFAULT_INDEX) -> Path:
     """The folder of the index called `name`. Raises BadInput for a name that is not a plain word."""
     return home() / "indexes" / plain_name(name, "index")
