@@ -7,9 +7,12 @@ video.py goes on. What is wanted of a video, sampling.py says.
 from __future__ import annotations  # PyAV has Packet[VideoStream] for type checkers only
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from functools import cached_property
+from itertools import chain, cycle, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,22 +44,42 @@ def read_by_keyframes(
 ) -> Iterator[Sample]:
     """As video.read_clips, for a video whose first frame is shown at `origin` by the stream's clock.
 
-    Raises ReaderFailed where it is not sure of the frames."""
-    with open_video(path, threads, is_quick=True) as (container, stream):
+    GOPs are decoded side by side in as many decoders as `threads`. Raises ReaderFailed where it is not sure of the
+    frames."""
+    with ExitStack() as files, ExitStack() as pools:
+        container, stream = files.enter_context(open_video(path, threads, is_quick=True))
+
+        def open_another() -> VideoStream:
+            return files.enter_context(open_video(path, threads, is_quick=True))[1]
+
         packets = _Packets(read_packets(container, stream), stream, origin)
-        decoder = _Decoder(stream, origin)
-        clip, times = np.empty((num_frames, size, size, 3), np.uint8), np.empty(num_frames)
         picks = _picks(packets, segments, num_frames, sampling)
-        for i, (pick, following) in enumerate(pairwise(chain(picks, [None]))):
-            assert pick is not None
-            slot = i % num_frames
-            frame = decoder.frame(pick, is_last=following is None or following.gop is not pick.gop)
-            times[slot] = decoder.time
-            is_new = slot == 0 or times[slot] != times[slot - 1]
-            clip[slot] = picture(frame, stream, size) if is_new else clip[slot - 1]
-            if slot == num_frames - 1:
-                yield Sample(clip, times)
-                clip, times = np.empty_like(clip), np.empty_like(times)
+        decoders = [_Decoder(lambda: stream, origin, size)]
+        decoders += [_Decoder(open_another, origin, size) for _ in range(threads - 1)]
+        lanes = [(decoder, pools.enter_context(ThreadPoolExecutor(1))) for decoder in decoders]
+        shown = _decode_ahead(picks, lanes)
+        for _ in segments:
+            frames, times = zip(*islice(shown, num_frames), strict=True)
+            yield Sample(np.stack(frames), np.array(times))
+
+
+def _decode_ahead(
+    picks: Iterable[_Pick], lanes: Sequence[tuple[_Decoder, ThreadPoolExecutor]]
+) -> Iterator[tuple[np.ndarray, float]]:
+    """The picture and time of each pick, in their order; the next GOP goes to the next lane."""
+    ahead = 2 * (len(lanes) - 1)
+    waiting: deque[Future[tuple[np.ndarray, float]]] = deque()
+    lane = cycle(lanes)
+    gop = None
+    for pick, following in pairwise(chain(picks, [None])):
+        assert pick is not None
+        if pick.gop is not gop:
+            gop, (decoder, pool) = pick.gop, next(lane)
+        waiting.append(pool.submit(decoder.show, pick, following is None or following.gop is not gop))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 @dataclass(eq=False)
@@ -164,36 +187,42 @@ class _Packets:
 
 
 class _Decoder:
-    """Decodes GOP by GOP, in each as far as it must. `time` is when the frame given last is shown."""
+    """Decodes GOP by GOP, in each as far as it must."""
 
-    def __init__(self, stream: VideoStream, origin: float) -> None:
-        self.time = -1.0
-        self._stream = stream
-        self._codec = stream.codec_context
+    def __init__(self, open_stream: Callable[[], VideoStream], origin: float, size: int) -> None:
+        self._open_stream = open_stream
         self._origin = origin
+        self._size = size
         self._gop: _Gop | None = None
         self._decoding: set[float] = set()  # times of packets whose frames have not come out yet
         self._frames: dict[float, VideoFrame] = {}  # by their times: the one wanted last, and any after it
+        self._shown: tuple[np.ndarray, float] | None = None
 
-    def frame(self, pick: _Pick, is_last: bool) -> VideoFrame:
-        """The frame picked. `is_last`: no other of its GOP will be wanted."""
+    @cached_property
+    def _stream(self) -> VideoStream:
+        return self._open_stream()
+
+    def show(self, pick: _Pick, is_last: bool) -> tuple[np.ndarray, float]:
+        """The picture picked, (S, S, 3), and its time. `is_last`: no other of its GOP will be wanted."""
         if pick.gop is not self._gop:
             self._begin(pick.gop)
-        time = pick.early if is_last and pick.early > self.time else pick.time
+        if self._shown is not None and pick.time == self._shown[1]:
+            return self._shown
+        time = pick.early if is_last else pick.time
         while time not in self._frames:
             self._go_on(pick, time, is_last)
         self._frames = {shown: frame for shown, frame in self._frames.items() if shown >= time}
-        self.time = time
         frame = self._frames[time]
         is_keyframe = frame.key_frame and frame.pict_type == PictureType.I
         if frame.is_corrupt or (time == pick.gop.time and not is_keyframe):
             raise ReaderFailed("a keyframe of it is none, or broken")
-        return frame
+        self._shown = picture(frame, self._stream, self._size), time
+        return self._shown
 
     def _begin(self, gop: _Gop) -> None:
         if self._gop is not None:
-            self._codec.flush_buffers()
-        self._gop, self.time = gop, -1.0
+            self._stream.codec_context.flush_buffers()
+        self._gop, self._shown = gop, None
         self._decoding.clear()
         self._frames.clear()
 
@@ -202,7 +231,9 @@ class _Decoder:
         if pick.gop.packets and not (is_last and time in self._decoding):
             shown, packet = pick.gop.packets.popleft()
             self._decoding.add(shown)
-            self._codec.skip_frame = "NONREF" if pick.skips and shown not in (pick.time, time) else "DEFAULT"
+            self._stream.codec_context.skip_frame = (
+                "NONREF" if pick.skips and shown not in (pick.time, time) else "DEFAULT"
+            )
             self._take(packet)
         elif self._decoding:
             self._take(None)

@@ -128,10 +128,11 @@ def read_picture(path: Path, size: int) -> np.ndarray:
         raise UnreadableVideo(f"cannot be read as a picture: it {error}".replace("a video", "a picture")) from error
 
 
-def write_video(path: Path, frames: Iterable[np.ndarray], frame_rate: int) -> None:
-    """Write frames, (H, W, 3) uint8 RGB of an even height and width, as an H.264 mp4 file."""
+def write_video(path: Path, frames: Iterable[np.ndarray], frame_rate: int, gop: int = 250) -> None:
+    """Write frames, (H, W, 3) uint8 RGB of an even height and width, as an H.264 mp4 file; every `gop`th a keyframe."""
     with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=frame_rate, options={"preset": "veryfast", "crf": "20"})
+        options = {"preset": "veryfast", "crf": "20", "g": str(gop)}
+        stream = container.add_stream("libx264", rate=frame_rate, options=options)
         stream.pix_fmt = "yuv420p"
         for i, array in enumerate(frames):
             if i == 0:
@@ -199,7 +200,7 @@ def _examine_once(path: Path) -> tuple[VideoInfo, Traits]:
 
 @lru_cache(maxsize=32)  # a few more than there are decoding workers
 def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
-    with open_video(path) as (container, stream):
+    with open_video(path, threads=1) as (container, stream):  # more would be given more frames than the first
         seen = _Seen()
         packets = _watch(read_packets(container, stream), stream, seen)
         frame = first_frame(packets, stream)

@@ -1,7 +1,7 @@
 """Trains the built-in model on the small world of demo.py, and judges it on video files drawn anew.
 
     python -m vidfind.tiny.train train      # from the start, or on from the checkpoint
-    python -m vidfind.tiny.train judge      # prints the table of README.md
+    python -m vidfind.tiny.train judge      # prints the table of README.md; with --sampling, that of samplings
 
 Each batch is drawn from the seed and the number of its step alone, so a run that was stopped goes on where it was.
 """
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import open_clip
@@ -34,7 +34,7 @@ from vidfind.demo import Scene
 from vidfind.encoder import DEFAULT_NUM_FRAMES, Encoder, EncoderIdentity, choose_device
 from vidfind.paths import home
 from vidfind.registry import TINY, TINY_FOLDER, load_encoder
-from vidfind.sampling import Segment
+from vidfind.sampling import Sampling, Segment
 from vidfind.tokens import tempme_position_shapes
 from vidfind.video import probe, read_clips, write_video
 
@@ -46,6 +46,13 @@ OPPOSITES = (("left", "right"), ("up", "down"), ("grows", "shrinks"))
 TIMES = (np.arange(DEFAULT_NUM_FRAMES, dtype=np.float32) + 0.5) / DEFAULT_NUM_FRAMES
 JUDGED_CLIPS = 300
 JUDGE_SEED = 20261121  # no batch of any step is drawn from it
+# How long the videos are on which samplings are compared, from and to, and how many frames from keyframe to keyframe.
+EXAMS = {
+    "10 to 14 s, a keyframe each second": ((10.0, 14.0), demo.FRAME_RATE),
+    "10 to 14 s, one keyframe": ((10.0, 14.0), 250),
+    "3 to 6 s, a keyframe each second": ((3.0, 6.0), demo.FRAME_RATE),
+    "3 to 6 s, one keyframe": ((3.0, 6.0), 250),
+}
 
 
 @dataclass(frozen=True)
@@ -352,17 +359,48 @@ def draw_exam(size: int) -> tuple[Clips, list[Scene]]:
 
 def read_exam(folder: Path, size: int, count: int, seed: int) -> tuple[Clips, list[Scene]]:
     """The same, but through video files written into the folder and read as any video is."""
+    paths, scenes = write_exam(folder, count, seed)
+    return read_videos(paths, size), scenes
+
+
+def write_exam(
+    folder: Path, count: int, seed: int, seconds: tuple[float, float] = (3.0, 6.0), gop: int = 250
+) -> tuple[list[Path], list[Scene]]:
+    """Video files of distinct scenes, each from the first to the second of `seconds` long, and every `gop`th frame a
+    keyframe."""
     rng = Random(seed)
-    clips: list[Clips] = []
+    paths: list[Path] = []
     scenes: list[Scene] = []
     for number, scene in enumerate(demo.distinct_scenes(rng, count)):
         path = folder / f"{number}.mp4"
-        write_video(path, demo.draw(scene, round(rng.uniform(3, 6) * demo.FRAME_RATE)), demo.FRAME_RATE)
-        clips += [
-            sample.frames for sample in read_clips(path, [Segment(0, probe(path).duration)], DEFAULT_NUM_FRAMES, size)
-        ]
+        write_video(path, demo.draw(scene, round(rng.uniform(*seconds) * demo.FRAME_RATE)), demo.FRAME_RATE, gop)
+        paths.append(path)
         scenes.append(scene)
-    return np.stack(clips), scenes
+    return paths, scenes
+
+
+def read_videos(paths: Sequence[Path], size: int, sampling: Sampling = "exact") -> Clips:
+    """Each video as one segment."""
+    clips: list[Clips] = []
+    for path in paths:
+        whole = [Segment(0, probe(path).duration)]
+        clips += [sample.frames for sample in read_clips(path, whole, DEFAULT_NUM_FRAMES, size, sampling)]
+    return np.stack(clips)
+
+
+def compare_samplings(encoders: Mapping[str, Encoder], count: int, seed: int) -> Iterator[str]:
+    """The lines of a Markdown table: how well each encoder does on the frames of each sampling."""
+    size = next(iter(encoders.values())).image_size
+    yield "| R@1 / R@5, % | " + " | ".join(f"`{name}`" for name in encoders) + " |"
+    yield "|---|" + "---|" * len(encoders)
+    for kind, (seconds, gop) in EXAMS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            paths, scenes = write_exam(Path(folder), count, seed, seconds, gop)
+            for sampling in get_args(Sampling):
+                clips = read_videos(paths, size, sampling)
+                marks = [judge(encoder, clips, scenes) for encoder in encoders.values()]
+                recalls = " | ".join(f"{one.recall_1:.1f} / {one.recall_5:.1f}" for one in marks)
+                yield f"| {kind}: `{sampling}` | {recalls} |"
 
 
 def judge(encoder: Encoder, clips: Clips, scenes: Sequence[Scene]) -> Marks:
@@ -439,6 +477,7 @@ def main() -> None:
     judging.add_argument("--clips", type=int, default=JUDGED_CLIPS, help="%(default)s")
     judging.add_argument("--seed", type=int, default=JUDGE_SEED, help="%(default)s")
     judging.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16: %(default)s")
+    judging.add_argument("--sampling", action="store_true", help="print the table of samplings instead")
     for command in (training, judging):
         command.add_argument("--device", default="auto", help="auto, cuda, mps or cpu: %(default)s")
     arguments = parser.parse_args()
@@ -453,6 +492,10 @@ def main() -> None:
         name: load_encoder(TINY, encoder=name, device=arguments.device, dtype=arguments.dtype)
         for name in ("tempme", "mean")
     }
+    if arguments.sampling:
+        for line in compare_samplings(encoders, arguments.clips, arguments.seed):
+            sys.stdout.write(line + "\n")
+        return
     with tempfile.TemporaryDirectory() as folder:
         exam = read_exam(Path(folder), encoders["tempme"].image_size, arguments.clips, arguments.seed)
     sys.stdout.write(format_table({name: judge(encoder, *exam) for name, encoder in encoders.items()}) + "\n")
