@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -22,7 +23,7 @@ from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vidfind.errors import UnreadableVideo
+from vidfind.errors import ReaderFailed, UnreadableVideo
 from vidfind.hdr import HDR_TO_LIGHT, to_sdr
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ MAX_BAD_READS = 100  # of the file in a row, before the rest of it is given up
 MAX_BLIND_PACKETS = 1000  # without one frame among them, half a minute of video, before a file is given up
 MAX_GAP = 3600.0  # seconds between two frames: beyond, the clock was damaged or set anew, and the video ends for us
 MAX_PIXEL_ASPECT = 4.0  # width by height of a pixel: beyond, it is a mistake in the header
+NOT_LOOKED_INTO: Any = [{"skip_frame": "all"}]  # else a frame is decoded to learn of its colours; PyAV's stub is wrong
 PLAYLISTS = {"hls", "dash", "concat", "imf"}
 
 
@@ -70,7 +72,8 @@ def open_video(
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The opened file and its video stream, to be decoded in `threads`, or as many as there are cores.
 
-    To be quick, edges between blocks are not smoothed: in a small picture that does not show. Raises UnreadableVideo.
+    To be quick, edges between blocks are not smoothed: in a small picture that does not show. Raises UnreadableVideo,
+    and ReaderFailed if a file cannot be opened quickly.
     """
     check_regular(path)
     try:
@@ -79,11 +82,14 @@ def open_video(
             metadata_errors="replace",
             # A playlist that calls itself .mp4 must not make us fetch from the network.
             options={"protocol_whitelist": "file"},
+            stream_options=NOT_LOOKED_INTO if is_quick else None,
         )
     except av.error.PermissionError as error:
         raise UnreadableVideo("may not be read: no permission") from error
     except av.error.FFmpegError as error:
         raise UnreadableVideo(_why_not_opened(path, error)) from error
+    except ValueError as error:  # of a container that tells of its streams only after some packets
+        raise ReaderFailed("it cannot be opened quickly") from error
     with container:
         if container.format.name in PLAYLISTS:
             raise UnreadableVideo("is a list of other files, not a video")

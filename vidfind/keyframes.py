@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 MAX_REORDER = 16  # frames that a decoder of H.264 or HEVC may hold back, to put them in order
+# Frames, some ten seconds of video: long enough a GOP for one decoder and the next for another.
+AHEAD = 12
 MISSING = 0.5  # seconds at the end that may be without a frame
 
 
@@ -67,7 +69,7 @@ def _decode_ahead(
     picks: Iterable[_Pick], lanes: Sequence[tuple[_Decoder, ThreadPoolExecutor]]
 ) -> Iterator[tuple[np.ndarray, float]]:
     """The picture and time of each pick, in their order; the next GOP goes to the next lane."""
-    ahead = 2 * (len(lanes) - 1)
+    ahead = AHEAD if len(lanes) > 1 else 0
     waiting: deque[Future[tuple[np.ndarray, float]]] = deque()
     lane = cycle(lanes)
     gop = None

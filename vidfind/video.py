@@ -159,7 +159,7 @@ class Traits:
 
 
 # Files of which keyframes are where they should be, and whose decoders can begin at any of them.
-SURE_CONTAINERS = {"mov", "matroska", "flv", "mpegts"}
+SURE_CONTAINERS = {"mov", "matroska", "mpegts"}
 SURE_CODECS = {"h264", "hevc", "vp8", "vp9", "av1", "mpeg2video", "mpeg4", "prores", "mjpeg", "flv1"}
 
 
