@@ -110,7 +110,6 @@ def test_help_names_the_defaults_of_the_pipelines(run: Run) -> None:
         ["index"],
         ["index", "--encoder", "best", "."],
         ["index", "--segment", "0", "."],
-        ["search"],
         ["search", "  "],
         ["search", "dog", "--like", "a.jpg"],
         ["search", "dog", "-n", "0"],

@@ -30,7 +30,8 @@ from vidfind.errors import BadInput
 from vidfind.files import find_videos
 from vidfind.index import index_videos, open_store
 from vidfind.pairs import normal_caption, read_pairs
-from vidfind.search import Moment, parse_period, query_vector
+from vidfind.queries import encode_query
+from vidfind.search import Moment, parse_period
 from vidfind.store import Embedded, Store
 from vidfind.tables import VideoRow, new_content, path_from_text, path_to_text
 from vidfind.upkeep import relink_videos, remove_videos
@@ -364,7 +365,7 @@ def test_any_name_of_an_index_or_adapter_is_a_plain_file_or_refused(name: str) -
 @example("<end_of_text> &lt;b&gt;")
 def test_any_query_has_an_answer_or_is_refused(tiny_encoder: Encoder, text: str) -> None:
     try:
-        vector = query_vector(tiny_encoder, text)
+        vector, _ = encode_query(tiny_encoder, text)
     except BadInput as error:
         assert "empty" in str(error)
         assert not any(char.isalnum() for char in text)
@@ -375,7 +376,7 @@ def test_any_query_has_an_answer_or_is_refused(tiny_encoder: Encoder, text: str)
 @pytest.mark.parametrize("text", ["\0", "\ud800", "\udcff \udcfe", "\u200b", "\x1b"], ids=ascii)
 def test_a_query_of_nothing_to_be_seen_is_empty(tiny_encoder: Encoder, text: str) -> None:
     with pytest.raises(BadInput, match="The query is empty"):
-        query_vector(tiny_encoder, text)
+        encode_query(tiny_encoder, text)
 
 
 def test_a_query_longer_than_the_model_reads_is_answered_with_a_warning(run: Run, indexed: Path) -> None:

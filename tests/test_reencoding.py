@@ -33,9 +33,10 @@ from vidfind.index import (
     reencode_cost,
 )
 from vidfind.paths import adapter_path
+from vidfind.queries import encode_query, load_query_encoder
 from vidfind.registry import default_adapter, load_encoder
 from vidfind.saved_adapters import remove_adapter, set_default_adapter
-from vidfind.search import load_query_encoder, query_vector, search_moments
+from vidfind.search import search_moments
 from vidfind.settings import NEXT_FILE
 from vidfind.store import Store, delete_index
 from vidfind.upkeep import remove_videos
@@ -89,7 +90,7 @@ class Library:
         """Like `vidfind search`, with the score of each video."""
         store = Store.open(self.path)
         encoder = load_query_encoder(store, load)
-        moments = search_moments(store, query_vector(encoder, "a red circle moves left"), limit=100)
+        moments = search_moments(store, encode_query(encoder, "a red circle moves left")[0], limit=100)
         return {str(moment.path.relative_to(self.films)): moment.score for moment in moments}
 
     @property

@@ -12,7 +12,7 @@ import pytest
 from vidfind.encoder import Encoder
 from vidfind.errors import BadInput
 from vidfind.sampling import Segment
-from vidfind.search import like_vector, merge_hits, parse_like, parse_period, query_vector, search_moments
+from vidfind.search import like_vector, merge_hits, parse_like, parse_period, search_moments
 from vidfind.store import Embedded, Hit, Store
 from vidfind.tables import VideoRow, new_content
 from vidfind.video import read_clips, write_video
@@ -188,18 +188,6 @@ def test_the_damage_of_a_video_is_told_with_its_moments(store: Store) -> None:
 
 def test_an_index_without_videos_finds_nothing(store: Store) -> None:
     assert found(store) == []
-
-
-@pytest.mark.parametrize("text", ["", "  \n"])
-def test_an_empty_query_is_refused(tiny_encoder: Encoder, text: str) -> None:
-    with pytest.raises(BadInput, match="empty"):
-        query_vector(tiny_encoder, text)
-
-
-def test_a_query_in_words_is_a_unit_vector(tiny_encoder: Encoder) -> None:
-    vector = query_vector(tiny_encoder, "a red\n circle")
-    assert vector.shape == (tiny_encoder.dim,)
-    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -6,21 +6,16 @@ None means that the pipeline's own default holds; the help text names it, and a 
 
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from vidfind import __version__, cli_adapters, cli_learning, cli_upkeep, paths
-from vidfind.cli_index import index_command, loader_of, open_filled, run_index
+from vidfind import __version__, cli_adapters, cli_bench, cli_learning, cli_upkeep, paths
+from vidfind.cli_index import index_command, run_index
+from vidfind.cli_search import open_searcher, search_command
 from vidfind.errors import BadInput, VidfindError
-from vidfind.options import Device, Dtype, IndexName, Json, Verbose
-
-if TYPE_CHECKING:
-    from vidfind.encoder import Encoder
-    from vidfind.search import Moment
-    from vidfind.store import Store
+from vidfind.options import IndexName, Verbose
 
 DEMO_INDEX = "demo"
 DEMO_MODEL = "tiny"
@@ -88,126 +83,7 @@ def vidfind(
 app.command(name="index")(index_command)
 
 
-@app.command()
-def search(
-    query: Annotated[
-        list[str] | None, typer.Argument(metavar="QUERY", help="What to look for, in plain words.")
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", "-n", metavar="COUNT", min=1, help="How many moments to show. [default: 10]"),
-    ] = None,
-    per_video: Annotated[
-        int | None, typer.Option(metavar="COUNT", min=1, help="At most this many moments of a video. [default: 1]")
-    ] = None,
-    folder: Annotated[
-        Path | None, typer.Option("--in", metavar="FOLDER", help="Only videos under this folder, or this video.")
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Only videos of this day or later: 2024, 2024-05, 2024-05-17.")
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Only videos of this day, month or year, or earlier.")
-    ] = None,
-    min_score: Annotated[
-        float | None, typer.Option(metavar="SCORE", help="Only moments that score at least this.")
-    ] = None,
-    online: Annotated[bool, typer.Option("--online", help="Only videos whose files are there now.")] = False,
-    like: Annotated[
-        str | None,
-        typer.Option(metavar="FILE[@TIME]", help="Look for what is like a picture, a video, or its moment at 1:23."),
-    ] = None,
-    as_json: Json = False,
-    as_paths: Annotated[bool, typer.Option("--paths", help="Print the path of each video found, and no more.")] = False,
-    play: Annotated[
-        int | None, typer.Option("--open", metavar="RANK", min=1, help="Play the moment of this rank.")
-    ] = None,
-    name: IndexName = paths.DEFAULT_INDEX,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    verbose: Verbose = False,
-) -> None:
-    """Find the moments that a query describes, best first.
-
-    \b
-    Example:
-      vidfind search "dog catching frisbee" --in ~/Videos/2024 --open 1
-    """
-    text = " ".join(query or []).strip()
-    if bool(text) == bool(like):
-        raise typer.BadParameter("Give either words to look for, or --like FILE.")
-    if as_json and as_paths:
-        raise typer.BadParameter("Give either --json or --paths.")
-
-    from vidfind import display
-    from vidfind import search as pipeline
-
-    given = {"limit": limit, "per_video": per_video, "folder": folder, "min_score": min_score, "online": online or None}
-    filters: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    try:
-        if since is not None:
-            filters["since"] = pipeline.parse_period(since)[0]
-        if until is not None:
-            filters["until"] = pipeline.parse_period(until)[1]
-            if filters.get("since", filters["until"]) > filters["until"]:
-                raise BadInput(
-                    f"Nothing was filmed from {since} on and up to {until}: --until must not be the earlier one."
-                )
-    except BadInput as error:
-        raise typer.BadParameter(str(error)) from error
-    moments = _search(name, text, like, filters, device, dtype)
-    if as_json:
-        for moment in moments:
-            display.json_line(vars(moment))
-    elif as_paths:
-        for path in dict.fromkeys(moment.path for moment in moments):
-            display.path_line(path)
-    elif moments:
-        display.show_moments(moments)
-    else:
-        display.message(
-            "Nothing found. " + ("Loosen the filters?" if filters else "See what is indexed: vidfind status")
-        )
-    if play is not None:
-        _play(moments, play)
-
-
-def _search(
-    name: str, text: str, like: str | None, filters: Mapping[str, Any], device: str = "auto", dtype: str = "auto"
-) -> "list[Moment]":
-    from vidfind import search as pipeline
-
-    example = pipeline.parse_like(like) if like else None
-    store, encoder = _open_for_search(name, device, dtype)
-    if example:
-        vector = pipeline.like_vector(encoder, *example, store.settings.segment_length)
-    else:
-        vector = pipeline.query_vector(encoder, text)
-    return pipeline.search_moments(store, vector, **filters)
-
-
-def _open_for_search(name: str, device: str = "auto", dtype: str = "auto") -> "tuple[Store, Encoder]":
-    """An index that holds videos, and the encoder it was made with."""
-    from vidfind import display
-    from vidfind.search import load_query_encoder
-
-    store = open_filled(name)
-    with display.Activity("Starting") as activity:
-        return store, load_query_encoder(store, loader_of(activity, device, dtype))
-
-
-def _play(moments: "list[Moment]", rank: int) -> None:
-    from vidfind import display, player
-    from vidfind.times import clock
-
-    if rank > len(moments):
-        raise BadInput(f"There is no result {rank} to open: {display.plural(len(moments), 'moment')} found.")
-    moment = moments[rank - 1]
-    if player.play(moment.path, moment.start) is None:
-        display.message(
-            f"The system's own player starts at the beginning: go to {clock(moment.start)}. "
-            "With mpv or VLC installed, it would start there."
-        )
+app.command(name="search")(search_command)
 
 
 @app.command()
@@ -291,6 +167,7 @@ def relink(
 app.command(name="finetune")(cli_learning.finetune_command)
 app.command(name="eval")(cli_learning.evaluate_command)
 app.command(name="doctor")(cli_upkeep.doctor_command)
+app.command(name="bench")(cli_bench.bench_command)
 
 
 @app.command()
@@ -316,7 +193,6 @@ def demo(verbose: Verbose = False) -> None:
       vidfind demo
     """
     from vidfind import display
-    from vidfind import search as pipeline
     from vidfind.demo import draw_collection
     from vidfind.registry import list_models
 
@@ -327,10 +203,11 @@ def demo(verbose: Verbose = False) -> None:
     display.heading(f"Drew {DEMO_VIDEOS} videos of moving shapes; their names say nothing.")
     display.commands(["index", str(folder), "--index", DEMO_INDEX, "--model", DEMO_MODEL])
     run_index([folder], DEMO_INDEX, {"model": DEMO_MODEL, "adapter": None})
-    store, encoder = _open_for_search(DEMO_INDEX)
+    searcher, activity = open_searcher(DEMO_INDEX)
     for query in DEMO_QUERIES:
         display.commands(["search", query, "--index", DEMO_INDEX, "-n", "3"])
-        moments = pipeline.search_moments(store, pipeline.query_vector(encoder, query), limit=3)
+        with activity:
+            moments = searcher.find(query, limit=3)
         display.show_moments(moments)
         for moment in moments[:1]:
             display.note(f"The first was drawn as: {captions[moment.path]}")

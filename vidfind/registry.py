@@ -337,17 +337,15 @@ def hub_files(hub: str) -> tuple[str, list[str]]:
 
 
 def find_in_cache(hub: str) -> Path | None:
-    """The weights in the Hugging Face cache, if they are there."""
-    from huggingface_hub import try_to_load_from_cache
+    """The weights in the Hugging Face cache, if they are there; the hub's client says the same, and loads for .15 s."""
+    from huggingface_hub import constants
 
     repo, names = hub_files(hub)
-    with suppress(
-        ValueError
-    ):  # what says which version is there holds no text: fetching says the same, doctor mends it
-        for name in names:
-            path = try_to_load_from_cache(repo, name)
-            if isinstance(path, str):
-                return Path(path)
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
+    with suppress(OSError, ValueError):  # fetching says the same of what cannot be read, and doctor mends it
+        revision = (folder / "refs" / "main").read_text(encoding="utf-8")
+        files = (folder / "snapshots" / revision / name for name in names)
+        return next((file for file in files if file.is_file()), None)
     return None
 
 

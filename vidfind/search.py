@@ -1,37 +1,35 @@
-"""The search pipeline: a query becomes a vector, the vector finds segments, segments become moments of videos.
+"""The search pipeline: a vector finds segments, segments become moments of videos; and examples become vectors.
 
-Is handed its store and its encoder; never prints. Times in videos are in seconds.
+Is handed its store and its encoder; never prints. How words become a vector: queries.py. What decodes is imported where
+an example is read. Times in videos are in seconds.
 """
 
 from __future__ import annotations
 
 import calendar
 import dataclasses
-import logging
-import os
+import itertools
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.decoding import probe, read_clips, read_picture
 from vidfind.errors import BadInput, UnreadableVideo
 from vidfind.files import find_present
+from vidfind.filters import choose_videos, paths_of
 from vidfind.store import Hit, Store
 from vidfind.tables import VideoRow
 from vidfind.times import parse_time
-from vidfind.video import Segment
 
 if TYPE_CHECKING:
     from vidfind.encoder import Encoder
-
-log = logging.getLogger(__name__)
+    from vidfind.sampling import Segment
 
 LIMIT = 10
 PER_VIDEO = 1
@@ -41,6 +39,8 @@ MERGE_MARGIN = 0.02
 SEGMENTS_A_MOMENT = 6
 # Segments asked for at first for each video wanted; a second look goes four times as far.
 HITS_A_VIDEO = 8
+# So many videos are compared each, where a search is limited to them; of more, some are soon found among all.
+FEW_VIDEOS = 1000
 PICTURE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
 
 
@@ -59,29 +59,6 @@ class Moment:
     created: datetime
     online: bool = True
     damage: str = ""
-
-
-def load_query_encoder(store: Store, load_encoder: Callable[..., Encoder]) -> Encoder:
-    """The encoder that the index was made with, its own adapter included.
-
-    Raises IndexMismatch if its weights are not the same any more."""
-    ours = store.settings
-    encoder = load_encoder(model=ours.model, pretrained=ours.pretrained, encoder=ours.encoder, adapter=store.adapter)
-    store.require(**dataclasses.asdict(encoder.identity))
-    return encoder
-
-
-def query_vector(encoder: Encoder, text: str) -> npt.NDArray[np.float32]:
-    """A query in words -> (D,). What the model cannot read of a long one is left out, with a warning.
-
-    Raises BadInput for an empty one."""
-    words = " ".join(text.encode("utf-8", "ignore").decode().split())  # without halves of characters
-    if not any(char.isprintable() and not char.isspace() for char in words):
-        raise BadInput('The query is empty. Say what to look for: vidfind search "dog catching frisbee"')
-    if (encoder.tokenizer([words]) == encoder.tokenizer([f"{words} and more"])).all():
-        log.warning("The query is longer than the model can read: only its beginning counts.")
-    vector: npt.NDArray[np.float32] = encoder.encode_text([words])[0].numpy()
-    return vector
 
 
 def like_vector(
@@ -148,18 +125,11 @@ def search_moments(
     Raises BadInput for a folder without videos."""
     if limit < 1 or per_video < 1:
         raise BadInput("The number of results, and of moments for each video, must be at least 1.")
-    everything = [row for row in store.videos().values() if not row.failed]
-    rows = [
-        row
-        for row in (everything if folder is None else _rows_under(everything, folder))
-        if (since is None or _day(row) >= since) and (until is None or _day(row) <= until)
-    ]
-    if online:
-        rows = _rows_online(rows)
-    is_part = len(rows) < len(everything)
+    is_limited = folder is not None or since is not None or until is not None or online
+    chosen = choose_videos(store, folder, since, until, online) if is_limited else None
     count = limit
     while True:
-        found = _best_moments(store, vector, count, per_video, rows, is_part, min_score)
+        found = _best_moments(store, vector, count, per_video, chosen, min_score)
         there = find_present({row.path: _folder_of(row) for row, _ in found})
         marked = [dataclasses.replace(moment, online=row.path in there) for row, moment in found]
         marked.sort(key=lambda moment: (-moment.score, not moment.online))  # of two copies, first the one to be played
@@ -197,24 +167,15 @@ def merge_hits(hits: Sequence[Hit], count: int) -> list[tuple[float, float, floa
 
 
 def _best_moments(
-    store: Store,
-    vector: npt.NDArray[np.floating],
-    limit: int,
-    per_video: int,
-    rows: Sequence[VideoRow],
-    is_part: bool,
-    min_score: float,
+    store: Store, vector: npt.NDArray[np.floating], limit: int, per_video: int, chosen: Any | None, min_score: float
 ) -> list[tuple[VideoRow, Moment]]:
-    """The `limit` best moments of `rows`, which are only a part of the videos in the index or not; best first."""
-    videos: dict[int, list[VideoRow]] = defaultdict(list)
-    for row in rows:
-        videos[row.content].append(row)
-    best = _best_contents(store, vector, limit, videos, videos if is_part else None, min_score)
+    """The `limit` best moments, best first; of those videos alone that `choose_videos` has chosen, if it has."""
+    videos = _best_videos(store, vector, limit, chosen, min_score)
     # A second look, at all segments of the few videos found: which neighbours belong to a moment must not depend on
     # how many hits of other videos came between.
     hits_by_content: dict[int, list[Hit]] = defaultdict(list)
-    if best:
-        for hit in store.search(vector, sum(videos[content][0].segments for content in best), best):
+    if videos:
+        for hit in store.search(vector, sum(rows[0].segments for rows in videos.values()), videos):
             hits_by_content[hit.content].append(hit)
     moments = [
         (row, Moment(0, score, row.path, start, end, row.duration, row.created, damage=row.damage))
@@ -227,48 +188,35 @@ def _best_moments(
     return moments[:limit]
 
 
-def _best_contents(
-    store: Store,
-    vector: npt.NDArray[np.floating],
-    limit: int,
-    videos: Mapping[int, Sequence[VideoRow]],
-    wanted: Collection[int] | None,
-    min_score: float,
-) -> list[int]:
-    """The contents of the `limit` best videos, or fewer if no more are there; best first.
+def _best_videos(
+    store: Store, vector: npt.NDArray[np.floating], limit: int, chosen: Any | None, min_score: float
+) -> dict[int, list[VideoRow]]:
+    """The contents of the `limit` best videos, or fewer if no more are there, best first, each with its videos.
 
     Looks further as long as one video with many good segments, or vectors without a video, crowd the others out."""
+    wanted = None if chosen is None else set(chosen["content"].to_pylist())
+    is_few = wanted is not None and len(wanted) <= FEW_VIDEOS
     count = limit * HITS_A_VIDEO
     while True:
-        hits = store.search(vector, count, wanted)
-        good = (hit.content for hit in hits if hit.content in videos and hit.score >= min_score)
-        best = list(dict.fromkeys(good))
-        if len(best) >= limit or len(hits) < count or hits[-1].score < min_score:
-            return best[:limit]
+        hits = store.search(vector, count, wanted if is_few else None)
+        good = dict.fromkeys(hit.content for hit in hits if hit.score >= min_score)
+        videos = _videos_of(store, [content for content in good if wanted is None or content in wanted], chosen)
+        if len(videos) >= limit or len(hits) < count or hits[-1].score < min_score:
+            return dict(itertools.islice(videos.items(), limit))
+        is_few = wanted is not None  # they are hard to find among all others
         count *= 4
 
 
-def _rows_under(rows: Sequence[VideoRow], folder: Path) -> list[VideoRow]:
-    """Those of a folder by the path it is given, else by the one it leads to. Raises BadInput if there are none."""
-    for resolve in (os.path.abspath, os.path.realpath):  # the latter asks the disk, which may take minutes to answer
-        root = resolve(folder)
-        if under := [row for row in rows if row.path.is_relative_to(root)]:
-            return under
-    raise BadInput(f"No indexed video is under {folder}. See what is indexed: vidfind status")
-
-
-def _day(row: VideoRow) -> date:
-    """When a video was filmed, in local time."""
-    try:
-        return row.created.astimezone().date()
-    except OverflowError:  # a clock set wrong: the last day of the calendar may be over here already
-        return row.created.date()
-
-
-def _rows_online(rows: Sequence[VideoRow]) -> list[VideoRow]:
-    """Those of folders that are there now; of each video by itself only those found are asked about."""
-    there = find_present({row.folder: row.folder for row in rows if row.folder != row.path})
-    return [row for row in rows if row.folder in there or row.folder == row.path]
+def _videos_of(store: Store, contents: Sequence[int], chosen: Any | None) -> dict[int, list[VideoRow]]:
+    """The videos of each content, in the order of these; without contents that have none, and copies not chosen."""
+    rows = store.videos_of(contents) if contents else []
+    if chosen is not None:
+        paths = paths_of(chosen, contents)
+        rows = [row for row in rows if row.path in paths]
+    videos: dict[int, list[VideoRow]] = {content: [] for content in contents}
+    for row in rows:
+        videos[row.content].append(row)
+    return {content: rows for content, rows in videos.items() if rows}
 
 
 def _folder_of(row: VideoRow) -> Path:
@@ -278,6 +226,8 @@ def _folder_of(row: VideoRow) -> Path:
 def _example_clip(
     encoder: Encoder, path: Path, time: float | None, segment_length: float
 ) -> npt.NDArray[np.uint8]:  # (T, S, S, 3)
+    from vidfind.decoding import read_clips, read_picture
+
     if path.suffix.lower() in PICTURE_EXTENSIONS:
         if time is not None:
             raise BadInput(f"{path} is a picture: it has no moment at {time:g} seconds.")
@@ -289,6 +239,9 @@ def _example_clip(
 
 
 def _segment_around(path: Path, time: float | None, length: float) -> Segment:
+    from vidfind.decoding import probe
+    from vidfind.sampling import Segment
+
     duration = probe(path).duration
     if time is None:
         return Segment(0.0, duration)

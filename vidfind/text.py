@@ -1,0 +1,268 @@
+"""Words to a vector without PyTorch: the text half of a CLIP in numpy, straight from its file of weights.
+
+Owns the tokens of a text and one forward pass. Knows nothing of indexes, nor of where weights come from. Only for
+CLIP's own text tower, in a safetensors file under open_clip's names: for any other, `read_text_tower` gives None, and
+encoder.py has the general way. Letters: N tokens, C width, D embedding size.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import html
+import importlib.util
+import json
+import mmap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Vector = npt.NDArray[np.float32]
+
+START_OF_TEXT, END_OF_TEXT = "<start_of_text>", "<end_of_text>"
+VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
+VOCABULARY_SIZE = 49408
+WORD_END = "</w>"
+WORDS = rf"{START_OF_TEXT}|{END_OF_TEXT}|'s|'t|'re|'ve|'m|'ll|'d|\p{{L}}+|\p{{N}}|[^\s\p{{L}}\p{{N}}]+"
+"""What a text is cut into first, in the syntax of `regex`."""
+DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
+PLAIN_CONFIG = frozenset({"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "init_logit_scale", "init_logit_bias"})
+PLAIN_TEXT_CONFIG = frozenset(
+    {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio", "ls_init_value"}
+)
+"""What may be said of a model whose text tower is CLIP's own; anything else changes it."""
+NORM_EPSILON = 1e-5
+EMBEDDING = "token_embedding.weight"
+
+
+# Tokens
+
+
+def tokenize(text: str, context_length: int) -> tuple[list[int], bool]:
+    """The ids that open_clip's tokenizer gives a text, start and end included, and whether it had to be cut."""
+    import regex  # open_clip's own choice: what counts as a letter may differ between libraries
+
+    vocabulary = _vocabulary()
+    ids = [vocabulary.start]
+    for word in regex.finditer(WORDS, clean(text)):
+        ids += vocabulary.ids(word[0])
+        if len(ids) >= context_length:
+            return [*ids[: context_length - 1], vocabulary.end], True
+    return [*ids, vocabulary.end], False
+
+
+def clean(text: str) -> str:
+    """A text as CLIP was trained to read it: broken characters mended, HTML's read, in small letters, single spaces."""
+    if not (text.isascii() and text.isprintable()):  # nothing else can be broken; spares an import of 50 ms
+        import ftfy
+
+        text = ftfy.fix_text(text)
+    return " ".join(html.unescape(html.unescape(text)).split()).lower()
+
+
+class Vocabulary:
+    """CLIP's byte pair encoding: the bytes, the bytes that end a word, then a token for each merge in their order."""
+
+    def __init__(self, merges: Sequence[str]) -> None:
+        """`merges`: the two tokens of each, with a space between."""
+        from tokenizers.models import BPE
+
+        printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+        others = [byte for byte in range(256) if byte not in printable]
+        letters = [*map(chr, printable), *(chr(256 + i) for i in range(len(others)))]
+        self._letters = dict(zip([*printable, *others], letters, strict=True))
+        pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
+        tokens = [*letters, *(letter + WORD_END for letter in letters), *(left + right for left, right in pairs)]
+        ids = {token: id for id, token in enumerate(tokens)}
+        self._bpe = BPE(ids, pairs, end_of_word_suffix=WORD_END)
+        self.start, self.end = len(tokens), len(tokens) + 1
+        self._special = {START_OF_TEXT: self.start, END_OF_TEXT: self.end}
+
+    def ids(self, word: str) -> list[int]:
+        if word in self._special:
+            return [self._special[word]]
+        return [token.id for token in self._bpe.tokenize("".join(self._letters[byte] for byte in word.encode()))]
+
+
+@functools.cache
+def _vocabulary() -> Vocabulary:
+    lines = gzip.decompress((_open_clip_folder() / VOCABULARY).read_bytes()).decode().split("\n")
+    return Vocabulary(lines[1 : VOCABULARY_SIZE - 2 * 256 - 2 + 1])  # below a title
+
+
+def _open_clip_folder() -> Path:
+    """Where open_clip is installed; importing it would take seconds."""
+    spec = importlib.util.find_spec("open_clip")
+    assert spec and spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0])
+
+
+# The text tower
+
+
+@dataclass(frozen=True)
+class TextTower:
+    """A causal transformer over the tokens of one text; `tensors` by open_clip's names."""
+
+    tensors: Mapping[str, Array]
+    layers: int
+    heads: int
+    context_length: int
+    quick_gelu: bool
+
+    def encode(self, ids: Sequence[int]) -> Vector:
+        """The ids of a text (N) -> (D,), not of unit length. What follows the end of text has no influence."""
+        with np.errstate(all="ignore"):  # of weights that are damaged; the caller looks at the result
+            return self._features(ids[: ids.index(max(ids)) + 1])  # the end of text has the highest id
+
+    def _features(self, ids: Sequence[int]) -> Vector:
+        x = self.tensors[EMBEDDING][ids].astype(np.float32)  # (N, C)
+        x = x + self.tensors["positional_embedding"][: len(ids)]
+        for i in range(self.layers):
+            block = f"transformer.resblocks.{i}."
+            x = x + self._scale(f"{block}ls_1", self._attend(block, self._norm(f"{block}ln_1", x)))
+            hidden = self._gelu(self._linear(f"{block}mlp.c_fc", self._norm(f"{block}ln_2", x)))
+            x = x + self._scale(f"{block}ls_2", self._linear(f"{block}mlp.c_proj", hidden))
+        features: Vector = self._norm("ln_final", x[-1]) @ self.tensors["text_projection"]
+        return features
+
+    def _attend(self, block: str, x: Vector) -> Vector:  # (N, C) -> (N, C)
+        n, width = x.shape
+        qkv = x @ self.tensors[f"{block}attn.in_proj_weight"].T + self.tensors[f"{block}attn.in_proj_bias"]
+        q, k, v = qkv.reshape(n, 3, self.heads, -1).transpose(1, 2, 0, 3)  # each (heads, N, C / heads)
+        logits = q @ k.transpose(0, 2, 1) / np.sqrt(np.float32(width // self.heads))
+        logits[:, ~np.tri(n, dtype=bool)] = -np.inf  # no token sees what comes after it
+        weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        weights /= weights.sum(axis=-1, keepdims=True)
+        return self._linear(f"{block}attn.out_proj", (weights @ v).transpose(1, 0, 2).reshape(n, width))
+
+    def _linear(self, name: str, x: Vector) -> Vector:
+        product: Vector = x @ self.tensors[f"{name}.weight"].T + self.tensors[f"{name}.bias"]
+        return product
+
+    def _norm(self, name: str, x: Vector) -> Vector:
+        centred = x - x.mean(axis=-1, keepdims=True)
+        deviation = np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + np.float32(NORM_EPSILON))
+        normed: Vector = centred / deviation * self.tensors[f"{name}.weight"] + self.tensors[f"{name}.bias"]
+        return normed
+
+    def _scale(self, name: str, x: Vector) -> Vector:
+        """LayerScale, in the models that have it."""
+        return x * self.tensors[f"{name}.gamma"] if f"{name}.gamma" in self.tensors else x
+
+    def _gelu(self, x: Vector) -> Vector:
+        share: Vector = 1 / (1 + np.exp(np.float32(-1.702) * x)) if self.quick_gelu else _normal_share(x)
+        return x * share
+
+
+def _normal_share(x: Vector) -> Vector:
+    """How much of a normal distribution is below x: by the error function, to 2e-7 (Abramowitz and Stegun, 7.1.26)."""
+    x = x * np.float32(0.5**0.5)
+    t = 1 / (1 + np.float32(0.3275911) * np.abs(x))
+    series: Vector = np.zeros_like(x)
+    for factor in (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592):
+        series = (series + np.float32(factor)) * t
+    share: Vector = (1 + np.sign(x) * (1 - series * np.exp(-np.square(x)))) / np.float32(2)
+    return share
+
+
+def read_text_tower(config: Mapping[str, Any], weights: Path, adapter: Path | None = None) -> TextTower | None:
+    """The text tower of a model with this `config` of open_clip's, with an adapter folded in.
+
+    None where anything is not as in most CLIPs: a checkpoint that is not safetensors, a tower or tokenizer of another
+    kind, an adapter that does not fit."""
+    text = config["text_cfg"]
+    if not (config.keys() <= PLAIN_CONFIG and text.keys() <= PLAIN_TEXT_CONFIG):
+        return None
+    width, layers, heads = text.get("width", 512), text.get("layers", 12), text.get("heads", 8)
+    length = text.get("context_length", 77)
+    try:
+        tensors = map_tensors(weights)
+        changes = map_tensors(adapter) if adapter else {}
+        shapes = _shapes(config["embed_dim"], width, layers, length, text.get("mlp_ratio", 4.0))
+        if text.get("ls_init_value") is not None:
+            shapes |= {f"transformer.resblocks.{i}.ls_{n}.gamma": (width,) for i in range(layers) for n in (1, 2)}
+        tower = {name: fold(tensors[name], name, changes) for name in shapes}
+    except (OSError, ValueError, KeyError, TypeError):  # open_clip can read it, or says what is wrong with it
+        return None
+    if text.get("vocab_size", VOCABULARY_SIZE) != VOCABULARY_SIZE or width % heads:
+        return None
+    if any(tower[name].shape != shape for name, shape in shapes.items()):
+        return None
+    return TextTower(tower, layers, heads, length, bool(config.get("quick_gelu")))
+
+
+def _shapes(dim: int, width: int, layers: int, length: int, mlp_ratio: float) -> dict[str, tuple[int, ...]]:
+    """Of the tensors of a text tower, by name."""
+    hidden = int(width * mlp_ratio)
+    block = {
+        "ln_1.weight": (width,),
+        "ln_1.bias": (width,),
+        "attn.in_proj_weight": (3 * width, width),
+        "attn.in_proj_bias": (3 * width,),
+        "attn.out_proj.weight": (width, width),
+        "attn.out_proj.bias": (width,),
+        "ln_2.weight": (width,),
+        "ln_2.bias": (width,),
+        "mlp.c_fc.weight": (hidden, width),
+        "mlp.c_fc.bias": (hidden,),
+        "mlp.c_proj.weight": (width, hidden),
+        "mlp.c_proj.bias": (width,),
+    }
+    return {
+        EMBEDDING: (VOCABULARY_SIZE, width),
+        "positional_embedding": (length, width),
+        **{f"transformer.resblocks.{i}.{name}": shape for i in range(layers) for name, shape in block.items()},
+        "ln_final.weight": (width,),
+        "ln_final.bias": (width,),
+        "text_projection": (width, dim),
+    }
+
+
+def fold(weight: Array, name: str, changes: Mapping[str, Array]) -> Array:
+    """A weight in float32 with what an adapter changes of it: it is replaced, or B A of a LoRA is added, as in lora.py.
+
+    The embedding of all tokens stays as it is in the file, since few of its rows are used.
+
+    Raises ValueError for a LoRA that does not fit."""
+    weight = changes.get(name, weight)
+    if name == EMBEDDING:
+        return weight
+    lora = name.removesuffix("in_proj_weight") + "lora_"
+    if not name.endswith("in_proj_weight") or f"{lora}a" not in changes:
+        return weight.astype(np.float32, copy=False)
+    a, b = (changes[f"{lora}{x}"].astype(np.float32) for x in "ab")  # (r, C), (3 C, r)
+    return weight.astype(np.float32) + b @ a
+
+
+def open_clip_config(model: str) -> Mapping[str, Any] | None:
+    """open_clip's own configuration of a model; None if it has none of this name."""
+    file = _open_clip_folder() / "model_configs" / f"{model}.json"
+    return read_config(file) if file.is_file() else None
+
+
+def read_config(file: Path) -> Mapping[str, Any]:
+    config: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return config
+
+
+def map_tensors(file: Path) -> dict[str, Array]:
+    """The tensors of a safetensors file by name, read from the disk when they are used.
+
+    Those in number formats that numpy lacks are left out. Raises OSError, and ValueError for any other file."""
+    with open(file, "rb") as opened:
+        content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    tensors = {}
+    for name, described in header.items():
+        if dtype := DTYPES.get(described.get("dtype")):
+            first, last = described["data_offsets"]
+            count = (last - first) // np.dtype(dtype).itemsize
+            tensors[name] = np.frombuffer(content, dtype, count, start + first).reshape(described["shape"])
+    return tensors
