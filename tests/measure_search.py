@@ -1,109 +1,88 @@
-"""Measures searches of large indexes, which it makes of random vectors that lie as CLIP's do.
+"""How long `vidfind search` takes from the start of the process to the table, and how long one query more.
 
-    uv run python tests/measure_search.py make HOME SEGMENTS WEIGHTS [MODEL]
+    python tests/measure_search.py HOME [--index NAME] [--runs 7]
 
-makes an index in the folder HOME, to be used with VIDFIND_HOME=HOME: ten segments a video, which are empty files in
-HOME/videos. WEIGHTS is a checkpoint file of MODEL, by default ViT-B-32: what the vectors are said to be made with.
+HOME is a VIDFIND_HOME with an index (tests/measure_scale.py makes large ones). Its kept queries are added to.
 """
 
 from __future__ import annotations
 
+import argparse
+import itertools
 import os
+import secrets
+import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 
-SEGMENTS_A_VIDEO = 10
-VIDEOS_A_FOLDER = 250
-VIDEOS_A_COMMIT = 2000
-SCENES = 2000
-FIRST_DAY = datetime(2012, 1, 1, 12, tzinfo=UTC)
+def seconds(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
 
 
-class World:
-    """Where CLIP's vectors lie: pictures in one narrow cone, in clusters; words in another cone, far from theirs.
-
-    Two pictures have a cosine of about 0.5, two of one scene 0.7, two of one video 0.85; words have one of 0.25 with
-    pictures of what they say, and of 0.15 with others. Directions have the decaying spectrum that features have."""
-
-    def __init__(self, dim: int, seed: int = 0) -> None:
-        self._rng = np.random.default_rng(seed)
-        self._scales = np.arange(1, dim + 1) ** -0.4
-        self.dim = dim
-        self.pictures, self.words = self._directions(2)
-        self.scenes = self._directions(SCENES)
-
-    def video(self, segments: int) -> np.ndarray:
-        """The vectors of a video: (segments, D), all of one scene."""
-        scene = self.scenes[self._rng.integers(SCENES)]
-        own, *each = self._directions(1 + segments)
-        return unit(0.7 * self.pictures + 0.45 * scene + 0.4 * own + 0.39 * np.array(each)).astype(np.float32)
-
-    def queries(self, count: int) -> np.ndarray:
-        """Words for scenes: (count, D)."""
-        scenes = self.scenes[self._rng.integers(SCENES, size=count)]
-        towards = 0.2 * self.pictures + 0.25 * scenes
-        return unit(0.75 * self.words + towards + 0.6 * self._directions(count)).astype(np.float32)
-
-    def _directions(self, count: int) -> np.ndarray:
-        return unit(self._rng.standard_normal((count, self.dim)) * self._scales)
+def new_query() -> str:
+    """Words that nobody can have asked before."""
+    return f"a dog catches frisbee {secrets.randbelow(10**6)}"
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+def start_python() -> None:
+    subprocess.run([sys.executable, "-c", "pass"], check=True)
 
 
-def make(home: Path, segments: int, weights: Path, model: str = "ViT-B-32") -> None:
-    """An index of so many segments in `home`, and the empty files that its videos are."""
-    from vidfind.registry import weights_digest
-    from vidfind.settings import IndexSettings
-    from vidfind.store import Store
-
-    dim = 768 if "L" in model else 512
-    settings = IndexSettings(model, str(weights.resolve()), weights_digest(model, weights), "tempme", None, 12)
-    store = Store.create(home.resolve() / "indexes" / "default", settings, dim)
-    world, rows, embedded = World(dim), [], []
-    with store.writing():
-        for row in make_videos(home.resolve() / "videos", segments // SEGMENTS_A_VIDEO):
-            rows.append(row)
-            embedded.append(embed(row.content, world))
-            if len(rows) == VIDEOS_A_COMMIT:
-                store.put(rows, embedded)
-                rows, embedded = [], []
-        store.put(rows, embedded)
-        began = time.monotonic()
-        store.compact(timedelta(milliseconds=1))
-        print(f"compacted in {time.monotonic() - began:.1f} s")
+def start_search(home: Path, index: str, query: str) -> None:
+    """The whole program, once; its table is thrown away."""
+    command = [sys.executable, "-m", "vidfind", "search", query, "--index", index]
+    environment = {**os.environ, "VIDFIND_HOME": str(home), "COLUMNS": "100"}
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
-def make_videos(root: Path, count: int) -> Iterator:
-    """Empty files in folders of `root`, each with the row that an index would have of it."""
-    from vidfind.tables import VideoRow, new_content
-
-    for number in range(count):
-        day = FIRST_DAY + timedelta(hours=number * 100_000 / count)
-        path = root / f"{day:%Y}" / f"trip {number // VIDEOS_A_FOLDER:04}" / f"VID_{day:%Y%m%d}_{number:06}.mp4"
-        if number % VIDEOS_A_FOLDER == 0 or not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        os.truncate(path, 10_000_000 + number)
-        stat = path.stat()
-        length = 10.0 * SEGMENTS_A_VIDEO
-        shape = (new_content(), SEGMENTS_A_VIDEO, length, 1920, 1080, "h264")
-        yield VideoRow(path, root, stat.st_size, stat.st_mtime_ns, f"{number:032x}", day, datetime.now(UTC), *shape)
+def cold_times(home: Path, index: str, runs: int) -> dict[str, list[float]]:
+    """Seconds of each run: of an empty Python, of a search for new words, and of one asked before; in turn."""
+    asked = new_query()
+    start_search(home, index, asked)
+    ways: dict[str, Callable[[], object]] = {
+        "empty Python": start_python,
+        "search, cold, new words": lambda: start_search(home, index, new_query()),
+        "search, cold, asked before": lambda: start_search(home, index, asked),
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _, (name, run) in itertools.product(range(runs), ways.items()):
+        times[name].append(seconds(run))
+    return times
 
 
-def embed(content: int, world: World):
-    from vidfind.store import Embedded
+def warm_times(home: Path, index: str, runs: int) -> dict[str, list[float]]:
+    """Seconds of each query in a program that has the index and the model in memory."""
+    from vidfind.queries import Searcher
 
-    spans = [(10.0 * i, 10.0 * i + 10) for i in range(SEGMENTS_A_VIDEO)]
-    return Embedded(content, spans, world.video(SEGMENTS_A_VIDEO))
+    searcher = Searcher(home / "indexes" / index)
+    searcher.prepare()
+    asked = new_query()
+    searcher.find(asked)
+    return {
+        "search, warm, new words": [seconds(lambda: searcher.find(new_query())) for _ in range(runs)],
+        "search, warm, asked before": [seconds(lambda: searcher.find(asked)) for _ in range(runs)],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("home", type=Path)
+    parser.add_argument("--index", default="default")
+    parser.add_argument("--runs", type=int, default=7)
+    arguments = parser.parse_args()
+    measured = cold_times(arguments.home, arguments.index, arguments.runs)
+    measured |= warm_times(arguments.home, arguments.index, 4 * arguments.runs)
+    for name, times in measured.items():
+        print(
+            f"{name:28} {1000 * statistics.median(times):6.0f} ms   {1000 * min(times):.0f} to {1000 * max(times):.0f}"
+        )
 
 
 if __name__ == "__main__":
-    command, home, segments, *rest = sys.argv[1:]
-    make(Path(home), int(segments), Path(rest[0]), *rest[1:])
+    main()
