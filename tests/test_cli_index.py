@@ -298,3 +298,23 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_goes_on(run: Run, long_film: Path
     assert json.loads(out.read_text().splitlines()[-1])["summary"]["new"] == 1
     (row,) = Store.open(tmp_path / "home" / "indexes" / "default").videos().values()
     assert (row.segments, row.damage) == (120, "")
+
+
+# Which frames
+
+
+@pytest.mark.parametrize(("sampling", "off"), [("exact", 0), ("auto", 0.333), ("keyframes", 7.667)])
+def test_how_far_frames_lie_from_the_times_wanted_is_told_of_each_video(
+    run: Run, clips: Path, sampling: str, off: float
+) -> None:
+    """The clip has one keyframe, at its start; its 8 s are looked at in 12 parts."""
+    ran = run("index", clips / "h264_long_gop.mp4", *TINY, "--sampling", sampling, "--json", "-v")
+    assert json.loads(ran.out.splitlines()[0])["off"] == off
+    assert (f"frames lie up to {off:.2f} seconds from the times wanted" in ran.err) == (off > 0)
+
+
+def test_each_run_may_look_at_other_frames(run: Run, films: Path) -> None:
+    first = films / "clip-1.mp4"
+    assert "1 new" in run("index", first, *TINY, "--sampling", "keyframes").out
+    assert "2 new" in run("index", films, *TINY, "--sampling", "exact").out
+    assert run("search", "a square", "--json").out.count("\n") == 3

@@ -92,6 +92,12 @@ def test_encoders_are_compared_side_by_side(run: Run, captioned: Path) -> None:
     assert ran.out.splitlines()[-1] == "8 captions, to be found among 8 videos."
 
 
+def test_the_frames_that_are_judged_by_are_chosen_and_told_of(run: Run, captioned: Path) -> None:
+    ask = ("eval", "--pairs", captioned, "--model", "tiny", "--json", "--sampling")
+    off = {sampling: json.loads(run(*ask, sampling).out)["off"] for sampling in ("exact", "auto", "keyframes")}
+    assert 0 == off["exact"] < off["auto"] < off["keyframes"]
+
+
 def test_each_encoder_is_a_line_of_json(run: Run, captioned: Path) -> None:
     ran = run("eval", "--pairs", captioned, "--model", "tiny", "--json")
     assert (ran.code, ran.err) == (0, "")
