@@ -233,7 +233,7 @@ def _offer(
     from vidfind.settings import adapter_command
 
     info, base = read_info(saved), training.encoder.identity
-    ours = store.settings if store and store.videos() else None
+    ours = store.settings if store and store.count_videos() else None
     if not store or not ours or (ours.model, ours.encoder) != (base.model, base.encoder):
         display.message(f"To use it: vidfind index FOLDER --adapter {info.name}")
         return

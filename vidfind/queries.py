@@ -98,7 +98,7 @@ class Searcher:
     def find_nearest(self, vector: Vector, **filters: Any) -> list[Moment]:
         """The best moments for a vector (D,)."""
         moments = search_moments(self.store, vector, **filters)
-        if not moments and not self.store.videos():
+        if not moments and not self.store.count_videos():
             option = index_option(self._path)
             raise BadInput(f"The index {self._path.name!r} holds no videos yet. Add some: vidfind index FOLDER{option}")
         return moments
@@ -240,8 +240,10 @@ def _config(model: str, pretrained: str) -> Mapping[str, Any] | None:
     """open_clip's configuration of a model, if its weights are such that nothing else has to be known of them."""
     if model == registry.TINY:
         return text.read_config(registry.TINY_FOLDER / "tiny.json")
-    recommended = any((model, pretrained) == (entry.model, entry.pretrained) for entry in registry.MODELS)
-    return text.open_clip_config(model) if recommended or pretrained.endswith(SAFETENSORS) else None
+    if not (pretrained.endswith(SAFETENSORS) or registry.known_hub(model, pretrained)):
+        return None
+    config = text.open_clip_config(model)
+    return {**config, "quick_gelu": True} if config and pretrained == registry.OPENAI else config
 
 
 def query_words(query: str) -> str:
