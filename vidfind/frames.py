@@ -23,7 +23,7 @@ from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vidfind.errors import ReaderFailed, UnreadableVideo
+from vidfind.errors import UnreadableVideo
 from vidfind.hdr import HDR_TO_LIGHT, to_sdr
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ av.logging.set_level(None)
 MAX_BAD_READS = 100  # of the file in a row, before the rest of it is given up
 MAX_BLIND_PACKETS = 1000  # without one frame among them, half a minute of video, before a file is given up
 MAX_GAP = 3600.0  # seconds between two frames: beyond, the clock was damaged or set anew, and the video ends for us
+MAX_REORDER = 16  # frames that a decoder of H.264 or HEVC may hold back, to put them in order
 MAX_PIXEL_ASPECT = 4.0  # width by height of a pixel: beyond, it is a mistake in the header
 NOT_LOOKED_INTO: Any = [{"skip_frame": "all"}]  # else a frame is decoded to learn of its colours; PyAV's stub is wrong
 PLAYLISTS = {"hls", "dash", "concat", "imf"}
@@ -72,24 +73,16 @@ def open_video(
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The opened file and its video stream, to be decoded in `threads`, or as many as there are cores.
 
-    To be quick, edges between blocks are not smoothed: in a small picture that does not show. Raises UnreadableVideo,
-    and ReaderFailed if a file cannot be opened quickly.
+    To be quick, no frame is decoded before one is asked for, and edges between blocks are not smoothed: in a small
+    picture that does not show. Raises UnreadableVideo.
     """
     check_regular(path)
     try:
-        container = av.open(
-            os.path.abspath(path),
-            metadata_errors="replace",
-            # A playlist that calls itself .mp4 must not make us fetch from the network.
-            options={"protocol_whitelist": "file"},
-            stream_options=NOT_LOOKED_INTO if is_quick else None,
-        )
+        container = _open_container(path, is_quick)
     except av.error.PermissionError as error:
         raise UnreadableVideo("may not be read: no permission") from error
     except av.error.FFmpegError as error:
         raise UnreadableVideo(_why_not_opened(path, error)) from error
-    except ValueError as error:  # of a container that tells of its streams only after some packets
-        raise ReaderFailed("it cannot be opened quickly") from error
     with container:
         if container.format.name in PLAYLISTS:
             raise UnreadableVideo("is a list of other files, not a video")
@@ -102,6 +95,21 @@ def open_video(
         if is_quick:
             codec.options = {"skip_loop_filter": "all"}
         yield container, stream
+
+
+def _open_container(path: Path, is_quick: bool) -> InputContainer:
+    try:
+        return av.open(
+            os.path.abspath(path),
+            metadata_errors="replace",
+            # A playlist that calls itself .mp4 must not make us fetch from the network.
+            options={"protocol_whitelist": "file"},
+            stream_options=NOT_LOOKED_INTO if is_quick else None,
+        )
+    except ValueError:  # of a container that tells of its streams only after some packets
+        if not is_quick:
+            raise
+        return _open_container(path, is_quick=False)
 
 
 def _why_not_opened(path: Path, error: av.error.FFmpegError) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from av.video.frame import PictureType
 
 from vidfind.errors import ReaderFailed
-from vidfind.frames import MAX_GAP, frame_rate, open_video, picture, read_packets, time_of
+from vidfind.frames import MAX_GAP, MAX_REORDER, frame_rate, open_video, picture, read_packets, time_of
 from vidfind.sampling import TICK, Sample, Sampling, Segment, nearest_within, part_around, sample_times
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-MAX_REORDER = 16  # frames that a decoder of H.264 or HEVC may hold back, to put them in order
 # Frames, some ten seconds of video: long enough a GOP for one decoder and the next for another.
 AHEAD = 12
 MISSING = 0.5  # seconds at the end that may be without a frame

@@ -11,12 +11,12 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
-from itertools import chain, dropwhile, pairwise
+from itertools import chain, dropwhile, islice, pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +30,7 @@ from av.video.stream import VideoStream
 from vidfind.errors import ReaderFailed, UnreadableVideo
 from vidfind.frames import (
     MAX_GAP,
+    MAX_REORDER,
     check_regular,
     decode_frames,
     first_frame,
@@ -159,7 +160,7 @@ class Traits:
 
 
 # Files of which keyframes are where they should be, and whose decoders can begin at any of them.
-SURE_CONTAINERS = {"mov", "matroska", "mpegts"}
+SURE_CONTAINERS = {"mov", "matroska", "mpegts", "flv"}
 SURE_CODECS = {"h264", "hevc", "vp8", "vp9", "av1", "mpeg2video", "mpeg4", "prores", "mjpeg", "flv1"}
 
 
@@ -200,10 +201,10 @@ def _examine_once(path: Path) -> tuple[VideoInfo, Traits]:
 
 @lru_cache(maxsize=32)  # a few more than there are decoding workers
 def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
-    with open_video(path, threads=1) as (container, stream):  # more would be given more frames than the first
+    with open_video(path, threads=1, is_quick=True) as (container, stream):  # of one frame, threads would want more
         seen = _Seen()
         packets = _watch(read_packets(container, stream), stream, seen)
-        frame = first_frame(packets, stream)
+        frame = _first_shown(packets, stream)
         start = time_of(frame, stream) or 0.0
         rate = frame_rate(stream)
         claimed = _claimed_duration(container, stream)
@@ -236,6 +237,20 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
             start=start,
         )
         return info, traits
+
+
+def _first_shown(packets: Iterator[Packet[VideoStream]], stream: VideoStream) -> VideoFrame:
+    """The frame shown first; where that must be the first keyframe, none after it is decoded."""
+    head = list(islice(packets, MAX_REORDER + 1))
+    first = head[0].pts if head and head[0].is_keyframe else None
+    if first is not None and all(not one.is_discard and one.pts is not None and one.pts >= first for one in head):
+        with suppress(av.error.FFmpegError):
+            frames = [*stream.decode(head[0]), *stream.decode(None)]
+            stream.codec_context.flush_buffers()
+            if frames:
+                return frames[0]
+        stream.codec_context.flush_buffers()
+    return first_frame(chain(head, packets), stream)
 
 
 def _claimed_duration(container: InputContainer, stream: VideoStream) -> float:
