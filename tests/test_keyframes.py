@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from clips.make import read_number
@@ -116,6 +117,18 @@ def test_many_threads_give_the_same_frames(clips: Path, name: str) -> None:
 def test_where_keyframes_are_not_sure_that_is_told(clips: Path, name: str) -> None:
     with pytest.raises(ReaderFailed):
         by_keyframes(clips / name, split_segments(3, 1), "auto")
+
+
+def test_half_a_picture_in_a_packet_is_not_taken_for_all_of_it(clips: Path, tmp_path: Path) -> None:
+    with av.open(str(clips / "interlaced.mp4")) as source, av.open(str(tmp_path / "a.ts"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    with pytest.raises(ReaderFailed, match="interlaced"):
+        by_keyframes(tmp_path / "a.ts", [Segment(0, 1)], "auto")
+    assert len(list(read_clips(tmp_path / "a.ts", [Segment(0, 1)], 12, SIZE, "auto"))) == 1
 
 
 @pytest.mark.parametrize("sampling", ["auto", "keyframes"])

@@ -558,6 +558,7 @@ def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
     for read in (
         lambda: video.read_with_pyav(path, segments, 12, SIZE),
         lambda: video.read_with_decord(path, probe(path), segments, 12, SIZE),
+        lambda: read_clips(path, segments, 12, SIZE, "auto", threads=2),
     ):
         next(read())  # what is loaded once
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -217,6 +217,8 @@ class _Decoder:
         is_keyframe = frame.key_frame and frame.pict_type == PictureType.I
         if frame.is_corrupt or (time == pick.gop.time and not is_keyframe):
             raise ReaderFailed("a keyframe of it is none, or broken")
+        if frame.interlaced_frame and self._stream.container.format.name == "mpegts":
+            raise ReaderFailed("it is interlaced, and a packet may hold one half of a picture")
         self._shown = picture(frame, self._stream, self._size), time
         return self._shown
 
