@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import sqlite3
 import subprocess
@@ -72,14 +73,12 @@ def test_a_query_asked_before_needs_no_model(index: Path, tmp_path: Path, monkey
         query_encoder(index).vector("a blue circle")
 
 
-def test_a_query_too_long_is_told_each_time(index: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("WARNING", "vidfind")
-    import logging
-
-    logging.getLogger("vidfind").addHandler(caplog.handler)
+def test_a_query_too_long_is_told_each_time(
+    index: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("vidfind"), "propagate", True)  # which display turns off
     for _ in range(2):
         query_encoder(index).vector("word " * 200)
-    logging.getLogger("vidfind").removeHandler(caplog.handler)
     assert [record.getMessage()[:24] for record in caplog.records] == ["The query is longer than"] * 2
 
 
@@ -104,9 +103,15 @@ def test_where_the_text_half_cannot_be_read_alone_the_whole_model_answers(
     np.testing.assert_array_equal(vector, encode_query(tiny_encoder, "a red circle")[0])
 
 
-def test_nothing_has_to_be_known_of_the_recommended_weights_but_their_file() -> None:
-    for entry in registry.MODELS:
-        assert not open_clip.get_pretrained_cfg(entry.model, entry.pretrained).get("quick_gelu", False)
+def test_what_is_known_of_weights_without_open_clip_is_what_that_says() -> None:
+    names = [(entry.model, entry.pretrained) for entry in registry.MODELS if entry.hub]
+    for model, pretrained in [*names, *((model, "openai") for model in registry.OPENAI_HUBS)]:
+        tag = open_clip.get_pretrained_cfg(model, pretrained)
+        assert registry.hub_files(registry.known_hub(model, pretrained)) == registry.hub_files(tag["hf_hub"])
+        assert tag.get("quick_gelu", False) == (pretrained == "openai")
+        config = queries._config(model, pretrained)
+        assert config
+        assert config.get("quick_gelu", False) == tag.get("quick_gelu", False)
 
 
 def test_a_search_in_words_imports_no_part_of_the_model_but_its_text_half(index: Path) -> None:

@@ -279,6 +279,9 @@ def make_prompt() -> "PromptSession[str]":
 
     file = paths.home() / "history"
     can_keep = os.access(file if file.exists() else file.parent, os.W_OK)
+    stream = sys.stderr if sys.stderr and sys.stderr.isatty() else None
     return PromptSession(
-        history=FileHistory(file) if can_keep else InMemoryHistory(), output=create_output(stdout=sys.stderr)
+        history=FileHistory(file) if can_keep else InMemoryHistory(),
+        output=create_output(stream, always_prefer_tty=True),
+        enable_suspend=True,  # Ctrl-Z, as in every command
     )

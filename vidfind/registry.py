@@ -37,6 +37,15 @@ TINY_FOLDER = Path(__file__).parent / "tiny"
 TINY_WEIGHTS = TINY_FOLDER / "tiny.safetensors"
 TINY_POSITIONS = TINY_FOLDER / "positions.safetensors"
 
+OPENAI = "openai"
+OPENAI_HUBS = {
+    "ViT-B-32": "timm/vit_base_patch32_clip_224.openai",
+    "ViT-B-16": "timm/vit_base_patch16_clip_224.openai",
+    "ViT-L-14": "timm/vit_large_patch14_clip_224.openai",
+    "ViT-L-14-336": "timm/vit_large_patch14_clip_336.openai",
+}
+"""Where the first CLIP's weights are; known here so that a search for words need not import open_clip to find them."""
+
 HUB_SECONDS = 1.5
 """How long the hub may take to answer before vidfind says that there is no network."""
 
@@ -298,9 +307,15 @@ def look_for_weights(model: str, pretrained: str) -> tuple[Path | None, str]:
     file = Path(pretrained).expanduser()
     if file.is_file():
         return file, ""
-    hub = next((entry.hub for entry in MODELS if (entry.model, entry.pretrained) == (model, pretrained)), "")
-    hub = hub or hub_of_tag(model, pretrained)
+    hub = known_hub(model, pretrained) or hub_of_tag(model, pretrained)
     return find_in_cache(hub), hub
+
+
+def known_hub(model: str, pretrained: str) -> str:
+    """The Hugging Face repository of weights, if that is known without open_clip; else empty."""
+    if pretrained == OPENAI:
+        return OPENAI_HUBS.get(model, "")
+    return next((entry.hub for entry in MODELS if (entry.model, entry.pretrained) == (model, pretrained)), "")
 
 
 def hub_of_tag(model: str, pretrained: str) -> str:

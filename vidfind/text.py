@@ -11,9 +11,11 @@ import functools
 import gzip
 import html
 import importlib.util
+import itertools
 import json
 import mmap
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,8 @@ START_OF_TEXT, END_OF_TEXT = "<start_of_text>", "<end_of_text>"
 VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 VOCABULARY_SIZE = 49408
 WORD_END = "</w>"
-WORDS = rf"{START_OF_TEXT}|{END_OF_TEXT}|'s|'t|'re|'ve|'m|'ll|'d|\p{{L}}+|\p{{N}}|[^\s\p{{L}}\p{{N}}]+"
-"""What a text is cut into first, in the syntax of `regex`."""
+WORDS = rf"{START_OF_TEXT}|{END_OF_TEXT}|'s|'t|'re|'ve|'m|'ll|'d|[LETTER]+|[DIGIT]|[^\sLETTERDIGIT]+"
+"""What a text in small letters is cut into first."""
 DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 PLAIN_CONFIG = frozenset({"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "init_logit_scale", "init_logit_bias"})
 PLAIN_TEXT_CONFIG = frozenset(
@@ -45,15 +47,22 @@ EMBEDDING = "token_embedding.weight"
 
 def tokenize(text: str, context_length: int) -> tuple[list[int], bool]:
     """The ids that open_clip's tokenizer gives a text, start and end included, and whether it had to be cut."""
-    import regex  # open_clip's own choice: what counts as a letter may differ between libraries
-
     vocabulary = _vocabulary()
     ids = [vocabulary.start]
-    for word in regex.finditer(WORDS, clean(text)):
+    for word in _words(clean(text)):
         ids += vocabulary.ids(word[0])
         if len(ids) >= context_length:
             return [*ids[: context_length - 1], vocabulary.end], True
     return [*ids, vocabulary.end], False
+
+
+def _words(text: str) -> Iterator[re.Match[str]]:
+    if text.isascii():
+        return re.finditer(WORDS.replace("LETTER", "a-z").replace("DIGIT", "0-9"), text)
+    import regex  # 40 ms; open_clip's own choice: what counts as a letter may differ between libraries
+
+    words: Iterator[re.Match[str]] = regex.finditer(WORDS.replace("LETTER", r"\p{L}").replace("DIGIT", r"\p{N}"), text)
+    return words
 
 
 def clean(text: str) -> str:
@@ -91,8 +100,9 @@ class Vocabulary:
 
 @functools.cache
 def _vocabulary() -> Vocabulary:
-    lines = gzip.decompress((_open_clip_folder() / VOCABULARY).read_bytes()).decode().split("\n")
-    return Vocabulary(lines[1 : VOCABULARY_SIZE - 2 * 256 - 2 + 1])  # below a title
+    count = VOCABULARY_SIZE - 2 * 256 - 2
+    with gzip.open(_open_clip_folder() / VOCABULARY, "rt", encoding="utf-8", newline="\n") as file:
+        return Vocabulary([line.removesuffix("\n") for line in itertools.islice(file, 1, 1 + count)])  # below a title
 
 
 def _open_clip_folder() -> Path:
@@ -163,7 +173,7 @@ class TextTower:
 def _normal_share(x: Vector) -> Vector:
     """How much of a normal distribution is below x: by the error function, to 2e-7 (Abramowitz and Stegun, 7.1.26)."""
     x = x * np.float32(0.5**0.5)
-    t = 1 / (1 + np.float32(0.3275911) * np.abs(x))
+    t: Vector = np.reciprocal(1 + np.float32(0.3275911) * np.abs(x))
     series: Vector = np.zeros_like(x)
     for factor in (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592):
         series = (series + np.float32(factor)) * t
