@@ -302,6 +302,11 @@ def describe(setup: Setup) -> dict[str, Any]:
     }
 
 
+def footage_kept() -> int:
+    """How many bytes of drawn videos are in the cache, for the next time."""
+    return sum(file.stat().st_size for file in footage_path().glob("*.mp4"))
+
+
 def cpu_name() -> str:
     """What its maker calls it, as far as the system tells."""
     with suppress(OSError, subprocess.CalledProcessError):

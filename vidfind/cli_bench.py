@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from vidfind import paths
 from vidfind.options import Device, Json, Threads, Verbose
 
 INTERRUPTED = 130
@@ -92,6 +93,7 @@ def bench_command(
             activity.announce("Stopped. This is what is known by now.")
     if not as_json:
         display_bench.show_rows(rows, earlier)
+    display_bench.show_kept(paths.footage_path(), bench.footage_kept())
     if was_stopped:
         raise typer.Exit(INTERRUPTED)
     if as_json:

@@ -1,6 +1,7 @@
 """How the figures of `vidfind bench` are shown: a table in groups, beside those of an earlier run if any."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -8,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vidfind.bench import change
-from vidfind.display import file_size, note, plural, printable, show
+from vidfind.display import file_size, home_path, message, note, plural, printable, show
 
 if TYPE_CHECKING:
     from vidfind.bench import Earlier, Row
@@ -85,6 +86,14 @@ def beside(row: "Row") -> str:
 def show_facts(facts: Mapping[str, Any]) -> None:
     """The machine, and what was measured, below the table."""
     note(facts_text(facts))
+
+
+def show_kept(folder: Path, size: int) -> None:
+    """What is left behind, on stderr."""
+    if size:
+        message(
+            f"The drawn videos stay in {home_path(folder)} ({file_size(size)}) for the next time, or may be deleted."
+        )
 
 
 def facts_text(facts: Mapping[str, Any]) -> str:

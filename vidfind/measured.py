@@ -5,6 +5,7 @@ Knows nothing of what is run. Memory is in bytes, of what is resident, seen ever
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 import psutil
 
 from vidfind.errors import VidfindError
+
+log = logging.getLogger(__name__)
 
 SECONDS_A_LOOK = 0.05
 
@@ -57,10 +60,13 @@ def run_python(arguments: Sequence[str], environment: Mapping[str, str] | None =
             raise
         finally:
             peaks.stop()
-        out.seek(0), err.seek(0)
+        out.seek(0)
+        err.seek(0)
         if code:
-            lines = err.read().strip().splitlines()
-            raise ProgramFailed(f"{' '.join(arguments[:3])} ended with {code}: {lines[-1] if lines else 'no word'}")
+            said = err.read().strip()
+            log.debug("%s ended with %d:\n%s", " ".join(arguments[:3]), code, said)
+            last = said.splitlines()[-1] if said else f"its process ended with {code}"
+            raise ProgramFailed(f"It could not be measured: {last.removeprefix('Error: ')}")
         return Measured(out.read(), seconds, peaks.all, peaks.largest)
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from vidfind.errors import VidfindError
+
 if TYPE_CHECKING:
     from vidfind.encoder import Encoder
 
@@ -283,5 +285,8 @@ WORKLOADS: dict[str, Callable[..., Told]] = {
 }
 
 if __name__ == "__main__":
-    for told in WORKLOADS[sys.argv[1]](**json.loads(sys.argv[2])):
-        print(json.dumps(told), flush=True)
+    try:
+        for told in WORKLOADS[sys.argv[1]](**json.loads(sys.argv[2])):
+            print(json.dumps(told), flush=True)
+    except VidfindError as error:
+        sys.exit(str(error))
