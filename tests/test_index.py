@@ -25,8 +25,9 @@ from vidfind.index import (
     needs_index,
     open_store,
 )
+from vidfind.queries import encode_query
 from vidfind.sampling import split_segments
-from vidfind.search import query_vector, search_moments
+from vidfind.search import search_moments
 from vidfind.store import Embedded, Store
 from vidfind.video import write_video
 
@@ -78,7 +79,7 @@ def never() -> Encoder:
 
 
 def scores(store: Store, encoder: Encoder) -> dict[Path, float]:
-    moments = search_moments(store, query_vector(encoder, "a red circle moves left"), limit=100)
+    moments = search_moments(store, encode_query(encoder, "a red circle moves left")[0], limit=100)
     return {moment.path: moment.score for moment in moments}
 
 
@@ -94,7 +95,7 @@ def test_new_videos_are_indexed_segment_by_segment(index, library: Path, film_st
 def test_vectors_are_those_of_each_segment_by_itself(
     index, library: Path, film_store: Store, tiny_encoder: Encoder
 ) -> None:
-    index(library)
+    index(library, sampling="exact")
     path = library / "inner" / "long.mp4"
     row = film_store.videos()[path]
     segments = split_segments(row.duration, 10)
@@ -302,9 +303,10 @@ def test_ctrl_c_while_encoding_keeps_what_is_done(
                 raise KeyboardInterrupt
             return tiny_encoder.encode_video(clips)
 
+        batch_size = 2
+
     done: list[Event] = []
-    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoding, "CLIPS_A_BATCH", 2)
+    with pytest.raises(KeyboardInterrupt):
         done.extend(index_videos([library], film_store, Interrupted))  # type: ignore[arg-type]
     stored = set(film_store.videos())
     assert {event.path for event in done if isinstance(event, Outcome)} <= stored < set(library.rglob("*.mp4"))
@@ -380,10 +382,8 @@ def test_segments_have_the_length_asked_for(library: Path, tmp_path: Path, tiny_
 
 def test_decoding_delivers_each_video_in_order_and_in_small_batches(made: Path) -> None:
     paths: Sequence[Path] = [made / name for name in LENGTHS]
-    batches = list(decoding.decode_ahead(paths, 10.0, 4, 32))
-    assert (
-        max(sum(isinstance(message, decoding.Clip) for message in batch) for batch in batches) <= decoding.CLIPS_A_BATCH
-    )
+    batches = list(decoding.decode_ahead(paths, 10.0, 4, 32, batch_size=2))
+    assert max(sum(isinstance(message, decoding.Clip) for message in batch) for batch in batches) <= 2
     messages = list(itertools.chain.from_iterable(batches))
     for path in paths:
         kinds = [type(message).__name__ for message in messages if message.path == path]

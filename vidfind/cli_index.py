@@ -92,9 +92,7 @@ def index_command(
     nice: Nice = False,
     workers: Annotated[
         int | None,
-        typer.Option(
-            metavar="COUNT", min=1, help="Processes that read videos. [default: half as many as cores, 2 to 4]"
-        ),
+        typer.Option(metavar="COUNT", min=1, help="Processes that read videos. [default: one for each core, 2 to 8]"),
     ] = None,
     threads: Threads = None,
     name: IndexName = paths.DEFAULT_INDEX,
@@ -347,7 +345,7 @@ def open_filled(name: str) -> "Store":
     from vidfind.store import Store
 
     store = Store.open(paths.index_path(name))
-    if not store.videos():
+    if not store.count_videos():
         option = "" if name == paths.DEFAULT_INDEX else f" --index {name}"
         raise BadInput(f"The index {name!r} holds no videos yet. Add some: vidfind index FOLDER{option}")
     return store

@@ -33,8 +33,9 @@ T = TypeVar("T")
 CLIPS_A_BATCH = 8
 # 1.8 MB each (12 frames of 224 x 224): some 60 MB whatever the collection.
 CLIPS_WAITING = 32
-# A decoder uses about two cores by itself; more than four only contend for the disk. Two, so that one may hang.
-DECODERS = max(2, min(4, (os.cpu_count() or 1) // 2))
+# One for each core: the encoder waits for none then, and has them all when nothing is left to decode. More than eight
+# only contend for the disk. Two at least, so that one may hang.
+DECODERS = max(2, min(8, os.cpu_count() or 1))
 # Seconds for what reads files to end when nobody wants more of it.
 PATIENCE_AT_END = 5.0
 # How long a decoder may be silent before it is given up: seconds for the start, for each byte (all of a file may have
@@ -97,16 +98,17 @@ def decode_ahead(
     size: int,
     workers: int | None = None,
     sampling: Sampling = DEFAULT_SAMPLING,
+    batch_size: int = CLIPS_A_BATCH,
 ) -> Generator[list[Message]]:
     """Reads videos in `workers` processes (DECODERS of them by default); yields what they say until all are done.
 
-    In batches of at most CLIPS_A_BATCH clips, of what is there already: full when the encoder is the slower side, short
+    In batches of at most `batch_size` clips, of what is there already: full when the encoder is the slower side, short
     when decoding is. Messages of one video are in order, those of several are mixed. Close the generator to stop
     early."""
     todo: queue.SimpleQueue[Path] = queue.SimpleQueue()
     for path in paths:
         todo.put(path)
-    messages: queue.Queue[Message | Exception] = queue.Queue(CLIPS_WAITING)
+    messages: queue.Queue[Message | Exception] = queue.Queue(max(CLIPS_WAITING, 2 * batch_size))
     stop = threading.Event()
     busy: list[Worker] = []
 
@@ -144,7 +146,7 @@ def decode_ahead(
     unfinished = len(paths)
     try:
         while unfinished:
-            batch = _take_batch(messages)
+            batch = _take_batch(messages, batch_size)
             unfinished -= sum(isinstance(message, Done | Failed) for message in batch)
             if batch:
                 yield batch
@@ -157,12 +159,12 @@ def decode_ahead(
             thread.join(PATIENCE_AT_END)
 
 
-def _take_batch(messages: queue.Queue[Message | Exception]) -> list[Message]:
+def _take_batch(messages: queue.Queue[Message | Exception], batch_size: int) -> list[Message]:
     """What is in the queue, until it makes a batch of clips; empty only after a while with nothing."""
     batch: list[Message] = []
     clips = 0
     try:
-        while clips < CLIPS_A_BATCH:
+        while clips < batch_size:
             message = messages.get_nowait() if batch else messages.get(timeout=TICK)
             if isinstance(message, Exception):
                 raise message

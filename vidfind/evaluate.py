@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfind.adapter import AdapterInfo, read_info
-from vidfind.decoding import Clip, Done, Failed, Opened, decode_ahead
+from vidfind.decoding import Clip, Done, Failed, Opened
+from vidfind.encoding import encode_ahead
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.pairs import Pair, normal_caption
 from vidfind.paths import adapter_path
@@ -197,17 +198,13 @@ def _encode_videos(
     segments: dict[Path, list[Segment]] = {}
     vectors: list[dict[Path, list[npt.NDArray[np.float32]]]] = [defaultdict(list) for _ in encoders]
     paths = list(dict.fromkeys(pair.path for pair in pairs))
-    wanted = (segment_length, encoders[0].num_frames, encoders[0].image_size)
-    decoding = decode_ahead(paths, *wanted, sampling=sampling)
-    with closing(decoding) as batches:
-        for batch in batches:
+    with closing(encode_ahead(paths, segment_length, encoders, sampling=sampling)) as batches:
+        for batch, encoded in batches:
             clips = [message for message in batch if isinstance(message, Clip)]
-            if clips:
-                frames = np.stack([clip.frames for clip in clips])
-                for encoder, own in zip(encoders, vectors, strict=True):
-                    for clip, vector in zip(clips, encoder.encode_video(frames).numpy(), strict=True):
-                        own[clip.path].append(vector)
-                totals.done_seconds += sum(clip.seconds for clip in clips)
+            for own, of_clips in zip(vectors, encoded, strict=True):
+                for clip, vector in zip(clips, of_clips, strict=True):
+                    own[clip.path].append(vector)
+            totals.done_seconds += sum(clip.seconds for clip in clips)
             for message in batch:
                 if isinstance(message, Opened):
                     segments[message.path] = message.segments

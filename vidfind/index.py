@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfind.adapter import read_info
-from vidfind.decoding import Clip, Done, Failed, Opened, decode_ahead
+from vidfind.decoding import Clip, Done, Failed, Opened
+from vidfind.encoding import encode_ahead
 from vidfind.errors import BadInput, IndexNotFound, ModelUnavailable
 from vidfind.files import VideoFile, find_videos, fingerprint
 from vidfind.machine import running_clock
@@ -171,7 +172,7 @@ def open_store(
         store = None
     if store is None:
         return _make_store(path, load_encoder, asked, default_adapter, announce)
-    if not store.videos():
+    if not store.count_videos():
         return _make_store(path, load_encoder, {**_begun_with(store, asked), **asked}, default_adapter, announce)
     if asked.get("model", store.settings.model) != store.settings.model:
         # A name that was mistyped must not be answered with a command that deletes the index.
@@ -304,7 +305,7 @@ def needs_index(folders: Sequence[Path], store_path: Path, exclude: Sequence[str
     """Whether there is anything to index, or indexed already: else no model need be loaded, or even fetched."""
     if next(find_videos(folders, exclude), None):
         return True
-    return is_index(store_path) and bool(Store.open(store_path).videos())
+    return is_index(store_path) and bool(Store.open(store_path).count_videos())
 
 
 def index_videos(
@@ -461,16 +462,13 @@ def _encode(
     vectors: dict[Path, list[npt.NDArray[np.float32]]] = defaultdict(list)
     vanished: Counter[Path] = Counter()
     started = running_clock().now()
-    wanted = (store.settings.segment_length, encoder.num_frames, encoder.image_size)
-    decoding = decode_ahead(list(files), *wanted, workers, sampling)
-    with closing(decoding) as batches, closing(_Writer(store)) as writer:
-        for batch in batches:
+    encoding = encode_ahead(list(files), store.settings.segment_length, [encoder], workers, sampling)
+    with closing(encoding) as batches, closing(_Writer(store)) as writer:
+        for batch, [encoded] in batches:
             clips = [message for message in batch if isinstance(message, Clip)]
-            if clips:
-                encoded = encoder.encode_video(np.stack([clip.frames for clip in clips])).numpy()
-                for clip, vector in zip(clips, encoded, strict=True):
-                    vectors[clip.path].append(vector)
-                    totals.done_seconds += clip.seconds
+            for clip, vector in zip(clips, encoded, strict=True):
+                vectors[clip.path].append(vector)
+                totals.done_seconds += clip.seconds
             for message in batch:
                 path, job = message.path, files[message.path]
                 folder = folder_of(path)

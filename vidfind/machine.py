@@ -10,10 +10,15 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+R = TypeVar("R")
 
 # Between two questions whether the machine is on battery still.
 SECONDS_ON_BATTERY = 10.0
@@ -47,6 +52,30 @@ def use_threads(count: int | None) -> None:
         import torch
 
         torch.set_num_threads(count)
+
+
+def in_lanes(function: Callable[[T], R], items: Iterable[T], lanes: int) -> Generator[tuple[T, R]]:
+    """Each item, in order, with what `function` makes of it: `lanes` items at a time, each on one core of its own.
+
+    For torch on a CPU this is quicker than several threads for each item: they wait for the slowest of them many times
+    for each item, spinning, while other work wants their cores. Takes no more than `lanes` + 1 items ahead of what has
+    been yielded. Closing the generator waits for the items at work."""
+    import torch
+
+    threads = torch.get_num_threads()
+    pending: deque[tuple[T, Future[R]]] = deque()
+    pool = ThreadPoolExecutor(lanes, "lane", initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        for item in items:
+            pending.append((item, pool.submit(function, item)))
+            while pending and (len(pending) > lanes or pending[0][1].done()):
+                first, result = pending.popleft()
+                yield first, result.result()
+        for first, result in pending:
+            yield first, result.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(threads)
 
 
 def on_battery() -> bool:
