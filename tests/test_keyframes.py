@@ -75,9 +75,15 @@ def test_each_frame_lies_in_its_own_part_of_the_segment(clips: Path, name: str) 
 
 
 def test_a_keyframe_is_taken_where_one_is_near_and_else_the_frame_wanted(clips: Path) -> None:
-    """Keyframes are at 0, 1 and 2 s. Where nothing more of a GOP is wanted, the first frame in its part will do."""
+    """Keyframes are at 0, 1 and 2 s."""
     [sample] = by_keyframes(clips / "h264.mp4", [Segment(0, 3)], "auto", num_frames=10)  # at 0.15, 0.45, ...
-    assert sample.times == pytest.approx([0, 0.44, 0.6, 1, 1.32, 1.52, 2, 2.24, 2.52, 2.72])
+    assert sample.times == pytest.approx([0, 0.44, 0.72, 1, 1.32, 1.64, 2, 2.24, 2.52, 2.84])
+
+
+def test_in_a_long_segment_the_last_frame_wanted_of_a_gop_may_come_early_in_its_part(clips: Path) -> None:
+    """The clip has one keyframe. Wanted are frames at 1.33, 4 and 6.67 s; the part of the last begins at 5.33 s."""
+    [sample] = by_keyframes(clips / "h264_long_gop.mp4", [Segment(0, 8)], "auto", num_frames=3)
+    assert sample.times == pytest.approx([0, 4, 5.36])
 
 
 @pytest.mark.parametrize(

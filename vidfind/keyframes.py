@@ -118,11 +118,14 @@ def _picks(packets: _Packets, segments: Sequence[Segment], num_frames: int, samp
 
 
 def _forward(gop: _Gop, time: float, earliest: float, skips: bool) -> _Pick:
-    """The last frame of a GOP that begins at `time` or before; or, to save work, the first since `earliest`."""
+    """The last frame of a GOP that begins at `time` or before; or, to save work in a long segment, the first since
+    `earliest`."""
     shown = [one for one in gop.times if one <= time + TICK]
     last = max(shown)
     gop.times = [one for one in gop.times if one >= last]
-    return _Pick(gop, last, min((one for one in shown if one >= earliest), default=last), skips)
+    # Frames of a short segment are not many to decode, and what moves in it is told by less.
+    early = min((one for one in shown if one >= earliest), default=last) if skips else last
+    return _Pick(gop, last, early, skips)
 
 
 class _Packets:
