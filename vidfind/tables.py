@@ -1,6 +1,6 @@
 """The two LanceDB tables of an index: what a row of each holds, and how they are opened, made and read.
 
-The only module that imports lancedb. Knows nothing of what an index does with its tables: see store.py.
+The only module that opens LanceDB. Knows nothing of what an index does with its tables: see store.py.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from vidfind.errors import VidfindError
 from vidfind.settings import damaged
+from vidfind.slim_import import import_lancedb
 from vidfind.storage import naming_trouble
 
 VIDEOS = pa.schema(
@@ -96,7 +97,7 @@ def table_names(number: int) -> tuple[str, str]:
 def connect(path: Path) -> Any:
     """The LanceDB database of the index at `path`."""
     os.environ.setdefault("LANCEDB_LOG", "error")  # read when lancedb is imported; its warnings would land on stderr
-    import lancedb  # most of a second, which is not spent before a missing index or model is reported
+    lancedb = import_lancedb()  # a third of a second, which is not spent before a missing index or model is reported
 
     # An interval of nothing: what another process has written since is seen at once.
     return lancedb.connect(path, read_consistency_interval=timedelta(0))
