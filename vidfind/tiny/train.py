@@ -49,7 +49,6 @@ JUDGE_SEED = 20261121  # no batch of any step is drawn from it
 # How long the videos are on which samplings are compared, from and to, and how many frames from keyframe to keyframe.
 EXAMS = {
     "10 to 14 s, a keyframe each second": ((10.0, 14.0), demo.FRAME_RATE),
-    "10 to 14 s, one keyframe": ((10.0, 14.0), 250),
     "3 to 6 s, a keyframe each second": ((3.0, 6.0), demo.FRAME_RATE),
     "3 to 6 s, one keyframe": ((3.0, 6.0), 250),
 }
