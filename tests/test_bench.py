@@ -103,7 +103,7 @@ def test_encoding_is_measured_for_each_encoder_beside_plain_clip() -> None:
 
     assert {"plain", "mean/float32", "tempme/float32"} <= told.keys()
     assert all(len(one["ms"]) == 2 and min(one["ms"]) > 0 for one in told.values())
-    assert told["tempme/float32"]["products"] > 0
+    assert min(told["tempme/float32"]["products"]) > 0
 
 
 def test_decoding_is_measured_for_each_sampling(clips: Path) -> None:

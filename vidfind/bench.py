@@ -159,7 +159,7 @@ def measure_encoding(setup: Setup) -> Iterator[Row]:
     setup.say("Measuring: encoding")
     clips = 2 if setup.quick else 4
     common = {"model": setup.model, "weights": weights, "device": setup.device, "threads": setup.threads}
-    told = {one["key"]: one for one in work("encode", **common, clips=clips, runs=setup.runs(3))}
+    told = {one["key"]: one for one in work("encode", **common, clips=clips, runs=setup.runs(5))}
     plain = median(told["plain"]["ms"])
     for key, one in told.items():
         value = median(one["ms"])

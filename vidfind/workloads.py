@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from vidfind.errors import VidfindError
@@ -163,11 +162,13 @@ def encode(model: str, weights: str, device: str, threads: int, clips: int, runs
     works: dict[str, Callable[[], object]] = {"plain": partial(encode_plainly, plain, pixels)}
     works |= {key: partial(encoder.encode_video, frames) for key, encoder in encoders.items()}
     in_turn(works, 1)  # the first time costs more
+    if device == "cpu":
+        works |= {f"{key}/products": products_of(works[key]) for key in encoders}
     times = in_turn(works, runs)
     for key, title in titles.items():
-        told: dict[str, Any] = {"key": key, "what": title, "ms": [1000 * seconds / clips for seconds in times[key]]}
-        if key in encoders and device == "cpu":
-            told["products"] = 1000 * products_alone(works[key], runs) / clips
+        told: dict[str, Any] = {"key": key, "what": title, "ms": [1000 * one / clips for one in times[key]]}
+        if seconds := times.get(f"{key}/products"):
+            told["products"] = [1000 * one / clips for one in seconds]
         yield told
 
 
@@ -191,8 +192,8 @@ def in_turn(works: dict[str, Callable[[], object]], runs: int) -> dict[str, list
     return times
 
 
-def products_alone(run: Callable[[], object], runs: int) -> float:
-    """How long the matrix products, convolutions and attention within `run` take by themselves, on other numbers."""
+def products_of(run: Callable[[], object]) -> Callable[[], None]:
+    """What does the matrix products, convolutions and attention of `run` alone, on other numbers of the same shapes."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_map
@@ -223,7 +224,7 @@ def products_alone(run: Callable[[], object], runs: int) -> float:
                 function(*args, **kwargs)
 
     products()
-    return median(in_turn({"products": products}, runs)["products"])
+    return products
 
 
 def encode_on_gpu(runs: int) -> Told:
