@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from vidfind.errors import ModelUnavailable
 from vidfind.registry import TINY_WEIGHTS, load_clip
@@ -169,3 +169,16 @@ def test_the_content_is_compared_with_the_digest_that_the_cache_has_named_it_by(
     blob.write_bytes(b"Weights")
     assert digest_problem(link) == digest_problem(blob, digest) != ""
     assert digest_problem(blob, "0123456789abcdef") == ""  # of a small file, the hub gives no SHA-256
+
+
+def test_weights_read_one_by_one_are_those_that_open_clip_loads(tmp_path: Path) -> None:
+    legacy = tmp_path / "tiny.pt"  # which open_clip reads
+    torch.save(load_file(TINY_WEIGHTS), legacy)
+    for dtype in (torch.float32, torch.bfloat16):
+        ours, theirs = load_clip("tiny", "builtin", TINY_WEIGHTS, dtype)[0], load_clip("tiny", "builtin", legacy)[0]
+        assert ours.visual.image_mean == theirs.visual.image_mean
+        assert ours.state_dict().keys() == theirs.state_dict().keys()
+        for name, tensor in theirs.state_dict().items():
+            assert torch.equal(ours.state_dict()[name], tensor.to(dtype)), name
+        assert torch.equal(ours.attn_mask, theirs.attn_mask.to(dtype))
+        assert [name for name, parameter in ours.named_parameters() if not parameter.requires_grad] == []

@@ -23,6 +23,7 @@ from vidfind.saved_adapters import default_name, find_adapter
 from vidfind.weights import digest_problem, first_line, loading_problem, weights_problem
 
 if TYPE_CHECKING:
+    import torch
     from huggingface_hub import HfFileMetadata
 
     from vidfind.adapter import Adapter, AdapterInfo
@@ -130,7 +131,8 @@ def load_encoder(
     from vidfind.lora import fold_adapter
 
     device = choose_device(device)
-    clip, tokenizer = load_clip(model, pretrained, weights)
+    number_type = choose_dtype(dtype, device)
+    clip, tokenizer = load_clip(model, pretrained, weights, None if saved else number_type)  # folded in float32
     digest = weights_digest(model, weights)
     positions: Mapping[int, Any] = read_adapter(TINY_POSITIONS).positions() if model == TINY else {}
     if saved and info:
@@ -146,7 +148,7 @@ def load_encoder(
         info.name if info else None,
         num_frames or (info.num_frames if info else DEFAULT_NUM_FRAMES),
     )
-    return Encoder(clip, tokenizer, identity, positions, device, choose_dtype(dtype, device))
+    return Encoder(clip, tokenizer, identity, positions, device, number_type)
 
 
 def load_for_training(
@@ -222,8 +224,10 @@ def check_weights(info: "AdapterInfo", model: str, pretrained: str, digest: str)
         )
 
 
-def load_clip(model: str, pretrained: str, weights: Path) -> tuple[Any, Any]:
-    """open_clip's model with its weights, and its tokenizer. Raises ModelUnavailable when they do not fit together."""
+def load_clip(model: str, pretrained: str, weights: Path, dtype: "torch.dtype | None" = None) -> tuple[Any, Any]:
+    """open_clip's model with its weights, of `dtype` if it can be read so, and its tokenizer.
+
+    Raises ModelUnavailable when they do not fit together."""
     import open_clip
     import torch
 
@@ -231,14 +235,17 @@ def load_clip(model: str, pretrained: str, weights: Path) -> tuple[Any, Any]:
         open_clip.add_model_config(TINY_FOLDER / "tiny.json")
     check_model(model)
     tag = open_clip.get_pretrained_cfg(model, pretrained)
+    as_trained = {
+        # open_clip only warns when the model's name says otherwise.
+        "force_quick_gelu": tag.get("quick_gelu", False),
+        "force_preprocess_cfg": {key: tag[key] for key in ("mean", "std") if key in tag},
+    }
     try:
-        clip = open_clip.create_model(
+        clip = read_plain_clip(model, weights, dtype or torch.float32, as_trained) or open_clip.create_model(
             model,
             pretrained=str(weights.absolute()),  # a file may be called like a tag
             weights_only=True,  # no code in the file is run
-            # What a tag was trained with; open_clip only warns when the model's name says otherwise.
-            force_quick_gelu=tag.get("quick_gelu", False),
-            force_preprocess_cfg={key: tag[key] for key in ("mean", "std") if key in tag},
+            **as_trained,
         )
     except UnpicklingError as error:
         raise ModelUnavailable(f"{weights} {loading_problem(error)}.") from error
@@ -252,6 +259,42 @@ def load_clip(model: str, pretrained: str, weights: Path) -> tuple[Any, Any]:
     ):  # 50 ms; of each number, a second
         raise ModelUnavailable(f"{weights} is damaged: some of its numbers are infinite or none at all. Fetch it anew.")
     return clip, open_clip.get_tokenizer(model)
+
+
+def read_plain_clip(
+    model: str, weights: Path, dtype: "torch.dtype", as_trained: Mapping[str, Any]
+) -> Any | None:
+    """OpenAI's kind of CLIP from a safetensors file that has just its weights; None for any other, which open_clip
+    reads.
+
+    Of ViT-B-32 that takes a third of the time and 0.3 GB instead of 1.2: no weights are made up first, and each is read
+    by itself, as `dtype`."""
+    import open_clip
+    import torch
+    from safetensors import safe_open
+
+    config = open_clip.get_model_config(model)
+    is_plain = config.keys() <= {"embed_dim", "quick_gelu", "vision_cfg", "text_cfg"}
+    if weights.suffix != ".safetensors" or not is_plain or "hf_model_name" in config["text_cfg"]:
+        return None
+    level, logging.root.manager.disable = logging.root.manager.disable, logging.WARNING  # that there are no weights
+    try:
+        with torch.device("meta"):
+            clip: Any = open_clip.create_model(model, device="meta", load_weights=False, **as_trained)
+    finally:
+        logging.root.manager.disable = level
+    shapes = {name: list(tensor.shape) for name, tensor in clip.state_dict().items()}
+    with safe_open(weights, "pt") as file:
+        if {name: file.get_slice(name).get_shape() for name in file.keys()} != shapes:  # noqa: SIM118, no mapping
+            return None
+    state = {}
+    for name in shapes:
+        with safe_open(weights, "pt") as file:  # anew: what is read stays in memory as long as it is open
+            state[name] = file.get_tensor(name).to(dtype, copy=True)
+    clip.load_state_dict(state, assign=True)
+    if isinstance(getattr(clip, "attn_mask", None), torch.Tensor):  # the one tensor that is in no file
+        clip.attn_mask = torch.full(clip.attn_mask.shape, float("-inf"), dtype=dtype).triu(1)
+    return clip
 
 
 def misfit(error: Exception) -> str:
