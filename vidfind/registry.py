@@ -261,9 +261,7 @@ def load_clip(model: str, pretrained: str, weights: Path, dtype: "torch.dtype | 
     return clip, open_clip.get_tokenizer(model)
 
 
-def read_plain_clip(
-    model: str, weights: Path, dtype: "torch.dtype", as_trained: Mapping[str, Any]
-) -> Any | None:
+def read_plain_clip(model: str, weights: Path, dtype: "torch.dtype", as_trained: Mapping[str, Any]) -> Any | None:
     """OpenAI's kind of CLIP from a safetensors file that has just its weights; None for any other, which open_clip
     reads.
 
