@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from vidfind.errors import IndexDamaged, IndexMismatch
+from vidfind.nearest import try_indexes
 from vidfind.paths import home
 from vidfind.settings import (
     COPY_FILE,
@@ -47,7 +48,17 @@ from vidfind.store import (
     settings_options,
     writing_lock,
 )
-from vidfind.tables import VIDEOS, VideoRow, connect, naming_damage, open_table, rows_of, segments_schema, table_names
+from vidfind.tables import (
+    VIDEOS,
+    VideoRow,
+    connect,
+    is_whole,
+    naming_damage,
+    open_table,
+    rows_of,
+    segments_schema,
+    table_names,
+)
 
 # float16 keeps three digits of each number; the length of a whole vector is far closer to 1 than this.
 LENGTH_TOLERANCE = 0.01
@@ -200,6 +211,12 @@ def _problems_of(part: _Part) -> Iterator[Problem]:
                 "what can still be read of it is kept, and the next run makes the rest again",
                 partial(_mend_table, part, name),
             )
+        elif reason := _index_trouble(part.path, name):
+            yield Problem(
+                f"the search index of the table {name} cannot be used: {reason}",
+                "it is deleted, and the next run makes it again where it is of use",
+                partial(_drop_indexes, part.path, name),
+            )
         elif bad := _bad_versions(part.path, name):
             yield Problem(
                 f"earlier versions of the table {name} cannot be read, which keeps it from being tidied up",
@@ -223,6 +240,30 @@ def _table_trouble(path: Path, name: str) -> str:
         return ""
     except IndexDamaged as error:
         return error.reason
+
+
+def _index_trouble(path: Path, name: str) -> str:
+    """Why searches through the indexes of a table fail; empty if they do not, or there are none."""
+    try:
+        with naming_damage(path):
+            table = open_table(connect(path), name)
+            if table.list_indices():
+                if cut := [file.name for file in (path / f"{name}.lance/_indices").rglob("*") if not is_whole(file)]:
+                    raise ValueError(f"{_some(cut)} is cut short")
+                try_indexes(table)
+        return ""
+    except IndexDamaged as error:
+        return error.reason
+
+
+def _drop_indexes(path: Path, name: str) -> str:
+    with naming_damage(path):
+        table = open_table(connect(path), name)
+        for index in table.list_indices():
+            table.drop_index(index.name)
+        for entry in (path / f"{name}.lance/_indices").glob("*"):
+            delete_entry(entry)
+    return f"Deleted the search index of the table {name}; the next run makes it again where it is of use."
 
 
 def _check_values(name: str, rows: Any) -> None:
