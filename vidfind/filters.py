@@ -31,7 +31,8 @@ def choose_videos(
 
     As `search_moments` takes them; `online` leaves out only those of folders that are not there. Raises BadInput for a
     folder without videos."""
-    videos = store.columns("path", "content", "folder", "created")
+    dated = ["created"] if since is not None or until is not None else []
+    videos = store.columns("path", "content", *dated, *(["folder"] if online else []))
     if folder is not None:
         videos = _under(videos, folder)
     if since is not None:

@@ -194,7 +194,7 @@ def _best_videos(
     """The contents of the `limit` best videos, or fewer if no more are there, best first, each with its videos.
 
     Looks further as long as one video with many good segments, or vectors without a video, crowd the others out."""
-    wanted = None if chosen is None else set(chosen["content"].to_pylist())
+    wanted = None if chosen is None else set(chosen["content"].to_numpy().tolist())
     is_few = wanted is not None and len(wanted) <= FEW_VIDEOS
     count = limit * HITS_A_VIDEO
     while True:
