@@ -17,6 +17,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
+from vidfind.clip_library import import_open_clip
 from vidfind.errors import ModelUnavailable
 from vidfind.files import fingerprint
 from vidfind.saved_adapters import default_name, find_adapter
@@ -228,12 +229,15 @@ def load_clip(model: str, pretrained: str, weights: Path, dtype: "torch.dtype | 
     """open_clip's model with its weights, of `dtype` if it can be read so, and its tokenizer.
 
     Raises ModelUnavailable when they do not fit together."""
-    import open_clip
+    open_clip = import_open_clip()
     import torch
+
+    from vidfind.encoder import check_tower_config
 
     if model == TINY:
         open_clip.add_model_config(TINY_FOLDER / "tiny.json")
     check_model(model)
+    check_tower_config(open_clip.get_model_config(model), model)
     tag = open_clip.get_pretrained_cfg(model, pretrained)
     as_trained = {
         # open_clip only warns when the model's name says otherwise.
@@ -267,9 +271,10 @@ def read_plain_clip(model: str, weights: Path, dtype: "torch.dtype", as_trained:
 
     Of ViT-B-32 that takes a third of the time and 0.3 GB instead of 1.2: no weights are made up first, and each is read
     by itself, as `dtype`."""
-    import open_clip
     import torch
     from safetensors import safe_open
+
+    open_clip = import_open_clip()
 
     config = open_clip.get_model_config(model)
     is_plain = config.keys() <= {"embed_dim", "quick_gelu", "vision_cfg", "text_cfg"}
@@ -308,7 +313,7 @@ def default_pretrained(model: str) -> str:
     for entry in MODELS:
         if entry.model == model:
             return entry.pretrained
-    import open_clip
+    open_clip = import_open_clip()
 
     tags = open_clip.list_pretrained_tags_by_model(model)
     if len(tags) == 1:
@@ -367,7 +372,7 @@ def hub_of_tag(model: str, pretrained: str) -> str:
     if file.suffix or "/" in pretrained or "\\" in pretrained:
         raise ModelUnavailable(f"There is no checkpoint file {pretrained}.")
 
-    import open_clip
+    open_clip = import_open_clip()
 
     check_model(model)
     tag = open_clip.get_pretrained_cfg(model, pretrained)
@@ -488,7 +493,7 @@ def first_answer(ask: Callable[[], Any]) -> tuple[Any, BaseException | None] | N
 
 def check_model(model: str) -> None:
     """Raises ModelUnavailable, with the names that are close, for a model that open_clip does not have."""
-    import open_clip
+    open_clip = import_open_clip()
 
     # With a colon, open_clip would look for it on the network or in a folder.
     if ":" not in model and open_clip.get_model_config(model) is not None:

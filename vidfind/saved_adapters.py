@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidfind.adapter import Adapter, AdapterInfo, from_tempme, read_adapter, read_info, write_adapter
+from vidfind.clip_library import import_open_clip
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.paths import adapter_path, home
 from vidfind.storage import write_text
@@ -207,12 +208,12 @@ def _load_any(file: Path) -> Any:
 
 def _check_fit(file: Path, adapter: Adapter, model: str) -> tuple[int, int]:
     """Frames and rank of a TempMe adapter. Raises ModelUnavailable if it is not whole, or not for `model`."""
-    import open_clip
     import torch
 
     from vidfind.lora import fold_adapter
     from vidfind.tokens import tempme_position_shapes
 
+    open_clip = import_open_clip()
     config = open_clip.get_model_config(model)
     if config is None:
         raise ModelUnavailable(f"open_clip has no model called {model}. `vidfind models` lists the recommended ones.")
