@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     Run = Callable[..., Ran]
 
-ENTER, CTRL_C, CTRL_D, UP = "\r", "\x03", "\x04", "\x1b[A"
+ENTER, CTRL_C, CTRL_D = "\r", "\x03", "\x04"
 
 
 @pytest.fixture(scope="session")
@@ -192,23 +193,19 @@ def test_the_program_asks_on_a_terminal_and_keeps_results_apart(at_home: Path) -
         env={**os.environ, "TERM": "xterm"},
     )
     os.close(theirs)
+    typed = {b"\x1b[6n": b"\x1b[1;1R", b"vidfind>": b"a red circle\r\x04"}  # the first asks where the cursor is
     shown = b""
-    answered = False
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
-        if answered and not select.select([ours], [], [], 1)[0]:
-            os.write(ours, b"\x04")  # again until it asks: between two prompts, it is lost
+        for sign in [sign for sign in typed if sign in shown]:
+            os.write(ours, typed.pop(sign))
         if select.select([ours], [], [], 0.1)[0]:
             try:
                 shown += os.read(ours, 4096)
             except OSError:  # the other end is closed
                 break
-        if b"\x1b[6n" in shown:  # where is the cursor?
-            shown = shown.replace(b"\x1b[6n", b"")
-            os.write(ours, b"\x1b[1;1R")
-        if b"vidfind> " in shown and not answered:
-            answered = True
-            os.write(ours, b"a red circle\r")
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(max(0, deadline - time.monotonic()))
     process.kill()  # which by now has ended, or never will
     out, _ = process.communicate()
     os.close(ours)
@@ -216,3 +213,19 @@ def test_the_program_asks_on_a_terminal_and_keeps_results_apart(at_home: Path) -
     assert b"Type what you remember" in shown
     assert out.decode().splitlines()[0].split() == ["#", "Score", "File", "Moment", "Length", "Date"]
     assert (at_home / "history").read_text(encoding="utf-8").rstrip().endswith("+a red circle")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has other terminals")
+def test_what_is_typed_between_two_prompts_waits_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    import termios
+
+    ours, theirs = os.openpty()
+    before = termios.tcgetattr(theirs)
+    with os.fdopen(theirs) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with cli_search.typing_ahead():
+            os.write(ours, b"a dog\n\x04")
+            assert os.read(theirs, 100) == b"a dog\n\x04"
+        assert not select.select([ours], [], [], 0)[0]
+        assert termios.tcgetattr(theirs) == before
+    os.close(ours)

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -242,19 +242,39 @@ def answer_prompt(name: str, answers: Answers) -> None:
     prompt = make_prompt()
     display.message("Type what you remember; a number plays that result. Ctrl-D or an empty line ends.")
     moments: Sequence[Moment] = []
-    while query := _ask(prompt):
-        try:
-            if query.isdecimal() and 1 <= int(query[:9]) <= len(moments):
-                play_moment(moments, int(query))
-                continue
-            with display.Activity("Starting", enabled=preparing.is_alive()):
-                preparing.join()
-                moments = searcher.find(query, **answers.filters)
-            answers.show(moments)
-        except VidfindError as error:
-            display.error(error)
-        except KeyboardInterrupt:
-            display.message("Stopped.")
+    with typing_ahead():
+        while query := _ask(prompt):
+            try:
+                if query.isdecimal() and 1 <= int(query[:9]) <= len(moments):
+                    play_moment(moments, int(query))
+                    continue
+                with display.Activity("Starting", enabled=preparing.is_alive()):
+                    preparing.join()
+                    moments = searcher.find(query, **answers.filters)
+                answers.show(moments)
+            except VidfindError as error:
+                display.error(error)
+            except KeyboardInterrupt:
+                display.message("Stopped.")
+
+
+@contextmanager
+def typing_ahead() -> Iterator[None]:
+    """What is typed between two prompts waits for the next as it is; only Ctrl-C and Ctrl-Z act at once.
+
+    A terminal by itself would show it among the results, and lose Ctrl-D, as no end of a line is being read."""
+    if os.name == "nt" or sys.stdin is None or not sys.stdin.isatty():
+        yield
+        return
+    import termios
+    import tty
+
+    before = termios.tcgetattr(sys.stdin)
+    tty.setcbreak(sys.stdin, termios.TCSANOW)  # the default would throw away what is typed already
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
 
 
 def _ask(prompt: "PromptSession[str]") -> str:
