@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CLIPS_A_BATCH = 8
-# 1.8 MB each (12 frames of 224 x 224): some 60 MB whatever the collection.
-CLIPS_WAITING = 32
+# 1.8 MB each (12 frames of 224 x 224): some 30 MB whatever the collection.
+CLIPS_WAITING = 16
 # One for each core: the encoder waits for none then, and has them all when nothing is left to decode. More than eight
 # only contend for the disk. Two at least, so that one may hang.
 DECODERS = max(2, min(8, os.cpu_count() or 1))
