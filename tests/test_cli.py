@@ -178,7 +178,9 @@ def test_indexing_again_finds_everything_unchanged(run: Run, indexed: Path, film
 
 def test_index_tells_each_video_as_json_and_a_summary(run: Run, indexed: Path, films: Path) -> None:
     *videos, last = objects(run("index", films, "--json").out)
-    assert [set(video) for video in videos] == [{"path", "status", "segments", "seconds", "message", "damage"}] * 4
+    assert [set(video) for video in videos] == [
+        {"path", "status", "segments", "seconds", "message", "damage", "off"}
+    ] * 4
     assert {Path(video["path"]).name for video in videos} == {f"clip-{number}.mp4" for number in (1, 2, 3, 4)}
     assert {video["status"] for video in videos} == {"unchanged"}
     assert last["summary"]["unchanged"] == 4

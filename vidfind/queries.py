@@ -26,7 +26,7 @@ from vidfind import registry, text
 from vidfind.adapter import read_info
 from vidfind.errors import BadInput
 from vidfind.search import Moment, search_moments
-from vidfind.settings import SETTINGS_FILE, Generation, index_option, read_generation
+from vidfind.settings import SETTINGS_FILE, Generation, adapter_file_name, index_option, read_generation
 from vidfind.store import QUERIES_FILE, Store, require_index
 from vidfind.weights import SAFETENSORS
 
@@ -170,6 +170,8 @@ class QueryEncoder:
         ours, adapter = self._generation.settings, self._adapter
         config = _config(ours.model, ours.pretrained)
         if config is None or (ours.adapter and not adapter):
+            return None
+        if adapter and adapter_file_name(adapter) != adapter.name:  # damaged: it is named by its content
             return None
         weights = registry.find_weights(ours.model, ours.pretrained, self._announce)
         digest = registry.weights_digest(ours.model, weights)
