@@ -78,8 +78,9 @@ def test_a_query_too_long_is_told_each_time(
 ) -> None:
     monkeypatch.setattr(logging.getLogger("vidfind"), "propagate", True)  # which display turns off
     for _ in range(2):
+        caplog.clear()
         query_encoder(index).vector("word " * 200)
-    assert [record.getMessage()[:24] for record in caplog.records] == ["The query is longer than"] * 2
+        assert "The query is longer than the model can read" in caplog.text
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "\u200b\ud800"])
