@@ -58,6 +58,9 @@ def cold_times(home: Path, index: str, runs: int) -> dict[str, list[float]]:
 
 def warm_times(home: Path, index: str, runs: int) -> dict[str, list[float]]:
     """Seconds of each query in a program that has the index and the model in memory."""
+    from vidfind.slim_import import import_numpy
+
+    import_numpy()  # as the command does
     from vidfind.queries import Searcher
 
     searcher = Searcher(home / "indexes" / index)

@@ -84,6 +84,8 @@ def search_command(
     Example:
       vidfind search "dog catching frisbee" --in ~/Videos/2024 --open 1
     """
+    from vidfind.slim_import import import_numpy
+
     words = " ".join(query or []).strip()
     if (query and not words) or (words and like):
         raise typer.BadParameter(WHAT_TO_GIVE)
@@ -91,6 +93,7 @@ def search_command(
         raise typer.BadParameter("Give either --json or --paths.")
     if play is not None and not (words or like):
         raise typer.BadParameter("--open needs a query. When vidfind asks for queries, type the rank to play it.")
+    import_numpy()  # before anything else does
     given = {"limit": limit, "per_video": per_video, "folder": folder, "min_score": min_score, "online": online or None}
     filters = {key: value for key, value in given.items() if value is not None} | _days(since, until)
     answers = Answers(filters, as_json, as_paths)

@@ -1,27 +1,61 @@
-"""Imports lancedb without what of it talks to servers: two thirds of the time that takes, and nobody here needs it.
+"""Imports libraries as is quick for a search: lancedb without what nobody here needs, numpy for one core.
 
-Names of the modules left out stand for the real ones, which are imported when such a name is used after all.
+What is left out talks to servers and to models, and takes three quarters of the time. Its names stand for the real
+ones, which are imported when such a name is used after all.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
+import os
 import sys
+import threading
 import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-LEFT_OUT = ("lance_namespace_urllib3_client", "lancedb.remote.db", "lancedb.namespace")
+log = logging.getLogger(__name__)
+
+BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+COMPILED = "lancedb._lancedb"
+"""Cannot be imported twice in one process, and knows nothing of the rest."""
+LEFT_OUT = ("lance_namespace_urllib3_client", "lancedb.remote.db", "lancedb.namespace", "lancedb.embeddings")
+_importing = threading.Lock()
+
+
+def import_numpy() -> None:
+    """Imports numpy with products of matrices on one core, but where the environment says how many, or it is too late.
+
+    Those of one query are so small that threads cost more than they give: on two cores, one of which is busy, they have
+    been seen to wait 8 ms for each other in each product, a second for a query in all."""
+    is_free = BLAS_THREADS not in os.environ
+    os.environ.setdefault(BLAS_THREADS, "1")
+    importlib.import_module("numpy")  # which reads it now, and never again
+    if is_free:
+        del os.environ[BLAS_THREADS]  # other programs may want more
 
 
 def import_lancedb() -> Any:
-    """The package lancedb, imported the quick way if it was not imported before."""
-    if "lancedb" in sys.modules:
-        return sys.modules["lancedb"]
-    with _left_out():
-        return importlib.import_module("lancedb")
+    """The package lancedb, imported the quick way if it was not imported before; the plain way where that fails."""
+    with _importing:  # of two threads, the second would get a package half imported
+        return sys.modules.get("lancedb") or _import_slim() or importlib.import_module("lancedb")
+
+
+def _import_slim() -> Any | None:
+    """The package lancedb without what is left out; None, and no trace of it, where that fails."""
+    before = set(sys.modules)
+    try:
+        with _left_out():
+            return importlib.import_module("lancedb")
+    except Exception as error:  # another version of lancedb may use what is left out at once, in any way
+        log.info("lancedb has to be imported as a whole: %s: %s", type(error).__name__, error)
+    for name in sys.modules.keys() - before:
+        if name.partition(".")[0] == "lancedb" and not name.startswith(COMPILED):
+            del sys.modules[name]
+    return None
 
 
 class _Later:

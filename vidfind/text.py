@@ -15,13 +15,16 @@ import itertools
 import json
 import mmap
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from tokenizers.models import BPE
 
 Array = npt.NDArray[Any]
 Vector = npt.NDArray[np.float32]
@@ -48,11 +51,10 @@ EMBEDDING = "token_embedding.weight"
 def tokenize(text: str, context_length: int) -> tuple[list[int], bool]:
     """The ids that open_clip's tokenizer gives a text, start and end included, and whether it had to be cut."""
     vocabulary = _vocabulary()
-    ids = [vocabulary.start]
-    for word in _words(clean(text)):
-        ids += vocabulary.ids(word[0])
-        if len(ids) >= context_length:
-            return [*ids[: context_length - 1], vocabulary.end], True
+    words = [word[0] for word in itertools.islice(_words(clean(text)), context_length)]
+    ids = [vocabulary.start, *vocabulary.ids(words)]
+    if len(ids) >= context_length:
+        return [*ids[: context_length - 1], vocabulary.end], True
     return [*ids, vocabulary.end], False
 
 
@@ -79,23 +81,36 @@ class Vocabulary:
 
     def __init__(self, merges: Sequence[str]) -> None:
         """`merges`: the two tokens of each, with a space between."""
-        from tokenizers.models import BPE
-
         printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
         others = [byte for byte in range(256) if byte not in printable]
         letters = [*map(chr, printable), *(chr(256 + i) for i in range(len(others)))]
         self._letters = dict(zip([*printable, *others], letters, strict=True))
-        pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
-        tokens = [*letters, *(letter + WORD_END for letter in letters), *(left + right for left, right in pairs)]
-        ids = {token: id for id, token in enumerate(tokens)}
-        self._bpe = BPE(ids, pairs, end_of_word_suffix=WORD_END)
-        self.start, self.end = len(tokens), len(tokens) + 1
+        self._single = {token: id for id, token in enumerate([*letters, *(letter + WORD_END for letter in letters)])}
+        self._merges = merges
+        self.start = len(self._single) + len(merges)
+        self.end = self.start + 1
         self._special = {START_OF_TEXT: self.start, END_OF_TEXT: self.end}
 
-    def ids(self, word: str) -> list[int]:
-        if word in self._special:
-            return [self._special[word]]
-        return [token.id for token in self._bpe.tokenize("".join(self._letters[byte] for byte in word.encode()))]
+    def ids(self, words: Iterable[str]) -> list[int]:
+        """Of the tokens of all words, one after the other."""
+        spelled = [(word, "".join(self._letters[byte] for byte in word.encode())) for word in words]
+        bpe = self._bpe(" ".join(letters + WORD_END for _, letters in spelled))
+        ids: list[int] = []
+        for word, letters in spelled:
+            ids += [self._special[word]] if word in self._special else [token.id for token in bpe.tokenize(letters)]
+        return ids
+
+    def _bpe(self, text: str) -> BPE:
+        """What merges the letters of a text, with the merges that can happen in it: all would take 80 ms to set up."""
+        from tokenizers.models import BPE
+
+        tokens, pairs = dict(self._single), []
+        for id, merge in enumerate(self._merges, start=len(tokens)):
+            if (token := merge.replace(" ", "")) in text:
+                left, _, right = merge.partition(" ")
+                tokens[token] = id
+                pairs.append((left, right))
+        return BPE(tokens, pairs, end_of_word_suffix=WORD_END)
 
 
 @functools.cache

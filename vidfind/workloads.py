@@ -257,6 +257,9 @@ def encode_on_gpu(runs: int) -> Told:
 def search(home: str, queries: int) -> Told:
     """Milliseconds from words to moments, by a program that has the index and the model in memory."""
     os.environ["VIDFIND_HOME"] = home
+    from vidfind.slim_import import import_numpy
+
+    import_numpy()  # as the command does
     from vidfind.paths import index_path
     from vidfind.queries import Searcher
 
