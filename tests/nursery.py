@@ -28,6 +28,7 @@ from typing import Any, NoReturn
 PATIENCE = 150  # seconds for a child
 PATIENCE_AT_END = 15.0  # for what it has started
 VIDEOS_A_COMMIT = 2  # so that a handful of videos makes several commits
+LARGE = 2  # segments: so that they get an approximate index too
 
 loaded: dict[bytes | None, Any] = {}
 
@@ -151,7 +152,7 @@ def watch_points(kill: list[Any] | None, writing: int) -> None:
 
         setattr(owner, name, watched)
 
-    for name in ("add", "delete", "optimize", "add_columns"):
+    for name in ("add", "delete", "optimize", "add_columns", "create_index", "drop_index"):
         watch(lancedb.table.LanceTable, name)
     watch(lancedb.merge.LanceMergeInsertBuilder, "execute")
     watch(lancedb.db.LanceDBConnection, "create_table")
@@ -165,8 +166,10 @@ def watch_points(kill: list[Any] | None, writing: int) -> None:
 def index(home: Path, folders: list[str], asked: dict[str, Any]) -> None:
     """`vidfind index`, with an encoder that is loaded already."""
     from vidfind import index as pipeline
+    from vidfind import nearest
 
     pipeline.VIDEOS_A_COMMIT = VIDEOS_A_COMMIT
+    nearest.INDEXED_ROWS = LARGE
     store, encoder = pipeline.open_store(home / "indexes" / "default", load, asked)
     running = pipeline.index_videos([Path(folder) for folder in folders], store, encoder, workers=1)
     with closing(running) as events:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,6 +13,11 @@ from vidfind import nearest
 from vidfind.health import check_index
 from vidfind.store import Embedded, Store
 from vidfind.tables import VideoRow
+
+if TYPE_CHECKING:
+    from conftest import Ran
+
+    Run = Callable[..., Ran]
 
 SEGMENTS = 30
 
@@ -103,3 +111,11 @@ def test_few_segments_beside_an_approximate_index_may_be_asked_for_by_content(la
     row = make_row("/videos/one.mp4", 2)
     large.put([row], [Embedded(row.content, [(0.0, 1.0), (1.0, 2.0)], np.eye(2, DIM))])
     assert {hit.content for hit in large.search(unit_vectors(1)[0], 20, [row.content])} == {row.content}
+
+
+def test_a_run_says_that_it_makes_the_approximate_index_when_it_does(
+    run: Run, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nearest, "INDEXED_ROWS", 1)
+    said = [run("index", clips / "h264.mp4", "--model", "tiny", "--device", "cpu").err for _ in range(2)]
+    assert ["Preparing quick searches" in text for text in said] == [True, False]

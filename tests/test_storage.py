@@ -21,6 +21,7 @@ import pytest
 from small_adapters import save_adapter
 from test_store import embed, make_row
 
+from vidfind import nearest
 from vidfind.errors import BadInput, StorageError
 from vidfind.health import check_index
 from vidfind.settings import is_index
@@ -83,12 +84,20 @@ def longest_file(size: int) -> Iterator[None]:
 
 
 @needs_posix
-@pytest.mark.parametrize("what", ["put", "remove", "compact", "migrate"])
-def test_an_index_is_whole_wherever_in_a_file_the_disk_is_full(store: Store, what: str) -> None:
+@pytest.mark.parametrize("what", ["put", "remove", "compact", "arrange", "arrange again", "migrate"])
+def test_an_index_is_whole_wherever_in_a_file_the_disk_is_full(
+    store: Store, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """LanceDB does not always notice: some of these sizes cut off the end of a file that it then counts on."""
     for commit in range(3):
         rows = [make_row(f"/videos/{commit}-{i}.mp4") for i in range(4)]
         store.put(rows, [embed(row) for row in rows])
+    if what.startswith("arrange"):
+        monkeypatch.setattr(nearest, "INDEXED_ROWS", 2)
+    if what == "arrange again":
+        monkeypatch.setattr(nearest, "GROWTH", 1)
+        store.compact()
+        store.put([row := make_row("/videos/last.mp4")], [embed(row)])
     if what == "migrate":
         store._videos.drop_columns(["damage"])
     told = set()
@@ -108,7 +117,7 @@ def test_an_index_is_whole_wherever_in_a_file_the_disk_is_full(store: Store, wha
                     full.put(rows, [embed(row) for row in rows])
                 elif what == "remove":
                     full.remove([Path("/videos/0-1.mp4")])
-                elif what == "compact":
+                elif what in ("compact", "arrange", "arrange again"):
                     full.compact()
                 else:
                     with full.writing():

@@ -22,7 +22,7 @@ from vidfind.sampling import DEFAULT_SAMPLING, Sampling
 if TYPE_CHECKING:
     from vidfind.display import Activity, IndexSummary
     from vidfind.encoder import Encoder
-    from vidfind.index import Offline, Outcome, Progress, Reencoding, Switched, Vanished, Waiting
+    from vidfind.index import Arranging, Offline, Outcome, Progress, Reencoding, Switched, Vanished, Waiting
     from vidfind.store import Store
 
 DONE_WITH_FAILURES = 3
@@ -274,9 +274,11 @@ class _Indexing:
         self.is_first, self.is_complete = False, not store.is_unfinished
         return summary, ending
 
-    def _tell(self, event: "Outcome | Offline | Vanished | Progress | Reencoding", summary: "IndexSummary") -> None:
+    def _tell(
+        self, event: "Outcome | Offline | Vanished | Progress | Reencoding | Arranging", summary: "IndexSummary"
+    ) -> None:
         from vidfind import display, display_adapters
-        from vidfind.index import Offline, Outcome, Progress, Vanished
+        from vidfind.index import Arranging, Offline, Outcome, Progress, Vanished
 
         if isinstance(event, Outcome):
             if event.is_news or self.is_first:
@@ -291,6 +293,8 @@ class _Indexing:
         elif isinstance(event, Progress):
             self._activity.advance(event)
             self._wait_for_mains()
+        elif isinstance(event, Arranging):
+            self._activity.announce(f"Preparing quick searches of {event.segments:,} segments.")
         else:
             self._activity.announce(display_adapters.reencoding_text(event))
 

@@ -146,7 +146,14 @@ class Waiting:
     command: str
 
 
-Event = Outcome | Progress | Offline | Vanished | Reencoding | Switched | Waiting
+@dataclass(frozen=True)
+class Arranging:
+    """What large collections are searched by is made next: for a million segments, that takes most of a minute."""
+
+    segments: int
+
+
+Event = Outcome | Progress | Offline | Vanished | Reencoding | Switched | Waiting | Arranging
 Announce = Callable[[str], None]
 
 
@@ -356,6 +363,8 @@ def index_videos(
             yield from _settle_twins(plan.twins, folder_of, store)
         if store.is_unfinished and not any(_is_under(path, leave) for path in before):
             yield from _finish(before, store)
+        if segments := store.segments_to_arrange():
+            yield Arranging(segments)
         store.compact()
 
 

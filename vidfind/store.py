@@ -301,6 +301,11 @@ class Store:
         with naming_damage(self.path):
             return int(self._videos.count_rows())
 
+    def segments_to_arrange(self) -> int:
+        """How many segments the next `compact` makes an approximate index of, which takes it a while; mostly none."""
+        with naming_damage(self.path):
+            return int(self._segments.count_rows()) if is_worthwhile(self._segments) else 0
+
     def videos_of(self, contents: Collection[int]) -> list[VideoRow]:
         """The videos that have one of these contents, in no order; none that failed."""
         with naming_damage(self.path):
