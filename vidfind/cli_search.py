@@ -96,7 +96,7 @@ def search_command(
     if play is not None and not (words or like):
         raise typer.BadParameter("--open needs a query. When vidfind asks for queries, type the rank to play it.")
     import_numpy()  # before anything else does
-    atexit.register(gc.freeze)  # or Python looks for cycles in all that was imported before it ends: 200 ms
+    atexit.register(_end_at_once)
     given = {"limit": limit, "per_video": per_video, "folder": folder, "min_score": min_score, "online": online or None}
     filters = {key: value for key, value in given.items() if value is not None} | _days(since, until)
     answers = Answers(filters, as_json, as_paths)
@@ -191,6 +191,14 @@ def play_moment(moments: "Sequence[Moment]", rank: int) -> None:
 
 
 # Many queries
+
+
+def _end_at_once() -> None:
+    """Spares Python to look for cycles in all that was imported before it ends, which takes 200 ms.
+
+    Libraries that come with PyTorch would complain that they are still there."""
+    if "torch" not in sys.modules:
+        gc.freeze()
 
 
 def answer_all(name: str, answers: Answers) -> None:
