@@ -228,3 +228,12 @@ def test_bench_refuses_what_it_cannot_measure(run: Callable, tmp_path: Path) -> 
     assert missing.code == 1 and "none.json" in missing.err
     assert tiny.code == 1 and "tiny" in tiny.err
     assert model.code == 1 and "ViT-B-33" in model.err and "Traceback" not in model.err
+
+
+def test_a_comparison_says_what_was_not_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = {"machine": {"cpu": "new"}, "versions": {}, "threads": 2, "weights": "random"}
+    earlier = Earlier({"other": {}}, {**facts, "machine": {"cpu": "old"}, "threads": 1})
+    display_bench.show_caveats([], earlier, facts)
+    said = capsys.readouterr().err
+    assert "No figure is in both runs" in said
+    assert "Not the same in both runs: machine, threads." in " ".join(said.split())

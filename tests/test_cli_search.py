@@ -114,12 +114,18 @@ def test_each_line_typed_is_answered_until_an_empty_one(
     assert rows == ["1", "2", "1", "2"]
 
 
-def test_a_number_plays_the_result_of_that_rank(keyboard: PipeInput, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_number_plays_the_result_of_that_rank(
+    keyboard: PipeInput, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     played: list[tuple[str, float]] = []
     monkeypatch.setattr(player, "play", lambda path, start: played.append((path.suffix, start)) or "mpv")
-    keyboard.send_text(f"1{ENTER}a star{ENTER}2{ENTER}4{ENTER}{CTRL_D}")  # "1" before, and "4" of three, are queries
+    keyboard.send_text(f"1{ENTER}a star{ENTER}2{ENTER}4{ENTER}0{ENTER}{CTRL_D}")  # "1" before is a query
     cli_search.answer_prompt("default", Answers())
     assert played == [(".mp4", 0.0)]
+    captured = capsys.readouterr()
+    assert tables(captured.out) == 2
+    assert "There is no result 4 to open: 3 moments found." in captured.err
+    assert "There is no result 0 to open" in captured.err
 
 
 def test_an_error_does_not_end_the_prompt(

@@ -99,7 +99,7 @@ def test_a_player_that_fails_at_once_is_an_error(tmp_path: Path, monkeypatch: py
 
 
 def test_a_video_that_is_gone_is_an_error_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"not there any more.*vidfind index"):
+    with pytest.raises(BadInput, match=r"not there any more.*index the folder it is in now"):
         play(tmp_path / "a.mp4", 1)
 
 

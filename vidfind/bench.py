@@ -357,8 +357,10 @@ def read_earlier(path: Path) -> Earlier:
             raise ValueError(f"it is of format {facts['format']}")
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(f"{path} is not what `vidfind bench --json` prints: {error}") from error
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"{path} is not what `vidfind bench --json` prints.") from error
+    except ValueError as error:
+        raise BadInput(f"{path} is not what `vidfind bench --json` prints: {error}.") from error
     return Earlier(rows, facts)
 
 

@@ -100,3 +100,5 @@ def bench_command(
         display.json_line({"bench": facts})
     else:
         display_bench.show_facts(facts)
+    if earlier:
+        display_bench.show_caveats(rows, earlier, facts)

@@ -8,6 +8,7 @@ import gc
 import io
 import os
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from vidfind.queries import Searcher
     from vidfind.search import Moment
 
+# A longer number is a year, or something else to look for.
+LONGEST_RANK = 3
+LONGEST_HEADING = 200
 WHAT_TO_GIVE = "Give either words to look for, or --like FILE."
 
 
@@ -180,7 +184,7 @@ def play_moment(moments: "Sequence[Moment]", rank: int) -> None:
     from vidfind import display, player
     from vidfind.times import clock
 
-    if rank > len(moments):
+    if not 1 <= rank <= len(moments):
         raise BadInput(f"There is no result {rank} to open: {display.plural(len(moments), 'moment')} found.")
     moment = moments[rank - 1]
     if player.play(moment.path, moment.start) is None:
@@ -218,7 +222,7 @@ def _answer_lines(name: str, answers: Answers) -> None:
     for query in _lines():
         searcher = searcher or open_searcher(name, quiet=True)[0]
         if not (answers.as_json or answers.as_paths):
-            display.heading(display.printable(query))
+            display.heading(display.printable(textwrap.shorten(query, LONGEST_HEADING, placeholder=" …")))
         try:
             answers.show(searcher.find(query, **answers.filters), query)
         except VidfindError as error:
@@ -259,7 +263,7 @@ def answer_prompt(name: str, answers: Answers) -> None:
     with typing_ahead():
         while query := _ask(prompt):
             try:
-                if query.isdecimal() and 1 <= int(query[:9]) <= len(moments):
+                if moments and query.isdecimal() and len(query) <= LONGEST_RANK:
                     play_moment(moments, int(query))
                     continue
                 with display.Activity("Starting", enabled=preparing.is_alive()):
@@ -312,6 +316,8 @@ def make_prompt() -> "PromptSession[str]":
     from prompt_toolkit.output import create_output
 
     file = paths.home() / "history"
+    with suppress(OSError):
+        file.touch(0o600)  # what somebody looks for is nobody else's business
     can_keep = os.access(file if file.exists() else file.parent, os.W_OK)
     stream = sys.stderr if sys.stderr and sys.stderr.isatty() else None
     return PromptSession(

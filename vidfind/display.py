@@ -417,7 +417,7 @@ def show_summary(summary: IndexSummary, when: str = "") -> None:
     """What became of the videos (`when`: at which time); on stderr why some failed, and folders that are not there."""
     show_videos("could not be read", [(outcome.path, outcome.message) for outcome in summary.failed if outcome.is_news])
     if old := sum(not outcome.is_news for outcome in summary.failed):
-        message(f"As before, {plural(old, 'video')} could not be read: `vidfind status` says why, --force tries again.")
+        message(f"As before, {plural(old, 'video')} could not be read: `status` says why, --force tries again.")
     show_videos("could be read only in part", [(outcome.path, outcome.damage) for outcome in summary.damaged])
     for vanished in summary.vanished:
         message(

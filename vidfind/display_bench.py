@@ -30,7 +30,8 @@ def rows_table(rows: Sequence["Row"], earlier: "Earlier | None") -> Table:
     """Medians with the spread of their runs, and what they are beside; in bold what is clearly better than earlier."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
     table.add_column("", overflow="fold")
-    for name in ("Median", "", "Spread"):
+    has_spread = any(spread(row) for row in rows)
+    for name in ("Median", "", *(["Spread"] if has_spread else [])):
         table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
     table.add_column("That is", overflow="fold")
     if earlier:
@@ -43,7 +44,8 @@ def rows_table(rows: Sequence["Row"], earlier: "Earlier | None") -> Table:
             table.add_row(Text(GROUPS[group] + _size(row), style="cyan"))
         figure = Text(number(row.value), style="bold")
         compared = _comparison(row, earlier.rows.get(row.key)) if earlier else []
-        table.add_row(f"  {row.what}", figure, row.unit, spread(row), beside(row), *compared)
+        spreads = [spread(row)] if has_spread else []
+        table.add_row(f"  {row.what}", figure, row.unit, *spreads, beside(row), *compared)
     return table
 
 
@@ -86,6 +88,17 @@ def beside(row: "Row") -> str:
 def show_facts(facts: Mapping[str, Any]) -> None:
     """The machine, and what was measured, below the table."""
     note(facts_text(facts))
+
+
+def show_caveats(rows: Sequence["Row"], earlier: "Earlier", facts: Mapping[str, Any]) -> None:
+    """What a reader of the comparison must know, on stderr."""
+    if not any(row.key in earlier.rows for row in rows):
+        message("No figure is in both runs: compare those of the same groups, --segments and length (--quick).")
+    differing = [
+        name for name in ("machine", "versions", "threads", "weights") if earlier.facts.get(name) != facts[name]
+    ]
+    if earlier.facts and differing:
+        message(f"Not the same in both runs: {', '.join(differing)}.")
 
 
 def show_kept(folder: Path, size: int) -> None:

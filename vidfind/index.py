@@ -63,7 +63,7 @@ LAST_SECOND = 253402300799  # of the year 9999
 class Outcome:
     """What became of one video. `seconds` is its length; `message` says why it failed, or where it was moved from;
     `damage` what could not be read of a video that is indexed; `off` how far, at most, frames taken of it lie from the
-    times wanted, in seconds, where keyframes were taken instead."""
+    times wanted, in seconds, where keyframes were taken instead, and None if none was taken in this run."""
 
     path: Path
     status: Status
@@ -71,7 +71,7 @@ class Outcome:
     seconds: float = 0.0
     message: str = ""
     damage: str = ""
-    off: float = 0.0
+    off: float | None = None
 
     @property
     def is_copy(self) -> bool:

@@ -43,7 +43,7 @@ def play(path: Path, start: float) -> str | None:
     """
     if not path.exists():
         raise BadInput(
-            f"{path} is not there any more. If its folder is back, run: vidfind index {shlex.quote(str(path.parent))}"
+            f"{path} is not there any more. If it was moved, index the folder it is in now, and search again."
         )
     name, command = player_command(path, start, os.environ.get("VIDFIND_PLAYER"))
     try:
