@@ -168,10 +168,8 @@ def measure_encoding(setup: Setup) -> Iterator[Row]:
             beside["plain CLIP"] = plain / value
         yield Row(f"encode/{key}", one["what"], "ms a clip", one["ms"], beside)
         if "products" in one:
-            what = "  of which matrix products and attention"
-            yield Row(
-                f"encode/{key}/products", what, "ms a clip", [one["products"]], {"of it": one["products"] / value}
-            )
+            what, products = "  of which matrix products and attention", one["products"]
+            yield Row(f"encode/{key}/products", what, "ms a clip", products, {"of it": median(products) / value})
     if setup.device in ("auto", "cuda"):
         setup.say("Measuring: encoding on the GPU")
         for one in work("encode_on_gpu", runs=setup.runs(5)):
