@@ -55,7 +55,7 @@ def golden_encoder(golden: Golden, encoder: str = "tempme") -> Encoder:
     with torch.no_grad():
         for name, parameter in lora.items():
             parameter.copy_(adapter.tensors[name])
-    positions = {block: position.clone().requires_grad_() for block, position in adapter.positions().items()}
+    positions = {name: position.clone().requires_grad_() for name, position in adapter.parameters().items()}
     identity = EncoderIdentity("golden", "golden", "", encoder, None, golden["frames"].shape[1])
     return Encoder(model, lambda texts: torch.zeros(len(texts), 77), identity, positions)
 

@@ -16,7 +16,7 @@ from vidfind.adapter import HEADER, Adapter, AdapterInfo, read_adapter, read_inf
 from vidfind.errors import ModelUnavailable
 from vidfind.lora import attach_lora
 from vidfind.registry import load_encoder
-from vidfind.tokens import tempme_position_shapes
+from vidfind.tempme import position_name, tempme_position_shapes
 
 
 def test_trained_parameters_of_vit_b_32_are_as_many_as_in_the_paper() -> None:
@@ -51,7 +51,8 @@ def test_an_adapter_comes_back_from_its_file(tmp_path: Path) -> None:
     )
     assert set(back.tensors) == set(adapter.tensors)
     assert all(torch.equal(back.tensors[name], adapter.tensors[name]) for name in adapter.tensors)
-    assert {block: tuple(p.shape) for block, p in back.positions().items()} == {8: (12, 64), 9: (6, 64), 10: (3, 64)}
+    shapes = {name: tuple(position.shape) for name, position in back.parameters().items()}
+    assert shapes == {position_name(8): (12, 64), position_name(9): (6, 64), position_name(10): (3, 64)}
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not safetensors at all"])

@@ -21,6 +21,8 @@ from vidfind.adapter import from_tempme
 from vidfind.encoder import Encoder, EncoderIdentity, choose_dtype, cpu_has_bf16
 from vidfind.errors import ModelUnavailable, UnsupportedModel
 from vidfind.lora import fold_adapter
+from vidfind.reductions import ENCODERS
+from vidfind.tempme import position_name
 
 
 def identity(encoder: str, num_frames: int = 12, model: str = "test") -> EncoderIdentity:
@@ -66,9 +68,9 @@ def gradients_by_authors_name(encoder: Encoder) -> dict[str, torch.Tensor]:
         if ".parametrizations.in_proj_weight.0." in name:
             name = name.replace("parametrizations.in_proj_weight.0.", "TVPt_LoRA_")
             gradients[f"clip.{name}"] = parameter.grad
-    for block, position in encoder.positions.items():
-        name = f"clip.visual.transformer.resblocks.{block}.TVPt_Video_Positional_embedding"
-        gradients[name] = position.grad[None, :, None]
+    for name, position in encoder.parameters.items():
+        name = name.replace("temporal_position", "TVPt_Video_Positional_embedding")
+        gradients[f"clip.{name}"] = position.grad[None, :, None]
     return gradients
 
 
@@ -78,7 +80,7 @@ def test_folded_lora_gives_the_same_features(name: str) -> None:
     model, adapter = golden_model(golden), golden_adapter(golden)
     fold_adapter(model, adapter)
     frames = golden["frames"].shape[1]
-    encoder = Encoder(model, torch.zeros, identity("tempme", frames), adapter.positions())
+    encoder = Encoder(model, torch.zeros, identity("tempme", frames), adapter.parameters())
     video = encoder.encode_video(golden_clips(golden))
     np.testing.assert_allclose(video, F.normalize(torch.tensor(golden["video_features"]), dim=-1), atol=1e-5)
 
@@ -119,11 +121,11 @@ def test_text_equals_open_clips_own_encode_text(small_clip: open_clip.CLIP) -> N
     torch.testing.assert_close(make_encoder(small_clip, "mean").encode_text(texts), expected, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["mean", "tempme"])
+@pytest.mark.parametrize("name", ENCODERS)
 def test_vectors_have_unit_length_and_do_not_depend_on_the_batch(
     small_clip: open_clip.CLIP, clips: torch.Tensor, name: str
 ) -> None:
-    encoder = make_encoder(small_clip, name)
+    encoder = make_encoder(small_clip, "mean").with_encoder(name)
     vectors = encoder.encode_video(clips)
     torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(3))
     reordered = encoder.encode_video(clips[[2, 0]].numpy())
@@ -136,7 +138,7 @@ def test_mean_does_not_see_the_order_of_frames_and_tempme_with_positions_does(
     mean = make_encoder(small_clip, "mean")
     torch.testing.assert_close(mean.encode_video(clips), mean.encode_video(clips.flip(1)), atol=1e-6, rtol=0)
     rng = torch.Generator().manual_seed(2)
-    positions = {block: torch.randn(f, 64, generator=rng) for block, f in {2: 12, 3: 6, 4: 3}.items()}
+    positions = {position_name(block): torch.randn(f, 64, generator=rng) for block, f in {2: 12, 3: 6, 4: 3}.items()}
     tempme = Encoder(small_clip, torch.zeros, identity("tempme"), positions)
     assert (tempme.encode_video(clips) - tempme.encode_video(clips.flip(1))).abs().max() > 1e-3
 

@@ -205,8 +205,8 @@ def test_full_fine_tuning_saves_whole_weights_that_give_the_same_vectors(
         for name, parameter in training.encoder.model.named_parameters():
             if name in adapter.tensors:
                 parameter.copy_(adapter.tensors[name])
-        for block, position in adapter.positions().items():
-            training.encoder.positions[block].copy_(position)
+        for name, position in adapter.parameters().items():
+            training.encoder.parameters[name].copy_(position)
     clips = torch.randint(0, 256, (2, 12, 56, 56, 3), dtype=torch.uint8)
     torch.testing.assert_close(loaded.encode_video(clips), training.encoder.encode_video(clips), atol=1e-5, rtol=0)
 

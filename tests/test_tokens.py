@@ -1,11 +1,11 @@
-"""Merging against a slow independent version, the golden shapes, and by properties."""
+"""Merging against a slow independent version, ToMe's golden numbers, and by properties."""
 
 import numpy as np
 import pytest
 import torch
-from golden_clip import GOLDEN_FILES, golden_encoder, load_golden
+from golden_clip import load_golden
 
-from vidfind.tokens import Tokens, join, merge, tempme_position_shapes, tempme_reduction, tempme_schedule
+from vidfind.tokens import Tokens, join, merge
 
 
 def slow_merge(
@@ -88,36 +88,23 @@ def test_join_puts_class_tokens_first_in_frame_order() -> None:
     assert joined.x[3, :, 0].tolist() == [18, 21, 19, 20, 22, 23]
 
 
-def test_schedule_of_the_paper() -> None:
-    assert tempme_schedule(12, 12).joins == {8: 2, 9: 2, 10: 3}
-    assert tempme_position_shapes(12, 12) == {8: 12, 9: 6, 10: 3}
-    assert tempme_schedule(12, 8).joins == {8: 2, 9: 2, 10: 2}
+@pytest.mark.parametrize("case", [f"c{i}" for i in range(6)])
+def test_merging_equals_tome(case: str) -> None:
+    golden = {name.removeprefix(f"{case}_"): torch.tensor(x) for name, x in load_golden("tome_bipartite").items()}
+    x, c = golden["x"], int(golden["class_token"])
+    r = min(int(golden["r"]), (x.shape[1] - c) // 2)
+    merged = merge(Tokens(x, golden["size_in"], c, 1), golden["metric"], r)
+    size = golden["size_in"] if merged.size is None else merged.size
+    if c:
+        torch.testing.assert_close(merged.x, golden["y"], atol=1e-5, rtol=0)
+        torch.testing.assert_close(size, golden["size_out"])
+    else:  # there those that stay are ordered by their score, here always by their place
+        torch.testing.assert_close(in_any_order(merged.x), in_any_order(golden["y"]), atol=1e-5, rtol=0)
+    # What each merged token is made of: the same merge of tokens that are their own numbers.
+    numbers = torch.eye(x.shape[1]).expand(len(x), -1, -1)
+    parts = merge(Tokens(numbers, golden["size_in"], c, 1), golden["metric"], r).x > 0  # (2, N - r, N)
+    torch.testing.assert_close(parts.float().transpose(1, 2) @ merged.x, golden["unmerged"], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("depth", [5, 6, 8, 12, 24, 32, 48])
-def test_schedule_scales_to_any_depth_and_leaves_a_last_block(depth: int) -> None:
-    joins = tempme_schedule(depth, 12).joins
-    assert len(joins) == 3 and max(joins) < depth - 1
-    assert min(joins) == min(depth * 2 // 3, depth - 4)
-
-
-@pytest.mark.parametrize(("depth", "num_frames"), [(4, 12), (12, 10), (12, 1)])
-def test_schedule_refuses_what_it_cannot_join(depth: int, num_frames: int) -> None:
-    with pytest.raises(ValueError, match="TempMe"):
-        tempme_schedule(depth, num_frames)
-
-
-@pytest.mark.parametrize("name", GOLDEN_FILES)
-def test_token_counts_equal_the_authors(name: str) -> None:
-    golden = load_golden(name)
-    encoder = golden_encoder(golden)
-    clips, frames = golden["frames"].shape[:2]
-    depth = len(encoder.model.visual.transformer.resblocks)
-    reduction = tempme_reduction(depth, frames, encoder.positions)
-    x = torch.randn(clips * frames, encoder.model.visual.positional_embedding.shape[0], 64)
-    tokens = Tokens(x, None, 1, frames)
-    for i in range(depth):
-        entering = tokens.x.shape[:2]
-        tokens = reduction.before_block(i, tokens)
-        tokens = reduction.before_mlp(i, tokens, tokens.x)
-        assert [*entering, *tokens.x.shape[:2]] == golden["token_shapes"][i].tolist()
+def in_any_order(x: torch.Tensor) -> torch.Tensor:
+    return torch.stack([one[one[:, 0].argsort()] for one in x])

@@ -2,7 +2,9 @@
 
     visual.transformer.resblocks.{i}.attn.lora_a        (r, C)       transformer.resblocks.{i}... for the text tower
     visual.transformer.resblocks.{i}.attn.lora_b        (3 C, r)
-    visual.transformer.resblocks.{i}.temporal_position  (F, C)
+    visual.transformer.resblocks.{i}.temporal_position  (F, C)       tempme
+    visual.transformer.resblocks.{i}.prompts            (4, C)       tfvl
+    visual.word_projection                              (C, W)       tfvl: W is the width of the text tower
     any weight of the model, under its own name                      full fine-tuning only
 
 On disk: safetensors, with AdapterInfo as JSON in the header. Knows nothing of models: lora.py applies an adapter.
@@ -29,7 +31,8 @@ from vidfind.storage import in_one_step, naming_trouble
 if TYPE_CHECKING:
     from torch import Tensor
 
-POSITION = re.compile(r"visual\.transformer\.resblocks\.(\d+)\.temporal_position")
+PARAMETER = re.compile(r"visual\.(transformer\.resblocks\.\d+\.(temporal_position|prompts)|word_projection)")
+"""What an encoder was trained with beside the model."""
 ADVICE = " `vidfind doctor` tells what to do."
 LORA = re.compile(r"\.lora_[ab]$")
 HEADER = "vidfind"
@@ -50,9 +53,10 @@ class AdapterInfo:
     encoder: str
     num_frames: int
     kind: str
-    """`lora`, `text` (LoRA on the text tower alone: video vectors stay as they are) or `full` (whole weights)."""
+    """`lora`, `text` (LoRA on the text tower alone: video vectors stay as they are), `full` (whole weights) or `frozen`
+    (nothing of the model: prompts and a projection beside it)."""
     rank: int
-    """Of the LoRA; 0 for `full`."""
+    """Of the LoRA; 0 where there is none."""
     pairs_digest: str = ""
     num_pairs: int = 0
     created: str = ""
@@ -71,10 +75,9 @@ class Adapter:
     tensors: Mapping[str, Tensor]
     info: AdapterInfo | None = None
 
-    def positions(self) -> dict[int, Tensor]:
-        """Temporal positions, block number to (F, C)."""
-        found = ((POSITION.fullmatch(name), tensor) for name, tensor in self.tensors.items())
-        return {int(match[1]): tensor for match, tensor in found if match}
+    def parameters(self) -> dict[str, Tensor]:
+        """Those of the tensors that belong to the encoder, and not into the model's weights."""
+        return {name: tensor for name, tensor in self.tensors.items() if PARAMETER.fullmatch(name)}
 
 
 def video_digest(tensors: Mapping[str, Tensor]) -> str:
@@ -167,7 +170,7 @@ def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not tensor.float().sum().isfinite():
             raise ValueError(f"{name} holds what is not a finite number")
-        if (LORA.search(name) or POSITION.fullmatch(name)) and tensor.ndim != 2:
+        if (LORA.search(name) or PARAMETER.fullmatch(name)) and tensor.ndim != 2:
             raise ValueError(f"{name} has {tensor.ndim} dimensions, not 2")
         if LORA.search(name):
             a, b = (tensors.get(LORA.sub(f".lora_{x}", name)) for x in "ab")

@@ -10,13 +10,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from vidfind import paths
 from vidfind.errors import BadInput, IndexBusy, VidfindError
-from vidfind.options import Device, Dtype, IndexName, Json, Nice, SamplingChoice, Threads, Verbose
+from vidfind.options import Device, Dtype, EncoderName, IndexName, Json, Nice, SamplingChoice, Threads, Verbose
 from vidfind.sampling import DEFAULT_SAMPLING, Sampling
 
 if TYPE_CHECKING:
@@ -65,8 +65,11 @@ def index_command(
         ),
     ] = None,
     encoder: Annotated[
-        Literal["tempme", "mean"] | None,
-        typer.Option(help="See frames in time, or each alone. [default: the index's own, or tempme]"),
+        EncoderName | None,
+        typer.Option(
+            metavar="NAME",
+            help="How frames become a vector; see `vidfind encoders`. [default: the index's own, or tempme]",
+        ),
     ] = None,
     adapter: Annotated[
         str | None,

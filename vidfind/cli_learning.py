@@ -7,13 +7,13 @@ import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vidfind import paths
 from vidfind.cli_index import RunOptions, run_index
-from vidfind.options import Device, Dtype, IndexName, Json, Nice, SamplingChoice, Threads, Verbose
+from vidfind.options import Device, Dtype, EncoderName, IndexName, Json, Nice, SamplingChoice, Threads, Verbose
 from vidfind.sampling import DEFAULT_SAMPLING
 
 if TYPE_CHECKING:
@@ -76,8 +76,10 @@ def finetune_command(
         ),
     ] = None,
     encoder: Annotated[
-        Literal["tempme", "mean"] | None,
-        typer.Option(help="The encoder to train. [default: the index's own, or tempme]"),
+        EncoderName | None,
+        typer.Option(
+            metavar="NAME", help="The encoder to train; see `vidfind encoders`. [default: the index's own, or tempme]"
+        ),
     ] = None,
     skip_bad: SkipBad = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the adapter of this name.")] = False,
@@ -254,8 +256,11 @@ def evaluate_command(
         typer.Option(metavar="NAME", help="The adapter to judge, or none. [default: the index's own, or none]"),
     ] = None,
     encoder: Annotated[
-        Literal["tempme", "mean"] | None,
-        typer.Option(help="The encoder to judge. [default: the adapter's or the index's own, or tempme]"),
+        EncoderName | None,
+        typer.Option(
+            metavar="NAME",
+            help="The encoder to judge; see `vidfind encoders`. [default: the adapter's or the index's own, or tempme]",
+        ),
     ] = None,
     compare: Annotated[
         str | None,

@@ -19,6 +19,7 @@ KINDS = {
     "lora": "LoRA on video and text",
     "text": "LoRA on text alone: leaves video vectors as they are",
     "full": "all",
+    "frozen": "prompts and a projection beside the model, which stays as it is",
 }
 DIRECTIONS = {"text_to_video": "Text to video", "video_to_text": "Video to text"}
 

@@ -91,13 +91,13 @@ def choose_encoders(
     or what the index was made with that has the settings `ours`, and `own_adapter`. `asked` holds what the user chose
     of `model`, `pretrained`, `encoder` and `adapter`; model and weights not chosen are those of the adapter, or else of
     the index. Raises BadInput for a name that nothing has, ModelUnavailable for an adapter that cannot be read."""
-    from vidfind.tokens import REDUCTIONS
+    from vidfind.reductions import ENCODERS
 
     chosen = {key: value for key, value in asked.items() if key in ("encoder", "adapter")}
     model = {key: value for key, value in asked.items() if key not in chosen}
     columns: dict[str, dict[str, Any]]
     if names:
-        columns = {name: {"encoder" if name in REDUCTIONS else "adapter": name} for name in names}
+        columns = {name: {"encoder" if name in ENCODERS else "adapter": name} for name in names}
     elif chosen:
         columns = {chosen.get("adapter") or chosen.get("encoder") or DEFAULT_ENCODER: chosen}
     elif ours and all(value == getattr(ours, key) for key, value in model.items()):
@@ -159,14 +159,14 @@ def evaluate(
 
 
 def _adapter_info(adapter: str | Path) -> AdapterInfo:
-    from vidfind.tokens import REDUCTIONS
+    from vidfind.reductions import ENCODERS
 
     try:
         return read_info(find_adapter(adapter))
     except ModelUnavailable as error:
         if isinstance(adapter, Path) or adapter_path(adapter).is_file():
             raise
-        raise BadInput(f"{error} The encoders are: {', '.join(sorted(REDUCTIONS))}.") from error
+        raise BadInput(f"{error} The encoders are: {', '.join(sorted(ENCODERS))}.") from error
 
 
 def _video_identity(encoder: Encoder) -> EncoderIdentity:

@@ -1,8 +1,9 @@
 """The fine-tuning pipeline: pairs of a clip and a caption teach an encoder its owner's words.
 
-The method is TempMe's (Shen et al., ICLR 2025): LoRA on the attention of both towers and temporal positions, trained
-with symmetric InfoNCE; with `full`, all of CLIP's weights in place of LoRA. Is handed its encoder, whose model it
-changes; never prints. Letters: B pairs a batch, T frames a clip, S pixels, D embedding size.
+The method is TempMe's (Shen et al., ICLR 2025), for every encoder alike: LoRA on the attention of both towers, and what
+the encoder adds beside the model, trained with symmetric InfoNCE; with `full`, all of CLIP's weights in place of LoRA.
+An encoder that leaves CLIP frozen trains only what it adds. Is handed its encoder, whose model it changes; never
+prints. Letters: B pairs a batch, T frames a clip, S pixels, D embedding size.
 """
 
 from __future__ import annotations
@@ -23,16 +24,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidfind.adapter import POSITION, Adapter, AdapterInfo
+from vidfind.adapter import PARAMETER, Adapter, AdapterInfo
 from vidfind.augment import augment
 from vidfind.clip_cache import ClipCache
 from vidfind.contrast import backward_in_chunks, contrastive_loss
-from vidfind.encoder import Encoder, choose_dtype, has_plain_text_tower
+from vidfind.encoder import Encoder, choose_dtype
 from vidfind.errors import BadInput, BadPairs, UnsupportedModel
 from vidfind.lora import DEFAULT_RANK, attach_lora, fold_adapter
 from vidfind.pairs import BadLine, Pair, normal_caption
 from vidfind.recall import Retrieval, ranks, recall_of
-from vidfind.tokens import fit_position, tempme_position_shapes
+from vidfind.reductions import ENCODERS
+from vidfind.tempme import fit_position
+from vidfind.towers import has_plain_text_tower
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +147,8 @@ class FineTuning:
         self._skip_bad = skip_bad
         self._autocast = autocast
         self._trained, self._kept = prepare(encoder, self.recipe, start)
-        self._before = encoder.copy()
+        # What has learned nothing yet is compared with plain CLIP, which it leaves as it is.
+        self._before = (encoder.with_encoder("mean") if is_frozen(encoder) else encoder).copy()
         stretches = dict.fromkeys((pair.path, pair.segment) for pair in [*self.training, *self.held_out])
         self._number = {stretch: number for number, stretch in enumerate(stretches)}
         self._clips = ClipCache(list(stretches), encoder.num_frames, encoder.image_size)
@@ -230,7 +234,7 @@ class FineTuning:
             weights_digest=identity.weights_digest,
             encoder=identity.encoder,
             num_frames=identity.num_frames,
-            kind="full" if recipe.full else "text" if recipe.text_only else "lora",
+            kind=kind_of(self.encoder, recipe),
             rank=rank,
             pairs_digest=digest,
             num_pairs=len(self.training),
@@ -296,12 +300,13 @@ class FineTuning:
         return torch.stack([augment(self._clip(self._of(pair)), pair.caption, self._rng) for pair in batch])
 
     @torch.no_grad()
-    def _features(self, numbers: Sequence[int]) -> Tensor:
+    def _features(self, numbers: Sequence[int], encoder: Encoder | None = None) -> Tensor:
         """(b, D) of clips as they are; computed once where the video tower is not trained."""
+        encoder = encoder or self.encoder
         known = self._known if self.recipe.text_only else {}
         for part in _parts([number for number in numbers if number not in known], self._chunk):
             with self._number_format():
-                features = self.encoder.video_features(torch.stack([self._clip(number) for number in part]))
+                features = encoder.video_features(torch.stack([self._clip(number) for number in part]))
             known |= dict(zip(part, features.float(), strict=True))
         return torch.stack([known[number] for number in numbers])
 
@@ -318,7 +323,7 @@ class FineTuning:
         pairs = self.pool
         numbers = list(dict.fromkeys(self._of(pair) for pair in pairs))
         own = [numbers.index(self._of(pair)) for pair in pairs]  # the clip of each pair
-        video = F.normalize(self._features(numbers), dim=-1)
+        video = F.normalize(self._features(numbers, None if step else self._before), dim=-1)
         ids = torch.split(self._token_ids(pairs), CAPTIONS_A_CHUNK)
         text = F.normalize(torch.cat([self._text(self.encoder, part).float() for part in ids]), dim=-1)
         same = same_meaning(pairs)
@@ -393,13 +398,14 @@ def prepare(
     if not has_plain_text_tower(model):
         raise UnsupportedModel(f"{encoder.identity.model} cannot be fine-tuned: its text tower is not CLIP's own.")
     start = start or Adapter({})
-    encoder.positions.update({block: position.to(encoder.device) for block, position in start.positions().items()})
+    check_recipe(encoder, recipe)
     model.requires_grad_(False)
+    trained: dict[str, nn.Parameter] = {}
     kept: dict[str, Tensor] = {}
     if recipe.full:
         fold_adapter(model, start)
         trained = {name: p.requires_grad_() for name, p in model.named_parameters() if name != "logit_scale"}
-    else:
+    elif not is_frozen(encoder):
         trained_on = {
             name
             for name in start.tensors
@@ -412,19 +418,38 @@ def prepare(
         with torch.no_grad():
             for name in trained_on & trained.keys():
                 trained[name].copy_(start.tensors[name])
-    if encoder.identity.encoder == "tempme" and not recipe.text_only:
-        width = model.visual.transformer.width
-        depth = len(model.visual.transformer.resblocks)
-        for block, f in tempme_position_shapes(depth, encoder.num_frames).items():
-            position = encoder.positions.get(block, torch.zeros(f, width, device=encoder.device))
-            parameter = nn.Parameter(fit_position(position, f).detach().clone())
-            encoder.positions[block] = trained[f"visual.transformer.resblocks.{block}.temporal_position"] = parameter
+    encoder.parameters.update({name: tensor.to(encoder.device) for name, tensor in start.parameters().items()})
+    if not recipe.text_only:
+        # What is noise at the start is drawn anew, with the seed of the recipe.
+        known = start.parameters() if is_frozen(encoder) else encoder.parameters
+        for name, untrained in ENCODERS[encoder.identity.encoder].parameters(encoder.backbone).items():
+            value = fit_position(known.get(name, untrained), len(untrained)).to(encoder.device)
+            encoder.parameters[name] = trained[name] = nn.Parameter(value.detach().clone())
     return trained, kept
 
 
+def is_frozen(encoder: Encoder) -> bool:
+    """Whether the encoder leaves CLIP's own weights as they are."""
+    return ENCODERS[encoder.identity.encoder].is_frozen
+
+
+def check_recipe(encoder: Encoder, recipe: Recipe) -> None:
+    """Raises BadInput for what the encoder cannot be trained with."""
+    name = encoder.identity.encoder
+    if is_frozen(encoder) and (recipe.full or recipe.text_only or recipe.rank != DEFAULT_RANK):
+        raise BadInput(
+            f"{name} leaves the model as it is and trains no LoRA: leave out --full, --text-only and --rank."
+        )
+
+
+def kind_of(encoder: Encoder, recipe: Recipe) -> str:
+    """What AdapterInfo.kind says."""
+    return "full" if recipe.full else "text" if recipe.text_only else "frozen" if is_frozen(encoder) else "lora"
+
+
 def is_addition(name: str) -> bool:
-    """Whether a tensor of an adapter is a small one beside CLIP's own weights: LoRA or temporal positions."""
-    return ".lora_" in name or POSITION.fullmatch(name) is not None
+    """Whether a tensor of an adapter is a small one beside CLIP's own weights: LoRA, or a parameter of the encoder."""
+    return ".lora_" in name or PARAMETER.fullmatch(name) is not None
 
 
 def make_optimizer(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from vidfind.adapter import POSITION, Adapter
+from vidfind.adapter import PARAMETER, Adapter
 from vidfind.errors import ModelUnavailable
 
 DEFAULT_RANK = 8
@@ -57,7 +57,7 @@ def fold_adapter(model: Any, adapter: Adapter) -> None:
     """Put the adapter into the model's own weights, in place: at inference it costs nothing.
 
     Whole weights, which full fine-tuning saves under the model's own names, take the place of the model's; B A of a
-    LoRA is added. Temporal positions are not part of a model: `Adapter.positions`. Raises ModelUnavailable, before
+    LoRA is added. What belongs to the encoder is left out: `Adapter.parameters`. Raises ModelUnavailable, before
     anything is changed, for tensors that do not fit the model.
     """
     weights = dict(model.named_parameters())
@@ -68,8 +68,9 @@ def fold_adapter(model: Any, adapter: Adapter) -> None:
         if kind in ("lora_a", "lora_b"):
             rows, columns = attention[block].in_proj_weight.shape if block in attention else (0, 0)
             fits = tensor.shape[1] == columns if kind == "lora_a" else tensor.shape[0] == rows
-        elif POSITION.fullmatch(name):
-            fits = tensor.shape[1] == width
+        elif PARAMETER.fullmatch(name):
+            rows, columns = (width, model.token_embedding.weight.shape[1]) if kind == "word_projection" else (0, width)
+            fits = tensor.shape[1] == columns and rows in (0, tensor.shape[0])
         else:
             fits = name in weights and tensor.shape == weights[name].shape
         if not fits:

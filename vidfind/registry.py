@@ -9,7 +9,7 @@ import hashlib
 import logging
 import textwrap
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -130,26 +130,33 @@ def load_encoder(
     from vidfind.adapter import read_adapter
     from vidfind.encoder import DEFAULT_NUM_FRAMES, Encoder, EncoderIdentity, choose_device, choose_dtype
     from vidfind.lora import fold_adapter
+    from vidfind.reductions import ENCODERS
 
+    encoder = encoder or (info.encoder if info else DEFAULT_ENCODER)
+    if ENCODERS[encoder].is_frozen and not info:
+        raise ModelUnavailable(
+            f"The encoder {encoder} knows nothing before it is trained. Add --adapter NAME with an adapter of it, "
+            f"or make one: vidfind finetune --pairs FILE --encoder {encoder}"
+        )
     device = choose_device(device)
     number_type = choose_dtype(dtype, device)
     clip, tokenizer = load_clip(model, pretrained, weights, None if saved else number_type)  # folded in float32
     digest = weights_digest(model, weights)
-    positions: Mapping[int, Any] = read_adapter(TINY_POSITIONS).positions() if model == TINY else {}
+    parameters = read_adapter(TINY_POSITIONS).parameters() if model == TINY else {}
     if saved and info:
         check_weights(info, model, pretrained, digest)
         fold_adapter(clip, saved)
-        positions = saved.positions() or positions
+        parameters |= saved.parameters()
         digest = joint_digest(digest, info.video_digest)
     identity = EncoderIdentity(
         model,
         pretrained,
         digest,
-        encoder or (info.encoder if info else DEFAULT_ENCODER),
+        encoder,
         info.name if info else None,
         num_frames or (info.num_frames if info else DEFAULT_NUM_FRAMES),
     )
-    return Encoder(clip, tokenizer, identity, positions, device, number_type)
+    return Encoder(clip, tokenizer, identity, parameters, device, number_type)
 
 
 def load_for_training(
@@ -165,7 +172,8 @@ def load_for_training(
         check_adapter(info, choice.get("model") or info.model, encoder, num_frames)
         choice = {**choice, "model": info.model, "pretrained": choice.get("pretrained") or info.pretrained}
         encoder, num_frames = info.encoder, info.num_frames
-    loaded = load_encoder(encoder=encoder, num_frames=num_frames, dtype="float32", **choice)
+    loaded = load_encoder(encoder="mean", num_frames=num_frames, dtype="float32", **choice)
+    loaded = loaded.with_encoder(encoder or DEFAULT_ENCODER)
     if info:
         base = loaded.identity
         check_weights(info, base.model, base.pretrained, base.weights_digest)
@@ -205,9 +213,9 @@ def read_saved_adapter(adapter: str | Path) -> "Adapter":
 
 def check_adapter(info: "AdapterInfo", model: str, encoder: str | None, num_frames: int | None) -> None:
     """Raises ModelUnavailable when an adapter was not trained for this."""
-    from vidfind.tokens import REDUCTIONS
+    from vidfind.reductions import ENCODERS
 
-    if info.encoder not in REDUCTIONS:
+    if info.encoder not in ENCODERS:
         raise ModelUnavailable(f"The adapter {info.name!r} is for the encoder {info.encoder!r}, which vidfind lacks.")
     asked = {"model": model, "encoder": encoder or info.encoder, "frames": num_frames or info.num_frames}
     trained = {"model": info.model, "encoder": info.encoder, "frames": info.num_frames}
@@ -232,7 +240,7 @@ def load_clip(model: str, pretrained: str, weights: Path, dtype: "torch.dtype | 
     open_clip = import_open_clip()
     import torch
 
-    from vidfind.encoder import check_tower_config
+    from vidfind.towers import check_tower_config
 
     if model == TINY:
         open_clip.add_model_config(TINY_FOLDER / "tiny.json")
@@ -350,7 +358,7 @@ def hub_of_tag(model: str, pretrained: str) -> str:
             f"{model} / {pretrained} is not on the Hugging Face hub: download {tag.get('url', 'it')} "
             "and pass the file with --pretrained FILE."
         )
-    from vidfind.encoder import check_tower_config
+    from vidfind.towers import check_tower_config
 
     check_tower_config(open_clip.get_model_config(model), model)  # a download may take an hour
     return str(tag["hf_hub"])

@@ -211,7 +211,7 @@ def _check_fit(file: Path, adapter: Adapter, model: str) -> tuple[int, int]:
     import torch
 
     from vidfind.lora import fold_adapter
-    from vidfind.tokens import tempme_position_shapes
+    from vidfind.tempme import position_name, tempme_position_shapes
 
     open_clip = import_open_clip()
     config = open_clip.get_model_config(model)
@@ -225,10 +225,10 @@ def _check_fit(file: Path, adapter: Adapter, model: str) -> tuple[int, int]:
     firsts = sorted(name for name in tensors if name.endswith("lora_a"))
     pairs = {name: name.removesuffix("a") + "b" for name in firsts}
     ranks = {tensors[a].shape[0] for a in pairs} | {tensors[b].shape[-1] for b in pairs.values() if b in tensors}
-    positions = {block: len(position) for block, position in adapter.positions().items()}
+    positions = {name: len(position) for name, position in adapter.parameters().items()}
     num_frames = max(positions.values(), default=0)
     try:
-        wanted = tempme_position_shapes(depth, num_frames)
+        wanted = {position_name(block): f for block, f in tempme_position_shapes(depth, num_frames).items()}
     except ValueError:
         wanted = {}
     is_whole = len(pairs) * 2 + len(positions) == len(tensors) and all(b in tensors for b in pairs.values())

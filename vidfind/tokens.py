@@ -1,9 +1,9 @@
-"""Token state and merging: pure functions on tensors, and the table of reductions.
+"""Token state and merging, and the `Reduction` that every way of encoding a clip is: pure functions on tensors.
 
 A clip of T frames starts as T sequences of tokens, one class token each. A `Reduction` says how tokens are merged and
-sequences joined on the way through the blocks, and how the class tokens become one vector. Knows nothing of models.
+sequences joined on the way through the blocks, and how the class tokens become one vector. Knows no method by name:
+reductions.py has the table of them.
 
-TempMe: Shen et al., "TempMe: Video Temporal Token Merging for Efficient Text-Video Retrieval", ICLR 2025.
 Merging follows ToMe: Bolya et al., "Token Merging: Your ViT But Faster", ICLR 2023.
 Letters: B clips, T frames a clip, F sequences a clip is split into at this depth, N tokens a sequence, c class tokens
 among them (always first), C width, D embedding size.
@@ -11,6 +11,7 @@ among them (always first), C width, D embedding size.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -44,7 +45,7 @@ def merge(tokens: Tokens, metric: Tensor, k: int) -> Tokens:
         metric = F.normalize(metric, dim=-1)
         similarity = metric[:, a_start::2] @ metric[:, b_start::2].transpose(1, 2)  # (B * F, |A|, |B|)
         best, partner = similarity.max(dim=-1)
-        order = best.argsort(dim=-1, descending=True)
+        order = best.argsort(dim=-1, descending=True, stable=True)
         merged = order[:, :k, None]
         kept = order[:, k:, None].sort(dim=1).values
         partner = partner[..., None].gather(1, merged)
@@ -77,6 +78,11 @@ def join(tokens: Tokens, j: int) -> Tokens:
     )
 
 
+def even_parts(count: int, parts: int) -> list[tuple[int, int]]:
+    """The first of each part, and that after its last, of `count` things in a row; lengths differ by one at most."""
+    return [(i * count // parts, (i + 1) * count // parts) for i in range(parts)]
+
+
 @dataclass(frozen=True)
 class Reduction:
     """The three places of the transformer loop in which ways of encoding a clip differ."""
@@ -86,118 +92,44 @@ class Reduction:
     before_mlp: Callable[[int, Tokens, Tensor], Tokens]
     """Given the block's number, the tokens after attention and its residual, and the attention keys averaged over
     heads (B * F, N, C / heads)."""
-    pool: Callable[[Tensor], Tensor]
-    """The projected class tokens (B, T, D) of the frames to one vector (B, D) a clip."""
-
-
-def mean_of_unit_vectors(x: Tensor) -> Tensor:
-    """(B, T, D) -> (B, D): the mean of the frames' unit vectors, itself not of unit length."""
-    return F.normalize(x, dim=-1).mean(dim=1)
-
-
-def mean_reduction(depth: int, num_frames: int, positions: Mapping[int, Tensor]) -> Reduction:
-    """Each frame alone, unit vectors averaged: the CLIP baseline."""
-    return Reduction(
-        before_block=lambda i, tokens: tokens,
-        before_mlp=lambda i, tokens, keys: tokens,
-        pool=mean_of_unit_vectors,
-    )
+    pool: Callable[[Tensor, Tensor], Tensor]
+    """Given the class tokens that are left (B, M, C) after the last norm, in frame order, and their projections
+    (B, M, D), to one vector (B, D) a clip."""
 
 
 @dataclass(frozen=True)
-class TempMeSchedule:
-    """What TempMe does in which block. The defaults are the paper's for ViT-B/32."""
+class Backbone:
+    """What a reduction is made for: a CLIP of open_clip's, T frames, and the tensors that training added."""
 
-    joins: Mapping[int, int]
-    """Block number to the number of sequences joined before it (ClipMe). Blocks before the first merge inside each
-    frame (ImgMe); blocks after the last only merge inside the clip."""
-    image_merge: int = 2
-    """Patch tokens merged inside each frame in an ImgMe block: r."""
-    cross_ratio: float = 0.30
-    """Share of a joined sequence that is merged before attention."""
-    intra_ratio: float = 0.10
-    """Share of a joined sequence that is merged after attention."""
+    model: Any
+    num_frames: int
+    parameters: Mapping[str, Tensor]
+    """The reduction's own, by their names in an adapter. Looked up when they are used: training puts others in."""
 
+    @property
+    def depth(self) -> int:
+        """Blocks of the image tower."""
+        return len(self.model.visual.transformer.resblocks)
 
-JOIN_FACTORS = ((2, 2, 3), (2, 2, 2))
-"""How many neighbouring sequences are joined in each of three blocks; the first whose product divides T serves."""
+    @property
+    def width(self) -> int:
+        """C"""
+        return int(self.model.visual.transformer.width)
 
-
-def tempme_schedule(depth: int, num_frames: int) -> TempMeSchedule:
-    """The paper's schedule scaled to `depth` blocks: ImgMe in the first two thirds, then three joins, then the rest.
-
-    Raises ValueError when there are fewer than 5 blocks or `num_frames` cannot be joined.
-    """
-    if depth < 5:
-        raise ValueError(f"TempMe needs at least 5 transformer blocks, not {depth}")
-    factors = next((f for f in JOIN_FACTORS if num_frames % (f[0] * f[1] * f[2]) == 0), None)
-    if factors is None:
-        raise ValueError(f"TempMe cannot join {num_frames} frames: use a multiple of 12 or 8")
-    first = min(depth * 2 // 3, depth - 4)  # at least one block after the joins, as in the paper
-    return TempMeSchedule(joins={first + i: factor for i, factor in enumerate(factors)})
+    @property
+    def num_patches(self) -> int:
+        """Of a frame: P."""
+        return int(self.model.visual.positional_embedding.shape[0]) - 1
 
 
-def tempme_position_shapes(depth: int, num_frames: int) -> dict[int, int]:
-    """Block number to the number of sequences that come into its join: one temporal position each."""
-    shapes = {}
-    for block, factor in tempme_schedule(depth, num_frames).joins.items():
-        shapes[block] = num_frames
-        num_frames //= factor
-    return shapes
+def keep_before_block(i: int, tokens: Tokens) -> Tokens:
+    return tokens
 
 
-def fit_position(position: Tensor, f: int) -> Tensor:
-    """A temporal position (F, C) for `f` sequences, where clips have other frames than it was trained with: (f, C)."""
-    if len(position) == f:
-        return position
-    return F.interpolate(position.T[None], size=f, mode="linear", align_corners=False)[0].T
+def keep_before_mlp(i: int, tokens: Tokens, keys: Tensor) -> Tokens:
+    return tokens
 
 
-def tempme_reduction(depth: int, num_frames: int, positions: Mapping[int, Tensor]) -> Reduction:
-    """TempMe (sections 3.2 and 3.3): merge inside frames, then join neighbouring clips and merge across them.
-
-    `positions`: block number to its temporal positions (F, C) for the F sequences that come in; none means zero.
-    """
-    schedule = tempme_schedule(depth, num_frames)
-    first_join = min(schedule.joins)
-
-    def before_block(i: int, tokens: Tokens) -> Tokens:
-        if i not in schedule.joins:
-            return tokens
-        j = schedule.joins[i]
-        joined = join(tokens, j)
-        n, c = joined.x.shape[1], joined.num_cls
-        k = min((n - c) // 2, int(n * schedule.cross_ratio))
-        # The match is made on the residual stream before the position is added. The authors' code adds no position
-        # when nothing is merged; kept, so that their adapters mean the same here.
-        metric = joined.x.detach()
-        if i in positions and k > 0:
-            position = fit_position(positions[i], tokens.num_sequences)
-            joined = replace(joined, x=add_position(joined, position))
-        return merge(joined, metric, k)
-
-    def before_mlp(i: int, tokens: Tokens, keys: Tensor) -> Tokens:
-        if i < first_join:
-            return merge(tokens, keys, min(schedule.image_merge, (tokens.x.shape[1] - tokens.num_cls) // 2))
-        n, c = tokens.x.shape[1], tokens.num_cls
-        return merge(tokens, keys, min((n - c) // 2, int(n * schedule.intra_ratio)))
-
-    return Reduction(before_block, before_mlp, mean_of_unit_vectors)
-
-
-def add_position(joined: Tokens, position: Tensor) -> Tensor:
-    """The joined tokens (B * F, N, C) plus the `position` (F * j, C) of the sequence each of them came from."""
-    f, n, c = joined.num_sequences, joined.x.shape[1], joined.num_cls
-    position = position.to(joined.x.dtype).reshape(f, -1, position.shape[-1])  # (F, j, C)
-    j = position.shape[1]
-    by_token = torch.cat(
-        [position.repeat_interleave(c // j, dim=1), position.repeat_interleave((n - c) // j, dim=1)], dim=1
-    )  # (F, N, C)
-    return (joined.x.reshape(-1, f, *joined.x.shape[1:]) + by_token).flatten(0, 1)
-
-
-REDUCTIONS: dict[str, Callable[[int, int, Mapping[int, Tensor]], Reduction]] = {
-    "mean": mean_reduction,
-    "tempme": tempme_reduction,
-}
-"""Name of an encoder to what makes its reduction from (depth, num_frames, temporal positions)."""
+def mean_of_unit_vectors(cls: Tensor, projected: Tensor) -> Tensor:
+    """(B, M, C), (B, M, D) -> (B, D): the mean of the projections' unit vectors, itself not of unit length."""
+    return F.normalize(projected, dim=-1).mean(dim=1)

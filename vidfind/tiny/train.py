@@ -35,7 +35,8 @@ from vidfind.encoder import DEFAULT_NUM_FRAMES, Encoder, EncoderIdentity, choose
 from vidfind.paths import home
 from vidfind.registry import TINY, TINY_FOLDER, load_encoder
 from vidfind.sampling import Sampling, Segment
-from vidfind.tokens import tempme_position_shapes
+from vidfind.tempme import position_name, tempme_position_shapes
+from vidfind.tokens import mean_of_unit_vectors
 from vidfind.video import probe, read_clips, write_video
 
 logger = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ def build(recipe: Recipe, device: str, config: Mapping[str, Any]) -> dict[str, E
     }
     open_clip.set_model_preprocess_cfg(model, preprocess)
     positions = {
-        block: nn.Parameter(torch.randn(f, vision["width"], device=device) * recipe.position_std)
+        position_name(block): nn.Parameter(torch.randn(f, vision["width"], device=device) * recipe.position_std)
         for block, f in tempme_position_shapes(vision["layers"], DEFAULT_NUM_FRAMES).items()
     }
     return {
@@ -238,7 +239,7 @@ def train(
     """The trained encoders. Goes on from the checkpoint if there is one, and writes it every `save_every` steps."""
     encoders = build(recipe, device, config)
     tempme = encoders["tempme"]
-    model, positions = tempme.model, tempme.positions
+    model, positions = tempme.model, tempme.parameters
     heads = Heads(tempme.dim).to(device)
     decayed = [p for m in (model, heads) for p in m.parameters() if p.ndim >= 2]
     others = [*(p for m in (model, heads) for p in m.parameters() if p.ndim < 2), *positions.values()]
@@ -255,8 +256,8 @@ def train(
         model.load_state_dict(state["model"])
         heads.load_state_dict(state["heads"])
         with torch.no_grad():
-            for block, position in positions.items():
-                position.copy_(state["positions"][block])
+            for name, position in positions.items():
+                position.copy_(state["positions"][name])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         start = state["step"]
@@ -277,7 +278,7 @@ def train(
             features = tempme.frame_features(frames)
             losses = heads(features, scenes, TIMES)
         text = tempme.text_features(tempme.tokenizer(captions).to(device))
-        video = tempme.reduction.pool(features)
+        video = mean_of_unit_vectors(features, features)
         losses["contrast"] = contrastive_loss(video, text, model.logit_scale.exp(), same_meaning(scenes))
         weight = recipe.hints * (1 - step / recipe.steps)
         loss = losses["contrast"] + weight * sum(loss for name, loss in losses.items() if name != "contrast") / 3
@@ -301,7 +302,7 @@ def train(
                 "step": done,
                 "model": model.state_dict(),
                 "heads": heads.state_dict(),
-                "positions": {block: position.detach() for block, position in positions.items()},
+                "positions": {name: position.detach() for name, position in positions.items()},
                 "optimizer": optimizer.state_dict(),
                 "schedule": schedule.state_dict(),
             }
@@ -331,11 +332,7 @@ def export(encoder: Encoder, config: Mapping[str, Any], folder: Path) -> None:
     state["token_embedding.weight"] = table
     (folder / "tiny.json").write_text(json.dumps(config, indent=4) + "\n")
     save_file({name: tensor.half().contiguous() for name, tensor in state.items()}, folder / "tiny.safetensors")
-    positions = {
-        f"visual.transformer.resblocks.{block}.temporal_position": position
-        for block, position in encoder.positions.items()
-    }
-    write_adapter(folder / "positions.safetensors", Adapter(positions))
+    write_adapter(folder / "positions.safetensors", Adapter(encoder.parameters))
 
 
 @dataclass(frozen=True)
