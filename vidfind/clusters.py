@@ -40,8 +40,8 @@ def medoid_tokens(x: Tensor, k: int) -> Clusters:
 
     All tokens, in their order, where there are not more than `k`. Raises ValueError for tokens that are not finite.
     """
-    tokens = _exact(x)
-    return kmedoids(pairwise_distances(tokens), tokens.norm(dim=-1), k).to(x.device)
+    tokens = _where_exact(x)
+    return kmedoids(pairwise_distances(tokens), lengths(tokens), k).to(x.device)
 
 
 @torch.no_grad()
@@ -51,28 +51,34 @@ def spectral_medoids(x: Tensor, k: int, neighbours: int | None = None, sigma: fl
     `neighbours`: see `affinities`. Unstable where eigenvalues K and K + 1 of the graph's Laplacian are equal, as in a
     graph of more than K parts: which of their vectors is taken is then up to the device's rounding.
     """
-    tokens = _exact(x)
-    k = min(k, tokens.shape[1])
-    graph = affinities(pairwise_distances(tokens), neighbours, sigma)
-    places = torch.linalg.eigh(normalised_laplacian(graph)).eigenvectors[..., :k]  # (G, N, K)
-    # Of unit length all first picks would be equal: it is made by the length before.
-    norms = places.norm(dim=-1)
+    places = spectral_places(affinities(pairwise_distances(_where_exact(x)), neighbours, sigma), k)
+    norms = lengths(places)
+    # All of them have unit length then: the first pick is made by the length before.
     return kmedoids(pairwise_distances(places / (norms[..., None] + 1e-6)), norms, k).to(x.device)
 
 
-def _exact(x: Tensor) -> Tensor:
-    """`x` in float64: on its own device if that knows it, else on the CPU. Autocast leaves float64 alone."""
-    exact = x.to(device="cpu" if x.device.type == "mps" else x.device, dtype=torch.float64)
-    if not exact.isfinite().all():
-        raise ValueError("tokens that are not finite cannot be clustered")
-    return exact
+def _where_exact(x: Tensor) -> Tensor:
+    """`x` where there is float64: on its own device, or on the CPU instead of Apple's GPU."""
+    return x.cpu() if x.device.type == "mps" else x
+
+
+def lengths(x: Tensor) -> Tensor:
+    """Of tokens (G, N, D), in float64: (G, N)."""
+    norms: Tensor = torch.linalg.vector_norm(x, dim=-1, dtype=torch.float64)
+    return norms
 
 
 def pairwise_distances(x: Tensor) -> Tensor:
-    """Euclidean distances between tokens (G, N, D): (G, N, N), symmetric, exactly 0 between equal tokens."""
-    x = x - x.mean(dim=1, keepdim=True)  # keeps the digits that what all tokens have in common would take
+    """Euclidean distances between tokens (G, N, D) in float64: (G, N, N), symmetric, 0 between equal tokens.
+
+    Also within autocast, which leaves float64 alone. Raises ValueError for tokens that are not finite.
+    """
+    mean = x.mean(dim=1, keepdim=True)  # what all have in common would only take digits
+    x = x.to(torch.float64, copy=True).sub_(mean)
     product = x @ x.transpose(1, 2)
     square = product.diagonal(dim1=1, dim2=2)
+    if not square.isfinite().all():
+        raise ValueError("tokens that are not finite cannot be clustered")
     squares = square[:, :, None] + square[:, None, :]
     distances = torch.sub(squares, product + product.transpose(1, 2))
     distances.masked_fill_(distances < TOLERANCE * squares, 0)
@@ -89,10 +95,9 @@ def kmedoids(distances: Tensor, norms: Tensor, k: int, max_rounds: int = MAX_ROU
     if k < 1:
         raise ValueError(f"there must be at least one medoid, not {k}")
     groups, n = norms.shape
-    settled = torch.ones(groups, dtype=torch.bool, device=norms.device)
     if k >= n:
         every = torch.arange(n, device=norms.device).repeat(groups, 1)
-        return Clusters(every, every, settled)
+        return Clusters(every, every, norms.new_ones(groups, dtype=torch.bool))
     tolerance = TOLERANCE * distances.amax(dim=(1, 2))
     medoids = farthest_first(distances, norms, k)
     for _ in range(max_rounds):
@@ -102,7 +107,7 @@ def kmedoids(distances: Tensor, norms: Tensor, k: int, max_rounds: int = MAX_ROU
         if settled.all():
             break
     else:
-        log.info("%d of %d segments have moving medoids after %d rounds", (~settled).sum(), groups, max_rounds)
+        log.info("%d of %d segments not settled after %d rounds", (~settled).sum(), groups, max_rounds)
     medoids = medoids.sort(dim=1).values
     return Clusters(medoids, nearest_medoids(distances, medoids, tolerance), settled)
 
@@ -141,9 +146,10 @@ def central_members(distances: Tensor, assignment: Tensor, k: int, tolerance: Te
     """The member (G, K) of each cluster with the smallest sum of distances to the others."""
     groups, n = assignment.shape
     together = assignment[:, :, None] == assignment[:, None, :]
-    sums = (distances * together).sum(dim=2)  # (G, N): to the members of one's own cluster
+    sums = distances.where(together, 0).sum(dim=2)  # (G, N): to the members of one's own cluster
     least = sums.new_full((groups, k), torch.inf).scatter_reduce(1, assignment, sums, "amin")
-    central = sums <= least.gather(1, assignment) + tolerance[:, None] * together.sum(dim=2)
+    members = torch.zeros_like(least).scatter_add(1, assignment, torch.ones_like(sums))
+    central = sums <= (least + tolerance[:, None] * members).gather(1, assignment)
     index = torch.arange(n, device=assignment.device).where(central, n)
     return index.new_full((groups, k), n).scatter_reduce(1, assignment, index, "amin")
 
@@ -159,6 +165,11 @@ def affinities(distances: Tensor, neighbours: int | None, sigma: float = 2.0) ->
     least = alike.topk(min(neighbours, alike.shape[2]), dim=2).values[..., -1:]
     kept = alike >= least * (1 - TOLERANCE)
     return alike * (kept | kept.transpose(1, 2))
+
+
+def spectral_places(graph: Tensor, k: int) -> Tensor:
+    """Tokens of a graph (G, N, N) placed by the eigenvectors of its Laplacian's `k` smallest eigenvalues: (G, N, K)."""
+    return torch.linalg.eigh(normalised_laplacian(graph)).eigenvectors[..., :k]
 
 
 def normalised_laplacian(graph: Tensor) -> Tensor:
