@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from vidfind import __version__, cli_adapters, cli_bench, cli_learning, cli_upkeep, paths
+from vidfind import __version__, cli_adapters, cli_bench, cli_encoders, cli_learning, cli_upkeep, paths
 from vidfind.cli_index import index_command, run_index
 from vidfind.cli_search import open_searcher, search_command
 from vidfind.errors import BadInput, VidfindError
@@ -168,6 +168,7 @@ app.command(name="finetune")(cli_learning.finetune_command)
 app.command(name="eval")(cli_learning.evaluate_command)
 app.command(name="doctor")(cli_upkeep.doctor_command)
 app.command(name="bench")(cli_bench.bench_command)
+app.command(name="encoders")(cli_encoders.encoders_command)
 
 
 @app.command()

@@ -89,6 +89,22 @@ def read_plain_clip(
     return clip
 
 
+def random_clip(model: str) -> Any:
+    """open_clip's model with random weights, which cost what real ones cost: in memory, and in time."""
+    with _no_warning_of_no_weights():
+        return import_open_clip().create_model(model, load_weights=False)
+
+
+@contextmanager
+def _no_warning_of_no_weights() -> Iterator[None]:
+    manager = logging.root.manager
+    level, manager.disable = manager.disable, logging.WARNING
+    try:
+        yield
+    finally:
+        manager.disable = level
+
+
 @contextmanager
 def _without_numbers() -> Iterator[None]:
     """Models made meanwhile have weights that are not filled, and take no memory until they are: others follow.
@@ -106,10 +122,5 @@ def _without_numbers() -> Iterator[None]:
                 return args[0]
             return (torch.empty if function is torch.randn else function)(*args, **options)
 
-    manager = logging.root.manager
-    level, manager.disable = manager.disable, logging.WARNING  # open_clip warns that there are no weights
-    try:
-        with Unfilled():
-            yield
-    finally:
-        manager.disable = level
+    with Unfilled(), _no_warning_of_no_weights():
+        yield

@@ -98,6 +98,24 @@ def file_size(size: int) -> str:
     return f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{math.ceil(size / 1e3)} kB"
 
 
+def gflops(flops: int) -> str:
+    """Billions of operations, with two digits at least.
+
+    >>> gflops(105_811_476_480), gflops(535_058_256)
+    ('105.8', '0.54')
+    """
+    return f"{flops / 1e9:,.1f}" if flops >= 1e9 else f"{flops / 1e9:.2f}"
+
+
+def milliseconds(seconds: float) -> str:
+    """Seconds as milliseconds, with two digits at least.
+
+    >>> milliseconds(0.4213), milliseconds(0.00632)
+    ('421', '6.3')
+    """
+    return f"{1000 * seconds:,.0f}" if seconds >= 0.01 else f"{1000 * seconds:.1f}"
+
+
 def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 

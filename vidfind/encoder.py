@@ -134,11 +134,14 @@ class Encoder:
         return Encoder(copy.deepcopy(self.model), self.tokenizer, self.identity, parameters, self.device, self.dtype)
 
     def with_encoder(self, name: str) -> "Encoder":
-        """The same model, weights shared, with another way of encoding clips, as it is before training."""
-        untrained = ENCODERS[name].parameters(self.backbone)
+        """The same model, weights shared, with another way of encoding clips, as it is before training.
+
+        Raises UnsupportedModel when it needs another model."""
         identity = replace(self.identity, encoder=name)
-        parameters = {**untrained, **self.parameters}
-        return Encoder(self.model, self.tokenizer, identity, parameters, self.device, self.dtype)
+        other = Encoder(self.model, self.tokenizer, identity, self.parameters, self.device, self.dtype)
+        for key, tensor in ENCODERS[name].parameters(other.backbone).items():
+            other.parameters.setdefault(key, tensor.to(self.device, self.dtype))
+        return other
 
     def text_features(self, ids: Tensor) -> Tensor:
         """(N, length) token ids -> (N, D), with gradients; not of unit length."""

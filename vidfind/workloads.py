@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vidfind.costs import in_turn
 from vidfind.errors import VidfindError
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ Told = Iterator[dict[str, Any]]
 SEGMENT_LENGTH = 10.0
 NUM_FRAMES = 12
 SIZE = 224
-ENOUGH = 10.0
-"""Seconds after which a figure is not measured once more, but for the first time."""
 RECIPE_BATCH = 8
 GPU_MODELS = ("ViT-B-32", "ViT-B-16")
 GPU_BATCHES = (8, 32, 128)
@@ -60,13 +59,13 @@ def make_short(path: str) -> Told:
 
 def make_weights(model: str, path: str) -> Told:
     """Random weights, which cost what real ones cost."""
-    import open_clip
     from safetensors.torch import save_file
 
+    from vidfind.clip_library import random_clip
     from vidfind.registry import check_model
 
     check_model(model)
-    save_file(open_clip.create_model(model, load_weights=False).state_dict(), path)
+    save_file(random_clip(model).state_dict(), path)
     yield from ()
 
 
@@ -180,18 +179,6 @@ def encode_plainly(clip: Any, pixels: Any) -> Any:
         return [clip.encode_image(some).cpu() for some in torch.split(pixels, RECIPE_BATCH)]
 
 
-def in_turn(works: dict[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
-    """The times of each, one after the other and again, so that a machine that slows down slows them all."""
-    times: dict[str, list[float]] = {key: [] for key in works}
-    for _ in range(runs):
-        for key, run in works.items():
-            if not times[key] or sum(times[key]) < ENOUGH:
-                began = time.perf_counter()
-                run()
-                times[key].append(time.perf_counter() - began)
-    return times
-
-
 def products_of(run: Callable[[], object]) -> Callable[[], None]:
     """What does the matrix products, convolutions and attention of `run` alone, on other numbers of the same shapes."""
     import torch
@@ -232,13 +219,14 @@ def encode_on_gpu(runs: int) -> Told:
     import open_clip
     import torch
 
+    from vidfind.clip_library import random_clip
     from vidfind.encoder import Encoder, EncoderIdentity
 
     if not torch.cuda.is_available():
         return
     for model in GPU_MODELS:
         for name in ("mean", "tempme"):
-            clip = open_clip.create_model(model, load_weights=False)
+            clip = random_clip(model)
             identity = EncoderIdentity(model, "random", "", name, None, NUM_FRAMES)
             encoder = Encoder(clip, open_clip.get_tokenizer(model), identity, {}, "cuda", torch.bfloat16)
             for batch in GPU_BATCHES:
