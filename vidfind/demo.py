@@ -363,11 +363,11 @@ def draw_collection(folder: Path, count: int, seed: int = 0) -> list[tuple[Path,
     return drawn
 
 
-def distinct_scenes(rng: Random, count: int) -> Iterator[Scene]:
-    """Scenes no two of which mean the same, one in five of them held out from training."""
+def distinct_scenes(rng: Random, count: int, held_out: bool = True) -> Iterator[Scene]:
+    """Scenes no two of which mean the same; with `held_out`, one in five of them is never trained on."""
     seen: set[Any] = set()
     while len(seen) < count:
-        scene = random_scene(rng, held_out=len(seen) % 5 == 4)
+        scene = random_scene(rng, held_out=held_out and len(seen) % 5 == 4)
         if scene.meaning not in seen:
             seen.add(scene.meaning)
             yield scene

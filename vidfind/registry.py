@@ -142,7 +142,7 @@ def load_encoder(
     number_type = choose_dtype(dtype, device)
     clip, tokenizer = load_clip(model, pretrained, weights, None if saved else number_type)  # folded in float32
     digest = weights_digest(model, weights)
-    parameters = read_adapter(TINY_POSITIONS).parameters() if model == TINY else {}
+    parameters = read_adapter(TINY_POSITIONS).parameters() if weights == TINY_WEIGHTS else {}
     if saved and info:
         check_weights(info, model, pretrained, digest)
         fold_adapter(clip, saved)
@@ -192,7 +192,8 @@ def default_adapter(model: str | None = None, pretrained: str | None = None) -> 
 def weights_digest(model: str, weights: Path) -> str:
     """What tells the weights of a model from others, an adapter left out."""
     digest = fingerprint(weights)
-    return joint_digest(digest, fingerprint(TINY_POSITIONS)) if model == TINY else digest  # temporal ones of its own
+    is_own = model == TINY and weights == TINY_WEIGHTS  # these have temporal positions beside them
+    return joint_digest(digest, fingerprint(TINY_POSITIONS)) if is_own else digest
 
 
 def joint_digest(weights: str, change: str) -> str:
@@ -319,13 +320,13 @@ def look_for_weights(model: str, pretrained: str) -> tuple[Path | None, str]:
 
     The repository is empty for a file of the user's own and for the model in the package. Raises ModelUnavailable for
     names that mean nothing, and UnsupportedModel."""
-    if model == TINY:
-        if pretrained != default_pretrained(TINY):
-            raise ModelUnavailable(f"{TINY} comes with weights of its own: leave out --pretrained {pretrained}.")
+    if model == TINY and pretrained == default_pretrained(TINY):
         return TINY_WEIGHTS, ""
     file = Path(pretrained).expanduser()
     if file.is_file():
         return file, ""
+    if model == TINY:
+        raise ModelUnavailable(f"{TINY} comes with weights of its own: leave out --pretrained {pretrained}.")
     hub = known_hub(model, pretrained) or hub_of_tag(model, pretrained)
     return find_in_cache(hub), hub
 

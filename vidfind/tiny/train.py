@@ -2,11 +2,13 @@
 
     python -m vidfind.tiny.train train      # from the start, or on from the checkpoint
     python -m vidfind.tiny.train judge      # prints the table of README.md; with --sampling, that of samplings
+    python -m vidfind.tiny.train draw DIR   # videos and captions.csv, for vidfind finetune and vidfind eval
 
 Each batch is drawn from the seed and the number of its step alone, so a run that was stopped goes on where it was.
 """
 
 import argparse
+import csv
 import json
 import logging
 import math
@@ -360,14 +362,19 @@ def read_exam(folder: Path, size: int, count: int, seed: int) -> tuple[Clips, li
 
 
 def write_exam(
-    folder: Path, count: int, seed: int, seconds: tuple[float, float] = (3.0, 6.0), gop: int = 250
+    folder: Path,
+    count: int,
+    seed: int,
+    seconds: tuple[float, float] = (3.0, 6.0),
+    gop: int = 250,
+    held_out: bool = True,
 ) -> tuple[list[Path], list[Scene]]:
     """Video files of distinct scenes, each from the first to the second of `seconds` long, and every `gop`th frame a
-    keyframe."""
+    keyframe; one in five is a combination never trained on, with `held_out`."""
     rng = Random(seed)
     paths: list[Path] = []
     scenes: list[Scene] = []
-    for number, scene in enumerate(demo.distinct_scenes(rng, count)):
+    for number, scene in enumerate(demo.distinct_scenes(rng, count, held_out)):
         path = folder / f"{number}.mp4"
         write_video(path, demo.draw(scene, round(rng.uniform(*seconds) * demo.FRAME_RATE)), demo.FRAME_RATE, gop)
         paths.append(path)
@@ -382,6 +389,19 @@ def read_videos(paths: Sequence[Path], size: int, sampling: Sampling = "exact") 
         whole = [Segment(0, probe(path).duration)]
         clips += [sample.frames for sample in read_clips(path, whole, DEFAULT_NUM_FRAMES, size, sampling)]
     return np.stack(clips)
+
+
+def draw_captioned(folder: Path, count: int, seed: int, held_out: bool) -> None:
+    """Video files as in an exam, with a file of their captions beside them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths, scenes = write_exam(folder, count, seed, held_out=held_out)
+    with open(folder / "captions.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "caption"])
+        writer.writerows(
+            [path.name, demo.caption(scene, Random(n))]
+            for n, (path, scene) in enumerate(zip(paths, scenes, strict=True))
+        )
 
 
 def compare_samplings(encoders: Mapping[str, Encoder], count: int, seed: int) -> Iterator[str]:
@@ -474,6 +494,11 @@ def main() -> None:
     judging.add_argument("--seed", type=int, default=JUDGE_SEED, help="%(default)s")
     judging.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16: %(default)s")
     judging.add_argument("--sampling", action="store_true", help="print the table of samplings instead")
+    drawing = commands.add_parser("draw", help="draw video files with their captions, to train on or to judge by")
+    drawing.add_argument("folder", type=Path, help="where to")
+    drawing.add_argument("--clips", type=int, default=JUDGED_CLIPS, help="%(default)s")
+    drawing.add_argument("--seed", type=int, default=JUDGE_SEED, help="%(default)s")
+    drawing.add_argument("--exam", action="store_true", help="with combinations that no training draws")
     for command in (training, judging):
         command.add_argument("--device", default="auto", help="auto, cuda, mps or cpu: %(default)s")
     arguments = parser.parse_args()
@@ -483,6 +508,9 @@ def main() -> None:
         config = json.loads(arguments.config.read_text())
         encoders = train(recipe, choose_device(arguments.device), config, arguments.checkpoint)
         export(encoders["tempme"], config, arguments.out)
+        return
+    if arguments.command == "draw":
+        draw_captioned(arguments.folder, arguments.clips, arguments.seed, arguments.exam)
         return
     encoders = {
         name: load_encoder(TINY, encoder=name, device=arguments.device, dtype=arguments.dtype)
