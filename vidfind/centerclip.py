@@ -24,10 +24,10 @@ def kept_tokens(num_patches: int) -> int:
 
 
 def centerclip_reduction(
-    backbone: Backbone, find_medoids: Callable[[Tensor, int], Clusters] = medoid_tokens
+    backbone: Backbone, find_medoids: Callable[[Tensor, int], Clusters] = medoid_tokens, segments: int = SEGMENTS
 ) -> Reduction:
     """After half of the blocks the clip becomes S sequences: the mean of the class tokens, and K patch tokens."""
-    bounds = even_parts(backbone.num_frames, min(SEGMENTS, backbone.num_frames))
+    bounds = even_parts(backbone.num_frames, min(segments, backbone.num_frames))
     longest = max(end - start for start, end in bounds)
     shortest = min(end - start for start, end in bounds)
     kept = min(kept_tokens(backbone.num_patches), shortest * backbone.num_patches)
@@ -43,13 +43,13 @@ def centerclip_reduction(
         if i != backbone.depth // 2:
             return tokens
         clips = tokens.x.reshape(-1, backbone.num_frames, *tokens.x.shape[1:])  # (B, T, 1 + P, C)
-        segments: dict[int, Tensor] = {}
+        sequences: dict[int, Tensor] = {}
         for length in range(shortest, longest + 1):  # those of one length side by side
             own = [number for number, (start, end) in enumerate(bounds) if end - start == length]
             frames = torch.stack([clips[:, slice(*bounds[number])] for number in own], dim=1)  # (B, s, f, 1 + P, C)
             clustered = cluster(frames.flatten(0, 1))  # (B * s, 1 + K, C)
-            segments |= {number: clustered[place :: len(own)] for place, number in enumerate(own)}
-        x = torch.stack([segments[number] for number in range(len(bounds))], dim=1).flatten(0, 1)  # (B * S, 1 + K, C)
+            sequences |= {number: clustered[place :: len(own)] for place, number in enumerate(own)}
+        x = torch.stack([sequences[number] for number in range(len(bounds))], dim=1).flatten(0, 1)  # (B * S, 1 + K, C)
         return Tokens(x, size=None, num_cls=1, num_sequences=len(bounds))
 
     return Reduction(before_block, keep_before_mlp, mean_of_unit_vectors)
