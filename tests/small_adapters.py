@@ -13,9 +13,13 @@ from vidfind.registry import TINY, load_encoder
 
 
 def save_adapter(path: Path, kind: str = "lora", seed: int = 0, scale: float = 0.3, **changes: Any) -> AdapterInfo:
-    """Writes an adapter called like its file. `lora` changes videos and queries, `text` queries alone."""
+    """Writes an adapter called like its file. `lora` changes videos and queries, `text` queries alone; `frozen` is of
+    tfvl."""
     tensors, info = _untrained()
     torch.manual_seed(seed)
+    if kind == "frozen":
+        tensors = load_encoder(TINY, encoder="mean", device="cpu").with_encoder("tfvl").parameters
+        changes = {"encoder": "tfvl", "rank": 0, **changes}
     trained = {name: torch.randn_like(tensor) * scale for name, tensor in tensors.items()}
     if kind == "text":
         trained = {name: tensor for name, tensor in trained.items() if not name.startswith("visual.")}

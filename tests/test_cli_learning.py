@@ -58,7 +58,9 @@ def shown(text: str) -> dict[str, list[str]]:
         assert line[:width].strip() == name.lstrip("<")
         table[name] = line[width:].split()
     assert lines[14].startswith("R-Sum")
-    return {"": lines[0].split(), **table, "R-Sum": lines[14].split()[1:]}
+    assert lines[15].strip() == "A clip costs"
+    costs = {line.split()[0]: line.split()[1:] for line in lines[17:19]}
+    return {"": lines[0].split(), **table, "R-Sum": lines[14].split()[1:], **costs}
 
 
 def test_help_ends_with_an_example_and_imports_nothing_heavy() -> None:
@@ -89,7 +91,8 @@ def test_encoders_are_compared_side_by_side(run: Run, captioned: Path) -> None:
     assert all(len(numbers) == 2 for numbers in table.values())
     assert float(table["R@1"][0]) >= 75
     assert table["R@10"] == ["100.0", "100.0"]
-    assert ran.out.splitlines()[-1] == "8 captions, to be found among 8 videos."
+    assert ran.out.splitlines()[-2] == "8 captions, to be found among 8 videos."
+    assert table["Tokens"][1] == "600"
 
 
 def test_the_frames_that_are_judged_by_are_chosen_and_told_of(run: Run, captioned: Path) -> None:
@@ -105,6 +108,7 @@ def test_each_encoder_is_a_line_of_json(run: Run, captioned: Path) -> None:
     assert values["name"] == "tempme"
     assert set(values["text_to_video"]) == {"r1", "r5", "r10", "median", "mean", "count"}
     assert values["r_sum"] > 400
+    assert values["tokens"] < 200 and values["flops"] > 1e8 and values["ms"] > 0
     assert {key: values[key] for key in ("captions", "videos", "moments", "segments", "segment_length")} == {
         **{"captions": 8, "videos": 8, "moments": 0, "segments": 8},
         "segment_length": 10.0,
@@ -116,8 +120,8 @@ def test_moments_are_found_among_segments(run: Run, captioned: Path, tmp_path: P
     file = write_captions(tmp_path / "moments.csv", rows)
     ran = run("eval", "--pairs", file, "--model", "tiny", "--segment", "1.5")
     assert ran.code == 0
-    assert ran.out.splitlines()[-1].startswith("8 captions of 8 moments, to be found among ")
-    assert ran.out.splitlines()[-1].endswith(" segments of 1.5 s in 8 videos.")
+    assert ran.out.splitlines()[-2].startswith("8 captions of 8 moments, to be found among ")
+    assert ran.out.splitlines()[-2].endswith(" segments of 1.5 s in 8 videos.")
 
 
 def test_an_adapter_is_judged_on_the_model_it_was_trained_on(run: Run, captioned: Path) -> None:
@@ -137,6 +141,14 @@ def test_what_is_not_chosen_is_that_of_the_index(run: Run, captioned: Path) -> N
     assert (values["name"], values["segment_length"]) == ("mean", 2)
     values = json.loads(run("eval", "--pairs", captioned, "--index", "work", "--encoder", "tempme", "--json").out)
     assert (values["name"], values["segment_length"]) == ("tempme", 2)
+
+
+def test_tfvl_is_compared_with_its_latest_adapter_which_is_told_on_stderr(run: Run, captioned: Path) -> None:
+    save_adapter(adapter_path("sentences"), kind="frozen")
+    ran = run("eval", "--pairs", captioned, "--model", "tiny", "--compare", "mean,tfvl", "--device", "cpu")
+    assert (ran.code, ran.err) == (0, "tfvl is judged with its latest adapter, 'sentences' of 2026-02-03.\n")
+    assert shown(ran.out)[""] == ["mean", "tfvl"]
+    assert shown(ran.out)["Tokens"] == ["600", "600"]
 
 
 # What is wrong
@@ -199,7 +211,8 @@ def test_wrong_usage_ends_with_2_and_a_hint(run: Run, arguments: list[str]) -> N
         (["--pairs", "/no/captions.csv"], "There is no file /no/captions.csv"),
         (["--pairs", "/"], "/ is a folder. Give the file with the captions."),
         (["--adapter", "nope"], "There is no adapter 'nope' (there is none yet)."),
-        (["--compare", "tempme,nope"], "The encoders are: mean, tempme."),
+        (["--compare", "tempme,nope"], "The encoders are: tempme, "),
+        (["--compare", "mean,tfvl", "--model", "tiny"], "To make one: vidfind finetune --pairs FILE --encoder tfvl"),
         (["--index", "nope"], "There is no index 'nope' yet."),
         (["--model", "tiny", "--pairs", "one.csv"], "To judge takes two captions or more, and there is 1."),
     ],

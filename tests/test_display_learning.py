@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from test_display import drawn
 
+from vidfind.costs import ClipCost
 from vidfind.display_learning import recall_table, training_lines
 from vidfind.finetune import Stepped, Validated
 from vidfind.recall import Recall, Retrieval
@@ -40,6 +41,44 @@ def test_the_recall_table_fits_the_terminal(width: int) -> None:
     lines = drawn(recall_table({"tempme": GOOD, "an-adapter-of-a-long-name": WORSE}), width)
     assert max(map(len, lines)) <= width
     assert any(line.endswith("380.0") for line in lines)
+
+
+COSTS = {
+    "mean": ClipCost(600, 105_811_476_480, 0.3337),
+    "tempme": ClipCost(97, 69_449_110_784, 0.2413),
+    "tiny": ClipCost(97, 535_058_256, 0.0063),
+}
+
+
+def test_what_a_clip_costs_stands_below_recall_and_the_least_is_bold() -> None:
+    table = recall_table({"tempme": GOOD, "mean": GOOD}, COSTS)
+    assert [" ".join(line.split()) for line in drawn(table, 80)][-4:] == [
+        "A clip costs",
+        *("Time, ms 241 334", "GFLOPs 69.4 105.8", "Tokens 97 600"),
+    ]
+    tempme, mean = (list(column.cells) for column in table.columns[1:])
+    assert [bool(cell.style) for cell in tempme[-3:]] == [True] * 3
+    assert not any(cell.style for cell in mean[-3:])
+
+
+def test_small_figures_keep_two_digits() -> None:
+    cells = [cell.plain for cell in list(recall_table({"tiny": GOOD}, COSTS).columns[1].cells)[-3:]]
+    assert cells == ["6.3", "0.54", "97"]
+
+
+def test_many_encoders_fit_80_columns_with_long_names_cut_at_their_hyphens() -> None:
+    names = ["mean-home", "tome-home", "tempme-home", "tempme-fast-home", "centerclip-home", "centerclip-spectral-home"]
+    cost = ClipCost(600, 1_105_811_476_480, 1.3337)
+    lines = drawn(
+        recall_table(dict.fromkeys([*names, "tfvl-home"], GOOD), dict.fromkeys([*names, "tfvl-home"], cost)), 80
+    )
+    assert max(map(len, lines)) <= 80
+    assert [line.split() for line in lines[:3]] == [
+        ["tempme-", "centerclip-"],
+        ["mean-", "tome-", "tempme-", "fast-", "centerclip-", "spectral-", "tfvl-"],
+        ["home"] * 7,
+    ]
+    assert sum("1,105.8" in line for line in lines) == 1
 
 
 def test_a_training_shows_its_steps_loss_recall_and_time_left_below_a_bar() -> None:

@@ -26,11 +26,11 @@ from vidfind.demo import (
     reverse,
 )
 from vidfind.encoder import Encoder
-from vidfind.errors import BadInput
-from vidfind.evaluate import Progress, Verdict, check_pairs, choose_encoders, evaluate
+from vidfind.errors import BadInput, ModelUnavailable
+from vidfind.evaluate import Measuring, Progress, Verdict, check_pairs, choose_encoders, evaluate, load_encoders
 from vidfind.pairs import Pair
 from vidfind.paths import adapter_path
-from vidfind.registry import load_encoder
+from vidfind.registry import TINY_WEIGHTS, load_encoder, weights_digest
 from vidfind.settings import IndexSettings
 from vidfind.video import probe, write_video
 
@@ -59,8 +59,8 @@ def part(path: Path, text: str, start: float, end: float, line: int = 2) -> Pair
 
 def verdict(pairs: list[Pair], encoders: Mapping[str, Encoder] | Encoder, segment_length: float = 10.0) -> Verdict:
     named = {"it": encoders} if isinstance(encoders, Encoder) else encoders
-    *progress, last = evaluate(pairs, named, segment_length)
-    assert all(isinstance(event, Progress) for event in progress)
+    *progress, measuring, last = evaluate(pairs, named, segment_length)
+    assert all(isinstance(event, Progress) for event in progress) and isinstance(measuring, Measuring)
     assert isinstance(last, Verdict)
     return last
 
@@ -248,6 +248,23 @@ def test_videos_are_read_once_for_encoders_that_look_at_the_same_frames(
     assert both[-1].done_files == 8
 
 
+def test_what_a_clip_costs_is_told_of_each_encoder(
+    drawn: list[Pair], tiny_encoder: Encoder, mean_encoder: Encoder
+) -> None:
+    few = load_encoder("tiny", encoder="mean", device="cpu", num_frames=6)
+    judged = verdict(drawn[:2], {"tempme": tiny_encoder, "mean": mean_encoder, "few": few})
+    assert list(judged.costs) == ["tempme", "mean", "few"]
+    assert (judged.costs["mean"].tokens, judged.costs["few"].tokens) == (600, 300)
+    assert judged.costs["mean"].flops == 2 * judged.costs["few"].flops > judged.costs["tempme"].flops
+    assert all(cost.seconds > 0 for cost in judged.costs.values())
+    assert judged.together == tiny_encoder.lanes
+
+
+def test_encoders_that_make_the_same_vectors_cost_the_same(drawn: list[Pair], tiny_encoder: Encoder) -> None:
+    costs = verdict(drawn[:2], {"a": tiny_encoder, "b": tiny_encoder}).costs
+    assert costs["a"] == costs["b"]
+
+
 def test_the_order_of_the_pairs_makes_no_difference(moments: list[Pair], tiny_encoder: Encoder) -> None:
     one, other = (verdict(pairs, tiny_encoder, segment_length=3) for pairs in (moments[:8], moments[7::-1]))
     for there, back in zip(
@@ -330,7 +347,7 @@ def test_the_encoder_of_the_index_is_judged_with_the_adapter_it_keeps(home: Path
 
 
 def test_a_name_that_nothing_has_is_refused_with_those_there_are(home: Path) -> None:
-    with pytest.raises(BadInput, match=r"no adapter 'fast' \(there is: big, mine\)\. The encoders are: mean, tempme"):
+    with pytest.raises(BadInput, match=r"no adapter 'fast' \(there is: big, mine\)\. The encoders are: tempme, "):
         choose_encoders(["mean", "fast"], {})
 
 
@@ -344,3 +361,79 @@ def test_an_adapter_of_the_words_alone_is_judged_on_the_same_video_vectors(
     assert found["mine"] == alone["mine"]
     assert found["tempme"] == verdict(drawn[:8], tiny_encoder).retrieval["it"]
     assert found["mine"] != found["tempme"]  # its weights are noise
+
+
+def test_encoders_without_an_adapter_share_one_model_and_make_the_vectors_of_models_of_their_own(
+    home: Path, drawn: list[Pair]
+) -> None:
+    names = ["mean", "mine", "tempme", "centerclip"]
+    encoders = load_encoders(choose_encoders(names, {}), device="cpu")
+    assert list(encoders) == names
+    assert encoders["mean"].model is encoders["tempme"].model is encoders["centerclip"].model
+    assert encoders["mine"].model is not encoders["mean"].model
+    own = {name: load_encoder("tiny", encoder=name, device="cpu") for name in ("mean", "tempme", "centerclip")}
+    shared, alone = (verdict(drawn[:8], {name: some[name] for name in own}).retrieval for some in (encoders, own))
+    assert shared == alone
+    assert {name: one.identity for name, one in encoders.items() if name in own} == {
+        name: one.identity for name, one in own.items()
+    }
+
+
+@pytest.fixture
+def sentences(home: Path) -> Path:
+    """The home with adapters of tfvl too, the last of tiny not the last by name; and one for another model."""
+    save_adapter(adapter_path("old"), kind="frozen", created="2026-03-01T00:00:00+00:00")
+    save_adapter(adapter_path("new"), kind="frozen", created="2026-03-02T00:00:00+00:00")
+    save_adapter(adapter_path("other"), kind="frozen", model="ViT-B-16", pretrained="theirs", created="2026-03-03")
+    return home
+
+
+@pytest.mark.parametrize(
+    ("names", "asked"),
+    [(["tfvl"], {"model": "tiny"}), ([], {"encoder": "tfvl", "model": "tiny"}), (["mine", "tfvl"], {})],
+    ids=["compare", "encoder", "model-of-another-adapter"],
+)
+def test_tfvl_is_judged_with_its_latest_adapter_of_the_model(
+    sentences: Path, names: list[str], asked: dict[str, str]
+) -> None:
+    said: list[str] = []
+    chosen = choose_encoders(names, asked, announce=said.append)["tfvl"]
+    assert (chosen["model"], chosen["encoder"], chosen["adapter"]) == ("tiny", "tfvl", "new")
+    assert said == ["tfvl is judged with its latest adapter, 'new' of 2026-03-02."]
+
+
+def test_an_adapter_of_tfvl_that_is_named_is_that_one(sentences: Path) -> None:
+    said: list[str] = []
+    asked = {"encoder": "tfvl", "adapter": "old"}
+    assert choose_encoders([], asked, announce=said.append)["old"]["adapter"] == "old"
+    assert list(choose_encoders(["old", "new"], {}, announce=said.append)) == ["old", "new"]
+    assert said == []
+
+
+def test_an_adapter_made_with_a_file_of_weights_is_known_by_another_path_to_it(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(TINY_WEIGHTS, tmp_path / "w.safetensors")
+    digest = weights_digest("ViT-B-16", tmp_path / "w.safetensors")
+    made = {"model": "ViT-B-16", "pretrained": "w.safetensors", "weights_digest": digest}
+    save_adapter(adapter_path("mine"), kind="frozen", **made)
+    asked = {"model": "ViT-B-16", "pretrained": str(tmp_path / "w.safetensors")}
+    assert choose_encoders(["tfvl"], asked)["tfvl"]["adapter"] == "mine"
+
+
+def test_tfvl_without_an_adapter_of_the_model_is_refused_with_the_command_that_makes_one(sentences: Path) -> None:
+    with pytest.raises(ModelUnavailable) as refused:
+        choose_encoders(["mean", "tfvl"], {})
+    assert "there is no adapter of it for ViT-B-32 / laion2b_s34b_b79k (there is: new of tiny / builtin, " in str(
+        refused.value
+    )
+    assert str(refused.value).endswith("To make one: vidfind finetune --pairs FILE --encoder tfvl --name NAME")
+    with pytest.raises(ModelUnavailable, match="--encoder tfvl --name NAME --model ViT-B-16 --pretrained openai"):
+        choose_encoders([], {"encoder": "tfvl", "pretrained": "openai"}, INDEX)
+
+
+def test_tfvl_with_an_adapter_is_judged_beside_plain_clip(sentences: Path, drawn: list[Pair]) -> None:
+    encoders = load_encoders(choose_encoders(["mean", "tfvl"], {"model": "tiny"}), device="cpu")
+    judged = verdict(drawn[:6], encoders)
+    assert judged.retrieval["mean"] != judged.retrieval["tfvl"]
+    assert judged.costs["tfvl"].flops > judged.costs["mean"].flops

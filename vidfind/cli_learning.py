@@ -264,7 +264,10 @@ def evaluate_command(
     ] = None,
     compare: Annotated[
         str | None,
-        typer.Option(metavar="LIST", help="Judge several encoders and adapters side by side: tempme,mean,NAME."),
+        typer.Option(
+            metavar="LIST",
+            help="Judge several encoders and adapters side by side, with time and tokens: mean,tempme,NAME.",
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -306,20 +309,22 @@ def evaluate_command(
     from vidfind import display, display_learning
 
     with display.Activity("Starting", enabled=not (as_json and sys.stdout.isatty())) as activity:
-        from vidfind.evaluate import Verdict, check_pairs, choose_encoders, evaluate
-        from vidfind.registry import load_encoder
+        from vidfind.evaluate import Measuring, Verdict, check_pairs, choose_encoders, evaluate, load_encoders
         from vidfind.settings import IndexSettings
 
         store = _store_if_any(name)
         ours = store.settings if store else None
-        choices = choose_encoders(names, asked, ours, store.adapter if store else None)
+        choices = choose_encoders(names, asked, ours, store.adapter if store else None, activity.announce)
         activity.say(f"Reading {display.printable(pairs)}")
         good = _read_pairs(pairs, skip_bad)
         check_pairs(good)  # before a model is fetched for nothing
-        encoders = {}
-        for column, choice in choices.items():
-            activity.say(f"Loading {display.printable(column)}")
-            encoders[column] = load_encoder(**choice, device=device, dtype=dtype, announce=activity.announce)
+        encoders = load_encoders(
+            choices,
+            lambda column: activity.say(f"Loading {display.printable(column)}"),
+            device=device,
+            dtype=dtype,
+            announce=activity.announce,
+        )
         activity.say("Reading videos")
         length = segment or (ours or IndexSettings).segment_length
         verdict: Verdict | None = None
@@ -327,6 +332,8 @@ def evaluate_command(
             for event in events:
                 if isinstance(event, Verdict):
                     verdict = event
+                elif isinstance(event, Measuring):
+                    activity.say("Measuring time and tokens")
                 else:
                     activity.advance(event)
         assert verdict

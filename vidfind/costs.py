@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vidfind.machine import in_lanes
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from vidfind.encoder import Encoder
+
+K = TypeVar("K")
 
 RUNS = 5
 ENOUGH = 10.0
@@ -43,9 +45,9 @@ class ClipCost:
 
 
 def clip_costs(
-    encoders: Mapping[str, tuple[Encoder, npt.NDArray[np.uint8]]], say: Callable[[str], None] = lambda name: None
-) -> dict[str, ClipCost]:
-    """The cost of each encoder by name, on clips (B, T, S, S, 3): one or more, of which `clips_to_time` are enough.
+    encoders: Mapping[K, tuple[Encoder, npt.NDArray[np.uint8]]], say: Callable[[K], None] = lambda name: None
+) -> dict[K, ClipCost]:
+    """The cost of each encoder by its name, on clips (B, T, S, S, 3): one or more, of which `clips_to_time` are enough.
 
     The median of some runs, made in turn. `say` is told whose turn it is. Raises ModelUnavailable, as `encode_video`
     does."""
@@ -99,10 +101,10 @@ def _encode_in_lanes(encoder: Encoder, clips: npt.NDArray[np.uint8]) -> None:
 
 
 def in_turn(
-    works: Mapping[str, Callable[[], object]], runs: int, say: Callable[[str], None] = lambda key: None
-) -> dict[str, list[float]]:
+    works: Mapping[K, Callable[[], object]], runs: int, say: Callable[[K], None] = lambda key: None
+) -> dict[K, list[float]]:
     """The times of each, one after the other and again, so that a machine that slows down slows them all."""
-    times: dict[str, list[float]] = {key: [] for key in works}
+    times: dict[K, list[float]] = {key: [] for key in works}
     for _ in range(runs):
         for key, run in works.items():
             if not times[key] or sum(times[key]) < ENOUGH:

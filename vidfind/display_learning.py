@@ -10,10 +10,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from vidfind.display import messages, note, plural, printable, show
+from vidfind.display import gflops, messages, milliseconds, note, plural, printable, show
 from vidfind.times import clock
 
 if TYPE_CHECKING:
+    from vidfind.costs import ClipCost
     from vidfind.evaluate import Verdict
     from vidfind.finetune import Stepped, Validated
     from vidfind.pairs import BadLine
@@ -27,6 +28,14 @@ RECALL_ROWS: dict[str, tuple[Callable[["Recall"], float], str, Callable[..., flo
     "Median rank": (lambda recall: recall.median, ".4g", min),
     "Mean rank": (lambda recall: recall.mean, ".1f", min),
 }
+MANY = 4  # columns: their names go on in the next line after a hyphen
+CROWDED = 6  # columns: they stand closer
+COST_ROWS: dict[str, tuple[Callable[["ClipCost"], float], Callable[[Any], str]]] = {
+    "Time, ms": (lambda cost: cost.seconds, milliseconds),
+    "GFLOPs": (lambda cost: cost.flops, gflops),
+    "Tokens": (lambda cost: cost.tokens, "{:,}".format),
+}
+"""What a row shows of encoding a clip, and how; less is better."""
 
 
 def show_bad_lines(path: Path, bad: Sequence["BadLine"]) -> None:
@@ -45,9 +54,10 @@ def show_lines(bad: Sequence["BadLine"]) -> None:
 
 
 def show_verdict(verdict: "Verdict") -> None:
-    """The recall of each encoder side by side, and what it was measured on."""
-    show(recall_table(verdict.retrieval))
+    """The recall of each encoder side by side, what a clip costs it, and what all was measured on."""
+    show(recall_table(verdict.retrieval, verdict.costs))
     note(measured(verdict))
+    note(costs_measured(verdict))
 
 
 def measured(verdict: "Verdict") -> str:
@@ -56,6 +66,13 @@ def measured(verdict: "Verdict") -> str:
         return f"{captions}, to be found among {videos}."
     segments = f"{plural(verdict.segments, 'segment')} of {verdict.segment_length:g} s"
     return f"{captions} of {plural(verdict.moments, 'moment')}, to be found among {segments} in {videos}."
+
+
+def costs_measured(verdict: "Verdict") -> str:
+    return (
+        f"Time: to encode a clip, measured afterwards in turn, {plural(verdict.together, 'clip')} at a time; "
+        "decoding is left out. Tokens: what is left of a clip after the last block."
+    )
 
 
 def training_lines(stepped: "Stepped", judged: Sequence["Validated"], width: int) -> RenderableType:
@@ -81,17 +98,19 @@ def show_before_and_after(before: "Retrieval", after: "Retrieval", pairs: int, p
 
 def verdict_json(verdict: "Verdict") -> Iterator[dict[str, Any]]:
     """A line of `vidfind eval --json` for each encoder."""
-    counts = {key: value for key, value in vars(verdict).items() if key != "retrieval"}
+    counts = {key: value for key, value in vars(verdict).items() if key not in ("retrieval", "costs")}
     for name, retrieval in verdict.retrieval.items():
-        yield {"name": name, **retrieval.as_dict(), **counts}
+        yield {"name": name, **retrieval.as_dict(), **verdict.costs[name].as_dict(), **counts}
 
 
-def recall_table(columns: Mapping[str, "Retrieval"]) -> Table:
-    """Recall and ranks in both directions, a column for each name; of several, the best of each row is bold."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
+def recall_table(columns: Mapping[str, "Retrieval"], costs: Mapping[str, "ClipCost"] | None = None) -> Table:
+    """Recall and ranks in both directions, and costs by the same names; of several, the best of each row is bold."""
+    gap = 0 if len(columns) >= CROWDED else 1
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap), header_style="bold")
     table.add_column("", no_wrap=True)
-    for name in columns:
-        table.add_column(printable(name), justify="right", overflow="fold")
+    for name in map(printable, columns):
+        title = name.replace("-", "-\n") if len(columns) >= MANY else name
+        table.add_column(title, justify="right", overflow="fold")
     directions: dict[str, list[Recall]] = {
         "Text to video": [retrieval.text_to_video for retrieval in columns.values()],
         "Video to text": [retrieval.video_to_text for retrieval in columns.values()],
@@ -99,13 +118,17 @@ def recall_table(columns: Mapping[str, "Retrieval"]) -> Table:
     for direction, recalls in directions.items():
         table.add_row(Text(direction, style="cyan"))
         for name, (value, form, best) in RECALL_ROWS.items():
-            table.add_row(f"  {name}", *_numbers([value(recall) for recall in recalls], form, best))
-    table.add_row("R-Sum", *_numbers([retrieval.r_sum for retrieval in columns.values()], ".1f", max))
+            table.add_row(f"  {name}", *_numbers([value(recall) for recall in recalls], f"{{:{form}}}".format, best))
+    table.add_row("R-Sum", *_numbers([retrieval.r_sum for retrieval in columns.values()], "{:.1f}".format, max))
+    if costs:
+        table.add_row(Text("A clip costs", style="cyan"))
+        for name, (cost_of, shown) in COST_ROWS.items():
+            table.add_row(f"  {name}", *_numbers([cost_of(costs[column]) for column in columns], shown, min))
     return table
 
 
-def _numbers(values: Sequence[float], form: str, best: Callable[..., float]) -> list[Text]:
+def _numbers(values: Sequence[float], shown: Callable[[Any], str], best: Callable[..., float]) -> list[Text]:
     """Values as they are shown; the best in bold, unless they are all the same to the eye."""
-    texts = [f"{value:{form}}" for value in values]
-    winner = f"{best(values):{form}}" if len(set(texts)) > 1 else None
+    texts = [shown(value) for value in values]
+    winner = shown(best(values)) if len(set(texts)) > 1 else None
     return [Text(text, style="bold green" if text == winner else "") for text in texts]

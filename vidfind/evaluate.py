@@ -1,7 +1,7 @@
 """The judging pipeline: captioned videos, encoders, and how well each finds the videos by their captions.
 
 Is handed its pairs and its encoders; never prints. Videos are decoded once for all encoders and cut into segments as in
-an index; only their vectors are kept. Times are in seconds.
+an index; only their vectors are kept, and a few clips that encoders are timed with. Times are in seconds.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import defaultdict
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +19,16 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfind.adapter import AdapterInfo, read_info
+from vidfind.costs import ClipCost, clip_costs, clips_to_time
 from vidfind.decoding import Clip, Done, Failed, Opened
 from vidfind.encoding import encode_ahead
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.pairs import Pair, normal_caption
 from vidfind.paths import adapter_path
 from vidfind.recall import Retrieval, judge, ranks, recall_of
-from vidfind.registry import DEFAULT_ENCODER
+from vidfind.registry import DEFAULT_ENCODER, DEFAULT_MODEL, default_pretrained, load_encoder, weights_digest
 from vidfind.sampling import DEFAULT_SAMPLING, Sampling, Segment
-from vidfind.saved_adapters import find_adapter
+from vidfind.saved_adapters import find_adapter, list_adapters
 
 if TYPE_CHECKING:
     from vidfind.encoder import Encoder, EncoderIdentity
@@ -56,19 +57,30 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Measuring:
+    """All is encoded; what follows is the measurement of what a clip costs, for seconds."""
+
+
+@dataclass(frozen=True)
 class Verdict:
     """How each encoder did, by its name, and on what: distinct captions, videos, and the segments they were cut into.
 
-    `moments` is 0 where whole videos were to be found. `off` is how far, at most, the frames taken lie from the times
-    wanted, in seconds."""
+    `costs` are what a clip took them, with `together` clips at a time. `moments` is 0 where whole videos were to be
+    found. `off` is how far, at most, the frames taken lie from the times wanted, in seconds."""
 
     retrieval: dict[str, Retrieval]
+    costs: dict[str, ClipCost]
+    together: int
     captions: int
     videos: int
     moments: int
     segments: int
     segment_length: float
     off: float = 0.0
+
+
+Clips = npt.NDArray[np.uint8]
+"""(B, T, S, S, 3) RGB."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +96,16 @@ def choose_encoders(
     asked: Mapping[str, str | None],
     ours: IndexSettings | None = None,
     own_adapter: Path | str | None = None,
+    announce: Callable[[str], None] = log.info,
 ) -> dict[str, dict[str, Any]]:
     """What is to be judged: for each column its name, and the arguments of `load_encoder`.
 
     `names` are those of encoders and saved adapters to compare. Without any, one encoder is judged: what `asked` names,
     or what the index was made with that has the settings `ours`, and `own_adapter`. `asked` holds what the user chose
     of `model`, `pretrained`, `encoder` and `adapter`; model and weights not chosen are those of the adapter, or else of
-    the index. Raises BadInput for a name that nothing has, ModelUnavailable for an adapter that cannot be read."""
+    the index. An encoder that means nothing before it is trained is judged with its latest adapter, of which
+    `announce` is told. Raises BadInput for a name that nothing has, ModelUnavailable for an adapter that cannot be read
+    or is not there."""
     from vidfind.reductions import ENCODERS
 
     chosen = {key: value for key, value in asked.items() if key in ("encoder", "adapter")}
@@ -108,7 +123,30 @@ def choose_encoders(
     for source in (*adapters, ours):
         if source and model.get("model", source.model) == source.model:
             model = {"model": source.model, "pretrained": source.pretrained, **model}
+    for name, column in columns.items():
+        if "adapter" not in column and ENCODERS[column.get("encoder", DEFAULT_ENCODER)].is_frozen:
+            column["adapter"], day = _latest_adapter(column["encoder"], **model)
+            announce(f"{name} is judged with its latest adapter, {column['adapter']!r} of {day}.")
     return {name: {**model, **column} for name, column in columns.items()}
+
+
+def load_encoders(
+    choices: Mapping[str, Mapping[str, Any]], say: Callable[[str], None] = lambda name: None, **options: Any
+) -> dict[str, Encoder]:
+    """The encoders that `choose_encoders` has chosen; those without an adapter share one model in memory.
+
+    `say` is told which is next; `options` and what is raised are those of `load_encoder`."""
+    encoders: dict[str, Encoder] = {}
+    shared: Encoder | None = None
+    for name, choice in choices.items():
+        say(name)
+        if choice.get("adapter"):
+            encoders[name] = load_encoder(**choice, **options)
+        elif shared is None:
+            shared = encoders[name] = load_encoder(**choice, **options)
+        else:  # model and weights are the same for all
+            encoders[name] = shared.with_encoder(choice.get("encoder") or DEFAULT_ENCODER)
+    return encoders
 
 
 def check_pairs(pairs: Sequence[Pair]) -> None:
@@ -124,7 +162,7 @@ def evaluate(
     encoders: Mapping[str, Encoder],
     segment_length: float = 10.0,
     sampling: Sampling = DEFAULT_SAMPLING,
-) -> Generator[Progress | Verdict]:
+) -> Generator[Progress | Measuring | Verdict]:
     """Decodes and encodes the videos of the pairs, and yields how far it is; at last the Verdict.
 
     Each distinct caption is one query; where several videos have the same one, all of them are right.
@@ -144,11 +182,19 @@ def evaluate(
         passes[encoder.num_frames, encoder.image_size].append(encoder)
     totals = _Totals(len(passes) * len({pair.path for pair in pairs}))
     footage: dict[EncoderIdentity, dict[Path, _Footage]] = {}
+    timed: dict[EncoderIdentity, tuple[Encoder, Clips]] = {}
     for group in passes.values():
-        footage |= yield from _encode_videos(pairs, group, segment_length, sampling, totals)
+        encoded, clips = yield from _encode_videos(pairs, group, segment_length, sampling, totals)
+        footage |= encoded
+        timed |= {_video_identity(encoder): (encoder, clips) for encoder in group}
     any_footage = next(iter(footage.values()))
+    yield Measuring()
+    # Afterwards and in turn: in the run itself decoders take the cores away, now from one encoder and now from another.
+    costs = clip_costs(timed)
     yield Verdict(
         {name: _judge(pairs, footage[_video_identity(encoder)], encoder) for name, encoder in encoders.items()},
+        {name: costs[_video_identity(encoder)] for name, encoder in encoders.items()},
+        together=clips_to_time(next(iter(encoders.values()))),
         captions=len({normal_caption(pair.caption) for pair in pairs}),
         videos=len(any_footage),
         moments=len(_targets(pairs)) if any(pair.has_moment for pair in pairs) else 0,
@@ -166,7 +212,34 @@ def _adapter_info(adapter: str | Path) -> AdapterInfo:
     except ModelUnavailable as error:
         if isinstance(adapter, Path) or adapter_path(adapter).is_file():
             raise
-        raise BadInput(f"{error} The encoders are: {', '.join(sorted(ENCODERS))}.") from error
+        raise BadInput(f"{error} The encoders are: {', '.join(ENCODERS)}.") from error
+
+
+def _latest_adapter(encoder: str, model: str | None = None, pretrained: str | None = None) -> tuple[str, str]:
+    """The name of the adapter of this encoder that was made last for the model and weights, and the day.
+
+    Raises ModelUnavailable when there is none."""
+    asked = "".join(f" --{key} {value}" for key, value in (("model", model), ("pretrained", pretrained)) if value)
+    model = model or DEFAULT_MODEL
+    pretrained = pretrained or default_pretrained(model)
+    saved = {adapter.name: adapter.info for adapter in list_adapters() if adapter.info}
+    own = {name: info for name, info in saved.items() if info.encoder == encoder}
+    fitting = [name for name, info in own.items() if info.model == model and _is_trained_on(info, pretrained)]
+    if not fitting:
+        others = ", ".join(f"{name} of {info.model} / {info.pretrained}" for name, info in own.items())
+        raise ModelUnavailable(
+            f"The encoder {encoder} knows nothing before it is trained, and there is no adapter of it for {model} / "
+            f"{pretrained}{f' (there is: {others})' if others else ''}. To make one: "
+            f"vidfind finetune --pairs FILE --encoder {encoder} --name NAME{asked}"
+        )
+    latest = max(fitting, key=lambda name: own[name].created)
+    return latest, own[latest].created[:10]
+
+
+def _is_trained_on(info: AdapterInfo, pretrained: str) -> bool:
+    """Whether these are the weights of the adapter; a file may have been called by another path."""
+    file = Path(pretrained).expanduser()
+    return info.pretrained == pretrained or (file.is_file() and info.weights_digest == weights_digest(info.model, file))
 
 
 def _video_identity(encoder: Encoder) -> EncoderIdentity:
@@ -192,18 +265,20 @@ class _Totals:
 
 def _encode_videos(
     pairs: Sequence[Pair], encoders: Sequence[Encoder], segment_length: float, sampling: Sampling, totals: _Totals
-) -> Generator[Progress, None, dict[EncoderIdentity, dict[Path, _Footage]]]:
-    """One pass over the videos, for encoders that look at the same frames."""
+) -> Generator[Progress, None, tuple[dict[EncoderIdentity, dict[Path, _Footage]], Clips]]:
+    """One pass over the videos, for encoders that look at the same frames; and the first clips, to time them with."""
     lines = {pair.path: pair.line for pair in reversed(pairs)}
     segments: dict[Path, list[Segment]] = {}
     vectors: list[dict[Path, list[npt.NDArray[np.float32]]]] = [defaultdict(list) for _ in encoders]
     paths = list(dict.fromkeys(pair.path for pair in pairs))
+    first: list[Clips] = []
     with closing(encode_ahead(paths, segment_length, encoders, sampling=sampling)) as batches:
         for batch, encoded in batches:
             clips = [message for message in batch if isinstance(message, Clip)]
             for own, of_clips in zip(vectors, encoded, strict=True):
                 for clip, vector in zip(clips, of_clips, strict=True):
                     own[clip.path].append(vector)
+            first += [clip.frames for clip in clips[: clips_to_time(encoders[0]) - len(first)]]
             totals.done_seconds += sum(clip.seconds for clip in clips)
             for message in batch:
                 if isinstance(message, Opened):
@@ -218,10 +293,11 @@ def _encode_videos(
                     _cut_to_readable(message.path, segments, len(vectors[0][message.path]))
             yield totals.progress(batch[-1].path)
     _check_footage(pairs, segments)
-    return {
+    footage = {
         _video_identity(encoder): {path: _Footage(segments[path], np.stack(own[path])) for path in paths}
         for encoder, own in zip(encoders, vectors, strict=True)
     }
+    return footage, np.stack(first)
 
 
 def _cut_to_readable(path: Path, segments: dict[Path, list[Segment]], count: int) -> None:
