@@ -242,7 +242,7 @@ def test_clusters_equal_those_of_the_slow_version(kind: str, k: int) -> None:
 @pytest.mark.parametrize("cluster", [medoid_tokens, spectral_medoids])
 def test_a_segment_has_the_same_medoids_alone_and_in_any_batch(cluster: Cluster) -> None:
     x = random_tokens(groups=5)
-    x[1] *= 1000  # larger by far than the others
+    x[1] *= 1e12  # so large that the others would all be equal by its measure
     x[2] = x[2, :1]
     together = cluster(x, 7)
     for i in range(len(x)):
@@ -255,6 +255,13 @@ def test_a_segment_has_the_same_medoids_alone_and_in_any_batch(cluster: Cluster)
 def test_the_scale_of_tokens_does_not_matter(scale: float) -> None:
     x = random_tokens(n=147, width=16)
     assert medoid_tokens(x * scale, 49).medoids.equal(medoid_tokens(x, 49).medoids)
+
+
+def test_distances_are_symmetric_and_nothing_between_equal_tokens() -> None:
+    x = random_tokens(n=49, width=768).repeat(1, 3, 1)
+    distances = pairwise_distances(x)
+    assert distances.equal(distances.transpose(1, 2))
+    assert (distances == 0).equal(torch.eye(49, dtype=torch.bool).repeat(3, 3, 3))
 
 
 def test_what_all_tokens_have_in_common_does_not_blur_their_distances() -> None:
@@ -360,9 +367,15 @@ def test_a_token_that_nothing_is_like_has_a_place_in_the_spectrum() -> None:
 
 
 def test_neighbours_as_near_as_the_last_one_count_as_well() -> None:
-    x = torch.tensor([[[0.0], [1.0], [1.0], [3.0]]])
+    x = torch.tensor([[[-1.1], [-1.0], [0.0], [1.0 + 1e-12], [1.1]]], dtype=torch.float64)
     kept = affinities(pairwise_distances(x), neighbours=2) > 0
-    assert kept[0].int().tolist() == [[1, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 1], [0, 1, 1, 1]]
+    assert kept[0].int().tolist() == [
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [0, 1, 1, 1, 0],  # as near to both, but for what may be rounding
+        [0, 0, 1, 1, 1],
+        [0, 0, 0, 1, 1],
+    ]
 
 
 @pytest.mark.gpu

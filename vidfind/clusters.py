@@ -82,7 +82,6 @@ def pairwise_distances(x: Tensor) -> Tensor:
     squares = square[:, :, None] + square[:, None, :]
     distances = torch.sub(squares, product + product.transpose(1, 2))
     distances.masked_fill_(distances < TOLERANCE * squares, 0)
-    distances.diagonal(dim1=1, dim2=2).zero_()
     return distances.sqrt_()
 
 
@@ -169,7 +168,8 @@ def affinities(distances: Tensor, neighbours: int | None, sigma: float = 2.0) ->
 
 def spectral_places(graph: Tensor, k: int) -> Tensor:
     """Tokens of a graph (G, N, N) placed by the eigenvectors of its Laplacian's `k` smallest eigenvalues: (G, N, K)."""
-    return torch.linalg.eigh(normalised_laplacian(graph)).eigenvectors[..., :k]
+    vectors: Tensor = torch.linalg.eigh(normalised_laplacian(graph)).eigenvectors
+    return vectors[..., :k]
 
 
 def normalised_laplacian(graph: Tensor) -> Tensor:
