@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -31,7 +32,7 @@ from vidfind.finetune import (
     split_pairs,
 )
 from vidfind.pairs import Pair
-from vidfind.registry import load_encoder
+from vidfind.registry import load_encoder, load_for_training
 from vidfind.video import probe
 
 GOLDEN = "tempme_tiny_b32_8f"
@@ -153,6 +154,55 @@ def test_a_few_steps_lower_the_loss_and_the_saved_adapter_gives_the_same_vectors
     for name, tensor in base.items():
         kept = now.get(name, now.get(name.replace("in_proj_weight", "parametrizations.in_proj_weight.original")))
         assert torch.equal(tensor, kept), name
+
+
+@pytest.mark.parametrize("name", ["mean", "tome", "tempme-fast", "centerclip", "tfvl"])
+def test_every_encoder_learns_and_its_adapter_gives_what_was_learned(
+    pairs: list[Pair], tmp_path: Path, name: str
+) -> None:
+    encoder, _ = load_for_training(model="tiny", encoder=name, num_frames=8, device="cpu")
+    training, losses = train(pairs, encoder, Recipe(epochs=4, learning_rate=4e-3, keep=0.0))
+    assert losses[-1] < 0.95 * losses[0]
+    adapter = training.adapter("it")
+    assert adapter and adapter.info
+    assert (adapter.info.encoder, adapter.info.num_frames) == (name, 8)
+    assert (adapter.info.kind, adapter.info.rank) == (("frozen", 0) if name == "tfvl" else ("lora", 8))
+    write_adapter(tmp_path / "it.safetensors", adapter)
+    loaded = load_encoder("tiny", adapter=tmp_path / "it.safetensors", device="cpu", dtype="float32")
+    again, _ = load_for_training(model="tiny", encoder=name, num_frames=8, device="cpu")
+    prepare(again, Recipe(), adapter)
+    clips = torch.randint(0, 256, (2, 8, 56, 56, 3), dtype=torch.uint8)
+    torch.testing.assert_close(loaded.encode_video(clips), again.encode_video(clips), atol=1e-5, rtol=0)
+    plain = load_encoder("tiny", encoder="mean", num_frames=8, device="cpu", dtype="float32")
+    assert (loaded.encode_video(clips) - plain.encode_video(clips)).abs().max() > 0.01
+    text_is_plain = torch.equal(loaded.encode_text(["a star"]), plain.encode_text(["a star"]))
+    assert text_is_plain == (name == "tfvl")  # which leaves both towers as they are
+
+
+@pytest.mark.parametrize("recipe", [Recipe(full=True), Recipe(text_only=True), Recipe(rank=4)])
+def test_what_leaves_the_model_as_it_is_takes_no_options_that_change_it(pairs: list[Pair], recipe: Recipe) -> None:
+    encoder, _ = load_for_training(model="tiny", encoder="tfvl", device="cpu")
+    with pytest.raises(BadInput, match="tfvl leaves the model as it is"):
+        FineTuning(pairs, encoder, recipe)
+
+
+def test_what_has_learned_nothing_yet_is_judged_as_plain_clip(pairs: list[Pair]) -> None:
+    judged = []
+    for name in ("tfvl", "mean"):
+        encoder, _ = load_for_training(model="tiny", encoder=name, device="cpu")
+        with FineTuning(pairs, encoder) as training, closing(training.run()) as events:
+            judged.append(next(event for event in events if isinstance(event, Validated)))
+    assert judged[0] == judged[1]
+
+
+def test_the_seed_draws_the_noise_that_training_starts_from() -> None:
+    started = []
+    for seed in (1, 1, 2):
+        encoder, _ = load_for_training(model="tiny", encoder="tfvl", device="cpu")
+        torch.manual_seed(seed)
+        trained, _ = prepare(encoder, Recipe(), None)
+        started.append(trained["visual.word_projection"])
+    assert torch.equal(started[0], started[1]) and not torch.equal(started[0], started[2])
 
 
 def test_text_only_leaves_videos_bit_by_bit_as_they_are(pairs: list[Pair], fresh: Encoder, tmp_path: Path) -> None:
