@@ -174,7 +174,7 @@ def test_every_encoder_learns_and_its_adapter_gives_what_was_learned(
     clips = torch.randint(0, 256, (2, 8, 56, 56, 3), dtype=torch.uint8)
     torch.testing.assert_close(loaded.encode_video(clips), again.encode_video(clips), atol=1e-5, rtol=0)
     plain = load_encoder("tiny", encoder="mean", num_frames=8, device="cpu", dtype="float32")
-    assert (loaded.encode_video(clips) - plain.encode_video(clips)).abs().max() > 0.01
+    assert (loaded.encode_video(clips) - plain.encode_video(clips)).abs().max() > 1e-3
     text_is_plain = torch.equal(loaded.encode_text(["a star"]), plain.encode_text(["a star"]))
     assert text_is_plain == (name == "tfvl")  # which leaves both towers as they are
 
