@@ -39,14 +39,20 @@ class Method:
 
 
 ENCODERS: dict[str, Method] = {
-    "tempme": Method("merges tokens in frames, then joins frames", tempme_reduction, tempme_positions),
-    "tempme-fast": Method("the same, merging more", tempme_fast_reduction, tempme_positions),
+    "tempme": Method(
+        "merges tokens in frames, then joins frames and merges across", tempme_reduction, tempme_positions
+    ),
+    "tempme-fast": Method(
+        "the same, merging so much that half of the work is saved", tempme_fast_reduction, tempme_positions
+    ),
     "mean": Method("looks at each frame alone: plain CLIP", mean_reduction),
     "tome": Method("merges tokens in each frame alone", tome_reduction),
-    "centerclip": Method("keeps the middle tokens of clusters", centerclip_reduction),
-    "centerclip-spectral": Method("the same, clusters by their spectrum", centerclip_spectral_reduction),
+    "centerclip": Method("half-way, keeps the tokens in the middle of clusters", centerclip_reduction),
+    "centerclip-spectral": Method(
+        "the same, with clusters found in the spectrum of a graph", centerclip_spectral_reduction
+    ),
     "tfvl": Method(
-        "reads frames as a sentence; TFVL-style: our reading of the paper",
+        "reads frames as a sentence, CLIP stays as it is; TFVL-style: our reading of the paper",
         tfvl_reduction,
         tfvl_parameters,
         is_frozen=True,
