@@ -257,7 +257,7 @@ def test_what_a_clip_costs_is_told_of_each_encoder(
     assert (judged.costs["mean"].tokens, judged.costs["few"].tokens) == (600, 300)
     assert judged.costs["mean"].flops == 2 * judged.costs["few"].flops > judged.costs["tempme"].flops
     assert all(cost.seconds > 0 for cost in judged.costs.values())
-    assert judged.together == tiny_encoder.lanes
+    assert judged.clips_at_a_time == tiny_encoder.lanes
 
 
 def test_encoders_that_make_the_same_vectors_cost_the_same(drawn: list[Pair], tiny_encoder: Encoder) -> None:

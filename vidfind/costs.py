@@ -5,6 +5,7 @@ Knows nothing of files, or of how figures are shown. Letters as in tokens.py: B 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from vidfind.encoder import Encoder
 
+log = logging.getLogger(__name__)
 K = TypeVar("K")
 
 RUNS = 5
@@ -56,11 +58,13 @@ def clip_costs(
         say(name)
         counted[name] = count(encoder, clips[:1])
     works = {name: partial(_encode_in_lanes, encoder, clips) for name, (encoder, clips) in encoders.items()}
-    times = in_turn(works, RUNS, say)
-    return {
-        name: ClipCost(*counted[name], median(times[name]) / clips_to_time(encoder))
-        for name, (encoder, _) in encoders.items()
-    }
+    costs = {}
+    for name, times in in_turn(works, RUNS, say).items():
+        encoder, _ = encoders[name]
+        seconds = [one / clips_to_time(encoder) for one in times]
+        costs[name] = ClipCost(*counted[name], median(seconds))
+        log.info("%s took %s ms a clip", encoder.identity.encoder, ", ".join(f"{1000 * one:.1f}" for one in seconds))
+    return costs
 
 
 def count(encoder: Encoder, clips: npt.NDArray[np.uint8]) -> tuple[int, int]:

@@ -85,7 +85,7 @@ def measured(lineup: "Lineup") -> str:
     weights = "the weights in the package" if lineup.model == "tiny" else "random weights, as fast as real ones"
     return (
         f"{lineup.model} with {weights}; clips of {plural(lineup.num_frames, 'frame')}, "
-        f"{plural(lineup.together, 'clip')} at a time on {lineup.device} in {lineup.dtype}. "
+        f"{plural(lineup.clips_at_a_time, 'clip')} at a time on {lineup.device} in {lineup.dtype}. "
         "Tokens: what is left of a clip after the last block. GFLOPs: matrix products and attention of a clip, two "
         "operations for each multiply-add. Trained: the numbers that `vidfind finetune` learns."
     )

@@ -70,7 +70,7 @@ def measured(verdict: "Verdict") -> str:
 
 def costs_measured(verdict: "Verdict") -> str:
     return (
-        f"Time: to encode a clip, measured afterwards in turn, {plural(verdict.together, 'clip')} at a time; "
+        f"Time: to encode a clip, measured afterwards in turn, {plural(verdict.clips_at_a_time, 'clip')} at a time; "
         "decoding is left out. Tokens: what is left of a clip after the last block."
     )
 

@@ -65,12 +65,12 @@ class Measuring:
 class Verdict:
     """How each encoder did, by its name, and on what: distinct captions, videos, and the segments they were cut into.
 
-    `costs` are what a clip took them, with `together` clips at a time. `moments` is 0 where whole videos were to be
-    found. `off` is how far, at most, the frames taken lie from the times wanted, in seconds."""
+    `costs`: what a clip takes them where `clips_at_a_time` are encoded side by side. `moments` is 0 where whole videos
+    were to be found. `off` is how far, at most, the frames taken lie from the times wanted, in seconds."""
 
     retrieval: dict[str, Retrieval]
     costs: dict[str, ClipCost]
-    together: int
+    clips_at_a_time: int
     captions: int
     videos: int
     moments: int
@@ -194,7 +194,7 @@ def evaluate(
     yield Verdict(
         {name: _judge(pairs, footage[_video_identity(encoder)], encoder) for name, encoder in encoders.items()},
         {name: costs[_video_identity(encoder)] for name, encoder in encoders.items()},
-        together=clips_to_time(next(iter(encoders.values()))),
+        clips_at_a_time=clips_to_time(next(iter(encoders.values()))),
         captions=len({normal_caption(pair.caption) for pair in pairs}),
         videos=len(any_footage),
         moments=len(_targets(pairs)) if any(pair.has_moment for pair in pairs) else 0,

@@ -37,7 +37,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Lineup:
-    """The encoders, and what they were measured with; `together` clips were encoded at a time."""
+    """The encoders, and what they were measured with; `clips_at_a_time` were encoded side by side."""
 
     ways: list[Way]
     model: str
@@ -45,7 +45,7 @@ class Lineup:
     image_size: int
     device: str
     dtype: str
-    together: int
+    clips_at_a_time: int
 
 
 def line_up(
@@ -53,7 +53,7 @@ def line_up(
 ) -> Lineup:
     """Raises ModelUnavailable and UnsupportedModel for a model that no encoder can use."""
     model = model or DEFAULT_MODEL
-    say(f"Making {model} of random weights")
+    say(f"Loading {model}" if model == TINY else f"Making {model} with random weights")
     plain = random_encoder(model, device, dtype)
     encoders: dict[str, Encoder] = {}
     problems: dict[str, str] = {}
