@@ -178,9 +178,10 @@ def test_automatic_number_format_never_is_float16() -> None:
     assert choose_dtype("float32", "cpu") == torch.float32
 
 
-def test_numbers_that_are_not_finite_are_told_and_never_stored(tiny_encoder: Encoder) -> None:
-    broken = tiny_encoder.copy()
-    broken.model.visual.proj.data[0, 0] = torch.inf
+@pytest.mark.parametrize("name", ["tempme", "centerclip", "centerclip-spectral"])
+def test_numbers_that_are_not_finite_are_told_and_never_stored(tiny_encoder: Encoder, name: str) -> None:
+    broken = tiny_encoder.with_encoder(name).copy()
+    broken.model.visual.ln_pre.bias.data[0] = torch.inf
     clips = np.zeros((1, broken.num_frames, broken.image_size, broken.image_size, 3), np.uint8)
     with pytest.raises(ModelUnavailable, match=r"not finite, on cpu in \w+\. Try --dtype float32"):
         broken.encode_video(clips)

@@ -22,6 +22,10 @@ TOLERANCE = 1e-9
 MAX_ROUNDS = 100  # 2 to 8 do, nearly always
 
 
+class NotFinite(ValueError):
+    """Tokens among whose numbers some are infinite, or none at all: they lie nowhere."""
+
+
 @dataclass(frozen=True)
 class Clusters:
     """Which tokens stand for which, segment by segment."""
@@ -38,7 +42,7 @@ class Clusters:
 def medoid_tokens(x: Tensor, k: int) -> Clusters:
     """The medoids of tokens `x` (G, N, D) of any float type, by Euclidean distance (section 3.2 of CenterCLIP).
 
-    All tokens, in their order, where there are not more than `k`. Raises ValueError for tokens that are not finite.
+    All tokens, in their order, where there are not more than `k`. Raises NotFinite.
     """
     tokens = _where_exact(x)
     return kmedoids(pairwise_distances(tokens), lengths(tokens), k).to(x.device)
@@ -71,14 +75,14 @@ def lengths(x: Tensor) -> Tensor:
 def pairwise_distances(x: Tensor) -> Tensor:
     """Euclidean distances between tokens (G, N, D) in float64: (G, N, N), symmetric, 0 between equal tokens.
 
-    Also within autocast, which leaves float64 alone. Raises ValueError for tokens that are not finite.
+    Also within autocast, which leaves float64 alone. Raises NotFinite.
     """
     mean = x.mean(dim=1, keepdim=True)  # what all have in common would only take digits
     x = x.to(torch.float64, copy=True).sub_(mean)
     product = x @ x.transpose(1, 2)
     square = product.diagonal(dim1=1, dim2=2)
     if not square.isfinite().all():
-        raise ValueError("tokens that are not finite cannot be clustered")
+        raise NotFinite("tokens that are not finite cannot be clustered")
     squares = square[:, :, None] + square[:, None, :]
     distances = torch.sub(squares, product + product.transpose(1, 2))
     distances.masked_fill_(distances < TOLERANCE * squares, 0)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vidfind.clusters import NotFinite
 from vidfind.errors import ModelUnavailable, UnsupportedModel
 from vidfind.reductions import ENCODERS
 from vidfind.tokens import Backbone
@@ -107,11 +108,14 @@ class Encoder:
         """Raises ModelUnavailable for what has no direction: such vectors would be found by nothing, or by all."""
         vectors = F.normalize(features.float(), dim=-1).cpu()
         if not vectors.isfinite().all():
-            raise ModelUnavailable(
-                f"{self.identity.model} / {self.identity.pretrained} gives numbers that are not finite, "
-                f"on {self.device} in {str(self.dtype).removeprefix('torch.')}. Try --dtype float32, or --device cpu."
-            )
+            raise self._not_finite()
         return vectors
+
+    def _not_finite(self) -> ModelUnavailable:
+        return ModelUnavailable(
+            f"{self.identity.model} / {self.identity.pretrained} gives numbers that are not finite, "
+            f"on {self.device} in {str(self.dtype).removeprefix('torch.')}. Try --dtype float32, or --device cpu."
+        )
 
     def video_features(self, clips: Tensor) -> Tensor:
         """(B, T, S, S, 3) uint8 on the device -> (B, D), with gradients; not of unit length."""
@@ -126,7 +130,10 @@ class Encoder:
     def _class_tokens(self, clips: Tensor) -> Tensor:
         visual = self.model.visual
         x = embed_patches(visual, clips.flatten(0, 1), self._mean, self._std)
-        return encode_frames(visual, x, self.reduction, clips.shape[1], self.checkpointing)
+        try:
+            return encode_frames(visual, x, self.reduction, clips.shape[1], self.checkpointing)
+        except NotFinite as error:
+            raise self._not_finite() from error
 
     def copy(self) -> "Encoder":
         """The same encoder with weights of its own, which stay when this one is trained."""
