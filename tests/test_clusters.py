@@ -270,6 +270,22 @@ def test_what_all_tokens_have_in_common_does_not_blur_their_distances() -> None:
     np.testing.assert_allclose(pairwise_distances(x + 1e5), pairwise_distances(x), rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["random", "whole numbers", "still"])
+def test_rounding_as_another_device_might_does_not_change_the_medoids(kind: str) -> None:
+    x = random_tokens(n=147, width=3)
+    if kind == "whole numbers":
+        x = x.mul(2).round()
+    elif kind == "still":
+        x = x[:, :49].repeat(1, 3, 1)
+    distances, norms = pairwise_distances(x), lengths(x)
+    clusters = kmedoids(distances, norms, 49)
+    for seed in range(3):
+        noise = 1e-12 * random_tokens(n=147, width=147, seed=seed).double()
+        rounded = kmedoids(distances * (1 + noise + noise.transpose(1, 2)), norms * (1 + noise[0, 0]), 49)
+        assert rounded.medoids.equal(clusters.medoids)
+        assert rounded.assignment.equal(clusters.assignment)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_tokens_of_any_float_type_are_clustered_as_their_float32_copy(dtype: torch.dtype) -> None:
     x = random_tokens(n=147, width=16).to(torch.bfloat16).to(dtype)
