@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from vidfind.clip_library import import_open_clip, read_plain_clip
 from vidfind.errors import ModelUnavailable
 from vidfind.files import fingerprint
-from vidfind.saved_adapters import default_name, find_adapter
+from vidfind.saved_adapters import default_name, find_adapter, list_adapters
 from vidfind.weights import digest_problem, first_line, loading_problem, weights_problem
 
 if TYPE_CHECKING:
@@ -134,8 +134,10 @@ def load_encoder(
 
     encoder = encoder or (info.encoder if info else DEFAULT_ENCODER)
     if ENCODERS[encoder].is_frozen and not info:
+        names = ", ".join(one.name for one in list_adapters() if one.info and one.info.encoder == encoder)
         raise ModelUnavailable(
-            f"The encoder {encoder} knows nothing before it is trained. Add --adapter NAME with an adapter of it, "
+            f"The encoder {encoder} knows nothing before it is trained. Add --adapter NAME with an adapter of it "
+            f"({f'there is: {names}' if names else 'there is none yet'}), "
             f"or make one: vidfind finetune --pairs FILE --encoder {encoder}"
         )
     device = choose_device(device)
