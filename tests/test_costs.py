@@ -63,7 +63,7 @@ def test_counts_are_of_all_clips_and_leave_nothing_behind(tiny_encoder: Encoder,
 def test_costs_are_those_of_one_clip_however_many_there_are(tiny_encoder: Encoder, clip: np.ndarray) -> None:
     mean = tiny_encoder.with_encoder("mean")
     turns: list[str] = []
-    costs = clip_costs({"a": (tiny_encoder, clip), "b": (mean, np.concatenate([clip] * 3))}, turns.append)
+    costs = clip_costs({"a": (tiny_encoder, clip), "b": (mean, np.repeat(clip, 3, axis=0))}, turns.append)
     assert costs["b"].tokens == TOKENS
     assert costs["a"].tokens < TOKENS and costs["a"].flops < costs["b"].flops
     assert all(cost.seconds > 0 for cost in costs.values())

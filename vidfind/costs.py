@@ -49,7 +49,7 @@ class ClipCost:
 def clip_costs(
     encoders: Mapping[K, tuple[Encoder, npt.NDArray[np.uint8]]], say: Callable[[K], None] = lambda name: None
 ) -> dict[K, ClipCost]:
-    """The cost of each encoder by its name, on clips (B, T, S, S, 3): one or more, of which `clips_to_time` are enough.
+    """The cost of each encoder by its name, on clips (B, T, S, S, 3): `clips_to_time` of them.
 
     The median of some runs, made in turn. `say` is told whose turn it is. Raises ModelUnavailable, as `encode_video`
     does."""
@@ -60,8 +60,8 @@ def clip_costs(
     works = {name: partial(_encode_in_lanes, encoder, clips) for name, (encoder, clips) in encoders.items()}
     costs = {}
     for name, times in in_turn(works, RUNS, say).items():
-        encoder, _ = encoders[name]
-        seconds = [one / clips_to_time(encoder) for one in times]
+        encoder, clips = encoders[name]
+        seconds = [one / len(clips) for one in times]
         costs[name] = ClipCost(*counted[name], median(seconds))
         log.info("%s took %s ms a clip", encoder.identity.encoder, ", ".join(f"{1000 * one:.1f}" for one in seconds))
     return costs
@@ -94,11 +94,10 @@ def clips_to_time(encoder: Encoder) -> int:
 
 
 def _encode_in_lanes(encoder: Encoder, clips: npt.NDArray[np.uint8]) -> None:
-    """Encodes `clips_to_time` clips as an index run does, some of them again where there are fewer."""
+    """Encodes the clips as an index run does: side by side, each core or stream some of them."""
     import numpy as np
 
-    numbers = np.arange(clips_to_time(encoder)) % len(clips)
-    batches = [clips[some] for some in np.split(numbers, encoder.lanes)]
+    batches = np.array_split(clips, min(encoder.lanes, len(clips)))
     with closing(in_lanes(encoder.encode_video, batches, encoder.lanes)) as encoded:
         for _ in encoded:
             pass

@@ -266,7 +266,9 @@ class _Totals:
 def _encode_videos(
     pairs: Sequence[Pair], encoders: Sequence[Encoder], segment_length: float, sampling: Sampling, totals: _Totals
 ) -> Generator[Progress, None, tuple[dict[EncoderIdentity, dict[Path, _Footage]], Clips]]:
-    """One pass over the videos, for encoders that look at the same frames; and the first clips, to time them with."""
+    """One pass over the videos, for encoders that look at the same frames.
+
+    And the clips to time them with: the first, some again where there are too few."""
     lines = {pair.path: pair.line for pair in reversed(pairs)}
     segments: dict[Path, list[Segment]] = {}
     vectors: list[dict[Path, list[npt.NDArray[np.float32]]]] = [defaultdict(list) for _ in encoders]
@@ -297,7 +299,7 @@ def _encode_videos(
         _video_identity(encoder): {path: _Footage(segments[path], np.stack(own[path])) for path in paths}
         for encoder, own in zip(encoders, vectors, strict=True)
     }
-    return footage, np.stack(first)
+    return footage, np.stack([first[number % len(first)] for number in range(clips_to_time(encoders[0]))])
 
 
 def _cut_to_readable(path: Path, segments: dict[Path, list[Segment]], count: int) -> None:
