@@ -13,10 +13,10 @@ from test_display import drawn
 from vidfind.clip_library import import_open_clip
 from vidfind.costs import ClipCost
 from vidfind.display_encoders import figures_table, notes_table
+from vidfind.encoder import Encoder
 from vidfind.finetune import Recipe, prepare
 from vidfind.lineup import Lineup, Way, count_trained, line_up, random_encoder
 from vidfind.reductions import ENCODERS
-from vidfind.registry import load_encoder
 from vidfind.store import IndexSettings, Store
 
 Run = Callable[..., Any]
@@ -38,8 +38,13 @@ def small_model(tmp_path: Path) -> Callable[..., str]:
     return make
 
 
-def test_every_encoder_is_lined_up_with_what_it_costs() -> None:
-    lineup = line_up("tiny", device="cpu")
+@pytest.fixture(scope="module")
+def lineup() -> Lineup:
+    """All encoders of the tiny model, measured once."""
+    return line_up("tiny", device="cpu")
+
+
+def test_every_encoder_is_lined_up_with_what_it_costs(lineup: Lineup) -> None:
     ways = {way.name: way for way in lineup.ways}
     assert list(ways) == list(ENCODERS)
     assert not any(way.problem for way in lineup.ways)
@@ -49,10 +54,12 @@ def test_every_encoder_is_lined_up_with_what_it_costs() -> None:
     assert (lineup.model, lineup.num_frames, lineup.image_size, lineup.device) == ("tiny", 12, 56, "cpu")
 
 
-def test_trained_numbers_are_those_that_fine_tuning_trains_though_encoders_share_a_model() -> None:
-    counted = {way.name: way.trained for way in line_up("tiny", device="cpu").ways}
+def test_trained_numbers_are_those_that_fine_tuning_trains_though_encoders_share_a_model(
+    lineup: Lineup, tiny_encoder: Encoder
+) -> None:
+    counted = {way.name: way.trained for way in lineup.ways}
     for name in ENCODERS:
-        encoder = load_encoder("tiny", encoder="mean", device="cpu").with_encoder(name)
+        encoder = tiny_encoder.copy().with_encoder(name)
         trained, _ = prepare(encoder, Recipe(), None)
         assert counted[name] == sum(parameter.numel() for parameter in trained.values()), name
 
