@@ -124,22 +124,15 @@ def load_encoder(
     if info:
         check_adapter(info, model, encoder, num_frames)
         pretrained = pretrained or info.pretrained
+    elif encoder:
+        check_needs_no_adapter(encoder)  # before anything is fetched for nothing
     pretrained = pretrained or default_pretrained(model)
     weights = find_weights(model, pretrained, announce)
 
     from vidfind.adapter import read_adapter
     from vidfind.encoder import DEFAULT_NUM_FRAMES, Encoder, EncoderIdentity, choose_device, choose_dtype
     from vidfind.lora import fold_adapter
-    from vidfind.reductions import ENCODERS
 
-    encoder = encoder or (info.encoder if info else DEFAULT_ENCODER)
-    if ENCODERS[encoder].is_frozen and not info:
-        names = ", ".join(one.name for one in list_adapters() if one.info and one.info.encoder == encoder)
-        raise ModelUnavailable(
-            f"The encoder {encoder} knows nothing before it is trained. Add --adapter NAME with an adapter of it "
-            f"({f'there is: {names}' if names else 'there is none yet'}), "
-            f"or make one: vidfind finetune --pairs FILE --encoder {encoder}"
-        )
     device = choose_device(device)
     number_type = choose_dtype(dtype, device)
     clip, tokenizer = load_clip(model, pretrained, weights, None if saved else number_type)  # folded in float32
@@ -154,7 +147,7 @@ def load_encoder(
         model,
         pretrained,
         digest,
-        encoder,
+        encoder or (info.encoder if info else DEFAULT_ENCODER),
         info.name if info else None,
         num_frames or (info.num_frames if info else DEFAULT_NUM_FRAMES),
     )
@@ -212,6 +205,19 @@ def read_saved_adapter(adapter: str | Path) -> "Adapter":
     if saved.info is None:
         raise ModelUnavailable(f"{path} is a safetensors file, but no adapter of vidfind.")
     return saved
+
+
+def check_needs_no_adapter(encoder: str) -> None:
+    """Raises ModelUnavailable for an encoder that means nothing without an adapter, with those that there are."""
+    from vidfind.reductions import ENCODERS
+
+    if ENCODERS[encoder].is_frozen:
+        names = ", ".join(one.name for one in list_adapters() if one.info and one.info.encoder == encoder)
+        raise ModelUnavailable(
+            f"The encoder {encoder} knows nothing before it is trained. Add --adapter NAME with an adapter of it "
+            f"({f'there is: {names}' if names else 'there is none yet'}), "
+            f"or make one: vidfind finetune --pairs FILE --encoder {encoder}"
+        )
 
 
 def check_adapter(info: "AdapterInfo", model: str, encoder: str | None, num_frames: int | None) -> None:
