@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ import pytest
 if TYPE_CHECKING:
     from vidfind.encoder import Encoder
     from vidfind.store import Store
+
+# Tests run two at a time: programs that all want every core slow one another down tenfold.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
