@@ -65,6 +65,15 @@ def test_the_whole_tower_equals_the_authors(golden: dict[str, np.ndarray]) -> No
         np.testing.assert_allclose(video[0], golden["video_emb"][clip], atol=1e-4)
 
 
+def test_segments_are_pooled_as_the_authors_pool_them() -> None:
+    golden = load_golden("centerclip_mask_pooling")
+    reduction = centerclip_reduction(Backbone(small_clip(), 12, {}))
+    clips = zip(golden["emb_S4"], golden["mask_S4"], golden["video_emb_S4"], strict=True)
+    for segments, mask, expected in list(clips)[:3]:  # the others have no real segment, and theirs is no number
+        real = torch.tensor(segments[mask.astype(bool)])[None]
+        np.testing.assert_allclose(F.normalize(reduction.pool(real, real), dim=-1)[0], expected, atol=1e-6)
+
+
 def cluster(x: Tensor, num_frames: int, **options: int) -> Tokens:
     """Tokens (B * T, 10, C) before and after the block in the middle."""
     model = small_clip(x.shape[-1])
