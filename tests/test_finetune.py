@@ -186,6 +186,15 @@ def test_what_leaves_the_model_as_it_is_takes_no_options_that_change_it(pairs: l
         FineTuning(pairs, encoder, recipe)
 
 
+def test_prompts_are_not_decayed() -> None:
+    encoder, _ = load_for_training(model="tiny", encoder="tfvl", device="cpu")
+    trained, _ = prepare(encoder, Recipe(), None)
+    optimizer, _ = make_optimizer(trained, Recipe(), steps=1)
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    decayed = {name for name, p in trained.items() if decay[id(p)]}
+    assert decayed == {"visual.word_projection"} and len(trained) == 7
+
+
 def test_what_has_learned_nothing_yet_is_judged_as_plain_clip(pairs: list[Pair]) -> None:
     judged = []
     for name in ("tfvl", "mean"):

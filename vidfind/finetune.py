@@ -457,12 +457,15 @@ def make_optimizer(
 ) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
     """AdamW, and the schedule of its learning rate over so many steps.
 
-    In full fine-tuning CLIP's own weights learn slowly, and neither biases nor norms are decayed.
+    In full fine-tuning CLIP's own weights learn slowly, and neither biases nor norms are decayed; prompts never are, as
+    they are tokens and no weights.
     """
-    new = [p for name, p in trained.items() if is_addition(name)]
+    prompts = [p for name, p in trained.items() if name.endswith(".prompts")]
+    new = [p for name, p in trained.items() if is_addition(name) and not name.endswith(".prompts")]
     own = [p for name, p in trained.items() if not is_addition(name)]
     groups: list[dict[str, Any]] = [
         {"params": new},
+        {"params": prompts, "weight_decay": 0.0},
         {"params": [p for p in own if p.ndim >= 2], "lr": recipe.learning_rate * CLIP_RATE},
         {"params": [p for p in own if p.ndim < 2], "lr": recipe.learning_rate * CLIP_RATE, "weight_decay": 0.0},
     ]
