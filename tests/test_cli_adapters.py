@@ -72,11 +72,11 @@ def test_the_list_tells_what_each_adapter_is(run: Run, saved: None) -> None:
     ran = run("adapters")
     assert ran.code == 0
     header, _, broken, home, words = ran.out.splitlines()
-    assert header.split() == ["Adapter", "Model", "Kind", "R@1", "Made", "Size", "Default"]
+    assert header.split() == ["Adapter", "Model", "Encoder", "Kind", "R@1", "Made", "Size", "Default"]
     assert broken.startswith("broken    cannot be read")
-    assert home.split()[:8] == ["home", "tiny", "/", "builtin", "lora", "20.0", "→", "45.0"]
-    assert (home.split()[8], home.split()[-1]) == ("2026-02-03", "yes")
-    assert words.split()[4] == "text"
+    assert home.split()[:9] == ["home", "tiny", "/", "builtin", "tempme", "lora", "20.0", "→", "45.0"]
+    assert (home.split()[9], home.split()[-1]) == ("2026-02-03", "yes")
+    assert words.split()[5] == "text"
     assert str(adapter_path("broken")) in ran.err
     listed = [json.loads(line) for line in run("adapters", "--json").out.splitlines()]
     assert [(adapter["name"], adapter["default"], bool(adapter["problem"])) for adapter in listed] == [

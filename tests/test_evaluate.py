@@ -303,6 +303,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 INDEX = IndexSettings("ViT-B-16", "laion2b_s34b_b88k", "digest", "tempme", "holiday", 12, 5.0)
+OF_MEAN = dataclasses.replace(INDEX, encoder="mean")
 OF_INDEX = {"model": "ViT-B-16", "pretrained": "laion2b_s34b_b88k"}
 OF_MINE = {"model": "tiny", "pretrained": "builtin"}
 
@@ -315,7 +316,8 @@ OF_MINE = {"model": "tiny", "pretrained": "builtin"}
         ([], {"encoder": "mean"}, None, {"mean": {"encoder": "mean"}}),
         ([], {"adapter": "mine"}, None, {"mine": {**OF_MINE, "adapter": "mine"}}),
         ([], {"adapter": "mine"}, INDEX, {"mine": {**OF_MINE, "adapter": "mine"}}),
-        ([], {"adapter": None}, INDEX, {"tempme": {**OF_INDEX, "adapter": None}}),
+        ([], {"adapter": None}, INDEX, {"tempme": {**OF_INDEX, "encoder": "tempme", "adapter": None}}),
+        ([], {"adapter": None}, OF_MEAN, {"mean": {**OF_INDEX, "encoder": "mean", "adapter": None}}),
         ([], {"encoder": "mean"}, INDEX, {"mean": {**OF_INDEX, "encoder": "mean"}}),
         ([], {"model": "tiny"}, INDEX, {"tempme": {"model": "tiny"}}),
         ([], {"pretrained": "openai"}, INDEX, {"tempme": {"model": "ViT-B-16", "pretrained": "openai"}}),
@@ -329,7 +331,8 @@ OF_MINE = {"model": "tiny", "pretrained": "builtin"}
         (["big"], {"model": "tiny"}, None, {"big": {"model": "tiny", "adapter": "big"}}),
     ],
     ids=[
-        *["nothing", "model", "encoder", "adapter", "adapter-over-index", "no-adapter", "encoder-of-index"],
+        *["nothing", "model", "encoder", "adapter", "adapter-over-index", "no-adapter", "no-adapter-of-mean"],
+        "encoder-of-index",
         *["other-model", "other-weights", "compare", "compare-adapter", "adapter-of-another-model"],
     ],
 )

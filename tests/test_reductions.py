@@ -7,9 +7,9 @@ import pytest
 from open_clip import CLIP
 
 from vidfind.lora import attach_lora
-from vidfind.options import EncoderName
 from vidfind.reductions import ENCODERS
 from vidfind.registry import DEFAULT_ENCODER
+from vidfind.settings import EncoderName
 from vidfind.tokens import Backbone
 
 

@@ -16,8 +16,9 @@ import typer
 
 from vidfind import paths
 from vidfind.errors import BadInput, IndexBusy, VidfindError
-from vidfind.options import Device, Dtype, EncoderName, IndexName, Json, Nice, SamplingChoice, Threads, Verbose
+from vidfind.options import Device, Dtype, IndexName, Json, Nice, SamplingChoice, Threads, Verbose
 from vidfind.sampling import DEFAULT_SAMPLING, Sampling
+from vidfind.settings import EncoderName
 
 if TYPE_CHECKING:
     from vidfind.display import Activity, IndexSummary

@@ -13,8 +13,9 @@ import typer
 
 from vidfind import paths
 from vidfind.cli_index import RunOptions, run_index
-from vidfind.options import Device, Dtype, EncoderName, IndexName, Json, Nice, SamplingChoice, Threads, Verbose
+from vidfind.options import Device, Dtype, IndexName, Json, Nice, SamplingChoice, Threads, Verbose
 from vidfind.sampling import DEFAULT_SAMPLING
+from vidfind.settings import EncoderName
 
 if TYPE_CHECKING:
     from vidfind.adapter import Adapter
@@ -139,7 +140,7 @@ def finetune_command(
     if tuned is None:
         display.message("Stopped before anything was learned: nothing is saved.")
         raise typer.Exit(INTERRUPTED)
-    is_better = _save(tuned, training, file)
+    is_better = _save(tuned, training, file, store)
     if was_stopped:
         raise typer.Exit(INTERRUPTED)
     if is_better:
@@ -203,24 +204,36 @@ def _train(training: "FineTuning", activity: "Activity") -> bool:
     return False
 
 
-def _save(tuned: "Adapter", training: "FineTuning", path: Path) -> bool:
-    """Saves the adapter and shows what it has changed; whether it is no worse than before."""
+def _save(tuned: "Adapter", training: "FineTuning", path: Path, store: "Store | None") -> bool:
+    """Saves the adapter and shows what it has changed; whether it is no worse than before.
+
+    One of another encoder than new indexes or the one in use have is a trial, and does not become the default."""
     from vidfind import display, display_learning
     from vidfind.adapter import write_adapter
+    from vidfind.registry import DEFAULT_ENCODER
     from vidfind.saved_adapters import set_default_adapter
 
     assert tuned.info and training.before and training.after
     name = tuned.info.name
     write_adapter(path, tuned)
     display_learning.show_before_and_after(training.before, training.after, len(training.held_out), len(training.pool))
+    if tuned.info.kind == "frozen":
+        display.note(
+            f"Before: plain CLIP, the encoder mean, as {tuned.info.encoder} knows nothing before it is trained."
+        )
     if training.after.r_sum < training.before.r_sum:
         display.message(
             f"That is worse than before. It is saved as {name}, but not the default. More pairs help most; "
             "fewer --epochs or a smaller --lr may."
         )
         return False
-    set_default_adapter(name)
-    display.message(f"Saved as {name}. New indexes of this model use it.")
+    encoder = tuned.info.encoder
+    if encoder == DEFAULT_ENCODER or (store and store.settings.encoder == encoder):
+        set_default_adapter(name)
+        its_encoder = f", and its encoder {encoder}" if encoder != DEFAULT_ENCODER else ""
+        display.message(f"Saved as {name}. New indexes of this model use it{its_encoder}.")
+    else:
+        display.message(f"Saved as {name}.")
     return True
 
 
@@ -237,7 +250,10 @@ def _offer(
     info, base = read_info(saved), training.encoder.identity
     ours = store.settings if store and store.count_videos() else None
     if not store or not ours or (ours.model, ours.encoder) != (base.model, base.encoder):
-        display.message(f"To use it: vidfind index FOLDER --adapter {info.name}")
+        beside = f" --index NAME, as the index {store.path.name!r} is of {ours.encoder}" if store and ours else ""
+        if store and ours and ours.model != base.model:
+            beside = f" --index NAME, as the index {store.path.name!r} is of {ours.model}"
+        display.message(f"To use it: vidfind index FOLDER --adapter {info.name}{beside}")
         return
     stays_valid = ours.weights_digest == joint_digest(base.weights_digest, info.video_digest)
     if not stays_valid and reencode is None and sys.stdin.isatty():
@@ -304,7 +320,7 @@ def evaluate_command(
     if compare is not None and not names:
         raise typer.BadParameter("Give --compare the names of encoders or adapters: tempme,mean")
     if names and (adapter or encoder):
-        raise typer.BadParameter("Give either --compare or --adapter and --encoder.")
+        raise typer.BadParameter("Give --compare, or else --adapter and --encoder.")
 
     from vidfind import display, display_learning
 

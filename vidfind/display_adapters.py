@@ -25,19 +25,21 @@ DIRECTIONS = {"text_to_video": "Text to video", "video_to_text": "Video to text"
 
 
 def show_adapters(saved: Sequence["SavedAdapter"]) -> None:
-    """Name, model, what was trained, how much it helped, when, and how big it is; then what is wrong with files."""
+    """What each was trained for and how, how much it helped, when, and how big it is; then what is wrong with files."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
     table.add_column("Adapter", style="cyan", no_wrap=True)
     table.add_column("Model", overflow="fold")
+    table.add_column("Encoder", overflow="fold")
     table.add_column("Kind", no_wrap=True)
     table.add_column("R@1", justify="right", no_wrap=True)
     table.add_column("Made", no_wrap=True)
     table.add_column("Size", justify="right", no_wrap=True)
     table.add_column("Default", no_wrap=True)
     for adapter in saved:
-        facts: list[str | Text] = [Text("cannot be read", style="yellow"), "", "", ""]
+        facts: list[str | Text] = [Text("cannot be read", style="yellow"), "", "", "", ""]
         if info := adapter.info:
-            facts = [f"{info.model} / {info.pretrained}", info.kind, _gain(info.metrics), info.created[:10]]
+            trained = [f"{info.model} / {info.pretrained}", info.encoder, info.kind]
+            facts = [*trained, _gain(info.metrics), info.created[:10]]
         default = Text("yes", style="green") if adapter.is_default else ""
         texts = [printable(fact) if isinstance(fact, str) else fact for fact in facts]
         table.add_row(printable(adapter.name), *texts, file_size(adapter.size_bytes), default)

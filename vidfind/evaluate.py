@@ -113,10 +113,11 @@ def choose_encoders(
     columns: dict[str, dict[str, Any]]
     if names:
         columns = {name: {"encoder" if name in ENCODERS else "adapter": name} for name in names}
-    elif chosen:
-        columns = {chosen.get("adapter") or chosen.get("encoder") or DEFAULT_ENCODER: chosen}
+    elif chosen.get("adapter") or chosen.get("encoder"):
+        columns = {str(chosen.get("adapter") or chosen["encoder"]): chosen}
     elif ours and all(value == getattr(ours, key) for key, value in model.items()):
-        columns = {ours.adapter or ours.encoder: {"encoder": ours.encoder, "adapter": own_adapter}}
+        own = {"encoder": ours.encoder, "adapter": own_adapter, **chosen}
+        columns = {ours.adapter if ours.adapter and own["adapter"] else ours.encoder: own}
     else:
         columns = {DEFAULT_ENCODER: {}}
     adapters = [_adapter_info(column["adapter"]) for column in columns.values() if column.get("adapter")]

@@ -31,7 +31,7 @@ from vidfind.files import VideoFile, find_videos, fingerprint
 from vidfind.machine import running_clock
 from vidfind.paths import adapter_path
 from vidfind.plan import Job, Plan, Status, look_on_disk, make_plan
-from vidfind.registry import default_pretrained, look_for_weights
+from vidfind.registry import DEFAULT_ENCODER, check_needs_no_adapter, default_pretrained, look_for_weights
 from vidfind.sampling import DEFAULT_SAMPLING, Sampling
 from vidfind.saved_adapters import find_adapter
 from vidfind.settings import IndexSettings, adapter_command, is_index
@@ -186,6 +186,9 @@ def open_store(
         look_for_weights(asked["model"], asked.get("pretrained") or default_pretrained(asked["model"]))
     if "adapter" in asked:
         return _change_adapter(store, load_encoder, asked, announce)
+    if asked.get("encoder", store.settings.encoder) != store.settings.encoder:
+        # Nor one that would fail after the deletion.
+        check_needs_no_adapter(asked["encoder"], asked.get("model", store.settings.model))
     store.require(**asked)
     if begun := store.describe_unfinished():
         announce(f"Encoding again with {_with(begun.adapter)} is not finished. To go on with it: {begun.command}")
@@ -234,7 +237,9 @@ def _load_with_default(
         encoder = load_encoder(**choice)  # raises again if it is not for the adapter
         announce(f"The default adapter {default} is left out: {error}")
         return encoder, dict(choice)
-    announce(f"Using the adapter {default}, the default for this model; --adapter none does without.")
+    name = encoder.identity.encoder
+    its_encoder = f", and its encoder {name}" if name != choice.get("encoder", DEFAULT_ENCODER) else ""
+    announce(f"Using the adapter {default}, the default for this model{its_encoder}; --adapter none does without.")
     return encoder, with_default
 
 

@@ -28,8 +28,6 @@ Device = Annotated[Literal["auto", "cuda", "mps", "cpu"], typer.Option(help="Whe
 Dtype = Annotated[
     Literal["auto", "float32", "bfloat16"], typer.Option(help="The numbers it computes with; auto knows the machine.")
 ]
-EncoderName = Literal["tempme", "tempme-fast", "mean", "tome", "centerclip", "centerclip-spectral", "tfvl"]
-"""The keys of reductions.ENCODERS, which is not imported here as it loads PyTorch."""
 Nice = Annotated[bool, typer.Option("--nice", callback=_lower_priority, help="Let other programs go first.")]
 SamplingChoice = Annotated[
     Sampling,

@@ -125,7 +125,7 @@ def load_encoder(
         check_adapter(info, model, encoder, num_frames)
         pretrained = pretrained or info.pretrained
     elif encoder:
-        check_needs_no_adapter(encoder)  # before anything is fetched for nothing
+        check_needs_no_adapter(encoder, model)  # before anything is fetched for nothing
     pretrained = pretrained or default_pretrained(model)
     weights = find_weights(model, pretrained, announce)
 
@@ -207,16 +207,18 @@ def read_saved_adapter(adapter: str | Path) -> "Adapter":
     return saved
 
 
-def check_needs_no_adapter(encoder: str) -> None:
+def check_needs_no_adapter(encoder: str, model: str) -> None:
     """Raises ModelUnavailable for an encoder that means nothing without an adapter, with those that there are."""
     from vidfind.reductions import ENCODERS
 
     if ENCODERS[encoder].is_frozen:
-        names = ", ".join(one.name for one in list_adapters() if one.info and one.info.encoder == encoder)
+        saved = [one for one in list_adapters() if one.info and (one.info.encoder, one.info.model) == (encoder, model)]
+        names = ", ".join(one.name for one in saved)
+        of_model = f" --model {model}" if model != DEFAULT_MODEL else ""
         raise ModelUnavailable(
             f"The encoder {encoder} knows nothing before it is trained. Add --adapter NAME with an adapter of it "
-            f"({f'there is: {names}' if names else 'there is none yet'}), "
-            f"or make one: vidfind finetune --pairs FILE --encoder {encoder}"
+            f"({f'saved for {model}: {names}' if names else f'none is saved for {model}'}), "
+            f"or make one: vidfind finetune --pairs FILE --encoder {encoder}{of_model}"
         )
 
 
@@ -230,7 +232,10 @@ def check_adapter(info: "AdapterInfo", model: str, encoder: str | None, num_fram
     trained = {"model": info.model, "encoder": info.encoder, "frames": info.num_frames}
     for name, value in asked.items():
         if value != trained[name]:
-            raise ModelUnavailable(f"The adapter {info.name!r} was trained with {name} {trained[name]}, not {value}.")
+            raise ModelUnavailable(
+                f"The adapter {info.name!r} was trained with {name} {trained[name]}, not {value}: "
+                f"leave out --{name}, or take another adapter."
+            )
 
 
 def check_weights(info: "AdapterInfo", model: str, pretrained: str, digest: str) -> None:

@@ -14,12 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from vidfind.adapter import Adapter, AdapterInfo, from_tempme, read_adapter, read_info, write_adapter
 from vidfind.clip_library import import_open_clip
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.paths import adapter_path, home
+from vidfind.settings import EncoderName
 from vidfind.storage import write_text
 from vidfind.weights import loading_problem
 
@@ -131,6 +132,10 @@ def import_adapter(
 def check_free(name: str, force: bool = False) -> Path:
     """The file for an adapter to be saved as `name`. Raises BadInput for what can be no name, or is one already."""
     path = adapter_path(name)
+    if name in get_args(EncoderName):
+        raise BadInput(
+            f"{name} is the name of an encoder, which it would be mistaken for: add --name with another name."
+        )
     if path.exists() and not force:
         raise BadInput(
             f"There already is an adapter {name!r}. "

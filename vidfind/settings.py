@@ -16,12 +16,14 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from vidfind.errors import BadInput, IndexDamaged, IndexMismatch, VidfindError
 from vidfind.paths import DEFAULT_INDEX
 from vidfind.storage import in_one_step, naming_trouble, write_text
 
+EncoderName = Literal["tempme", "tempme-fast", "mean", "tome", "centerclip", "centerclip-spectral", "tfvl"]
+"""The keys of reductions.ENCODERS, which loads PyTorch."""
 FORMAT_VERSION = 2
 READABLE_FORMATS = (1, FORMAT_VERSION)
 """Older ones are brought up to date by `Store.writing`. Format 1 did not say what is damaged."""
