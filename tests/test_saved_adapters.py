@@ -108,6 +108,13 @@ def test_an_exported_adapter_comes_back_the_same_under_its_own_or_another_name(t
     assert names() == ["garden", "home"]
 
 
+@pytest.mark.parametrize("name", ["mean", "tfvl"])
+def test_an_adapter_cannot_be_called_like_an_encoder(tmp_path: Path, name: str) -> None:
+    save_adapter(adapter_path("home"))
+    with pytest.raises(BadInput, match=f"^{name} is the name of an encoder"):
+        import_adapter(export_adapter("home", tmp_path), name=name)
+
+
 def test_nothing_that_is_there_is_replaced_unless_forced(tmp_path: Path) -> None:
     save_adapter(adapter_path("home"), seed=1)
     file = export_adapter("home", tmp_path)
@@ -191,11 +198,11 @@ def test_a_checkpoint_is_for_openai_weights_unless_said_otherwise(
     golden: Golden, state: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     torch.save(state, tmp_path / "tempme.pt")
-    assert import_adapter(tmp_path / "tempme.pt").info.pretrained == "openai"
+    assert import_adapter(tmp_path / "tempme.pt", name="theirs").info.pretrained == "openai"
     weights = tmp_path / "base.safetensors"
     save_file(golden_part(golden, "weight"), weights)
     with pytest.raises(ModelUnavailable, match=r"trained on other weights .* on ViT-B-32 / openai"):
-        load_encoder("ViT-B-32", str(weights), adapter="tempme", device="cpu")
+        load_encoder("ViT-B-32", str(weights), adapter="theirs", device="cpu")
 
 
 def test_a_checkpoint_that_does_not_fit_its_model_is_refused(state: dict[str, torch.Tensor], tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def encoders_command(
 ) -> None:
     """List the ways to encode a clip, with what each costs: tokens, GFLOPs, trained numbers, time on this machine.
 
-    Measured with random weights, which are as fast as real ones: about a minute on two cores, and many with a larger
+    Measured with random weights, which are as fast as real ones: a minute or two on two cores, and many with a larger
     model. Nothing is fetched. How well each finds your own videos, `vidfind eval --compare` tells.
 
     \b

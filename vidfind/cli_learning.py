@@ -224,7 +224,7 @@ def _save(tuned: "Adapter", training: "FineTuning", path: Path, store: "Store | 
     if training.after.r_sum < training.before.r_sum:
         display.message(
             f"That is worse than before. It is saved as {name}, but not the default. More pairs help most; "
-            "fewer --epochs or a smaller --lr may."
+            f"fewer --epochs or a smaller --lr may. To use it all the same: vidfind index FOLDER --adapter {name}"
         )
         return False
     encoder = tuned.info.encoder
