@@ -250,9 +250,10 @@ def _offer(
     info, base = read_info(saved), training.encoder.identity
     ours = store.settings if store and store.count_videos() else None
     if not store or not ours or (ours.model, ours.encoder) != (base.model, base.encoder):
-        beside = f" --index NAME, as the index {store.path.name!r} is of {ours.encoder}" if store and ours else ""
-        if store and ours and ours.model != base.model:
-            beside = f" --index NAME, as the index {store.path.name!r} is of {ours.model}"
+        beside = ""
+        if store and ours:
+            other = ours.encoder if ours.model == base.model else ours.model
+            beside = f" --index NAME, as the index {store.path.name!r} is of {other}"
         display.message(f"To use it: vidfind index FOLDER --adapter {info.name}{beside}")
         return
     stays_valid = ours.weights_digest == joint_digest(base.weights_digest, info.video_digest)
