@@ -69,8 +69,9 @@ def fold_adapter(model: Any, adapter: Adapter) -> None:
             rows, columns = attention[block].in_proj_weight.shape if block in attention else (0, 0)
             fits = tensor.shape[1] == columns if kind == "lora_a" else tensor.shape[0] == rows
         elif PARAMETER.fullmatch(name):
-            rows, columns = (width, model.token_embedding.weight.shape[1]) if kind == "word_projection" else (0, width)
-            fits = tensor.shape[1] == columns and rows in (0, tensor.shape[0])
+            is_projection = kind == "word_projection"
+            expected = (width, model.token_embedding.weight.shape[1]) if is_projection else (len(tensor), width)
+            fits = tensor.shape == expected
         else:
             fits = name in weights and tensor.shape == weights[name].shape
         if not fits:

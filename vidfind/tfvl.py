@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidfind.tokens import Backbone, Reduction, Tokens, join, keep_before_mlp, mean_of_unit_vectors
+from vidfind.tokens import Backbone, Reduction, Tokens, join, mean_of_unit_vectors
 from vidfind.towers import has_plain_text_tower, read_words
 
 PROJECTION = "visual.word_projection"
@@ -78,7 +78,7 @@ def tfvl_reduction(backbone: Backbone, settings: Settings = DEFAULTS) -> Reducti
         words = scale * (cls @ parameters[PROJECTION].to(cls.dtype))  # (B, T, W)
         return mean + settings.sentence_weight * F.normalize(read_words(backbone.model, words), dim=-1)
 
-    return Reduction(before_block, before_mlp if count else keep_before_mlp, pool)
+    return Reduction(before_block, before_mlp, pool)
 
 
 def word_scale(backbone: Backbone) -> float:
