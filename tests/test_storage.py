@@ -25,7 +25,7 @@ from vidfind import nearest
 from vidfind.errors import BadInput, StorageError
 from vidfind.health import check_index
 from vidfind.settings import is_index
-from vidfind.storage import in_one_step, naming_trouble, write_text
+from vidfind.storage import in_one_step, lock, naming_trouble, write_text
 from vidfind.store import Store
 
 if TYPE_CHECKING:
@@ -66,6 +66,24 @@ def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path: Path) -> 
         part.write_text("half of the n")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("settings.json", "old")]
+
+
+def test_a_lock_is_refused_at_once_while_another_process_has_it_and_free_when_that_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    program = (
+        "import sys; from vidfind.storage import lock; file = open(sys.argv[1], 'ab'); lock(file.fileno())\n"
+        "print('locked', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with other, open(path, "ab") as file:
+        assert other.stdout and other.stdout.readline() == "locked\n"
+        with pytest.raises(BlockingIOError):
+            lock(file.fileno())
+        other.kill()
+        other.wait()
+        lock(file.fileno())
 
 
 @contextmanager

@@ -155,7 +155,7 @@ def _look_at_packages() -> Found:
     """The versions of what vidfind depends on."""
     wanted = [re.split(r"[^\w.-]", text)[0] for text in metadata.requires("vidfind") or [] if "extra ==" not in text]
     versions, problems = [], []
-    for name in sorted({*wanted, "huggingface_hub"}):
+    for name in sorted(wanted):
         try:
             versions.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:

@@ -77,18 +77,9 @@ def _error_number(error: Exception) -> int:
     return number
 
 
-if sys.platform == "win32":
-    import msvcrt
+def lock(descriptor: int) -> None:
+    """Locks an open file until it is closed. Raises BlockingIOError at once if another process has it."""
+    from filelock import lock_descriptor  # here, since it takes a tenth of a second, and only writing needs it
 
-    def lock(descriptor: int) -> None:
-        """Locks an open file until it is closed. Raises BlockingIOError at once if another process has it."""
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except PermissionError as error:
-            raise BlockingIOError(*error.args) from error
-else:
-    import fcntl
-
-    def lock(descriptor: int) -> None:
-        """Locks an open file until it is closed. Raises BlockingIOError at once if another process has it."""
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if not lock_descriptor(descriptor, blocking=False):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
