@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from vidfind.encoder import Encoder
-    from vidfind.store import Store
+    from vidfind.encoders.encoder import Encoder
+    from vidfind.store.store import Store
 
 # Tests run two at a time: programs that all want every core slow one another down tenfold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -35,7 +35,7 @@ def clips() -> Path:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """An empty index of 16 numbers a vector, named as by default: enough wherever vectors may be random."""
-    from vidfind.store import IndexSettings, Store
+    from vidfind.store.store import IndexSettings, Store
 
     settings = IndexSettings("tiny", "builtin", "digest", "tempme", None, 12)
     return Store.create(tmp_path / "indexes" / "default", settings, dim=16)
@@ -44,7 +44,7 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture(scope="session")
 def tiny_encoder() -> Encoder:
     """The built-in model with TempMe on the CPU, loaded once: real, and milliseconds a clip."""
-    from vidfind.registry import load_encoder
+    from vidfind.models.load import load_encoder
 
     return load_encoder("tiny", device="cpu")
 
@@ -61,7 +61,7 @@ class Ran:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """The program with a home of its own, run inside this process: starting it anew costs seconds of imports."""
-    from vidfind.cli import main
+    from vidfind.cli.app import main
 
     monkeypatch.setenv("VIDFIND_HOME", str(tmp_path / "home"))
 

@@ -1,5 +1,5 @@
 """`python -m vidfind`."""
 
-from vidfind.cli import main
+from vidfind.cli.app import main
 
 main()

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from make import CLIPS, read_number
 
-from vidfind import video
 from vidfind.errors import ReaderFailed, VidfindError
-from vidfind.sampling import Sample, Segment
+from vidfind.media import read as video
+from vidfind.media.sampling import Sample, Segment
 
 HERE = Path(__file__).parent
 SIZE = 112

@@ -1,0 +1,174 @@
+"""All encoders side by side, and the command that shows them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.display.test_console import drawn
+from vidfind.bench.encoders import Lineup, Way, count_trained, line_up, random_encoder
+from vidfind.display.encoders import figures_table, notes_table
+from vidfind.encoders.costs import ClipCost
+from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.table import ENCODERS
+from vidfind.models.clip import import_open_clip
+from vidfind.store.store import IndexSettings, Store
+from vidfind.training.finetune import Recipe, prepare
+
+Run = Callable[..., Any]
+
+VISION = {"image_size": 32, "patch_size": 16, "width": 64, "layers": 3, "head_width": 32}
+TEXT = {"context_length": 77, "vocab_size": 100, "width": 64, "heads": 2, "layers": 1}
+
+
+@pytest.fixture
+def small_model(tmp_path: Path) -> Callable[..., str]:
+    """Makes a model known to open_clip that is a few kB large, and says its name."""
+
+    def make(name: str, **config: Any) -> str:
+        values = {"embed_dim": 32, "vision_cfg": VISION, "text_cfg": TEXT, **config}
+        (tmp_path / f"{name}.json").write_text(json.dumps(values))
+        import_open_clip().add_model_config(tmp_path / f"{name}.json")
+        return name
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def lineup() -> Lineup:
+    """All encoders of the tiny model, measured once."""
+    return line_up("tiny", device="cpu")
+
+
+def test_every_encoder_is_lined_up_with_what_it_costs(lineup: Lineup) -> None:
+    ways = {way.name: way for way in lineup.ways}
+    assert list(ways) == list(ENCODERS)
+    assert not any(way.problem for way in lineup.ways)
+    assert all(way.cost and way.cost.seconds > 0 for way in lineup.ways)
+    assert [way.name for way in lineup.ways if way.is_default] == ["tempme"]
+    assert [way.name for way in lineup.ways if way.needs_adapter] == ["tfvl"]
+    assert (lineup.model, lineup.num_frames, lineup.image_size, lineup.device) == ("tiny", 12, 56, "cpu")
+
+
+def test_trained_numbers_are_those_that_fine_tuning_trains_though_encoders_share_a_model(
+    lineup: Lineup, tiny_encoder: Encoder
+) -> None:
+    counted = {way.name: way.trained for way in lineup.ways}
+    for name in ENCODERS:
+        encoder = tiny_encoder.copy().with_encoder(name)
+        trained, _ = prepare(encoder, Recipe(), None)
+        assert counted[name] == sum(parameter.numel() for parameter in trained.values()), name
+
+
+@pytest.mark.parametrize(("name", "trained"), [("tempme", 507_648), ("tfvl", 430_080)])
+def test_of_vit_b_32_as_many_numbers_are_trained_as_in_the_papers(
+    small_model: Callable[..., str], name: str, trained: int
+) -> None:
+    vision = {"image_size": 32, "patch_size": 32, "width": 768, "layers": 12}
+    text = {**TEXT, "width": 512, "heads": 8, "layers": 12}
+    model = small_model("as-wide-and-deep-as-vit-b-32", embed_dim=512, vision_cfg=vision, text_cfg=text)
+    assert count_trained(random_encoder(model, "cpu", "bfloat16").with_encoder(name)) == trained
+
+
+def test_what_a_model_of_few_blocks_cannot_do_stands_in_its_row(small_model: Callable[..., str]) -> None:
+    ways = {way.name: way for way in line_up(small_model("three-blocks"), device="cpu", dtype="float32").ways}
+    assert ways["mean"].cost and ways["tome"].cost and ways["centerclip"].cost
+    assert ways["tempme"].cost is None and ways["tempme"].trained is None
+    assert "at least 5 transformer blocks, not 3" in ways["tempme"].problem
+
+
+def test_what_a_model_with_another_text_tower_cannot_do_stands_in_its_row(small_model: Callable[..., str]) -> None:
+    ways = {way.name: way for way in line_up(small_model("other-text", custom_text=True), device="cpu").ways}
+    assert ways["mean"].cost and ways["mean"].trained is None
+    assert "cannot be fine-tuned: its text tower" in ways["mean"].problem
+    assert ways["tfvl"].cost is None
+    assert "cannot be used with the tfvl encoder" in ways["tfvl"].problem
+
+
+WAYS = [
+    Way("tempme", "joins frames", True, False, ClipCost(97, 69_449_110_784, 0.2413), 507_648),
+    Way("mean", "each frame alone", False, False, ClipCost(600, 105_811_476_480, 0.3337), 491_520),
+    Way("tfvl", "a sentence", False, True, ClipCost(600, 113_000_000_000, 1.2891), None, "its text tower is odd."),
+    Way("centerclip-spectral", "clusters", False, False, None, None, "it is too shallow."),
+]
+LINEUP = Lineup(WAYS, "ViT-B-32", 12, 224, "cpu", "bfloat16", 2)
+
+
+def test_the_table_says_how_much_less_work_there_is_than_for_plain_clip() -> None:
+    lines = [" ".join(line.split()) for line in drawn(figures_table(LINEUP), 80)]
+    assert lines[0] == "Encoder Tokens GFLOPs Trained ms a clip"
+    assert lines[2:] == [
+        "tempme 97 -84 % 69.4 -34 % 507,648 241",
+        "mean 600 105.8 491,520 334",
+        "tfvl 600 113.0 +7 % - 1,289",
+        "centerclip-spectral - - - -",
+    ]
+
+
+def test_the_notes_say_what_is_the_default_what_is_needed_and_what_is_in_the_way() -> None:
+    lines = [" ".join(line.split()) for line in drawn(notes_table(LINEUP), 160)]
+    assert lines == [
+        "tempme joins frames; the default",
+        "mean each frame alone",
+        "tfvl a sentence. Needs an adapter: vidfind finetune --pairs FILE --encoder tfvl (its text tower is odd.)",
+        "centerclip-spectral clusters (it is too shallow.)",
+    ]
+
+
+@pytest.mark.parametrize("table", [figures_table, notes_table], ids=["figures", "notes"])
+def test_the_tables_fit_80_columns(table: Callable[[Lineup], Any]) -> None:
+    assert max(map(len, drawn(table(LINEUP), 80))) <= 80
+
+
+# The command
+
+
+def test_encoders_shows_all_of_them_in_a_table(run: Run) -> None:
+    ran = run("encoders", "--model", "tiny", "--device", "cpu", "--threads", "1")
+    assert (ran.code, ran.err) == (0, "")
+    assert all(f"\n{name} " in f"\n{ran.out}" for name in ENCODERS)
+    assert "TFVL-style: our reading of the paper" in ran.out
+    assert "1 clip at a time on cpu" in ran.out
+    assert "tiny with the weights in the package" in ran.out
+
+
+def test_encoders_prints_the_same_facts_as_json(run: Run) -> None:
+    ran = run("encoders", "--model", "tiny", "--device", "cpu", "--dtype", "float32", "--json")
+    rows = {row["name"]: row for row in map(json.loads, ran.out.splitlines())}
+    assert list(rows) == list(ENCODERS)
+    assert rows["mean"]["tokens"] == 600
+    assert rows["tempme"]["tokens"] < 200 and rows["tempme"]["flops"] < rows["mean"]["flops"]
+    assert rows["tempme"]["is_default"] and rows["tfvl"]["needs_adapter"]
+    assert all(row["ms"] > 0 and row["trained"] > 0 and row["problem"] == "" for row in rows.values())
+    assert {(row["model"], row["dtype"], row["device"]) for row in rows.values()} == {("tiny", "float32", "cpu")}
+
+
+def test_encoders_measures_the_model_of_the_index(run: Run, tmp_path: Path) -> None:
+    settings = IndexSettings("tiny", "builtin", "digest", "mean", None, 12)
+    Store.create(tmp_path / "home" / "indexes" / "trip", settings, dim=8)
+    ran = run("encoders", "--index", "trip", "--device", "cpu", "--json")
+    assert {json.loads(line)["model"] for line in ran.out.splitlines()} == {"tiny"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "ViT-B-33"], "open_clip has no model called ViT-B-33. Did you mean"),
+        (["--model", "RN50"], "RN50 cannot be used: its image tower"),
+        (
+            ["--model", "roberta-ViT-B-32"],
+            "roberta-ViT-B-32 cannot be measured: its text half would have to be fetched",
+        ),
+        (["--index", "nope"], "There is no index 'nope'"),
+    ],
+    ids=["unknown", "no-transformer", "fetched-text-tower", "no-index"],
+)
+def test_encoders_refuses_what_it_cannot_measure(run: Run, arguments: list[str], message: str) -> None:
+    ran = run("encoders", *arguments)
+    assert (ran.code, ran.out) == (1, "")
+    assert message in ran.err
+    assert ran.err.count("\n") == 1

@@ -1,0 +1,129 @@
+"""`vidfind finetune` as a user meets it: what it refuses, what it saves, and how it can be stopped."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from vidfind.demo.world import draw_collection
+
+if TYPE_CHECKING:
+    from tests.conftest import Ran
+
+    Run = Callable[..., Ran]
+
+
+@pytest.fixture(scope="session")
+def captions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of captions beside twelve drawn videos; nobody may write to them."""
+    folder = tmp_path_factory.mktemp("captions")
+    rows = [(path.name, caption) for path, caption in draw_collection(folder, 12, seed=4)]
+    with open(folder / "captions.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("path", "caption"), *rows])
+    return folder / "captions.csv"
+
+
+def test_text_only_teaches_an_index_at_once(run: Run, captions: Path) -> None:
+    assert run("index", captions.parent, "--model", "tiny").code == 0
+    ran = run("finetune", "--pairs", captions, "--text-only", "--name", "names", "--epochs", 3)
+    assert ran.code == 0, ran.err
+    assert ran.out.splitlines()[0].split() == ["before", "after"]
+    assert "4 pairs held out from training, to be found among 12." in ran.out
+    assert "no video has to be encoded again" in ran.err
+    assert "adapter names" in run("status").out
+    assert run("search", "a circle").code == 0
+
+
+def test_an_index_is_encoded_again_only_if_that_is_wanted(run: Run, captions: Path) -> None:
+    assert run("index", captions.parent, "--model", "tiny").code == 0
+    ran = run("finetune", "--pairs", captions, "--epochs", 1, "--lr", 1e-6)
+    assert ran.code == 0, ran.err
+    assert "To use it in the index 'default': vidfind index --adapter home" in ran.err
+    assert "adapter" not in run("status").out
+    ran = run("finetune", "--pairs", captions, "--epochs", 1, "--lr", 1e-6, "--force", "--reencode")
+    assert ran.code == 0, ran.err
+    assert "12 changed" in ran.out and "adapter home" in run("status").out
+
+
+def test_without_an_index_it_says_what_comes_next(run: Run, captions: Path) -> None:
+    ran = run("finetune", "--pairs", captions, "--model", "tiny", "--epochs", 1, "--frames", 8, "--rank", 2)
+    assert ran.code == 0, ran.err
+    assert "To use it: vidfind index FOLDER --adapter home" in ran.err
+    shown = run("adapters", "show", "home").out
+    assert "8" in shown and "tiny" in shown
+    assert run("index", captions.parent, "--model", "tiny").code == 0  # with the default adapter, and its frames
+    assert "adapter home, 8 frames" in run("status").out
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["--full", "--text-only"], 2, "either --full or --text-only"),
+        (["--name", "../up"], 1, "cannot name an adapter"),
+        (["--adapter", "nobody"], 1, "There is no adapter 'nobody'"),
+        (["--model", "tiny", "--frames", "10"], 1, "TempMe cannot join 10 frames"),
+        (["--model", "tiny", "--val", "2"], 1, "between 0 and 1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_makes_no_sense_is_refused(run: Run, captions: Path, options: list[str], code: int, says: str) -> None:
+    ran = run("finetune", "--pairs", captions, *options)
+    assert (ran.code, ran.out) == (code, "")
+    assert says in " ".join(ran.err.split())
+
+
+def test_a_name_that_is_taken_and_too_few_pairs_are_refused_before_anything_is_loaded(
+    run: Run, captions: Path, tmp_path: Path
+) -> None:
+    taken = tmp_path / "home" / "adapters" / "home.safetensors"
+    taken.parent.mkdir(parents=True)
+    taken.touch()
+    ran = run("finetune", "--pairs", captions)
+    assert ran.code == 1 and "already is an adapter 'home'" in ran.err and "--force" in ran.err
+    few = captions.with_name("few.csv")
+    few.write_text("\n".join(captions.read_text().splitlines()[:6]))
+    ran = run("finetune", "--pairs", few, "--name", "other")
+    assert ran.code == 1 and "Too few pairs to learn from: 5." in ran.err
+
+
+def start(captions: Path, home: Path) -> subprocess.Popen[str]:
+    """A long training in a process of its own, that has judged the held-out pairs twice."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so its children
+    command = ["finetune", "-v", "--pairs", str(captions), "--model", "tiny", "--epochs", "2000", "--text-only"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vidfind", *command],
+        env={**os.environ, "VIDFIND_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr
+    for line in process.stderr:
+        if line.startswith("step ") and not line.startswith("step 0:"):
+            break
+    return process
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent otherwise there")
+def test_ctrl_c_keeps_the_best_state_so_far(captions: Path, tmp_path: Path, run: Run) -> None:
+    process = start(captions, tmp_path / "home")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in err and "R-Sum" in out
+    assert run("adapters", "show", "home").code == 0
+
+
+def test_killed_it_leaves_no_adapter_at_all(captions: Path, tmp_path: Path, run: Run) -> None:
+    process = start(captions, tmp_path / "home")
+    process.kill()
+    process.communicate()
+    assert "There are no adapters yet" in run("adapters").err

@@ -1,0 +1,238 @@
+"""Many queries in one run: the prompt, as somebody types into it, and the lines of a pipe."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import PipeInput, create_pipe_input
+
+from vidfind.cli import search as cli_search
+from vidfind.cli.search import Answers
+from vidfind.demo.world import draw_collection
+from vidfind.errors import BadInput
+from vidfind.system import player
+
+if TYPE_CHECKING:
+    from tests.conftest import Ran
+
+    Run = Callable[..., Ran]
+
+ENTER, CTRL_C, CTRL_D = "\r", "\x03", "\x04"
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose index holds three drawn videos; made once."""
+    folder, home = tmp_path_factory.mktemp("films"), tmp_path_factory.mktemp("prompt-home")
+    draw_collection(folder, 3)
+    command = [sys.executable, "-m", "vidfind", "index", str(folder), "--model", "tiny", "--device", "cpu"]
+    subprocess.run(command, env={**os.environ, "VIDFIND_HOME": str(home)}, check=True, capture_output=True)
+    return home
+
+
+@pytest.fixture
+def at_home(home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, where this process looks for it."""
+    (home / "history").unlink(missing_ok=True)
+    monkeypatch.setenv("VIDFIND_HOME", str(home))
+    return home
+
+
+@pytest.fixture
+def keyboard(at_home: Path) -> Iterator[PipeInput]:
+    """What is sent to it is typed at the prompt."""
+    with create_pipe_input() as typed, create_app_session(input=typed):
+        yield typed
+
+
+def pipe(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+
+
+def tables(text: str) -> int:
+    """How many there are in what was printed."""
+    return sum(line.split()[:2] == ["#", "Score"] for line in text.splitlines())
+
+
+# Lines of a pipe
+
+
+def test_each_line_of_a_pipe_is_a_query(at_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe(monkeypatch, b"a red circle\n\n  a blue \xff star\n")
+    ran = run("search", "-n", "1", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    answers = [json.loads(line) for line in ran.out.splitlines()]
+    assert [(answer["query"], answer["rank"]) for answer in answers] == [("a red circle", 1), ("a blue \ufffd star", 1)]
+
+
+def test_a_pipe_gets_a_table_for_each_query_under_its_words(
+    at_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe(monkeypatch, b"a red circle\na \x1b[31mstar")
+    lines = run("search").out.splitlines()
+    assert [lines[n] for n in (1, 8)] == ["a red circle", r"a \x1b[31mstar"]
+    assert tables("\n".join(lines)) == 2
+
+
+def test_a_query_that_cannot_be_answered_does_not_end_the_others(
+    at_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe(monkeypatch, "\u200b\na red circle\n".encode())
+    ran = run("search", "--paths")
+    assert (ran.code, len(ran.out.splitlines())) == (1, 3)
+    assert ran.err.startswith("Error: The query is empty.")
+
+
+@pytest.mark.parametrize("arguments", [["--open", "1"], [], [""]], ids=["open", "nothing", "empty"])
+def test_a_search_for_nothing_is_wrong_usage(run: Run, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe(monkeypatch, b"\n")
+    ran = run("search", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert "Try 'vidfind search" in ran.err
+
+
+# The prompt
+
+
+def test_each_line_typed_is_answered_until_an_empty_one(
+    keyboard: PipeInput, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keyboard.send_text(f"a red circle{ENTER}a star{ENTER}{ENTER}")
+    cli_search.answer_prompt("default", Answers({"limit": 2}))
+    rows = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line[:1].isdigit()]
+    assert rows == ["1", "2", "1", "2"]
+
+
+def test_a_number_plays_the_result_of_that_rank(
+    keyboard: PipeInput, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    played: list[tuple[str, float]] = []
+    monkeypatch.setattr(player, "play", lambda path, start: played.append((path.suffix, start)) or "mpv")
+    keyboard.send_text(f"1{ENTER}a star{ENTER}2{ENTER}4{ENTER}0{ENTER}{CTRL_D}")  # "1" before is a query
+    cli_search.answer_prompt("default", Answers())
+    assert played == [(".mp4", 0.0)]
+    captured = capsys.readouterr()
+    assert tables(captured.out) == 2
+    assert "There is no result 4 to open: 3 moments found." in captured.err
+    assert "There is no result 0 to open" in captured.err
+
+
+def test_an_error_does_not_end_the_prompt(
+    keyboard: PipeInput, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(path: Path, start: float) -> None:
+        raise BadInput(f"{path.name} is not there any more.")
+
+    monkeypatch.setattr(player, "play", fail)
+    keyboard.send_text(f"\u200b{ENTER}a star{ENTER}1{ENTER}a circle{ENTER}{CTRL_D}")
+    cli_search.answer_prompt("default", Answers({"limit": 1}))
+    captured = capsys.readouterr()
+    assert tables(captured.out) == 2
+    assert "The query is empty" in captured.err
+    assert "is not there any more." in captured.err
+
+
+def test_ctrl_c_clears_the_line(keyboard: PipeInput, capsys: pytest.CaptureFixture[str]) -> None:
+    keyboard.send_text(f"nonsense{CTRL_C}a star{ENTER}{CTRL_D}")
+    cli_search.answer_prompt("default", Answers({"limit": 1}))
+    assert tables(capsys.readouterr().out) == 1
+
+
+def test_ctrl_c_stops_a_search_and_not_the_prompt(
+    keyboard: PipeInput, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from vidfind.search.query import Searcher
+
+    find = Searcher.find
+
+    def find_or_stop(searcher: Searcher, query: str, **filters: int) -> object:
+        if query == "slow":
+            raise KeyboardInterrupt
+        return find(searcher, query, **filters)
+
+    monkeypatch.setattr(Searcher, "find", find_or_stop)
+    keyboard.send_text(f"slow{ENTER}a star{ENTER}{CTRL_D}")
+    cli_search.answer_prompt("default", Answers({"limit": 1}))
+    captured = capsys.readouterr()
+    assert ("Stopped." in captured.err, tables(captured.out)) == (True, 1)
+
+
+def test_queries_of_earlier_times_are_under_the_arrow_keys(
+    keyboard: PipeInput, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keyboard.send_text(f"a star{ENTER}{CTRL_D}")
+    cli_search.answer_prompt("default", Answers({"limit": 1}, as_json=True))
+    first = capsys.readouterr().out
+    prompt = cli_search.make_prompt()
+    assert list(prompt.history.load_history_strings()) == ["a star"]
+    assert first
+
+
+def test_without_an_index_nothing_is_asked(run: Run, keyboard: PipeInput, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    ran = run("search", "--index", "none")
+    assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1)
+    assert "no index 'none' yet" in ran.err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has other terminals")
+def test_the_program_asks_on_a_terminal_and_keeps_results_apart(at_home: Path) -> None:
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vidfind", "search", "-n", "1"],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        start_new_session=True,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    os.close(theirs)
+    typed = {b"\x1b[6n": b"\x1b[1;1R", b"vidfind>": b"a red circle\r\x04"}  # the first asks where the cursor is
+    shown = b""
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        for sign in [sign for sign in typed if sign in shown]:
+            os.write(ours, typed.pop(sign))
+        if select.select([ours], [], [], 0.1)[0]:
+            try:
+                shown += os.read(ours, 4096)
+            except OSError:  # the other end is closed
+                break
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(max(0, deadline - time.monotonic()))
+    process.kill()  # which by now has ended, or never will
+    out, _ = process.communicate()
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"Type what you remember" in shown
+    assert out.decode().splitlines()[0].split() == ["#", "Score", "File", "Moment", "Length", "Date"]
+    assert (at_home / "history").read_text(encoding="utf-8").rstrip().endswith("+a red circle")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has other terminals")
+def test_what_is_typed_between_two_prompts_waits_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    import termios
+
+    ours, theirs = os.openpty()
+    before = termios.tcgetattr(theirs)
+    with os.fdopen(theirs) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with cli_search.typing_ahead():
+            os.write(ours, b"a dog\n\x04")
+            assert os.read(theirs, 100) == b"a dog\n\x04"
+        assert not select.select([ours], [], [], 0)[0]
+        assert termios.tcgetattr(theirs) == before
+    os.close(ours)

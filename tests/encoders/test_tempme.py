@@ -1,0 +1,69 @@
+"""TempMe's schedule, and the golden shapes."""
+
+import pytest
+import torch
+from open_clip import CLIP
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.support.golden_clip import GOLDEN_FILES, golden_encoder, load_golden
+from vidfind.encoders.table import ENCODERS
+from vidfind.encoders.tempme import tempme_joins, tempme_position_shapes
+from vidfind.encoders.tokens import Backbone, Tokens
+from vidfind.encoders.towers import embed_patches, encode_frames
+
+
+def test_schedule_of_the_paper() -> None:
+    assert tempme_joins(12, 12) == {8: 2, 9: 2, 10: 3}
+    assert tempme_position_shapes(12, 12) == {8: 12, 9: 6, 10: 3}
+    assert tempme_joins(12, 8) == {8: 2, 9: 2, 10: 2}
+
+
+@pytest.mark.parametrize("depth", [5, 6, 8, 12, 24, 32, 48])
+def test_schedule_scales_to_any_depth_and_leaves_a_last_block(depth: int) -> None:
+    joins = tempme_joins(depth, 12)
+    assert len(joins) == 3 and max(joins) < depth - 1
+    assert min(joins) == min(depth * 2 // 3, depth - 4)
+
+
+@pytest.mark.parametrize(("depth", "num_frames"), [(4, 12), (12, 10), (12, 1)])
+def test_schedule_refuses_what_it_cannot_join(depth: int, num_frames: int) -> None:
+    with pytest.raises(ValueError, match="TempMe"):
+        tempme_joins(depth, num_frames)
+
+
+@pytest.mark.parametrize("name", GOLDEN_FILES)
+def test_token_counts_equal_the_authors(name: str) -> None:
+    golden = load_golden(name)
+    encoder = golden_encoder(golden)
+    clips, frames = golden["frames"].shape[:2]
+    depth = len(encoder.model.visual.transformer.resblocks)
+    x = torch.randn(clips * frames, encoder.model.visual.positional_embedding.shape[0], 64)
+    tokens = Tokens(x, None, 1, frames)
+    for i in range(depth):
+        entering = tokens.x.shape[:2]
+        tokens = encoder.reduction.before_block(i, tokens)
+        tokens = encoder.reduction.before_mlp(i, tokens, tokens.x)
+        assert [*entering, *tokens.x.shape[:2]] == golden["token_shapes"][i].tolist()
+
+
+@pytest.mark.parametrize("patch_size", [32, 16])
+def test_the_fast_schedule_keeps_the_promise_of_the_paper(patch_size: int) -> None:
+    """At least 95 % fewer tokens and 51 % fewer GFLOPs than plain CLIP, counted on towers of CLIP's own sizes."""
+    with torch.device("meta"):  # nothing is computed: the counts depend on shapes alone
+        vision = {"image_size": 224, "patch_size": patch_size, "width": 768, "layers": 12}
+        model = CLIP(512, vision, {"vocab_size": 100, "width": 64, "heads": 1, "layers": 1})
+        frames = torch.zeros(12, 224, 224, 3, dtype=torch.uint8)
+        flops, tokens = {}, {}
+        for name in ("mean", "tempme-fast"):
+            reduction = ENCODERS[name].reduction(Backbone(model, 12, {}))
+            leaving: list[int] = []
+            hook = model.visual.transformer.resblocks[-1].mlp.register_forward_pre_hook(
+                lambda module, args, leaving=leaving: leaving.append(args[0].shape[0] * args[0].shape[1])
+            )
+            with FlopCounterMode(display=False) as counter:
+                x = embed_patches(model.visual, frames, torch.zeros(3), torch.ones(3))
+                encode_frames(model.visual, x, reduction, 12)
+            hook.remove()
+            flops[name], (tokens[name],) = counter.get_total_flops(), leaving
+    assert tokens["tempme-fast"] <= 0.05 * tokens["mean"]
+    assert flops["tempme-fast"] <= 0.49 * flops["mean"]

@@ -1,0 +1,307 @@
+"""Files that move: whatever is renamed, nothing is encoded again and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vidfind.encoders.encoder import Encoder
+from vidfind.index.run import Offline, Outcome, index_videos, open_store
+from vidfind.store.edit import relink_videos
+from vidfind.store.store import Store
+
+ORIGINALS = Path(__file__).parent.parent / "clips"
+# One and the same content has two names; `long` is several segments.
+CLIPS = {
+    "a.mp4": "short.mp4",
+    "b.mp4": "one_frame.mp4",
+    "trip/c.mp4": "h264.mp4",
+    "trip/copy.mp4": "short.mp4",
+    "trip/day/long.mp4": "rotated90.mp4",
+}
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory, clips: Path, tiny_encoder: Encoder) -> Path:
+    """A folder with `films` and their index; made once, copied for each test."""
+    made = tmp_path_factory.mktemp("moves") / "made"
+    for name, clip in CLIPS.items():
+        (made / "films" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(clips / clip, made / "films" / name)
+    store, load = open_store(made / "index", lambda: tiny_encoder, {"segment_length": 0.5})
+    for _ in index_videos([made / "films"], store, load):
+        pass
+    return made
+
+
+class Library:
+    """Films and their index, with what can be done to them. Nothing here can encode."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.films = folder / "films"
+        self.store = Store.open(folder / "index")
+        self.vectors = {row.path: row.content for row in self.store.videos().values()}
+
+    def index(self, *folders: Path, **options: bool) -> dict[str, str]:
+        """The status of each video by its path from here; what is unchanged is left out."""
+        events = index_videos(folders or [self.films], self.store, _never, **options)
+        outcomes = [event for event in events if isinstance(event, Outcome) and event.status != "unchanged"]
+        return {outcome.path.relative_to(self.folder).as_posix(): outcome.status for outcome in outcomes}
+
+    def rename(self, old: str, new: str) -> None:
+        target = self.folder / new
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / old).rename(target)
+
+    def shuffle(self, chance: random.Random) -> None:
+        """Renames all films: among themselves, to new names, and into new folders."""
+        files = sorted(self.films.rglob("*.mp4"))
+        names = {str(path.relative_to(self.films)) for path in files}
+        names |= {f"{folder}{chance.randrange(100)}.mp4" for folder in ("", "x/", "y/z/")}
+        targets = chance.sample(sorted(names), len(files))
+        for number, path in enumerate(files):
+            path.rename(self.folder / f"{number}.moving")
+        for number, target in enumerate(targets):
+            self.rename(f"{number}.moving", f"films/{target}")
+
+    def check(self, *folders: Path) -> None:
+        """The index has just the files there are, each with the vectors of its content, and a next run does nothing."""
+        rows = self.store.videos()
+        files = {path for folder in folders or [self.films] for path in folder.rglob("*.mp4")}
+        assert set(rows) == files
+        digests = {row.fingerprint: row.content for row in rows.values()}
+        assert len(set(digests.values())) == len(digests) == len(set(CLIPS.values()))
+        assert set(digests.values()) <= set(self.vectors.values())
+        for path in files:
+            clip = next(name for name in CLIPS if (ORIGINALS / CLIPS[name]).read_bytes() == path.read_bytes())
+            assert rows[path].content == self.vectors[self.films / clip]
+        assert self.index(*folders) == {}
+
+
+def _never() -> Encoder:
+    raise AssertionError("nothing must be encoded again")
+
+
+@pytest.fixture
+def library(indexed: Path, tmp_path: Path) -> Library:
+    shutil.copytree(indexed, tmp_path / "here")
+    library = Library(tmp_path / "here")
+    relink_videos(indexed, tmp_path / "here", library.store)
+    library = Library(tmp_path / "here")
+    assert library.index() == {}
+    return library
+
+
+@pytest.mark.parametrize(
+    ("moves", "told"),
+    [
+        pytest.param([("b.mp4", "new.mp4")], {"new.mp4": "moved"}, id="a name"),
+        pytest.param([("b.mp4", "B.MP4")], {"B.MP4": "moved"}, id="only case"),
+        pytest.param([("trip/day", "trip/Day")], {"trip/Day/long.mp4": "moved"}, id="only case of a folder"),
+        pytest.param([("b.mp4", "trip/deep/er/b.mp4")], {"trip/deep/er/b.mp4": "moved"}, id="into a folder"),
+        pytest.param(
+            [("trip", "2024/trip")],
+            {f"2024/trip/{name}": "moved" for name in ("c.mp4", "copy.mp4", "day/long.mp4")},
+            id="a whole tree",
+        ),
+        pytest.param([("trip/copy.mp4", "copy2.mp4")], {"copy2.mp4": "moved"}, id="one of two copies"),
+        pytest.param(
+            [("trip/copy.mp4", "x.mp4"), ("a.mp4", "y.mp4")], {"x.mp4": "moved", "y.mp4": "moved"}, id="both copies"
+        ),
+        pytest.param(
+            [("b.mp4", "x"), ("trip/c.mp4", "b.mp4"), ("x", "trip/c.mp4")],
+            {"b.mp4": "changed", "trip/c.mp4": "changed"},
+            id="two names swapped",
+        ),
+        pytest.param(
+            [("b.mp4", "old.mp4"), ("trip/c.mp4", "b.mp4")],
+            {"b.mp4": "moved", "old.mp4": "new"},
+            id="a name passed on",
+        ),
+    ],
+)
+def test_what_was_renamed_is_not_encoded_again(
+    library: Library, moves: list[tuple[str, str]], told: dict[str, str]
+) -> None:
+    for old, new in moves:
+        library.rename(f"films/{old}", f"films/{new}")
+    assert library.index() == {f"films/{name}": status for name, status in told.items()}
+    files = {path for path in library.films.rglob("*") if path.is_file()}
+    assert set(library.store.videos()) == files
+    assert {row.content for row in library.store.videos().values()} == set(library.vectors.values())
+
+
+def test_names_that_go_round_keep_their_vectors(library: Library) -> None:
+    names = ["a.mp4", "b.mp4", "trip/c.mp4", "trip/day/long.mp4"]
+    for name in names:
+        library.rename(f"films/{name}", f"films/{name}.moving")
+    for name, other in zip(names, names[1:] + names[:1], strict=True):
+        library.rename(f"films/{name}.moving", f"films/{other}")
+    assert set(library.index().values()) == {"changed"}
+    library.check()
+
+
+def test_a_video_moved_while_a_copy_of_another_takes_its_name_is_found_by_both(library: Library) -> None:
+    library.rename("films/b.mp4", "films/kept.mp4")
+    shutil.copy2(library.films / "trip" / "c.mp4", library.films / "b.mp4")
+    assert library.index() == {"films/b.mp4": "changed", "films/kept.mp4": "new"}
+    library.check()
+
+
+def test_a_video_moved_while_a_new_one_takes_its_name_is_encoded_once(
+    library: Library, clips: Path, tiny_encoder: Encoder
+) -> None:
+    library.rename("films/b.mp4", "films/kept.mp4")
+    shutil.copy2(clips / "vp9.webm", library.films / "b.mp4")
+    events = list(index_videos([library.films], library.store, lambda: tiny_encoder))
+    told = {event.path.name: event.status for event in events if isinstance(event, Outcome)}
+    assert (told["b.mp4"], told["kept.mp4"]) == ("changed", "new")
+    rows = library.store.videos()
+    assert rows[library.films / "kept.mp4"].content == library.vectors[library.films / "b.mp4"]
+    assert rows[library.films / "b.mp4"].content not in library.vectors.values()
+
+
+def test_a_root_that_was_renamed_is_found_again(library: Library) -> None:
+    library.rename("films", "cinema")
+    assert set(library.index(library.folder / "cinema").values()) == {"moved"}
+    library.check(library.folder / "cinema")
+    assert library.store.folders() == [library.folder / "cinema"]
+
+
+def test_videos_that_went_to_another_root_are_found_in_whatever_order_the_roots_are_indexed(library: Library) -> None:
+    library.rename("films/trip", "archive/trip")
+    archive = library.folder / "archive"
+    assert set(library.index(archive).values()) == {"moved"}
+    assert library.index(library.films, archive) == {}
+    library.rename("archive/trip", "films/again/trip")
+    (archive / "other.txt").touch()
+    assert set(library.index(library.films).values()) == {"moved"}
+    library.check(library.films, archive)
+
+
+def test_a_copy_in_another_root_leaves_the_first_alone(library: Library) -> None:
+    shutil.copytree(library.films, library.folder / "backup")
+    assert set(library.index(library.folder / "backup").values()) == {"new"}
+    library.check(library.films, library.folder / "backup")
+
+
+def test_a_drive_at_another_mount_point_is_found_again_and_the_old_one_is_forgotten(library: Library) -> None:
+    library.rename("films", "usb2")
+    library.films.mkdir()  # the old mount point stays, empty
+    assert set(library.index(library.folder / "usb2").values()) == {"moved"}
+    library.check(library.folder / "usb2")
+
+
+@pytest.mark.parametrize("mountpoint_stays", [False, True], ids=["gone", "empty"])
+def test_a_root_that_is_not_mounted_keeps_its_videos_while_others_are_indexed(
+    library: Library, mountpoint_stays: bool
+) -> None:
+    library.rename("films/trip", "usb/trip")
+    usb = library.folder / "usb"
+    library.index(library.films, usb)
+    before = library.store.videos()
+    library.rename("usb", "unplugged")
+    if mountpoint_stays:
+        usb.mkdir()
+    events = list(index_videos([library.films, usb], library.store, _never))
+    assert [event for event in events if isinstance(event, Offline)] == [Offline(usb, 3)]
+    assert library.index(library.films) == {}
+    assert library.store.videos() == before
+    if mountpoint_stays:
+        usb.rmdir()
+    library.rename("unplugged", "usb")
+    assert library.index(library.films, usb) == {}
+
+
+@pytest.mark.parametrize("mountpoint_stays", [False, True], ids=["gone", "empty"])
+def test_a_mount_point_within_a_root_keeps_its_videos_when_asked_for_by_itself(
+    library: Library, mountpoint_stays: bool
+) -> None:
+    before = library.store.videos()
+    library.rename("films/trip", "unplugged")
+    nas = library.films / "trip"
+    if mountpoint_stays:
+        nas.mkdir()
+    assert list(index_videos([nas], library.store, _never)) == [Offline(nas, 3)]
+    assert library.store.videos() == before
+
+
+def test_a_mount_point_within_a_root_keeps_its_videos_and_a_folder_that_was_emptied_does_not(library: Library) -> None:
+    nas = library.films / "trip" / "day"
+    library.rename("films/trip/day", "unplugged")
+    nas.mkdir()
+    os.utime(nas, (10**9, 10**9))  # as old as the mount point, and not as the last change of what is mounted
+    told = list(index_videos([library.films], library.store, _never))
+    assert Offline(library.films, 1) in told
+    assert len(library.store.videos()) == len(CLIPS)
+    os.utime(nas)
+    assert library.index() == {"films/trip/day/long.mp4": "removed"}
+
+
+def test_relinked_videos_are_unchanged_for_the_next_run(library: Library) -> None:
+    library.rename("films", "elsewhere")
+    elsewhere = library.folder / "elsewhere"
+    assert len(relink_videos(library.films, elsewhere, library.store)) == len(CLIPS)
+    library.check(elsewhere)
+
+
+def test_what_was_relinked_out_of_a_folder_is_not_removed_with_it(library: Library) -> None:
+    library.rename("films/trip", "unplugged")
+    relink_videos(library.films / "trip", library.folder / "usb", library.store)
+    assert library.index() == {}  # of the old folder, while the new one is not mounted
+    assert len(library.store.videos()) == len(CLIPS)
+    library.rename("unplugged", "usb")
+    assert library.index(library.folder / "usb") == {}
+    library.check(library.films, library.folder / "usb")
+
+
+def test_two_videos_of_one_size_and_date_that_swap_names_are_told_apart_when_verified(
+    library: Library, tiny_encoder: Encoder
+) -> None:
+    one, two = library.films / "one.mp4", library.films / "two.mp4"
+    data = (library.films / "a.mp4").read_bytes()
+    one.write_bytes(data + b"\0one")
+    two.write_bytes(data + b"\0two")
+    for path in (one, two):
+        os.utime(path, (10**9, 10**9))
+    for _ in index_videos([library.films], library.store, lambda: tiny_encoder):
+        pass
+    contents = {path.name: row.content for path, row in library.store.videos().items()}
+    one.rename(library.films / "x")
+    two.rename(one)
+    (library.films / "x").rename(two)
+    assert library.index() == {}
+    assert library.index(verify=True) == {"films/one.mp4": "changed", "films/two.mp4": "changed"}
+    swapped = {path.name: row.content for path, row in library.store.videos().items()}
+    assert (swapped["one.mp4"], swapped["two.mp4"]) == (contents["two.mp4"], contents["one.mp4"])
+    assert library.index(verify=True) == {}
+
+
+@pytest.mark.parametrize(("seconds", "options"), [(0, {"verify": True}), (1, {})], ids=["verified", "another date"])
+def test_other_content_of_the_same_name_and_size_is_noticed(
+    library: Library, tiny_encoder: Encoder, seconds: int, options: dict[str, bool]
+) -> None:
+    path = library.films / "b.mp4"
+    stat = path.stat()
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\xa5")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + seconds * 10**9))
+    events = index_videos([library.films], library.store, lambda: tiny_encoder, **options)
+    told = [(event.path.name, event.status) for event in events if isinstance(event, Outcome)]
+    assert ("b.mp4", "changed") in told
+    assert [status for name, status in told if name != "b.mp4"] == ["unchanged"] * 4
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_shuffle_of_names_loses_nothing(library: Library, seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(3):
+        library.shuffle(chance)
+        library.index()
+        library.check()

@@ -1,0 +1,478 @@
+import dataclasses
+import functools
+import itertools
+import os
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vidfind.encoders.encoder import Encoder
+from vidfind.errors import BadInput, IndexBusy, IndexMismatch, ModelUnavailable
+from vidfind.index.run import (
+    Event,
+    Offline,
+    Outcome,
+    Progress,
+    Vanished,
+    check_folders,
+    index_videos,
+    needs_index,
+    open_store,
+)
+from vidfind.media import decoding
+from vidfind.media.read import write_video
+from vidfind.media.sampling import split_segments
+from vidfind.search.moments import search_moments
+from vidfind.search.query import encode_query
+from vidfind.store.store import Embedded, Store
+
+# Lengths in seconds of the videos that `library` has; the long one is three segments.
+LENGTHS = {"a.mp4": 1, "b.mp4": 2, "inner/long.mp4": 31}
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small real videos, each of its own colours: made once, copied for each test."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "inner").mkdir()
+    for seed, (name, seconds) in enumerate(LENGTHS.items()):
+        colours = np.random.default_rng(seed).integers(0, 256, (seconds * 4, 1, 1, 3), np.uint8)
+        write_video(folder / name, np.broadcast_to(colours, (seconds * 4, 64, 96, 3)), 4)
+    return folder
+
+
+@pytest.fixture
+def library(made: Path, tmp_path: Path) -> Path:
+    """A folder of videos to change as a test likes."""
+    return Path(shutil.copytree(made, tmp_path / "library"))
+
+
+@pytest.fixture
+def film_store(tmp_path: Path, tiny_encoder: Encoder) -> Store:
+    """An empty index for the tiny model's vectors."""
+    store, _ = open_store(tmp_path / "indexes" / "default", lambda: tiny_encoder, {})
+    return store
+
+
+@pytest.fixture
+def index(film_store: Store, tiny_encoder: Encoder) -> Callable[..., dict[str, Outcome]]:
+    """Indexes folders, and gives the outcome of each video by its name."""
+
+    def run(*folders: Path, **options: object) -> dict[str, Outcome]:
+        events = list(index_videos(folders, film_store, lambda: tiny_encoder, **options))
+        return {event.path.name: event for event in events if isinstance(event, Outcome)}
+
+    return run
+
+
+def statuses(outcomes: dict[str, Outcome]) -> dict[str, str]:
+    return {name: outcome.status for name, outcome in outcomes.items()}
+
+
+def never() -> Encoder:
+    raise AssertionError("the encoder is not needed here")
+
+
+def scores(store: Store, encoder: Encoder) -> dict[Path, float]:
+    moments = search_moments(store, encode_query(encoder, "a red circle moves left")[0], limit=100)
+    return {moment.path: moment.score for moment in moments}
+
+
+def test_new_videos_are_indexed_segment_by_segment(index, library: Path, film_store: Store) -> None:
+    outcomes = index(library)
+    assert statuses(outcomes) == {"a.mp4": "new", "b.mp4": "new", "long.mp4": "new"}
+    assert {name: outcome.segments for name, outcome in outcomes.items()} == {"a.mp4": 1, "b.mp4": 1, "long.mp4": 3}
+    assert outcomes["long.mp4"].seconds == pytest.approx(31, abs=0.3)
+    row = film_store.videos()[library / "inner" / "long.mp4"]
+    assert (row.folder, row.width, row.height, row.codec) == (library, 96, 64, "h264")
+
+
+def test_vectors_are_those_of_each_segment_by_itself(
+    index, library: Path, film_store: Store, tiny_encoder: Encoder
+) -> None:
+    index(library, sampling="exact")
+    path = library / "inner" / "long.mp4"
+    row = film_store.videos()[path]
+    segments = split_segments(row.duration, 10)
+    for segment in segments:
+        [clip] = decoding.read_clips(path, [segment], tiny_encoder.num_frames, tiny_encoder.image_size)
+        hit = film_store.search(tiny_encoder.encode_video(clip[np.newaxis])[0].numpy(), 1, [row.content])[0]
+        assert (hit.start, hit.end) == (segment.start, segment.end)
+        assert hit.score == pytest.approx(1, abs=2e-3)
+
+
+def test_a_second_run_finds_nothing_to_do_and_loads_no_encoder(index, library: Path, film_store: Store) -> None:
+    index(library)
+    events = list(index_videos([library], film_store, never))
+    assert [event.status for event in events if isinstance(event, Outcome)] == ["unchanged"] * 3
+
+
+def test_progress_ends_with_all_footage_and_files(library: Path, film_store: Store, tiny_encoder: Encoder) -> None:
+    progress = [
+        event for event in index_videos([library], film_store, lambda: tiny_encoder) if isinstance(event, Progress)
+    ]
+    assert (progress[-1].done_files, progress[-1].total_files) == (3, 3)
+    assert progress[-1].done_seconds == pytest.approx(34, abs=0.5)
+    assert progress[-1].total_seconds == pytest.approx(progress[-1].done_seconds)
+
+
+def test_a_renamed_video_is_moved_and_found_under_its_new_name(
+    index, library: Path, film_store: Store, tiny_encoder: Encoder
+) -> None:
+    index(library)
+    before = scores(film_store, tiny_encoder)
+    (library / "a.mp4").rename(library / "inner" / "renamed.mp4")
+    events = list(index_videos([library], film_store, never))
+    outcomes = {event.path.name: event for event in events if isinstance(event, Outcome)}
+    assert statuses(outcomes) == {"renamed.mp4": "moved", "b.mp4": "unchanged", "long.mp4": "unchanged"}
+    assert str(library / "a.mp4") in outcomes["renamed.mp4"].message
+    after = scores(film_store, tiny_encoder)
+    assert after.pop(library / "inner" / "renamed.mp4") == before.pop(library / "a.mp4")
+    assert after == before
+
+
+def test_a_drive_that_has_another_path_now_is_not_encoded_again(index, library: Path, film_store: Store) -> None:
+    index(library)
+    drive = library.rename(library.with_name("drive"))
+    outcomes = [event for event in index_videos([drive], film_store, never) if isinstance(event, Outcome)]
+    assert [outcome.status for outcome in outcomes] == ["moved"] * 3
+    assert set(film_store.videos()) == {drive / name for name in LENGTHS}
+    assert film_store.folders() == [drive]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are always Unicode there")
+def test_a_video_with_any_name_is_indexed(index, library: Path, film_store: Store, tiny_encoder: Encoder) -> None:
+    path = Path(os.fsdecode(os.fsencode(library) + b"/it's\n100%\xff \xf0\x9f\x90\xb6.mp4"))
+    (library / "a.mp4").rename(path)
+    assert index(library)[path.name].status == "new"
+    assert path in scores(film_store, tiny_encoder)
+    assert index(library)[path.name].status == "unchanged"
+
+
+def test_a_touched_video_is_not_encoded_again(index, library: Path, film_store: Store) -> None:
+    index(library)
+    os.utime(library / "a.mp4", (1, 1))
+    assert {event.status for event in index_videos([library], film_store, never)} == {"unchanged"}
+    assert film_store.videos()[library / "a.mp4"].mtime_ns == 10**9
+
+
+def test_a_video_replaced_by_another_is_changed(index, library: Path, film_store: Store) -> None:
+    index(library)
+    write_video(library / "b.mp4", np.zeros((20, 64, 96, 3), np.uint8), 4)
+    outcomes = index(library)
+    assert (outcomes["b.mp4"].status, outcomes["b.mp4"].seconds) == ("changed", pytest.approx(5, abs=0.3))
+    assert film_store.status().segments == 5
+
+
+def test_a_copy_is_indexed_without_encoding(index, library: Path, film_store: Store) -> None:
+    index(library)
+    shutil.copy(library / "b.mp4", library / "copy.mp4")
+    events = list(index_videos([library], film_store, never))
+    assert [event.message for event in events if event.path.name == "copy.mp4"] == [f"the same as {library / 'b.mp4'}"]
+
+
+def test_equal_new_videos_are_encoded_once_and_both_found(
+    index, library: Path, film_store: Store, tiny_encoder: Encoder
+) -> None:
+    shutil.copy(library / "b.mp4", library / "copy.mp4")
+    assert statuses(index(library))["copy.mp4"] == "new"
+    rows = film_store.videos()
+    assert rows[library / "b.mp4"].content == rows[library / "copy.mp4"].content
+    found = scores(film_store, tiny_encoder)
+    assert found[library / "b.mp4"] == found[library / "copy.mp4"]
+
+
+def test_a_deleted_video_is_removed(index, library: Path, film_store: Store, tiny_encoder: Encoder) -> None:
+    index(library)
+    (library / "b.mp4").unlink()
+    assert statuses(index(library))["b.mp4"] == "removed"
+    assert library / "b.mp4" not in scores(film_store, tiny_encoder)
+
+
+def test_an_excluded_video_is_removed_and_the_reason_told(index, library: Path) -> None:
+    index(library)
+    outcomes = index(library, exclude=["inner"])
+    assert (outcomes["long.mp4"].status, bool(outcomes["long.mp4"].message)) == ("removed", True)
+
+
+@pytest.mark.parametrize("mountpoint_stays", [False, True], ids=["folder gone", "folder empty"])
+def test_videos_of_a_folder_that_is_not_there_are_kept(
+    index, library: Path, film_store: Store, tiny_encoder: Encoder, mountpoint_stays: bool
+) -> None:
+    index(library)
+    before = scores(film_store, tiny_encoder)
+    library.rename(library.with_name("elsewhere"))
+    if mountpoint_stays:
+        library.mkdir()
+    assert list(index_videos([library], film_store, never)) == [Offline(library, 3)]
+    assert scores(film_store, tiny_encoder) == before
+
+
+def test_a_folder_that_never_was_there_is_refused(library: Path, film_store: Store) -> None:
+    with pytest.raises(BadInput, match="There is no folder or video"):
+        list(index_videos([library / "nothing"], film_store, never))
+    with pytest.raises(BadInput, match="There is no folder or video"):
+        check_folders([library / "nothing"], film_store.path.with_name("no index yet"))
+
+
+def test_an_unreadable_video_is_recorded_and_the_others_are_indexed(index, library: Path, film_store: Store) -> None:
+    (library / "empty.mp4").touch()
+    (library / "text.mp4").write_text("this is not a video\n" * 100)
+    outcomes = index(library)
+    assert statuses(outcomes) == {
+        "a.mp4": "new",
+        "b.mp4": "new",
+        "long.mp4": "new",
+        "empty.mp4": "failed",
+        "text.mp4": "failed",
+    }
+    assert outcomes["empty.mp4"].message
+    assert [row.path.name for row in film_store.status().failed] == ["empty.mp4", "text.mp4"]
+
+
+def test_an_unreadable_video_is_tried_again_only_when_it_changes_or_by_force(
+    index, library: Path, film_store: Store
+) -> None:
+    bad = library / "a.mp4"
+    good = bad.read_bytes()
+    bad.write_bytes(b"")
+    index(library)
+    assert {event.status for event in index_videos([bad], film_store, never)} == {"failed"}
+    assert index(bad, force=True)["a.mp4"].status == "failed"
+    bad.write_bytes(good)
+    assert index(library)["a.mp4"].status == "changed"
+    assert film_store.status().failed == []
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_a_video_without_permission_is_tried_again_every_time(index, library: Path) -> None:
+    (library / "a.mp4").chmod(0)
+    assert index(library)["a.mp4"].status == "failed"
+    (library / "a.mp4").chmod(0o600)
+    assert index(library)["a.mp4"].status == "changed"
+
+
+def test_a_video_that_vanishes_meanwhile_fails_and_is_gone_the_next_time(
+    index, library: Path, film_store: Store, tiny_encoder: Encoder
+) -> None:
+    def load() -> Encoder:
+        (library / "b.mp4").unlink()
+        return tiny_encoder
+
+    events = list(index_videos([library], film_store, load))
+    assert {event.path.name: event.status for event in events if isinstance(event, Outcome)}["b.mp4"] == "failed"
+    assert "b.mp4" not in statuses(index(library))
+
+
+def test_force_encodes_again(index, library: Path, film_store: Store, tiny_encoder: Encoder) -> None:
+    index(library)
+    before = scores(film_store, tiny_encoder)
+    assert set(statuses(index(library, force=True)).values()) == {"changed"}
+    assert scores(film_store, tiny_encoder) == pytest.approx(before, abs=1e-3)
+    assert film_store.status().segments == 5
+
+
+def test_a_run_that_is_interrupted_keeps_what_is_done_and_the_next_goes_on(
+    index, library: Path, film_store: Store, tiny_encoder: Encoder
+) -> None:
+    with closing(index_videos([library], film_store, lambda: tiny_encoder)) as events:
+        first = next(event for event in events if isinstance(event, Outcome))
+    assert list(film_store.videos()) == [first.path]
+    assert sorted(statuses(index(library)).values()) == ["new", "new", "unchanged"]
+    assert not any(thread.name.startswith("decode") for thread in threading.enumerate())
+
+
+def test_ctrl_c_while_encoding_keeps_what_is_done(
+    library: Path, film_store: Store, tiny_encoder: Encoder, index
+) -> None:
+    calls = itertools.count()
+
+    class Interrupted:
+        """The tiny encoder, under which Ctrl-C is pressed at the third clip."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(tiny_encoder, name)
+
+        def encode_video(self, clips: np.ndarray) -> object:
+            if next(calls) == 2:
+                raise KeyboardInterrupt
+            return tiny_encoder.encode_video(clips)
+
+        batch_size = 2
+
+    done: list[Event] = []
+    with pytest.raises(KeyboardInterrupt):
+        done.extend(index_videos([library], film_store, Interrupted))  # type: ignore[arg-type]
+    stored = set(film_store.videos())
+    assert {event.path for event in done if isinstance(event, Outcome)} <= stored < set(library.rglob("*.mp4"))
+    index(library)
+    assert len(film_store.videos()) == 3
+
+
+def test_what_a_killed_run_left_is_cleared(index, library: Path, film_store: Store, tiny_encoder: Encoder) -> None:
+    vectors = np.ones((2, tiny_encoder.dim), np.float32)
+    film_store.put([], [Embedded(12345, [(0, 10), (10, 20)], vectors)])
+    index(library)
+    assert {hit.content for hit in film_store.search(vectors[0], 100)} == {
+        row.content for row in film_store.videos().values()
+    }
+
+
+def test_a_run_while_another_one_writes_is_refused(library: Path, film_store: Store) -> None:
+    with film_store.writing(), pytest.raises(IndexBusy):
+        list(index_videos([library], Store.open(film_store.path), never))
+
+
+def test_an_encoder_that_is_not_the_index_own_is_refused(library: Path, film_store: Store) -> None:
+    from vidfind.models.load import load_encoder
+
+    load_mean = functools.partial(load_encoder, "tiny", encoder="mean", device="cpu")
+    with pytest.raises(IndexMismatch, match="encoder tempme, not mean"):
+        list(index_videos([library], film_store, load_mean))
+
+
+def test_an_index_keeps_its_settings_once_it_has_videos(index, library: Path, film_store: Store) -> None:
+    index(library)
+    asked: list[dict[str, object]] = []
+    store, load = open_store(film_store.path, lambda **options: asked.append(options), {})
+    load()
+    ours = dataclasses.asdict(store.settings)
+    assert asked == [{name: ours[name] for name in ("model", "pretrained", "encoder", "adapter")}]
+    with pytest.raises(IndexMismatch, match="segment length"):
+        open_store(film_store.path, never, {"segment_length": 5.0})
+
+
+def test_an_index_without_videos_keeps_what_it_was_begun_with(tmp_path: Path, tiny_encoder: Encoder) -> None:
+    asked: list[dict[str, object]] = []
+
+    def load(**choice: object) -> Encoder:
+        asked.append(choice)
+        return tiny_encoder
+
+    open_store(tmp_path / "begun", load, {"model": "tiny", "segment_length": 5.0})
+    store, _ = open_store(tmp_path / "begun", load, {})
+    assert asked[-1] == {"model": "tiny", "pretrained": "builtin", "encoder": "tempme", "adapter": None}
+    assert store.settings.segment_length == 5
+    open_store(tmp_path / "begun", load, {"model": "ViT-B-32"})
+    assert asked[-1] == {"model": "ViT-B-32"}
+
+
+def test_a_mistyped_model_is_not_answered_with_a_command_that_deletes_the_index(
+    index, library: Path, film_store: Store
+) -> None:
+    index(library)
+    with pytest.raises(ModelUnavailable, match=r"no model called tinny\. Did you mean tiny"):
+        open_store(film_store.path, never, {"model": "tinny"})
+    with pytest.raises(IndexMismatch, match="model tiny, not ViT-L-14") as mismatch:
+        open_store(film_store.path, never, {"model": "ViT-L-14"})
+    assert "--model ViT-L-14 --encoder tempme" in str(mismatch.value)
+
+
+def test_segments_have_the_length_asked_for(library: Path, tmp_path: Path, tiny_encoder: Encoder) -> None:
+    store, load = open_store(tmp_path / "short", lambda: tiny_encoder, {"segment_length": 5.0})
+    for _ in index_videos([library], store, load):
+        pass
+    assert store.videos()[library / "inner" / "long.mp4"].segments == 6
+
+
+def test_decoding_delivers_each_video_in_order_and_in_small_batches(made: Path) -> None:
+    paths: Sequence[Path] = [made / name for name in LENGTHS]
+    batches = list(decoding.decode_ahead(paths, 10.0, 4, 32, batch_size=2))
+    assert max(sum(isinstance(message, decoding.Clip) for message in batch) for batch in batches) <= 2
+    messages = list(itertools.chain.from_iterable(batches))
+    for path in paths:
+        kinds = [type(message).__name__ for message in messages if message.path == path]
+        assert kinds == ["Opened", *["Clip"] * (len(kinds) - 2), "Done"]
+
+
+def test_what_can_be_read_of_a_damaged_video_is_indexed_and_the_rest_told(
+    tmp_path: Path, tiny_encoder: Encoder
+) -> None:
+    (tmp_path / "films").mkdir()
+    shutil.copy(Path(__file__).parent.parent / "clips" / "damaged.mp4", tmp_path / "films")
+    store, load = open_store(tmp_path / "short", lambda: tiny_encoder, {"segment_length": 0.3})
+    [outcome] = [event for event in index_videos([tmp_path / "films"], store, load) if isinstance(event, Outcome)]
+    assert outcome.status == "new"
+    assert 0 < outcome.segments < 10
+    assert outcome.damage == "is damaged: nothing after 0:01 of 0:03 can be decoded"
+    assert store.status().segments == outcome.segments
+    assert [row.damage for row in store.videos().values()] == [outcome.damage]
+
+
+@pytest.mark.parametrize("name", ["damaged.mp4", "bad_block.mp4", "h264.mp4", "vfr.mkv", "long.ts", "no_cues.mkv"])
+def test_a_video_that_cannot_be_decoded_to_its_end_is_marked_and_no_other(
+    tmp_path: Path, clips: Path, film_store: Store, index, name: str
+) -> None:
+    shutil.copy(clips / name, tmp_path)
+    assert bool(index(tmp_path / name)[name].damage) == (name == "damaged.mp4")
+
+
+def test_a_video_that_ends_early_is_marked(tmp_path: Path, clips: Path, film_store: Store, index) -> None:
+    (tmp_path / "films").mkdir()
+    shutil.copy(clips / "truncated.mp4", tmp_path / "films")
+    outcome = index(tmp_path / "films")["truncated.mp4"]
+    assert (outcome.status, outcome.damage) == ("new", "ends early: 0:02 of 0:03 is there")
+    shutil.copy(clips / "h264.mp4", tmp_path / "films" / "truncated.mp4")  # the download goes on
+    outcome = index(tmp_path / "films")["truncated.mp4"]
+    assert (outcome.status, outcome.damage) == ("changed", "")
+
+
+def test_a_folder_that_goes_away_meanwhile_is_told_once_and_nothing_of_it_is_lost(
+    library: Path, film_store: Store, tiny_encoder: Encoder, index
+) -> None:
+    index(library / "a.mp4")
+    away = library.with_name("away")
+
+    def load() -> Encoder:
+        library.rename(away)
+        return tiny_encoder
+
+    events = [event for event in index_videos([library], film_store, load) if not isinstance(event, Progress)]
+    assert [event.status for event in events if isinstance(event, Outcome)] == ["unchanged"]
+    assert events[-1] == Vanished(library, 2)
+    assert list(film_store.videos()) == [library / "a.mp4"]
+    away.rename(library)
+    assert sorted(statuses(index(library)).values()) == ["new", "new", "unchanged"]
+
+
+def test_what_is_changing_still_is_neither_encoded_nor_forgotten(
+    index: Callable[..., dict[str, Outcome]], film_store: Store, library: Path
+) -> None:
+    index(library)
+    stored = film_store.videos()
+    (library / "inner" / "long.mp4").unlink()
+    (library / "a.mp4").write_bytes(b"half of a copy")
+    (library / "new.mp4").write_bytes(b"half of a recording")
+    leave = frozenset({library / "inner", library / "a.mp4", library / "new.mp4"})
+    assert statuses(index(library, leave=leave)) == {"b.mp4": "unchanged"}
+    assert film_store.videos() == stored
+    assert statuses(index(library)) == {
+        "a.mp4": "failed",
+        "new.mp4": "failed",
+        "b.mp4": "unchanged",
+        "long.mp4": "removed",
+    }
+
+
+def test_a_video_is_not_encoded_again_while_its_old_name_is_left_alone(
+    index: Callable[..., dict[str, Outcome]], library: Path
+) -> None:
+    index(library)
+    old, new = library / "b.mp4", library / "moved.mp4"
+    old.rename(new)
+    outcome = index(library, leave=frozenset({old}))["moved.mp4"]
+    assert (outcome.status, outcome.message) == ("new", f"the same as {old}")
+    assert statuses(index(library))["b.mp4"] == "removed"
+
+
+def test_nothing_to_index_needs_no_index(library: Path, tmp_path: Path, film_store: Store) -> None:
+    (tmp_path / "empty").mkdir()
+    assert needs_index([library], film_store.path)
+    assert not needs_index([library], film_store.path, ["*"])
+    assert not needs_index([tmp_path / "empty"], film_store.path)
+    assert not needs_index([tmp_path / "empty"], tmp_path / "no-index")

@@ -1,0 +1,238 @@
+"""When folders are looked at again: real files that appear, grow, move and vanish, and settling times of a moment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from vidfind.index.watch import looks
+
+SETTLING = 0.3
+LONG = 2.0  # where a file must not settle between two writes, however busy the machine is
+OLD = 1_600_000_000
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one video from long ago, `old.mp4`, and one in `inner`."""
+    folder = tmp_path / "films"
+    (folder / "inner").mkdir(parents=True)
+    for video in (folder / "old.mp4", folder / "inner" / "older.mp4"):
+        video.write_bytes(b"a video")
+        os.utime(video, (OLD, OLD))
+    return folder
+
+
+@contextmanager
+def growing(path: Path) -> Iterator[None]:
+    """Meanwhile, the file is written to without a pause."""
+    done = threading.Event()
+
+    def write() -> None:
+        with open(path, "ab", buffering=0) as file:
+            while not done.wait(SETTLING / 20):
+                file.write(b"more")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        while not path.exists():
+            time.sleep(0.01)
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@contextmanager
+def soon(act: Callable[[], object], seconds: float = 1.5) -> Iterator[None]:
+    timer = threading.Timer(seconds, act)
+    timer.start()
+    yield
+    timer.join()
+
+
+def test_the_first_look_is_at_once_and_at_everything(folder: Path) -> None:
+    assert next(looks([folder], settling=SETTLING)) == frozenset()
+
+
+def test_a_video_from_a_moment_ago_is_left_for_the_next_look(folder: Path) -> None:
+    new = folder / "new.mp4"
+    new.write_bytes(b"a video")
+    watching = looks([folder], settling=LONG)
+    assert next(watching) == {new}
+    assert next(watching) == frozenset()
+
+
+@pytest.mark.parametrize("place", [".", "inner", "made/now"])
+def test_a_new_video_is_looked_at_once_it_has_settled(folder: Path, place: str) -> None:
+    watching = looks([folder], settling=SETTLING)
+    next(watching)
+    (folder / place).mkdir(parents=True, exist_ok=True)
+    (folder / place / "new.mp4").write_bytes(b"a video")
+    written = time.monotonic()
+    assert next(watching) == frozenset()
+    assert time.monotonic() - written >= SETTLING
+
+
+def test_a_video_that_grows_is_left_alone_and_does_not_hold_up_the_others(folder: Path) -> None:
+    watching = looks([folder], settling=LONG)
+    next(watching)
+    recording = folder / "recording.mp4"
+    with growing(recording):
+        (folder / "new.mp4").write_bytes(b"a video")
+        assert next(watching) == {recording}
+    assert next(watching) == frozenset()
+
+
+def test_a_video_that_grows_with_pauses_is_waited_for_longer_and_longer(folder: Path) -> None:
+    watching = looks([folder], settling=SETTLING)
+    next(watching)
+    waited = []
+    for _ in range(3):
+        with open(folder / "download.mp4", "ab") as file:
+            file.write(b"more")
+        written = time.monotonic()
+        next(watching)
+        waited.append(time.monotonic() - written)
+    assert waited[1] >= 2 * SETTLING
+    assert waited[2] >= 4 * SETTLING
+
+
+def test_many_changes_at_once_make_one_look(folder: Path) -> None:
+    watching = looks([folder], settling=SETTLING)
+    next(watching)
+    for number in range(200):
+        (folder / f"{number}.mp4").write_bytes(b"a video")
+    (folder / "old.mp4").unlink()
+    assert next(watching) == frozenset()
+    last = folder / "last.mp4"
+    with soon(lambda: last.write_bytes(b"a video")):
+        next(watching)
+        assert last.exists()
+
+
+def test_what_is_no_change_of_a_video_does_not_wake(folder: Path) -> None:
+    for inner in (".hidden", "drafts"):
+        (folder / inner).mkdir()
+    watching = looks([folder], ["drafts"], settling=SETTLING)
+    next(watching)
+    for name in ("notes.txt", ".hidden.mp4", ".hidden/new.mp4", "drafts/new.mp4"):
+        (folder / name).write_bytes(b"something")
+    (folder / "notes.txt").unlink()
+    (folder / "old.mp4").read_bytes()
+    last = folder / "last.mp4"
+    with soon(lambda: last.write_bytes(b"a video")):
+        next(watching)
+        assert last.exists()
+
+
+@pytest.mark.parametrize("name", ["old.mp4", "inner"])
+def test_what_goes_away_is_looked_at(folder: Path, tmp_path: Path, name: str) -> None:
+    watching = looks([folder], settling=SETTLING)
+    next(watching)
+    (folder / name).rename(tmp_path / name)
+    assert next(watching) == frozenset()
+
+
+def test_a_folder_within_a_folder_that_was_moved_here_is_followed(folder: Path, tmp_path: Path) -> None:
+    watching = looks([folder], settling=SETTLING)
+    next(watching)
+    (tmp_path / "away" / "deep").mkdir(parents=True)
+    (folder / "old.mp4").rename(tmp_path / "away" / "deep" / "old.mp4")
+    (tmp_path / "away").rename(folder / "back")
+    next(watching)
+    (folder / "back" / "deep").rename(tmp_path / "deep")
+    assert next(watching) == frozenset()
+
+
+def test_the_old_and_the_new_name_of_a_video_are_left_alone_together(folder: Path) -> None:
+    """Else it would be forgotten at one look, and encoded again at the next."""
+    watching = looks([folder], settling=LONG)
+    next(watching)
+    other = folder / "other.mp4"
+    other.write_bytes(b"a video")
+    old, new = folder / "old.mp4", folder / "new.mp4"
+    with soon(lambda: old.rename(new), LONG / 2):
+        assert next(watching) == {old, new}
+    assert next(watching) == frozenset()
+
+
+def test_what_has_gone_waits_for_what_may_be_its_new_name(folder: Path) -> None:
+    watching = looks([folder], settling=LONG)
+    next(watching)
+    old, new = folder / "old.mp4", folder / "new.mp4"
+    old.unlink()
+    with soon(lambda: new.write_bytes(b"a video"), LONG / 2):
+        assert next(watching) == frozenset()
+        assert new.exists()
+
+
+def test_a_folder_that_goes_and_comes_back_is_followed_again(folder: Path, tmp_path: Path) -> None:
+    watching = looks([folder], settling=SETTLING)
+    next(watching)
+    folder.rename(tmp_path / "unplugged")
+    next(watching)
+    (tmp_path / "unplugged").rename(folder)
+    while next(watching):
+        pass
+    (folder / "inner" / "new.mp4").write_bytes(b"a video")
+    while next(watching):
+        pass
+
+
+def test_a_folder_that_is_not_there_yet_is_followed_when_it_is(folder: Path, tmp_path: Path) -> None:
+    later = tmp_path / "later"
+    watching = looks([later], settling=SETTLING)
+    next(watching)
+    with soon(lambda: shutil.copytree(folder, later)):
+        next(watching)
+        assert later.exists()
+
+
+def test_a_file_named_itself_is_followed_whatever_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "strange.bin"
+    file.write_bytes(b"a video")
+    os.utime(file, (OLD, OLD))
+    watching = looks([file], settling=SETTLING)
+    next(watching)
+    with soon(lambda: (tmp_path / "other.bin").write_bytes(b"more"), 0.0), soon(lambda: file.write_bytes(b"more")):
+        next(watching)
+        assert file.read_bytes() == b"more"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_changes_are_told_by_the_names_that_the_user_gave(folder: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    watching = looks([link], settling=LONG)
+    next(watching)
+    with growing(folder / "recording.mp4"):
+        (folder / "new.mp4").write_bytes(b"a video")
+        assert next(watching) == {link / "recording.mp4"}
+
+
+def test_where_the_system_tells_of_no_changes_folders_can_be_looked_through(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHFILES_FORCE_POLLING", "1")
+    monkeypatch.setenv("WATCHFILES_POLL_DELAY_MS", "100")
+    watching = looks([folder], settling=SETTLING)
+    next(watching)
+    new = folder / "inner" / "new.mp4"
+    with soon(lambda: new.write_bytes(b"a video"), 0.5):
+        next(watching)
+        assert new.exists()
+
+
+def test_whoever_could_not_look_is_told_again(folder: Path) -> None:
+    watching = looks([folder], settling=SETTLING)
+    next(watching)
+    assert watching.send(True) == frozenset()

@@ -1,0 +1,146 @@
+"""The text half of a model in numpy, against open_clip's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from vidfind.models.adapter_file import Adapter, write_adapter
+from vidfind.models.load import TINY_FOLDER, TINY_WEIGHTS, load_encoder
+from vidfind.models.lora import fold_adapter
+from vidfind.models.text_tower import open_clip_config, read_config, read_text_tower, tokenize
+
+TEXTS = ["a dog catches a frisbee", "naïve café, 東京 🎉", "Tom &amp;amp; Jerry's <b>film</b>", "word " * 200, "a"]
+VISION = {"image_size": 32, "patch_size": 16, "width": 64, "layers": 1, "head_width": 32}
+TEXT = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2}
+SMALL = {"embed_dim": 32, "vision_cfg": VISION, "text_cfg": TEXT}
+CONFIGS = {
+    "plain": SMALL,
+    "quickgelu": {**SMALL, "quick_gelu": True},
+    "layer-scale": {**SMALL, "text_cfg": {**TEXT, "ls_init_value": 0.3}},
+    "another-shape": {**SMALL, "embed_dim": 48, "text_cfg": {**TEXT, "width": 96, "heads": 3, "mlp_ratio": 3.0}},
+    "short": {**SMALL, "text_cfg": {**TEXT, "context_length": 16}},
+}
+
+
+def random_clip(config: dict[str, Any], file: Path, dtype: torch.dtype = torch.float32) -> open_clip.CLIP:
+    """A model whose weights are such that every part of it tells, saved to a file in numbers of this kind."""
+    torch.manual_seed(0)
+    clip = open_clip.CLIP(**config)
+    with torch.no_grad():
+        for weight in clip.parameters():
+            weight.add_(torch.randn_like(weight) * 0.1).copy_(weight.to(dtype))
+    save_file({name: tensor.to(dtype).contiguous() for name, tensor in clip.state_dict().items()}, file)
+    return clip.eval()
+
+
+def vector_of(clip: open_clip.CLIP, text: str) -> np.ndarray:
+    with torch.inference_mode():
+        ids = open_clip.tokenize([text], clip.context_length)
+        return torch.nn.functional.normalize(clip.encode_text(ids), dim=-1)[0].numpy()
+
+
+def assert_same(config: dict[str, Any], file: Path, clip: open_clip.CLIP, adapter: Path | None = None) -> None:
+    tower = read_text_tower(config, file, adapter)
+    assert tower
+    for text in TEXTS:
+        features = tower.encode(tokenize(text, tower.context_length)[0])
+        np.testing.assert_allclose(features / np.linalg.norm(features), vector_of(clip, text), atol=1e-5)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_a_text_becomes_the_vector_that_open_clip_makes_of_it(config: dict[str, Any], tmp_path: Path) -> None:
+    assert_same(config, tmp_path / "clip.safetensors", random_clip(config, tmp_path / "clip.safetensors"))
+
+
+def test_weights_in_half_precision_are_read_too(tmp_path: Path) -> None:
+    assert_same(SMALL, tmp_path / "clip.safetensors", random_clip(SMALL, tmp_path / "clip.safetensors", torch.float16))
+
+
+def test_the_built_in_model_reads_texts_as_ever() -> None:
+    encoder = load_encoder("tiny", device="cpu", dtype="float32")
+    tower = read_text_tower(read_config(TINY_FOLDER / "tiny.json"), TINY_WEIGHTS)
+    assert tower
+    for text in TEXTS:
+        features = tower.encode(tokenize(text, 77)[0])
+        expected = encoder.encode_text([text])[0].numpy()
+        np.testing.assert_allclose(features / np.linalg.norm(features), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_an_adapter_is_part_of_the_text_tower(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "clip.safetensors"
+    clip = random_clip(SMALL, file)
+    shapes = {
+        "lora": {"transformer.resblocks.1.attn.lora_a": (4, 64), "transformer.resblocks.1.attn.lora_b": (192, 4)},
+        "full": {"token_embedding.weight": (49408, 64), "transformer.resblocks.0.mlp.c_fc.bias": (256,)},
+    }
+    adapter = Adapter({name: torch.randn(shape) * 0.3 for name, shape in shapes[kind].items()})
+    write_adapter(tmp_path / "adapter.safetensors", adapter)
+    before = vector_of(clip, "a dog")
+    fold_adapter(clip, adapter)
+    assert np.abs(vector_of(clip, "a dog") - before).max() > 1e-2
+    assert_same(SMALL, file, clip, tmp_path / "adapter.safetensors")
+
+
+@pytest.mark.parametrize("model", ["ViT-B-16-SigLIP", "coca_ViT-B-32", "roberta-ViT-B-32", "MobileCLIP2-S0"])
+def test_other_kinds_of_text_towers_are_left_to_open_clip(model: str) -> None:
+    config = open_clip_config(model)
+    assert config
+    assert read_text_tower(config, TINY_WEIGHTS) is None
+
+
+def test_models_are_described_as_open_clip_describes_them() -> None:
+    assert open_clip_config("ViT-B-32") == open_clip.get_model_config("ViT-B-32")
+    assert open_clip_config("ViT-B-99") is None
+
+
+@pytest.mark.parametrize("trouble", ["pickle", "cut short", "another model", "missing", "adapter"])
+def test_files_that_are_not_as_expected_are_left_to_open_clip(trouble: str, tmp_path: Path) -> None:
+    config, adapter = read_config(TINY_FOLDER / "tiny.json"), None
+    file = tmp_path / "clip.safetensors"
+    tensors = load_file(TINY_WEIGHTS)
+    if trouble == "pickle":
+        torch.save(tensors, file)
+    elif trouble == "cut short":
+        file.write_bytes(TINY_WEIGHTS.read_bytes()[:100_000])
+    elif trouble == "another model":
+        config, file = SMALL, TINY_WEIGHTS
+    elif trouble == "missing":
+        del tensors["transformer.resblocks.2.ln_1.bias"]
+        save_file(tensors, file)
+    else:
+        file, adapter = TINY_WEIGHTS, tmp_path / "adapter.safetensors"
+        save_file({f"transformer.resblocks.0.attn.lora_{x}": torch.ones(3, 3) for x in "ab"}, adapter)
+    assert read_text_tower(config, file, adapter) is None
+
+
+HARD = st.text(max_size=40) | st.lists(
+    st.sampled_from(
+        ["it's", "I'LL", "123", "&lt;p&gt;", "&amp;#39;", "ﬁne", "İ", "â€™", "中文", "👩‍👩‍👧", "é", "\t", "-", "..."]
+    ),
+    max_size=6,
+).map(" ".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(HARD)
+@example("a <end_of_text> b<start_of_text>")
+@example("  mixed\u00a0 \u3000spaces\n")
+@example("x" * 500)
+@example("\x1b[31mred")
+@example("&nbsp;AT&T")
+def test_the_tokens_are_those_of_open_clip(text: str) -> None:
+    for length in (77, 8):
+        ids, is_cut = tokenize(text, length)
+        padded = [*ids, *[0] * (length - len(ids))]
+        assert padded == open_clip.tokenize([text], length)[0].tolist()
+        assert is_cut == (len(open_clip.tokenizer._tokenizer.encode(text)) > length - 2)

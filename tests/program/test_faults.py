@@ -1,0 +1,113 @@
+"""Faults of decoders in the whole pipeline: what becomes of the run, compared with one without them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from tests.index.test_run import made  # noqa: F401, a fixture
+from tests.support import faulty
+from vidfind.encoders.encoder import Encoder
+from vidfind.index.run import Outcome, index_videos, open_store
+from vidfind.media import decoding
+from vidfind.store.store import Store
+from vidfind.system import worker
+
+GOOD = ("a.mp4", "b.mp4", "long.mp4")
+REASONS = {
+    "segfault": "crash (SIGSEGV)",
+    "abort": "crash (SIGABRT); it said: [h264 @ 0x55] corrupted size vs. prev_size",
+    "leave": "crash (exit code 7)",
+    "hang": "nothing came of it",
+    "stop": "nothing came of it",
+    "eat": "GB of memory",
+    "deceive": "cannot be decoded: IndexError: list index out of range",
+}
+
+
+def run(folder: Path, index: Path, encoder: Encoder) -> tuple[Store, dict[str, Outcome]]:
+    store, load = open_store(index, lambda: encoder, {})
+    events = list(index_videos([folder], store, load))
+    return store, {event.path.name: event for event in events if isinstance(event, Outcome)}
+
+
+def vectors(store: Store, encoder: Encoder) -> dict[str, list[tuple[float, float, float]]]:
+    """For each video its segments, and how alike each is to some direction."""
+    direction = np.random.default_rng(0).standard_normal(encoder.dim)
+    found: dict[str, list[tuple[float, float, float]]] = {}
+    for path, row in store.videos().items():
+        hits = store.search(direction, 1000, [row.content]) if row.content else []
+        found[path.name] = sorted((hit.start, hit.end, round(hit.score, 2)) for hit in hits)
+    return found
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+@pytest.mark.parametrize("when", ["", "late-"], ids=["at once", "after a clip"])
+def test_each_fault_costs_its_file_alone(
+    made: Path,  # noqa: F811
+    tmp_path: Path,
+    tiny_encoder: Encoder,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    when: str,
+) -> None:
+    folder = Path(shutil.copytree(made, tmp_path / "films"))
+    (folder / "inner" / "long.mp4").rename(folder / "long.mp4")
+    clean, outcomes = run(folder, tmp_path / "clean", tiny_encoder)
+    assert {name: outcome.status for name, outcome in outcomes.items()} == dict.fromkeys(GOOD, "new")
+
+    for number, fault in enumerate(REASONS):
+        content = (made / "inner" / "long.mp4").read_bytes()
+        (folder / f"{when}{fault}.mp4").write_bytes(content + bytes(number + 1))
+    monkeypatch.setattr(decoding, "read_video", faulty.read_video)
+    monkeypatch.setattr(decoding, "PATIENCE", 1.0)
+    monkeypatch.setattr(decoding, "PATIENCE_A_SECOND", 0.2)
+    monkeypatch.setattr(worker, "MAX_MEMORY", 2**29)
+    for pooled in worker._idle:
+        pooled.end()  # what other tests have decoded may have made it larger than that
+    store, outcomes = run(folder, tmp_path / "faulty", tiny_encoder)
+
+    assert {name: outcomes[name].status for name in GOOD} == dict.fromkeys(GOOD, "new")
+    for fault, reason in REASONS.items():
+        outcome = outcomes[f"{when}{fault}.mp4"]
+        assert outcome.status == "failed"
+        assert reason in outcome.message
+    failed = {row.path.stem.removeprefix("late-"): row.failed for row in store.status().failed}
+    assert failed.keys() == REASONS.keys()
+    expected, found = vectors(clean, tiny_encoder), vectors(store, tiny_encoder)
+    assert {name: found[name] for name in GOOD} == expected
+    assert not any(segments for name, segments in found.items() if name not in GOOD)
+    assert capfd.readouterr() == ("", "")
+
+    pids = {child.pid for child in psutil.Process().children()}
+    again = {
+        event.status for event in index_videos([folder], store, lambda: tiny_encoder) if isinstance(event, Outcome)
+    }
+    assert again == {"unchanged", "failed"}
+    assert {child.pid for child in psutil.Process().children()} == pids
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+def test_a_run_that_is_stopped_does_not_wait_for_a_decoder_that_hangs(
+    made: Path,  # noqa: F811
+    tmp_path: Path,
+    tiny_encoder: Encoder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copy(made / "a.mp4", tmp_path / "a.mp4")
+    shutil.copy(made / "b.mp4", tmp_path / "hang.mp4")
+    monkeypatch.setattr(decoding, "read_video", faulty.read_video)
+    store, load = open_store(tmp_path / "index", lambda: tiny_encoder, {})
+    with closing(index_videos([tmp_path / "a.mp4", tmp_path / "hang.mp4"], store, load, workers=2)) as events:
+        assert next(event for event in events if isinstance(event, Outcome)).path.name == "a.mp4"
+        threads = {thread for thread in threading.enumerate() if thread.name == "decode"}
+        assert threads
+    assert not any(thread.is_alive() for thread in threads)
+    assert [path.name for path in store.videos()] == ["a.mp4"]

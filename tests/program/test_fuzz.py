@@ -1,0 +1,86 @@
+"""Broken copies of every clip: none may hang or end a run, each is indexed or failed with a reason."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from vidfind.encoders.encoder import Encoder
+from vidfind.index.run import Outcome, index_videos, open_store
+from vidfind.media import decoding
+
+SEED = 20
+MUTATIONS = 500
+# Some of the work of a decoder, and so of what it may find wrong, is done only in long files.
+LARGEST = 200_000
+
+
+def truncate(data: bytearray, chance: random.Random) -> None:
+    del data[chance.randrange(len(data)) :]
+
+
+def flip(data: bytearray, chance: random.Random) -> None:
+    """Single bits, more often at the start, where a file says what it is."""
+    for _ in range(chance.choice((1, 4, 16, 64))):
+        at = chance.randrange(len(data) if chance.random() < 0.5 else min(len(data), 2000))
+        data[at] ^= 1 << chance.randrange(8)
+
+
+def splice(data: bytearray, chance: random.Random) -> None:
+    """A piece of the file, somewhere else in it or in place of another."""
+    start, target, length = (chance.randrange(len(data)) for _ in range(3))
+    piece = data[start : start + length // 4]
+    data[target : target + chance.choice((0, len(piece)))] = piece
+
+
+def zero(data: bytearray, chance: random.Random) -> None:
+    start = chance.randrange(len(data))
+    length = min(chance.choice((4, 100, 5000)), len(data) - start)
+    data[start : start + length] = bytes(length)
+
+
+KINDS: tuple[Callable[[bytearray, random.Random], None], ...] = (truncate, flip, splice, zero)
+
+
+def mutate(clips: Path, folder: Path, count: int, seed: int) -> None:
+    """Writes `count` broken files, of each kind of clip in turn; their names say what was done to which."""
+    chance = random.Random(seed)
+    sources = sorted(path for path in clips.iterdir() if path.suffix not in (".md", ".py", ".json"))
+    sources = [path for path in sources if path.stat().st_size <= LARGEST]
+    for number in range(count):
+        source, kind = sources[number % len(sources)], KINDS[number % len(KINDS)]
+        data = bytearray(source.read_bytes())
+        kind(data, chance)
+        (folder / f"{number:04}-{kind.__name__}-{source.name}").write_bytes(data)
+
+
+@pytest.mark.slow
+def test_no_broken_file_hangs_or_ends_a_run(
+    clips: Path, tmp_path: Path, tiny_encoder: Encoder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    mutate(clips, folder, MUTATIONS, SEED)
+    store, load = open_store(tmp_path / "index", lambda: tiny_encoder, {})
+    outcomes = [event for event in index_videos(list(folder.iterdir()), store, load) if isinstance(event, Outcome)]
+
+    assert {outcome.path for outcome in outcomes} == set(folder.iterdir())
+    for outcome in outcomes:
+        assert outcome.status in ("new", "failed"), outcome
+        assert (outcome.segments > 0) == (outcome.status == "new"), outcome
+        if outcome.status == "failed":
+            assert outcome.message and not re.search(r"Error:|nothing came of it|GB of memory", outcome.message), (
+                outcome
+            )
+    counts = Counter(outcome.status for outcome in outcomes)
+    assert min(counts.values()) > 50, counts
+    assert store.status().segments == sum(outcome.segments for outcome in outcomes)
+    assert all(row.duration < 3600 for row in store.videos().values())
+    assert capfd.readouterr() == ("", "")
+    assert len(psutil.Process().children()) <= decoding.DECODERS + 1  # and multiprocessing's own

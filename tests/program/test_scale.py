@@ -1,0 +1,79 @@
+"""Large collections: ten thousand files, a hundred thousand segments, hundreds of commits."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.store.test_store import embed, make_row, unit_vectors
+from vidfind.index.run import Outcome, index_videos, open_store
+from vidfind.store.health import check_index
+from vidfind.store.store import Store
+
+if TYPE_CHECKING:
+    from vidfind.encoders.encoder import Encoder
+
+pytestmark = pytest.mark.slow
+
+FILES = 10_000
+SEGMENTS_A_VIDEO = 20
+VIDEOS_A_COMMIT = 25
+COMMITS = 200
+
+
+def num_files(store: Store) -> Counter[str]:
+    return Counter(file.parent.name for file in store.path.rglob("*") if file.is_file())
+
+
+def test_a_hundred_thousand_segments_of_many_commits_lie_in_a_few_files(store: Store) -> None:
+    for commit in range(COMMITS):
+        rows = [make_row(f"/videos/{commit}-{i}.mp4", SEGMENTS_A_VIDEO) for i in range(VIDEOS_A_COMMIT)]
+        store.put(rows, [embed(row, commit) for row in rows])
+        if commit % 50 == 49:
+            store.remove([rows[0].path])
+            store.compact(timedelta(milliseconds=1))
+            assert sum(num_files(store).values()) < 20, num_files(store)
+    assert len(store.videos()) == COMMITS * VIDEOS_A_COMMIT - COMMITS // 50
+    assert store.status().segments == len(store.videos()) * SEGMENTS_A_VIDEO
+    assert len(store.search(unit_vectors(1)[0], 100)) == 100
+    assert check_index(store.path) == []
+
+
+@pytest.fixture
+def many(clips: Path, tmp_path: Path) -> Iterator[Path]:
+    """A folder of ten thousand files, which are hard links to a few."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for name in ("one_frame.mp4", "short.mp4"):
+        shutil.copy(clips / name, tmp_path / name)
+        for number in range(FILES // 2):
+            os.link(tmp_path / name, folder / f"{number:04}-{name}")
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_ten_thousand_files_are_encoded_once_and_looked_at_in_a_moment_the_second_time(
+    many: Path, tiny_encoder: Encoder, tmp_path: Path
+) -> None:
+    loads: list[dict[str, object]] = []
+
+    def load(**choice: object) -> Encoder:
+        loads.append(choice)
+        return tiny_encoder
+
+    def run() -> Counter[tuple[str, bool]]:
+        store, encoder = open_store(tmp_path / "index", load, {} if loads else {"model": "tiny"})
+        events = [event for event in index_videos([many], store, encoder) if isinstance(event, Outcome)]
+        return Counter((event.status, event.message.startswith("the same as")) for event in events)
+
+    assert run() == {("new", False): 2, ("new", True): FILES - 2}
+    assert run() == {("unchanged", False): FILES}
+    assert len(loads) == 1  # the second time no encoder was loaded, and so nothing decoded
+    assert check_index(tmp_path / "index") == []

@@ -1,0 +1,281 @@
+import itertools
+import struct
+import time
+import zlib
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vidfind.encoders.encoder import Encoder
+from vidfind.errors import BadInput
+from vidfind.media.read import read_clips, write_video
+from vidfind.media.sampling import Segment
+from vidfind.search.moments import like_vector, merge_hits, parse_like, parse_period, search_moments
+from vidfind.store.store import Embedded, Hit, Store
+from vidfind.store.tables import VideoRow, new_content
+
+QUERY = np.eye(16, dtype=np.float32)[0]
+DAY = datetime(2024, 5, 17, 12, tzinfo=UTC)
+
+
+def add_video(
+    store: Store,
+    path: str,
+    scores: Sequence[float],
+    created: datetime = DAY,
+    content: int | None = None,
+    folder: str = "/v",
+    damage: str = "",
+) -> VideoRow:
+    """Stores a video of ten-second segments that have these cosines with QUERY."""
+    other = np.eye(16, dtype=np.float32)[1]
+    vectors = np.stack([score * QUERY + np.sqrt(1 - score**2) * other for score in scores])
+    spans = [(10.0 * i, 10.0 * i + 10) for i in range(len(scores))]
+    number = content or new_content()
+    duration = 10.0 * len(scores)
+    row = VideoRow(Path(path), Path(folder), 1, 5, path, created, DAY, number, len(scores), duration, damage=damage)
+    store.put([row], [] if content else [Embedded(number, spans, vectors)])
+    return row
+
+
+def found(store: Store, **options: object) -> list[tuple[str, float, float]]:
+    moments = search_moments(store, QUERY, **options)
+    assert [moment.rank for moment in moments] == list(range(1, len(moments) + 1))
+    return [(moment.path.name, moment.start, moment.end) for moment in moments]
+
+
+def test_the_best_moment_of_each_video_is_found_best_first(store: Store) -> None:
+    add_video(store, "/v/a.mp4", [0.1, 0.5, 0.2])
+    add_video(store, "/v/b.mp4", [0.7, 0.1, 0.6])
+    assert found(store) == [("b.mp4", 0, 10), ("a.mp4", 10, 20)]
+    best = search_moments(store, QUERY)[0]
+    assert best.score == pytest.approx(0.7, abs=2e-3)
+    assert (best.duration, best.created) == (30.0, DAY)
+
+
+def test_more_moments_of_a_video_are_found_when_asked(store: Store) -> None:
+    add_video(store, "/v/b.mp4", [0.7, 0.1, 0.6])
+    add_video(store, "/v/a.mp4", [0.65])
+    assert found(store, per_video=2) == [("b.mp4", 0, 10), ("a.mp4", 0, 10), ("b.mp4", 20, 30)]
+    assert found(store, per_video=2, limit=2) == [("b.mp4", 0, 10), ("a.mp4", 0, 10)]
+
+
+def test_neighbours_that_score_alike_are_one_moment(store: Store) -> None:
+    add_video(store, "/v/a.mp4", [0.1, 0.695, 0.7, 0.69, 0.1, 0.699])
+    assert found(store, per_video=2) == [("a.mp4", 10, 40), ("a.mp4", 50, 60)]
+
+
+def test_what_belongs_to_a_moment_does_not_depend_on_other_videos(store: Store) -> None:
+    add_video(store, "/v/a.mp4", [0.9, 0.885])
+    add_video(store, "/v/b.mp4", [0.895] * 100)
+    assert found(store, limit=1) == [("a.mp4", 0, 20)]
+
+
+def test_one_long_video_does_not_crowd_out_the_others(store: Store) -> None:
+    add_video(store, "/v/long.mp4", [0.9] * 2000)
+    for i in range(5):
+        add_video(store, f"/v/{i}.mp4", [0.5 - i / 100])
+    assert [name for name, _, _ in found(store, limit=4)] == ["long.mp4", "0.mp4", "1.mp4", "2.mp4"]
+
+
+def test_a_moment_of_an_endless_shot_has_an_end() -> None:
+    hits = [Hit(1, 10.0 * i, 10.0 * i + 10, 0.5) for i in range(100)]
+    [(_, start, end)] = merge_hits(hits, 1)
+    assert end - start == 60
+
+
+def test_moments_of_one_video_do_not_overlap() -> None:
+    scores = np.random.default_rng(0).uniform(0.4, 0.5, 50)
+    hits = [Hit(1, 10.0 * i, 10.0 * i + 10, score) for i, score in enumerate(scores)]
+    moments = merge_hits(hits, 50)
+    spans = sorted((start, end) for _, start, end in moments)
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
+    assert sum(end - start for start, end in spans) == 500
+    assert [score for score, _, _ in moments] == sorted((score for score, _, _ in moments), reverse=True)
+
+
+def test_videos_with_equal_content_are_both_found(store: Store) -> None:
+    original = add_video(store, "/v/a.mp4", [0.5])
+    add_video(store, "/v/copy.mp4", [0.5], content=original.content)
+    assert [name for name, _, _ in found(store)] == ["a.mp4", "copy.mp4"]
+
+
+def test_vectors_of_a_run_that_was_killed_are_not_found(store: Store) -> None:
+    add_video(store, "/v/a.mp4", [0.5])
+    store.put([], [Embedded(new_content(), [(0.0, 10.0)] * 300, np.tile(QUERY, (300, 1)))])
+    assert [name for name, _, _ in found(store)] == ["a.mp4"]
+
+
+def test_only_videos_of_a_folder_are_found_when_asked(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    add_video(store, f"{tmp_path}/real/a.mp4", [0.5])
+    add_video(store, f"{tmp_path}/really/b.mp4", [0.6])
+    assert [name for name, _, _ in found(store, folder=tmp_path / "real")] == ["a.mp4"]
+    assert [name for name, _, _ in found(store, folder=tmp_path / "link")] == ["a.mp4"]
+    with pytest.raises(BadInput, match="No indexed video is under"):
+        search_moments(store, QUERY, folder=tmp_path / "empty")
+
+
+def test_dates_include_their_first_and_last_day(store: Store) -> None:
+    for day in (16, 17, 18):
+        add_video(store, f"/v/{day}.mp4", [0.5], datetime(2024, 5, day, 12).astimezone())
+    assert [name for name, _, _ in found(store, since=date(2024, 5, 17))] == ["17.mp4", "18.mp4"]
+    assert [name for name, _, _ in found(store, until=date(2024, 5, 17))] == ["16.mp4", "17.mp4"]
+    assert found(store, since=date(2024, 5, 19)) == []
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="time zones cannot be set there")
+def test_dates_at_both_ends_of_the_calendar_are_found_anywhere(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_video(store, "/v/first.mp4", [0.5], datetime(1, 1, 1, tzinfo=UTC))
+    add_video(store, "/v/last.mp4", [0.4], datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+    with monkeypatch.context() as patch:
+        for zone in ("XXX-12", "XXX+12"):
+            patch.setenv("TZ", zone)
+            time.tzset()
+            assert [name for name, _, _ in found(store, since=date(1, 1, 1))] == ["first.mp4", "last.mp4"]
+    time.tzset()
+
+
+def test_moments_below_the_least_score_are_left_out(store: Store) -> None:
+    add_video(store, "/v/a.mp4", [0.5, 0.1, 0.3])
+    add_video(store, "/v/b.mp4", [0.2])
+    assert found(store, min_score=0.25, per_video=3) == [("a.mp4", 0, 10), ("a.mp4", 20, 30)]
+
+
+def test_each_moment_says_whether_its_file_is_there(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    for folder in (tmp_path, tmp_path / "a.mp4"):  # indexed with its folder, or by name
+        add_video(store, f"{tmp_path}/a.mp4", [0.5], folder=str(folder))
+        add_video(store, "/v/b.mp4", [0.4])
+        assert [(moment.path.name, moment.online) for moment in search_moments(store, QUERY)] == [
+            ("a.mp4", True),
+            ("b.mp4", False),
+        ]
+
+
+def test_of_two_copies_the_one_that_is_there_comes_first(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "copy.mp4").touch()
+    original = add_video(store, "/a/first.mp4", [0.5])
+    add_video(store, f"{tmp_path}/copy.mp4", [0.5], content=original.content)
+    add_video(store, "/a/better.mp4", [0.6])
+    assert [name for name, _, _ in found(store)] == ["better.mp4", "copy.mp4", "first.mp4"]
+
+
+def test_moments_online_fill_up_to_the_limit(store: Store, tmp_path: Path) -> None:
+    for number in range(20):
+        add_video(store, f"/unmounted/{number}.mp4", [0.9], folder="/unmounted")
+        add_video(store, f"{tmp_path}/deleted/{number}.mp4", [0.8], folder=str(tmp_path))
+    for number in range(5):
+        (tmp_path / f"{number}.mp4").touch()
+        add_video(store, f"{tmp_path}/{number}.mp4", [0.7 - number / 100], folder=str(tmp_path))
+    (tmp_path / "alone.mp4").touch()
+    add_video(store, f"{tmp_path}/alone.mp4", [0.6], folder=f"{tmp_path}/alone.mp4")
+    names = ["0.mp4", "1.mp4", "2.mp4", "3.mp4", "4.mp4", "alone.mp4"]
+    assert [name for name, _, _ in found(store, limit=3, online=True)] == names[:3]
+    assert [name for name, _, _ in found(store, limit=10, online=True)] == names
+    assert not any(moment.online for moment in search_moments(store, QUERY, limit=10))
+
+
+def test_the_damage_of_a_video_is_told_with_its_moments(store: Store) -> None:
+    add_video(store, "/v/a.mp4", [0.5], damage="ends early: 0:28 of 0:35 is there")
+    add_video(store, "/v/b.mp4", [0.4])
+    assert [moment.damage for moment in search_moments(store, QUERY)] == ["ends early: 0:28 of 0:35 is there", ""]
+
+
+def test_an_index_without_videos_finds_nothing(store: Store) -> None:
+    assert found(store) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("2024", date(2024, 1, 1), date(2024, 12, 31)),
+        ("2024-02", date(2024, 2, 1), date(2024, 2, 29)),
+        ("2024-05-17", date(2024, 5, 17), date(2024, 5, 17)),
+    ],
+)
+def test_a_period_has_a_first_and_a_last_day(text: str, first: date, last: date) -> None:
+    assert parse_period(text) == (first, last)
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2024-13", "2024-02-30", "24-05-17", "2024-05-17-01"])
+def test_what_is_no_date_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="is not a date"):
+        parse_period(text)
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"), [("83", 83), ("1:23", 83), ("1:02:03.5", 3723.5), ("0", 0)], ids=["s", "m:s", "h:m:s", "zero"]
+)
+def test_a_moment_of_a_file_can_be_named(tmp_path: Path, time: str, seconds: float) -> None:
+    file = tmp_path / "a@b.mp4"
+    file.touch()
+    assert parse_like(f"{file}@{time}") == (file, seconds)
+    assert parse_like(str(file)) == (file, None)
+
+
+@pytest.mark.parametrize("text", ["nothing.mp4", "nothing.mp4@3", "@3"])
+def test_a_file_that_is_not_there_is_no_example(text: str) -> None:
+    with pytest.raises(BadInput, match="There is no file"):
+        parse_like(text)
+
+
+def test_what_is_no_time_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(BadInput, match="is not a time"):
+        parse_like(f"{tmp_path}/a.mp4@noon")
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """A video of 31 seconds in three colours, one for each segment."""
+    colours = np.repeat(np.array([[200, 30, 30], [30, 200, 30], [30, 30, 200]], np.uint8), [40, 40, 44], axis=0)
+    write_video(tmp_path / "film.mp4", np.broadcast_to(colours[:, None, None], (124, 64, 96, 3)), 4)
+    return tmp_path / "film.mp4"
+
+
+def encode_segment(encoder: Encoder, path: Path, start: float, end: float) -> np.ndarray:
+    [(clip, _)] = read_clips(path, [Segment(start, end)], encoder.num_frames, encoder.image_size)
+    return encoder.encode_video(clip[np.newaxis])[0].numpy()
+
+
+@pytest.mark.parametrize(("time", "start", "end"), [(15, 10, 20), (0, 0, 10), (30.9, 21, 31), (None, 0, 31)], ids=str)
+def test_a_moment_of_a_video_is_a_query(
+    tiny_encoder: Encoder, film: Path, time: float | None, start: float, end: float
+) -> None:
+    expected = encode_segment(tiny_encoder, film, start, end)
+    assert like_vector(tiny_encoder, film, time) @ expected == pytest.approx(1, abs=1e-4)
+
+
+def test_a_picture_is_a_query_like_a_video_where_nothing_moves(
+    tiny_encoder: Encoder, film: Path, tmp_path: Path
+) -> None:
+    picture = tmp_path / "red.png"
+    write_png(picture, (200, 30, 30), 96, 64)
+    still = encode_segment(tiny_encoder, film, 0, 9)
+    other = encode_segment(tiny_encoder, film, 10, 19)
+    vector = like_vector(tiny_encoder, picture)
+    assert vector @ still > max(0.98, vector @ other)
+    with pytest.raises(BadInput, match="is a picture"):
+        like_vector(tiny_encoder, picture, 3)
+
+
+def test_an_example_that_cannot_be_used_is_named(tiny_encoder: Encoder, film: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"only 31\.0 seconds long"):
+        like_vector(tiny_encoder, film, 40)
+    (tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(BadInput, match=r"text\.mp4 is not a video"):
+        like_vector(tiny_encoder, tmp_path / "text.mp4")
+
+
+def write_png(path: Path, colour: tuple[int, int, int], width: int, height: int) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress((b"\0" + bytes(colour) * width) * height)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))

@@ -1,0 +1,279 @@
+import dataclasses
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vidfind.errors import IndexBusy, IndexMismatch, IndexNotFound
+from vidfind.store.store import Embedded, Store, delete_index
+from vidfind.store.tables import VideoRow, new_content, path_from_text, path_to_text
+
+DIM = 16
+DAY = datetime(2024, 5, 17, 12, 30, tzinfo=UTC)
+
+
+def make_row(path: str, num_segments: int = 2, **changes: object) -> VideoRow:
+    row = VideoRow(Path(path), Path("/videos"), 1000, 5, path, DAY, DAY, new_content(), num_segments, 20.0)
+    return dataclasses.replace(row, **changes)
+
+
+def unit_vectors(count: int, seed: int = 0) -> np.ndarray:
+    vectors = np.random.default_rng(seed).standard_normal((count, DIM)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def embed(row: VideoRow, seed: int = 0) -> Embedded:
+    spans = [(10.0 * i, 10.0 * i + 10) for i in range(row.segments)]
+    return Embedded(row.content, spans, unit_vectors(row.segments, seed))
+
+
+def contents_found(store: Store) -> set[int]:
+    return {hit.content for hit in store.search(unit_vectors(1)[0], 1000)}
+
+
+def test_a_video_comes_back_as_it_was_put(store: Store) -> None:
+    row = make_row("/videos/a.mp4", width=1920, height=1080, codec="hevc")
+    store.put([row], [embed(row)])
+    assert Store.open(store.path).videos() == {row.path: row}
+
+
+@pytest.mark.parametrize(
+    "name", [b"it's.mp4", b"two\nlines.mp4", "dog \N{DOG FACE} %41.mp4".encode(), b"not \xff unicode.mp4", b"a\\b.mp4"]
+)
+def test_any_file_name_can_be_stored_found_and_removed(store: Store, name: bytes) -> None:
+    path = Path(os.fsdecode(b"/videos/" + name))
+    assert path_from_text(path_to_text(path)) == path
+    row = dataclasses.replace(make_row("/videos/x"), path=path)
+    store.put([row], [embed(row)])
+    assert list(store.videos()) == [path]
+    store.remove([path])
+    assert store.videos() == {}
+
+
+def test_hits_are_the_most_alike_segments_with_their_cosine(store: Store) -> None:
+    rows = [make_row(f"/videos/{i}.mp4", 5) for i in range(20)]
+    embedded = [embed(row, seed) for seed, row in enumerate(rows)]
+    store.put(rows, embedded)
+    query = unit_vectors(1, seed=99)[0]
+    expected = sorted((float(vector @ query) for one in embedded for vector in one.vectors), reverse=True)
+    scores = [hit.score for hit in store.search(query, 10)]
+    assert scores == pytest.approx(expected[:10], abs=2e-3)  # vectors are stored in float16
+    assert [hit.content for hit in store.search(embedded[7].vectors[3], 1)] == [rows[7].content]
+
+
+def test_a_search_can_be_limited_to_some_videos(store: Store) -> None:
+    rows = [make_row(f"/videos/{i}.mp4") for i in range(5)]
+    store.put(rows, [embed(row, seed) for seed, row in enumerate(rows)])
+    query = unit_vectors(1)[0]
+    assert {hit.content for hit in store.search(query, 100, [rows[3].content])} == {rows[3].content}
+    assert store.search(query, 100, []) == []
+
+
+def test_many_videos_are_stored_in_two_commits(store: Store) -> None:
+    before = store._videos.version, store._segments.version
+    rows = [make_row(f"/videos/{i}.mp4") for i in range(64)]
+    store.put(rows, [embed(row) for row in rows])
+    assert (store._videos.version - before[0], store._segments.version - before[1]) == (1, 1)
+
+
+def test_a_video_encoded_again_loses_its_old_vectors_when_compacted(store: Store) -> None:
+    old, new = make_row("/videos/a.mp4", 3), make_row("/videos/a.mp4", 2)
+    store.put([old], [embed(old)])
+    store.put([new], [embed(new)])
+    store.compact()
+    assert contents_found(store) == {new.content}
+    assert store.status().segments == 2
+
+
+def test_vectors_without_a_video_are_cleared_when_compacted(store: Store) -> None:
+    store.put([], [embed(make_row("/videos/killed.mp4"))])
+    store.compact()
+    assert contents_found(store) == set()
+
+
+def test_what_a_killed_process_has_half_written_is_cleared_when_compacted(store: Store) -> None:
+    store.put([row := make_row("/videos/a.mp4")], [embed(row)])
+    data = store.path / "segments.lance" / "data"
+    whole = set(data.iterdir())
+    for name in (".tmpJ7bZ1q", "000111.lance", "101010.lance#1"):
+        (data / name).write_bytes(b"half a file")
+    (store.path / ".settings.json.part").write_text("{")
+    with store.writing():
+        store.compact(timedelta(milliseconds=1))
+    assert set(data.iterdir()) == whole
+    assert not (store.path / ".settings.json.part").exists()
+    assert contents_found(store) == {row.content}
+
+
+def test_a_copy_shares_its_vectors_and_keeps_them_when_the_original_goes(store: Store) -> None:
+    original = make_row("/videos/a.mp4")
+    copy = dataclasses.replace(original, path=Path("/videos/b.mp4"))
+    store.put([original], [embed(original)])
+    store.put([copy])
+    store.remove([original.path])
+    store.compact()
+    assert contents_found(store) == {copy.content}
+
+
+def test_removing_what_is_not_there_does_nothing(store: Store) -> None:
+    store.remove([Path("/videos/nothing.mp4")])
+    assert store.videos() == {}
+
+
+def test_status_counts_footage_failures_damage_and_folders(store: Store, tmp_path: Path) -> None:
+    good = make_row("/videos/a.mp4", 3, duration=1800.0)
+    inner = make_row("/videos/inner/b.mp4", 1, duration=1800.0, folder=Path("/videos/inner"), damage="ends early")
+    bad = VideoRow(tmp_path / "bad.mp4", tmp_path, 10, 5, "", DAY, DAY, failed="it is empty")
+    store.put([good, inner, bad], [embed(good), embed(inner)])
+    status = store.status()
+    assert (status.videos, status.hours, status.segments) == (2, 1.0, 4)
+    assert status.failed == [bad]
+    assert status.folders == sorted([Path("/videos"), tmp_path])
+    assert status.damaged == [inner]
+    assert status.size_on_disk > 1000
+
+
+def test_an_index_that_is_not_there_is_named_with_the_others_and_the_command(store: Store) -> None:
+    with pytest.raises(
+        IndexNotFound, match=rf"'films'.*there is: {store.path.name}.*vidfind index FOLDER --index films"
+    ):
+        Store.open(store.path.parent / "films")
+
+
+def test_an_index_of_a_later_format_is_refused(store: Store) -> None:
+    file = store.path / "settings.json"
+    file.write_text(file.read_text().replace('"format": 2', '"format": 3'))
+    with pytest.raises(IndexMismatch, match="format is 3"):
+        Store.open(store.path)
+
+
+def test_an_index_of_an_older_format_is_read_as_it_is_and_brought_up_to_date_when_written(store: Store) -> None:
+    row = make_row("/videos/a.mp4")
+    store.put([row], [embed(row)])
+    store._videos.drop_columns(["damage"])
+    file = store.path / "settings.json"
+    file.write_text(file.read_text().replace('"format": 2', '"format": 1'))
+
+    old = Store.open(store.path)
+    assert old.videos() == {row.path: row}
+    assert '"format": 1' in file.read_text()
+    damaged = make_row("/videos/b.mp4", damage="ends early")
+    with old.writing():
+        old.put([damaged], [embed(damaged)])
+    assert Store.open(store.path).videos() == {row.path: row, damaged.path: damaged}
+    assert '"format": 2' in file.read_text()
+
+
+def test_an_unfinished_encoding_of_an_older_format_is_brought_up_to_date_too(store: Store) -> None:
+    row = make_row("/videos/a.mp4")
+    begun = store.begin_again(store.settings, None)
+    for one, file in ((store, "settings.json"), (begun, "settings.next.json")):
+        one.put([row], [embed(row)])
+        one._videos.drop_columns(["damage"])
+        (one.path / file).write_text((one.path / file).read_text().replace('"format": 2', '"format": 1'))
+
+    with Store.open(store.path).writing():
+        pass
+    damaged = make_row("/videos/b.mp4", damage="ends early")
+    for one in (Store.open(store.path), Store.open(store.path).unfinished()):
+        assert one.videos() == {row.path: row}
+        one.put([damaged], [embed(damaged)])
+        assert one.videos()[damaged.path] == damaged
+
+
+def test_settings_that_differ_are_refused_with_a_command_for_the_shell(store: Store) -> None:
+    row = make_row("/my videos/a.mp4", folder=Path("/my videos"))
+    store.put([row], [embed(row)])
+    store.require(**dataclasses.asdict(store.settings))
+    with pytest.raises(IndexMismatch) as raised:
+        store.require(encoder="mean")
+    message = str(raised.value)
+    assert "encoder tempme, not mean" in message
+    assert (
+        "vidfind remove --all && vidfind index '/my videos' --model tiny --pretrained builtin --encoder mean" in message
+    )
+
+
+def test_the_same_weights_by_another_name_are_accepted(store: Store) -> None:
+    digest = store.settings.weights_digest
+    store.require(model="tiny", pretrained="/elsewhere/tiny.safetensors", weights_digest=digest)
+    with pytest.raises(IndexMismatch, match="other weights"):
+        store.require(model="tiny", pretrained="builtin", weights_digest="changed")
+
+
+def test_only_an_index_without_videos_is_replaced(store: Store) -> None:
+    other = dataclasses.replace(store.settings, encoder="mean")
+    assert Store.create(store.path, other, 2 * DIM).dim == 2 * DIM
+    assert Store.open(store.path).settings == other
+    Store.open(store.path).put([make_row("/videos/a.mp4")])
+    with pytest.raises(IndexMismatch, match="already is an index"):
+        Store.create(store.path, store.settings, DIM)
+
+
+def test_one_process_at_a_time_writes(store: Store) -> None:
+    program = (
+        "import sys; from pathlib import Path; from vidfind.store.store import Store\n"
+        "with Store.open(Path(sys.argv[1])).writing(): print('writing')"
+    )
+    command = [sys.executable, "-c", program, str(store.path)]
+    with store.writing():
+        other = subprocess.run(command, capture_output=True, text=True)
+        assert IndexBusy.__name__ in other.stderr
+    assert subprocess.run(command, capture_output=True, text=True).stdout == "writing\n"
+
+
+def test_an_index_is_neither_deleted_nor_made_anew_while_it_is_written(store: Store) -> None:
+    other = Store.open(store.path)
+    with store.writing():
+        for attempt in (
+            lambda: delete_index(store.path),
+            lambda: Store.create(store.path, store.settings, DIM),
+            lambda: other.writing().__enter__(),
+        ):
+            with pytest.raises(IndexBusy):
+                attempt()
+        store.put([row := make_row("/videos/a.mp4")], [embed(row)])
+    assert Store.open(store.path).videos() == {row.path: row}
+
+
+def test_an_index_that_was_deleted_meanwhile_is_not_written(store: Store) -> None:
+    delete_index(store.path)
+    with pytest.raises(IndexNotFound), store.writing():
+        pass
+
+
+def test_two_runs_that_make_the_same_index_at_once_both_write_to_it(store: Store) -> None:
+    second = Store.create(store.path, store.settings, DIM)
+    rows = [make_row(f"/videos/{name}.mp4") for name in ("a", "b")]
+    for one, row in zip((store, second), rows, strict=True):
+        with one.writing():
+            one.put([row], [embed(row)])
+            one.compact()
+    for one in (store, second, Store.open(store.path)):
+        assert one.videos() == {row.path: row for row in rows}
+        assert contents_found(one) == {row.content for row in rows}
+
+
+def test_what_is_finished_is_found_while_more_is_written(store: Store) -> None:
+    searching = Store.open(store.path)
+    rows = [make_row(f"/videos/{name}.mp4") for name in "abc"]
+    with store.writing():
+        for number, row in enumerate(rows, start=1):
+            store.put([row], [embed(row)])
+            for one in (searching, Store.open(store.path)):
+                assert contents_found(one) == {row.content for row in rows[:number]}
+        store.compact()
+        assert contents_found(searching) == {row.content for row in rows}
+
+
+def test_deleting_an_index_leaves_everything_else(store: Store) -> None:
+    foreign = store.path / "holiday.mp4"
+    foreign.write_bytes(b"mine")
+    delete_index(store.path)
+    assert [entry.name for entry in store.path.iterdir()] == [foreign.name]
+    with pytest.raises(IndexNotFound):
+        delete_index(store.path)

@@ -1,0 +1,114 @@
+"""What goes wrong in decoders, for workers to run: real crashes, hangs and hunger, by the name of the file."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from vidfind.media import decoding
+
+
+def segfault() -> None:
+    ctypes.string_at(0)
+
+
+def abort() -> None:
+    os.write(2, b"[h264 @ 0x55] corrupted size vs. prev_size\n")
+    os.abort()
+
+
+def leave() -> None:
+    os._exit(7)
+
+
+def hang() -> None:
+    time.sleep(1000)
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+def stop() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def eat() -> None:
+    eaten = []
+    while True:
+        eaten.append(bytearray(os.urandom(1)) * 2**24)
+        time.sleep(0.01)
+
+
+def deceive() -> None:
+    raise IndexError("list index out of range")
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    function.__name__: function for function in (segfault, abort, leave, hang, spin, stop, eat, deceive)
+}
+
+
+def read_video(path: Path, *arguments: object) -> Iterator[decoding.Message]:
+    """As decoding.read_video, but for files called after a fault: `hang.mp4` at once, `late-hang.mp4` after a clip."""
+    late, _, name = path.stem.rpartition("-")
+    fault = FAULTS.get(name)
+    if fault and not late:
+        fault()
+    for message in decoding.read_video(path, *arguments):
+        yield message
+        if fault and isinstance(message, decoding.Clip):
+            fault()
+
+
+# For test_worker.py
+
+
+def count(until: int) -> Iterator[tuple[int, int]]:
+    for number in range(until):
+        yield os.getpid(), number
+
+
+def fail(name: str) -> Iterator[int]:
+    yield 1
+    FAULTS[name]()
+
+
+def print_much() -> Iterator[int]:
+    print("to stdout", flush=True)
+    os.write(2, b"x" * 100_000 + b"\nlast\x1b[31m words\n")
+    yield 1
+
+
+def grow(size: int) -> Iterator[int]:
+    grown = bytearray(os.urandom(1)) * size
+    sys.modules["grown"] = grown  # type: ignore[assignment]  # kept, as a leak is
+    yield os.getpid()
+
+
+def work(seconds: float) -> Iterator[str]:
+    """Says something after so many seconds of computing."""
+    begun = time.process_time()
+    while time.process_time() - begun < seconds:
+        pass
+    yield "done"
+
+
+class Unpicklable(Exception):
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+def refuse(kind: str) -> Iterator[int]:
+    yield 1
+    if kind == "unreadable":
+        raise decoding.UnreadableVideo("is damaged")
+    if kind == "forbidden":
+        raise PermissionError(13, "Permission denied", "a.mp4")
+    raise Unpicklable(1, 2)

@@ -1,0 +1,75 @@
+"""The quick imports: they leave nothing made up behind, and give way to the plain ones."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vidfind.system import imports
+
+USE_INDEX = """
+from pathlib import Path
+import numpy
+from vidfind.store.settings import IndexSettings
+from vidfind.store.store import Embedded, Store
+
+store = Store.create(Path(sys.argv[1]), IndexSettings("tiny", "builtin", "digest", "tempme", None, 12), dim=4)
+with store.writing():
+    store.put([], [Embedded(1, [(0.0, 1.0)], numpy.eye(4)[:1])])
+found = store.search(numpy.ones(4), 5)
+made_up = [name for name, module in sys.modules.items() if isinstance(module, imports._Module)]
+print(len(found), made_up, "lancedb.namespace" in sys.modules)
+"""
+
+
+def run(code: str, *arguments: object, **environment: str) -> str:
+    """What a new Python prints: in this one, all is imported already."""
+    command = [
+        sys.executable,
+        "-c",
+        f"import os, sys\nfrom vidfind.system import imports\n{code}",
+        *map(str, arguments),
+    ]
+    ran = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.strip()
+
+
+def test_an_index_works_without_what_is_left_out(tmp_path: Path) -> None:
+    assert run(USE_INDEX, tmp_path / "index") == "1 [] False"
+
+
+def test_where_the_quick_import_fails_the_plain_one_follows(tmp_path: Path) -> None:
+    needed_at_once = "imports.LEFT_OUT += ('lancedb.rerankers',)\n"
+    assert run(needed_at_once + USE_INDEX, tmp_path / "index") == "1 [] True"
+
+
+def test_a_name_left_out_is_the_real_one_when_it_is_used(tmp_path: Path) -> None:
+    code = """
+imports.import_lancedb()
+from lancedb import table
+late = table.EmbeddingFunctionRegistry
+from lancedb.embeddings import EmbeddingFunctionRegistry as real
+print(type(late).__name__, late.get_instance() is real.get_instance(), isinstance(real(), late))
+"""
+    assert run(code) == "_Later True True"
+
+
+def test_two_threads_get_the_whole_package() -> None:
+    code = """
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(4) as pool:
+    print([hasattr(lancedb, "connect") for lancedb in pool.map(lambda _: imports.import_lancedb(), range(4))])
+"""
+    assert run(code) == "[True, True, True, True]"
+
+
+@pytest.mark.parametrize(("given", "left"), [({}, "None"), ({imports.BLAS_THREADS: "3"}, "3")], ids=["free", "set"])
+def test_numpy_is_told_of_one_core_and_other_programs_are_not(
+    given: dict[str, str], left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(imports.BLAS_THREADS, raising=False)
+    code = "imports.import_numpy(); print('numpy' in sys.modules, os.environ.get(imports.BLAS_THREADS))"
+    assert run(code, **given) == f"True {left}"

@@ -1,0 +1,125 @@
+"""Players: which command line is run, and that it is."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vidfind.errors import BadInput
+from vidfind.system.player import PLAYERS, play, player_command, template_command
+
+PATH = Path("/films/a b.mp4")
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is all of PATH: what is put there is what is installed."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr("vidfind.system.player.USUAL_PLACES", {name: () for name in PLAYERS})
+    monkeypatch.delenv("VIDFIND_PLAYER", raising=False)
+    return folder
+
+
+def install(folder: Path, name: str) -> Path:
+    program = folder / name
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("mpv", ["--start=83.00", "--", str(PATH)]),
+        ("vlc", ["--start-time=83.00", str(PATH)]),
+        ("iina", ["--no-stdin", "--mpv-start=83.00", str(PATH)]),
+    ],
+)
+def test_each_player_is_told_the_moment_in_its_own_words(programs: Path, name: str, arguments: list[str]) -> None:
+    program = install(programs, name)
+    assert player_command(PATH, 83) == (name, [str(program), *arguments])
+
+
+def test_a_player_off_the_path_is_found_where_its_installer_puts_it(
+    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = install(tmp_path, "VLC")
+    monkeypatch.setitem(sys.modules["vidfind.system.player"].USUAL_PLACES, "vlc", [str(tmp_path / "no"), str(program)])
+    assert player_command(PATH, 83)[1][0] == str(program)
+
+
+@pytest.mark.usefixtures("programs")
+def test_without_a_player_the_system_opens_the_file_from_the_beginning() -> None:
+    name, command = player_command(PATH, 83)
+    assert name is None
+    assert command[-1] == str(PATH)
+
+
+@pytest.mark.parametrize(
+    ("template", "command"),
+    [
+        ("mpv --start={start} {path}", ["mpv", "--start=83.50", str(PATH)]),
+        ("my-player -t {start}", ["my-player", "-t", "83.50", str(PATH)]),
+        ("'my player' --at={start}s --file={path}", ["my player", "--at=83.50s", f"--file={PATH}"]),
+    ],
+)
+def test_a_template_names_any_player(template: str, command: list[str]) -> None:
+    assert template_command(template, PATH, 83.5) == command
+
+
+def test_a_file_named_like_a_placeholder_is_left_alone() -> None:
+    assert template_command("mpv {path}", Path("{start} {path}.mp4"), 1) == ["mpv", "{start} {path}.mp4"]
+
+
+@pytest.mark.parametrize("template", ["mpv 'unclosed", "  "])
+def test_a_template_that_is_no_command_is_an_error(template: str) -> None:
+    with pytest.raises(BadInput, match="VIDFIND_PLAYER"):
+        template_command(template, PATH, 1)
+
+
+def test_a_player_that_is_not_there_is_an_error_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = tmp_path / "a.mp4"
+    video.touch()
+    monkeypatch.setenv("VIDFIND_PLAYER", str(tmp_path / "no-such-player"))
+    with pytest.raises(BadInput, match=r"does not start.*Install mpv or VLC"):
+        play(video, 1)
+
+
+def test_a_player_that_fails_at_once_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidfind.system.player.HAND_OVER", 10)  # a busy machine may take long to start it
+    monkeypatch.setenv("VIDFIND_PLAYER", f"{sys.executable} -c 'raise SystemExit(4)'")
+    with pytest.raises(BadInput, match="exit code 4"):
+        play(tmp_path, 1)
+
+
+def test_a_video_that_is_gone_is_an_error_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"not there any more.*index the folder it is in now"):
+        play(tmp_path / "a.mp4", 1)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell script plays the player")
+def test_the_player_is_started_with_the_file_and_the_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    video, told = tmp_path / "a b.mp4", tmp_path / "told"
+    video.touch()
+    script = tmp_path / "player"
+    script.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > "{told}.new" && mv "{told}.new" "{told}"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("VIDFIND_PLAYER", f"{script} --start={{start}} {{path}}")
+    assert play(video, 12.34) == str(script)
+    wait_for(told)
+    assert told.read_text().splitlines() == ["--start=12.34", str(video)]
+
+
+def wait_for(path: Path) -> None:
+    """The player runs on its own: give it ten seconds."""
+    for _ in range(1000):
+        if path.exists():
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{path} did not appear")

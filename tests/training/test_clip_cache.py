@@ -1,0 +1,68 @@
+"""Clips are decoded once, into a file that is bounded and leaves nothing behind."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vidfind.errors import UnreadableVideo
+from vidfind.media.read import probe, read_clips
+from vidfind.media.sampling import Segment
+from vidfind.training.clip_cache import ClipCache
+
+
+@pytest.fixture
+def stretches(clips: Path) -> list[tuple[Path, Segment]]:
+    """Three stretches of two videos, in no order."""
+    one, other = clips / "h264.mp4", clips / "vp9.webm"
+    return [(one, Segment(1.0, 2.0)), (other, Segment(0.0, probe(other).duration)), (one, Segment(0.0, 1.5))]
+
+
+def decoded(path: Path, segment: Segment) -> np.ndarray:
+    return next(read_clips(path, [segment], 4, 32)).frames
+
+
+@pytest.mark.parametrize("max_bytes", [10**9, 4 * 32 * 32 * 3 * 2, 0], ids=["all kept", "two kept", "none kept"])
+def test_what_comes_back_is_what_was_decoded(stretches: list[tuple[Path, Segment]], max_bytes: int) -> None:
+    with ClipCache(stretches, num_frames=4, size=32, max_bytes=max_bytes) as cache:
+        assert sorted(cache.fill()) == [(0, ""), (1, ""), (2, "")]
+        assert cache.kept == min(3, max_bytes // cache.clip_bytes)
+        for number, stretch in enumerate(stretches):
+            assert np.array_equal(cache[number], decoded(*stretch))
+
+
+def test_what_is_kept_is_not_decoded_again(stretches: list[tuple[Path, Segment]], tmp_path: Path) -> None:
+    moved = tmp_path / "moved.mp4"
+    moved.write_bytes(stretches[0][0].read_bytes())
+    with ClipCache([(moved, stretches[0][1])], num_frames=4, size=32) as cache:
+        list(cache.fill())
+        moved.unlink()
+        assert np.array_equal(cache[0], decoded(*stretches[0]))
+
+
+def test_nothing_is_left_on_the_disk(
+    stretches: list[tuple[Path, Segment]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with ClipCache(stretches, num_frames=4, size=32) as cache:
+        list(cache.fill())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_decoded_is_told_and_the_rest_is_there(
+    stretches: list[tuple[Path, Segment]], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    with ClipCache([stretches[0], (broken, Segment(0, 1)), (tmp_path / "none.mp4", Segment(0, 1))], 4, 32) as cache:
+        reasons = dict(cache.fill())
+        assert reasons[0] == "" and reasons[1] and reasons[2]
+        assert np.array_equal(cache[0], decoded(*stretches[0]))
+    with (
+        ClipCache([(broken, Segment(0, 1))], 4, 32, max_bytes=0) as uncached,
+        pytest.raises(UnreadableVideo),
+    ):
+        uncached[0]

@@ -1,0 +1,57 @@
+"""Contrast and its gradient: against a slow version, and in chunks against all at once."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from vidfind.training.optimize import backward_in_chunks, contrastive_loss
+
+
+def slow_loss(video: torch.Tensor, text: torch.Tensor, scale: float, same: set[tuple[int, int]]) -> float:
+    """Row and column cross-entropy, one sum after the other."""
+    n = len(video)
+    score = [[scale * float(torch.cosine_similarity(v, t, dim=0)) for t in text] for v in video]
+    total = 0.0
+    for i in range(n):
+        row = sum(math.exp(score[i][j]) for j in range(n) if i == j or (i, j) not in same)
+        column = sum(math.exp(score[j][i]) for j in range(n) if i == j or (j, i) not in same)
+        total += math.log(row) + math.log(column) - 2 * score[i][i]
+    return total / (2 * n)
+
+
+@pytest.mark.parametrize("same", [set(), {(0, 3), (3, 0), (1, 2), (2, 1)}], ids=["all different", "some the same"])
+def test_the_loss_equals_a_slow_version(same: set[tuple[int, int]]) -> None:
+    torch.manual_seed(0)
+    video, text = torch.randn(5, 7), torch.randn(5, 7)
+    mask = torch.eye(5, dtype=torch.bool)
+    for i, j in same:
+        mask[i, j] = True
+    ours = contrastive_loss(video, text, torch.tensor(10.0), mask).item()
+    assert ours == pytest.approx(slow_loss(video, text, 10.0, same), abs=1e-5)
+
+
+def test_pairs_that_are_all_the_same_teach_nothing() -> None:
+    everything = torch.ones(4, 4, dtype=torch.bool)
+    assert contrastive_loss(torch.randn(4, 3), torch.randn(4, 3), torch.tensor(5.0), everything).item() == 0
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 4, 12])
+def test_chunks_give_the_gradients_of_the_whole_batch(chunk: int) -> None:
+    torch.manual_seed(0)
+    towers = nn.ModuleDict({name: nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 8)) for name in "vt"})
+    clips, ids = torch.randn(12, 6), torch.randn(12, 6)
+
+    def gradients(size: int) -> tuple[float, list[torch.Tensor]]:
+        towers.zero_grad()
+        video = [lambda part=part: towers["v"](part) for part in clips.split(size)]
+        text = [lambda part=part: towers["t"](part) for part in ids.split(size)]
+        loss = backward_in_chunks(video, text, lambda v, t: contrastive_loss(v, t, torch.tensor(20.0)))
+        return loss.item(), [p.grad.clone() for p in towers.parameters()]
+
+    loss, whole = gradients(12)
+    again, chunked = gradients(chunk)
+    assert again == pytest.approx(loss, abs=1e-6)
+    for a, b in zip(chunked, whole, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)

@@ -1,0 +1,322 @@
+"""Files of captions as people and Excel write them, and every way a line can be wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vidfind.errors import BadInput, BadPairs
+from vidfind.media.read import probe, write_video
+from vidfind.media.sampling import Segment
+from vidfind.training.pairs import BadLine, Pair, normal_caption, pairs_digest, read_pairs, require_good
+
+SECONDS = 4.0
+
+
+@pytest.fixture(scope="session")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two videos of four seconds, one of them in a folder within; nobody may write to it."""
+    folder = tmp_path_factory.mktemp("footage")
+    (folder / "inner").mkdir()
+    for name in ("a.mp4", "inner/b ö.mp4"):
+        write_video(folder / name, np.zeros((16, 32, 48, 3), np.uint8), 4)
+    assert probe(folder / "a.mp4").duration == SECONDS
+    return folder
+
+
+@pytest.fixture
+def read(footage: Path, tmp_path: Path) -> Callable[..., tuple[list[Pair], list[BadLine]]]:
+    """Reads a file of captions with this text, which lies beside the videos."""
+    shutil.copytree(footage, tmp_path, dirs_exist_ok=True)
+
+    def read(text: str | bytes, name: str = "captions.csv") -> tuple[list[Pair], list[BadLine]]:
+        (tmp_path / name).write_bytes(text.encode() if isinstance(text, str) else text)
+        return read_pairs(tmp_path / name)
+
+    return read
+
+
+Read = Callable[..., tuple[list[Pair], list[BadLine]]]
+
+
+def good(read: tuple[list[Pair], list[BadLine]]) -> list[tuple[str, str, int]]:
+    """File, caption and line of pairs that are all good."""
+    pairs, bad = read
+    assert bad == []
+    return [(pair.path.name, pair.caption, pair.line) for pair in pairs]
+
+
+def reason(read: tuple[list[Pair], list[BadLine]], line: int = 2) -> str:
+    """Why the only bad line cannot be used."""
+    _, bad = read
+    assert [one.line for one in bad] == [line]
+    return bad[0].reason
+
+
+# What is understood
+
+
+def test_a_caption_without_times_tells_of_the_whole_video(read: Read, tmp_path: Path) -> None:
+    pairs, bad = read("path,caption\na.mp4,a dog\n")
+    assert bad == []
+    assert pairs == [Pair(tmp_path / "a.mp4", "a dog", 0.0, SECONDS, False, 2)]
+    assert pairs[0].segment == Segment(0.0, SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("times", "moment"),
+    [
+        ("1,3", (1, 3, True)),
+        ("0:01.5,0:03", (1.5, 3, True)),
+        ("1,", (1, 4, True)),
+        (",3", (0, 3, True)),
+        (",", (0, 4, False)),
+        ("", (0, 4, False)),
+        ("0,4", (0, 4, False)),
+        ("1,4.5", (1, 4, True)),
+        (" 1 , 3 ", (1, 3, True)),
+    ],
+    ids=["both", "minutes", "start", "end", "neither", "short-row", "all-of-it", "a-little-late", "spaces"],
+)
+def test_times_make_a_moment(read: Read, times: str, moment: tuple[float, float, bool]) -> None:
+    pairs, bad = read(f"path,caption,start,end\na.mp4,a dog{',' * bool(times)}{times}\n")
+    assert bad == []
+    assert [(pair.start, pair.end, pair.has_moment) for pair in pairs] == [moment]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,caption\na.mp4,a dog\n",
+        "caption,path\na dog,a.mp4\n",
+        "Path, CAPTION \n a.mp4 , a dog \n",
+        "path;caption\na.mp4;a dog\n",
+        "path\tcaption\na.mp4\ta dog\n",
+        "path,id,caption,note\na.mp4,7,a dog,good\n",
+        "path,caption,,\na.mp4,a dog,,\n",
+        'path,caption\n"a.mp4", "a dog"\n',
+        "path,caption\r\na.mp4,a dog\r\n",
+        "path,caption\ra.mp4,a dog\r",
+        "path,caption\na.mp4,a dog",
+        "\ufeffpath,caption\na.mp4,a dog\n",
+        "path,caption\ninner/../a.mp4,a dog\n",
+    ],
+    ids=[
+        *["plain", "order", "case-and-spaces", "semicolon", "tab", "more-columns", "empty-columns", "quoted"],
+        *["windows", "old-mac", "no-last-newline", "bom", "dots"],
+    ],
+)
+def test_a_csv_file_may_be_written_in_many_ways(read: Read, text: str) -> None:
+    assert good(read(text)) == [("a.mp4", "a dog", 2)]
+
+
+def test_excel_in_europe_writes_semicolons_and_decimal_commas(read: Read) -> None:
+    pairs, bad = read("path;caption;start;end\r\na.mp4;a dog, running;1,5;3,0\r\n")
+    assert bad == []
+    assert [(pair.caption, pair.start, pair.end) for pair in pairs] == [("a dog, running", 1.5, 3)]
+
+
+def test_lines_are_counted_where_records_begin(read: Read) -> None:
+    text = '\npath,caption\n\na.mp4,"a dog\nthat runs, ""fast"""\n,\na.mp4,a cat\n\nx.mp4,none\n'
+    pairs, bad = read(text)
+    assert [(pair.caption, pair.line) for pair in pairs] == [('a dog that runs, "fast"', 4), ("a cat", 7)]
+    assert [one.line for one in bad] == [9]
+
+
+def test_paths_count_from_the_folder_of_the_file_or_are_whole(
+    read: Read, footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(footage)
+    monkeypatch.setenv("HOME", str(footage))
+    monkeypatch.setenv("USERPROFILE", str(footage))
+    pairs, bad = read(f"path,caption\ninner/b ö.mp4,one\n{footage}/a.mp4,two\n~/a.mp4,three\n")
+    assert bad == []
+    assert [pair.path for pair in pairs] == [tmp_path / "inner" / "b ö.mp4", footage / "a.mp4", footage / "a.mp4"]
+
+
+def test_a_file_named_from_where_one_stands_is_read(
+    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "captions").write_text(f"path,caption\n{footage}/a.mp4,a dog\n")
+    monkeypatch.chdir(tmp_path)
+    assert good(read_pairs(Path("captions"))) == [("a.mp4", "a dog", 2)]
+
+
+def test_a_video_may_have_several_captions_and_identical_lines_are_one(read: Read) -> None:
+    rows = ["a.mp4,a dog,1,3", "a.mp4,a cat,1,3", "a.mp4,a dog,1,3", "a.mp4,A  Dog,1.0,0:03", "a.mp4,a dog,1,2"]
+    pairs = good(read("\n".join(["path,caption,start,end", *rows])))
+    assert pairs == [("a.mp4", "a dog", 2), ("a.mp4", "a cat", 3), ("a.mp4", "a dog", 6)]
+
+
+def test_json_lines_hold_the_same_fields(read: Read) -> None:
+    lines = [
+        {"path": "a.mp4", "caption": "a dog", "start": 1, "end": 2.5, "id": 7},
+        {"Path": "a.mp4", "caption": ["a cat", " a \n bird "], "start": "0:01", "end": None},
+        {"path": "a.mp4", "caption": "two\u2028lines"},
+    ]
+    text = "\ufeff" + "\r\n\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    pairs, bad = read(text, "captions.JSONL")
+    assert bad == []
+    assert [(pair.caption, pair.start, pair.end, pair.line) for pair in pairs] == [
+        ("a dog", 1, 2.5, 1),
+        ("a cat", 1, 4, 3),
+        ("a bird", 1, 4, 3),
+        ("two lines", 0, 4, 5),
+    ]
+
+
+# What is wrong with a line
+
+
+def test_every_bad_line_is_told_and_the_good_ones_are_read(read: Read) -> None:
+    rows = ["gone.mp4,x", "a.mp4,", "a.mp4,a dog", ",a cat", "a.mp4", "inner,x", "a.mp4,a cat"]
+    pairs, bad = read("\n".join(["path,caption", *rows]))
+    assert [pair.line for pair in pairs] == [4, 8]
+    assert [one.line for one in bad] == [2, 3, 5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ("gone.mp4,x", "/gone.mp4 is not there"),
+        ("inner,x", "/inner is a folder"),
+        ("captions.csv,x", "/captions.csv is not a video"),
+        ("a.mp4,", "/a.mp4 has an empty caption"),
+        (",a dog", "names no video"),
+        ("a.mp4", "has no caption: only 1 of 4 fields"),
+        ("a.mp4,a dog,1,2,3", "has 5 fields for 4 columns: put double quotes around what has a ,"),
+        ("a.mp4,a dog, running", "the start 'running' is not a time: write 83, 83.5, 1:23.5 or 1:02:03"),
+        ("a.mp4,a dog,1,-2", "the end '-2' is not a time"),
+        ("a.mp4,a dog,1:75,", "the start '1:75' is not a time"),
+        ("a.mp4,a dog,3,1", "the moment must end after its start, 3, and not at 1"),
+        ("a.mp4,a dog,3,3", "the moment must end after its start"),
+        ("a.mp4,a dog,4,", "is only 4.0 seconds long: nothing starts at 4"),
+        ("a.mp4,a dog,9,12", "is only 4.0 seconds long: nothing starts at 9"),
+        ("a.mp4,a dog,1,4.6", "is only 4.0 seconds long: nothing ends at 4.6"),
+        ('a.mp4,"a dog', "opens a double quote that is never closed"),
+        ('a.mp4,"a" dog,1,2', 'write "" for a quote within quotes'),
+    ],
+)
+def test_a_bad_line_says_what_is_wrong(read: Read, row: str, why: str) -> None:
+    assert why in reason(read(f"path,caption,start,end\n{row}\n"))
+
+
+def test_an_unclosed_quote_does_not_swallow_the_lines_after_it(read: Read) -> None:
+    pairs, bad = read('path,caption\na.mp4,"a dog\na.mp4,"a cat"\na.mp4,a bird\n')
+    assert [one.line for one in bad] == [2]
+    assert [pair.caption for pair in pairs] == ["a bird"]
+
+
+def test_a_quote_left_open_in_a_long_file_is_one_bad_line(read: Read) -> None:
+    pairs, bad = read('path,caption\na.mp4,a dog\na.mp4,"a cat\n' + "a.mp4,a bird\n" * 20_000)
+    assert [pair.caption for pair in pairs] == ["a dog"]
+    assert [one.line for one in bad] == [3]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="whoever runs this may read everything")
+def test_a_video_that_may_not_be_read_is_a_bad_line(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").chmod(0)
+    assert "/a.mp4 may not be read: no permission" in reason(read("path,caption\na.mp4,a dog\n"))
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('{"path": "a.mp4", "caption": "a dog"', "is not JSON: Expecting ',' delimiter at character"),
+        ('["a.mp4", "a dog"]', "is not an object"),
+        ('{"caption": "a dog"}', "has no path"),
+        ('{"path": "a.mp4"}', "has no caption"),
+        ('{"path": 3, "caption": "a dog"}', "has a path that is not a text"),
+        ('{"path": "a.mp4", "caption": 3}', "has a caption that is not a text"),
+        ('{"path": "a.mp4", "caption": ["a dog", null]}', "has a caption that is not a text"),
+        ('{"path": "a.mp4", "caption": []}', "has an empty caption"),
+        ('{"path": "a.mp4", "caption": "a dog", "start": -1}', "the start '-1' is not a time"),
+        ('{"path": "a.mp4", "caption": "a dog", "start": NaN}', "the start 'nan' is not a time"),
+        ('{"path": "a.mp4", "caption": "a dog", "end": true}', "the end 'true' is not a time"),
+        ('{"path": "a.mp4", "caption": "a dog", "end": ' + "9" * 5000 + "}", "is not JSON that can be read"),
+        ('{"path": "a\\u0000.mp4", "caption": "a dog"}', "cannot be the name of a file"),
+        ('{"path": "\\ud800.mp4", "caption": "a dog"}', "cannot be the name of a file"),
+    ],
+)
+def test_a_bad_line_of_json_says_what_is_wrong(read: Read, line: str, why: str) -> None:
+    assert why in reason(read(line, "captions.jsonl"), line=1)
+
+
+def test_half_a_character_is_no_part_of_a_caption(read: Read) -> None:
+    pairs, _ = read('{"path": "a.mp4", "caption": "a dog \\ud83d"}', "captions.jsonl")
+    assert pairs[0].caption == "a dog ?"
+
+
+# What is wrong with the file
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "is empty"),
+        (b"\xef\xbb\xbf\r\n \r\n", "is empty"),
+        (b"path,caption\r\n\r\n", "holds no captions"),
+        (
+            "path,caption\na.mp4,a dog\n".encode("utf-16"),
+            "is UTF-16, or no text at all. In Excel, save it as CSV UTF-8",
+        ),
+        ("path,caption\na.mp4,a dog\n".encode("utf-16-le"), "In Excel, save it as CSV UTF-8"),
+        ("path,caption\na.mp4,a bläck dog\n".encode("latin-1"), "is not UTF-8 (first in line 2). In Excel, save it as"),
+        (b"path,text\na.mp4,a dog\n", "has no column caption: its first line must name the columns"),
+        (b"a.mp4,a dog\n", "has no column path and no column caption"),
+        (b"a.mp4,a dog\n", "It is: a.mp4, a dog"),
+        (b'path,"caption\n', "has no column path and no column caption"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_with_the_remedy(
+    read: Read, tmp_path: Path, data: bytes, why: str
+) -> None:
+    with pytest.raises(BadInput) as refused:
+        read(data)
+    assert str(refused.value).startswith(str(tmp_path / "captions.csv"))
+    assert why in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"There is no file .*captions\.csv"):
+        read_pairs(tmp_path / "captions.csv")
+    with pytest.raises(BadInput, match="is a folder"):
+        read_pairs(tmp_path)
+
+
+def test_bad_lines_are_refused_together(tmp_path: Path) -> None:
+    bad = [BadLine(2, "x"), BadLine(3, "y"), BadLine(3, "z")]
+    require_good(tmp_path, [])
+    with pytest.raises(
+        BadPairs, match=r"has 2 lines that cannot be used\. To go on without: add --skip-bad"
+    ) as refused:
+        require_good(tmp_path, bad)
+    assert refused.value.bad == bad
+
+
+# Sameness
+
+
+def test_case_and_spaces_make_no_other_caption() -> None:
+    assert normal_caption(" A  Dog\nruns ") == normal_caption("a dog runs") != normal_caption("a dog ran")
+
+
+def test_the_digest_is_of_what_the_pairs_say(footage: Path, tmp_path: Path) -> None:
+    shutil.copytree(footage, tmp_path / "moved")
+    first = Pair(footage / "a.mp4", "a dog", 0, 4, False, 2)
+    second = Pair(footage / "a.mp4", "a cat", 1, 2, True, 3)
+    digest = pairs_digest([first, second])
+    assert len(digest) == 32
+    assert int(digest, 16)
+    moved = [dataclasses.replace(pair, path=tmp_path / "moved" / "a.mp4", line=9) for pair in (second, first)]
+    assert pairs_digest(moved) == digest
+    changes = [{"caption": "a cow"}, {"start": 0.5}, {"end": 3}, {"path": footage / "inner" / "b ö.mp4"}]
+    assert len({digest, *(pairs_digest([dataclasses.replace(first, **change), second]) for change in changes)}) == 5
+    assert pairs_digest([first]) != digest

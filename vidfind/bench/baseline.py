@@ -1,0 +1,78 @@
+"""The common recipe: how a few dozen lines with decord and open_clip index videos, to compare vidfind with.
+
+A program of its own, `python -m vidfind.bench.baseline`, that shares no code with vidfind: one frame a second,
+each through plain CLIP in float32, a few at a time, the vectors in a file of numpy. Prints its figures as JSON.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+BATCH = 8
+READERS = ("sequential", "picked", "scaled")
+"""How frames are read: one by one, keeping one a second; by decord's choice of where to decode; by that, and shrunk to
+the model's size by decord itself. Most scripts on the net do the first; the others are kinder to what is compared."""
+
+
+def main(model: str, weights: str, threads: int, reader: str, output: Path, files: list[Path]) -> dict[str, float]:
+    """Indexes the files; how many frames there were, and how many seconds of footage."""
+    # decord2 loads libnvblas where pip has installed it, which ends the process at its first matrix product.
+    sys.modules["nvidia"] = None  # type: ignore[assignment]
+    import decord
+
+    del sys.modules["nvidia"]
+    import open_clip
+    import torch
+    from PIL import Image
+
+    torch.set_num_threads(threads)
+    clip, _, preprocess = open_clip.create_model_and_transforms(model, pretrained=weights)
+    clip.eval()
+    size = int(clip.visual.image_size[0])
+
+    vectors: list[Any] = []
+    footage = 0.0
+    for file in files:
+        scale = {"width": size, "height": size} if reader == "scaled" else {}
+        video = decord.VideoReader(str(file), num_threads=threads, **scale)
+        footage += len(video) / video.get_avg_fps()
+        batch = []
+        for frame in _frames(video, reader):
+            batch.append(preprocess(Image.fromarray(frame)))
+            if len(batch) == BATCH:
+                vectors.append(_encode(clip, torch.stack(batch)))
+                batch = []
+        if batch:
+            vectors.append(_encode(clip, torch.stack(batch)))
+    np.save(output, np.concatenate(vectors))
+    return {"frames": sum(map(len, vectors)), "footage": footage}
+
+
+def _frames(video: Any, reader: str) -> Iterator[Any]:
+    """One frame a second, (H, W, 3) uint8."""
+    step = round(video.get_avg_fps())
+    if reader == "sequential":
+        for i in range(len(video)):
+            frame = video.next()
+            if i % step == 0:
+                yield frame.asnumpy()
+    else:
+        for i in range(0, len(video), step):
+            yield video[i].asnumpy()
+
+
+def _encode(clip: Any, pixels: Any) -> Any:
+    import torch
+
+    with torch.no_grad():
+        features = clip.encode_image(pixels)
+        return (features / features.norm(dim=-1, keepdim=True)).numpy()
+
+
+if __name__ == "__main__":
+    model, weights, threads, reader, output, *files = sys.argv[1:]
+    print(json.dumps(main(model, weights, int(threads), reader, Path(output), [Path(file) for file in files])))

@@ -1,0 +1,110 @@
+"""All ways to encode a clip side by side: what each costs with one model on this machine, measured.
+
+Random weights serve, as they are as fast as real ones: nothing is fetched. Knows nothing of how figures are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+
+from vidfind.encoders.costs import ClipCost, clip_costs, clips_to_time
+from vidfind.encoders.encoder import DEFAULT_NUM_FRAMES, Encoder, EncoderIdentity, choose_device, choose_dtype
+from vidfind.encoders.table import ENCODERS
+from vidfind.encoders.towers import check_tower_config
+from vidfind.errors import UnsupportedModel
+from vidfind.models.clip import import_open_clip, random_clip
+from vidfind.models.load import DEFAULT_ENCODER, DEFAULT_MODEL, TINY, check_model, load_encoder
+from vidfind.training.finetune import Recipe, prepare
+
+
+@dataclass(frozen=True)
+class Way:
+    """One encoder of the table. What a model cannot do is None, for the reason in `problem`."""
+
+    name: str
+    note: str
+    is_default: bool
+    needs_adapter: bool
+    cost: ClipCost | None
+    trained: int | None
+    """How many numbers `finetune` trains by default."""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Lineup:
+    """The encoders, and what they were measured with; `clips_at_a_time` were encoded side by side."""
+
+    ways: list[Way]
+    model: str
+    num_frames: int
+    image_size: int
+    device: str
+    dtype: str
+    clips_at_a_time: int
+
+
+def line_up(
+    model: str | None = None, device: str = "auto", dtype: str = "auto", say: Callable[[str], None] = lambda text: None
+) -> Lineup:
+    """Raises ModelUnavailable and UnsupportedModel for a model that no encoder can use."""
+    model = model or DEFAULT_MODEL
+    say(f"Loading {model}" if model == TINY else f"Making {model} with random weights")
+    plain = random_encoder(model, device, dtype)
+    encoders: dict[str, Encoder] = {}
+    problems: dict[str, str] = {}
+    for name in ENCODERS:
+        try:
+            encoders[name] = plain.with_encoder(name)
+        except UnsupportedModel as error:
+            problems[name] = str(error)
+    shape = (clips_to_time(plain), plain.num_frames, plain.image_size, plain.image_size, 3)
+    clips = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    costs = clip_costs(
+        {name: (encoder, clips) for name, encoder in encoders.items()}, lambda name: say(f"Measuring {name}")
+    )
+    # Last, as it leaves LoRA in the model.
+    ways = [_way(name, encoders.get(name), costs.get(name), problems.get(name, "")) for name in ENCODERS]
+    dtype = str(plain.dtype).removeprefix("torch.")
+    return Lineup(ways, model, plain.num_frames, plain.image_size, str(plain.device), dtype, clips_to_time(plain))
+
+
+def _way(name: str, encoder: Encoder | None, cost: ClipCost | None, problem: str) -> Way:
+    trained = None
+    if encoder:
+        try:
+            trained = count_trained(encoder)
+        except UnsupportedModel as error:
+            problem = str(error)
+    method = ENCODERS[name]
+    return Way(name, method.note, name == DEFAULT_ENCODER, method.is_frozen, cost, trained, problem)
+
+
+def random_encoder(model: str, device: str, dtype: str) -> Encoder:
+    """The `mean` encoder of a model with random weights, or of the one in the package with its own.
+
+    Raises ModelUnavailable and UnsupportedModel."""
+    if model == TINY:
+        return load_encoder(TINY, encoder="mean", device=device, dtype=dtype)
+    check_model(model)
+    config = import_open_clip().get_model_config(model)
+    check_tower_config(config, model)
+    if "hf_model_name" in config["text_cfg"]:
+        raise UnsupportedModel(f"{model} cannot be measured: its text half would have to be fetched.")
+    device = choose_device(device)
+    identity = EncoderIdentity(model, "random", "", "mean", None, DEFAULT_NUM_FRAMES)
+    return Encoder(random_clip(model), _no_text, identity, None, device, choose_dtype(dtype, device))
+
+
+def _no_text(*_: Any, **__: Any) -> NoReturn:
+    raise NotImplementedError("random weights have learned no words")
+
+
+def count_trained(encoder: Encoder) -> int:
+    """How many numbers `finetune` would train. Leaves LoRA in the model. Raises UnsupportedModel."""
+    trained, _ = prepare(encoder, Recipe(), None)
+    return sum(parameter.numel() for parameter in trained.values())

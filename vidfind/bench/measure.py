@@ -1,0 +1,393 @@
+"""What this machine does, measured: how fast it decodes, encodes, indexes and searches, and in how much memory.
+
+Each measurement is a function that yields rows. What is heavy runs in processes of its own, vidfind itself or a part of
+it (workloads.py), so that neither memory nor imports mix. Knows nothing of how rows are shown.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from vidfind import __version__
+from vidfind.bench.program import Measured, run_python
+from vidfind.errors import BadInput
+from vidfind.models.load import DEFAULT_MODEL, TINY, default_pretrained, find_weights
+from vidfind.system.paths import footage_path
+
+FORMAT = 1
+SEGMENTS = 100_000
+KINDS = {"phone": 60.0, "long": 50.0, "hevc": 16.0}
+"""What is drawn (footage.py), and how many seconds of it each file has. Two files: one for each decoder at least."""
+FILES = 2
+QUICK_KINDS = {"phone": 30.0}
+SAMPLINGS = ("exact", "auto", "keyframes")
+SECONDS_A_CLIP = 10.0
+LESS_IS_BETTER = {"s", "ms", "ms a clip", "MB"}
+NOISE = 0.05
+"""Medians of a few runs differ by so much from one hour to the next, even where the runs of each agree."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure: the values of some runs. `beside` has its ratios to other figures, by their names.
+
+    What depends on a size has the size in its `key`: only rows of the same key are to be compared."""
+
+    key: str
+    what: str
+    unit: str
+    values: Sequence[float]
+    beside: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def group(self) -> str:
+        return self.key.partition("/")[0]
+
+    @property
+    def value(self) -> float:
+        return median(self.values)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is to be measured, and where there is room for it.
+
+    `weights` of None are random ones, which are as fast as others; `pretrained` is what they are called."""
+
+    folder: Path
+    model: str = DEFAULT_MODEL
+    weights: Path | None = None
+    pretrained: str = "random"
+    device: str = "auto"
+    quick: bool = False
+    recipe: bool = False
+    segments: int = SEGMENTS
+    threads: int = os.cpu_count() or 1
+    say: Callable[[str], None] = lambda text: None
+
+    def runs(self, count: int) -> int:
+        return 1 if self.quick else count
+
+    @property
+    def kinds(self) -> Mapping[str, float]:
+        return QUICK_KINDS if self.quick else KINDS
+
+    def weights_file(self) -> Path:
+        """The weights to measure with; random ones are made when they are first asked for."""
+        if self.weights:
+            return self.weights
+        path = self.folder / "random.safetensors"
+        if not path.exists():
+            self.say("Making a model of random weights")
+            work("make_weights", model=self.model, path=path)
+        return path
+
+    def footage(self, kind: str) -> list[Path]:
+        """Different files of a kind; the first time they are drawn, which takes up to a minute."""
+        paths = [self.folder / f"{kind}-{number}.mp4" for number in range(FILES)]
+        if not paths[0].exists():
+            self.say(f"Getting {kind} videos ready; the first time they are drawn")
+            work("make_footage", folder=footage_path(), kind=kind, seconds=self.kinds[kind], paths=paths)
+        return paths
+
+
+def work(name: str, **arguments: Any) -> list[dict[str, Any]]:
+    """What a function of workloads.py yields in a process of its own."""
+    told = run_python(["-m", "vidfind.bench.workloads", name, json.dumps(arguments, default=_as_json)])
+    return [json.loads(line) for line in told.output.splitlines()]
+
+
+def _as_json(value: object) -> str:
+    return str(value)
+
+
+def setup(
+    folder: Path, model: str | None, pretrained: str | None, announce: Callable[[str], None], **options: Any
+) -> Setup:
+    """Random weights unless others are named; nothing is fetched for a model alone. Raises ModelUnavailable."""
+    model = model or DEFAULT_MODEL
+    if model == TINY:
+        pretrained = pretrained or default_pretrained(TINY)
+    weights = find_weights(model, pretrained, announce).absolute() if pretrained else None
+    if options.get("recipe") and model == TINY:
+        raise BadInput(f"The common recipe knows only models of open_clip, not {TINY}: leave out --recipe or --model.")
+    return Setup(folder, model, weights, pretrained or "random", **options)
+
+
+def measure(setup: Setup, groups: Sequence[str]) -> Iterator[Row]:
+    """The rows of these groups, each when it is known."""
+    for group in groups:
+        setup.say(f"Measuring: {group}")
+        yield from MEASUREMENTS[group](setup)
+
+
+# Decoding and encoding ------------------------------------------------------------------------------------------------
+
+
+def measure_decoding(setup: Setup) -> Iterator[Row]:
+    """Clips out of files as `vidfind index` gets them, with nobody to encode them."""
+    for kind, seconds in setup.kinds.items():
+        paths = setup.footage(kind)
+        setup.say(f"Measuring: decoding {kind}")
+        told = work("decode", paths=paths, samplings=SAMPLINGS, runs=setup.runs(3))
+        speeds = {one["sampling"]: [seconds * FILES / value for value in one["seconds"]] for one in told}
+        for sampling, values in speeds.items():
+            beside = {"exact": median(values) / median(speeds["exact"])} if sampling != "exact" else {}
+            yield Row(f"decode/{kind}/{sampling}", f"{title(kind)}: {sampling}", "x real time", values, beside)
+
+
+def title(kind: str) -> str:
+    from vidfind.bench.drawn import KINDS as DRAWN  # numpy and PyAV
+
+    return DRAWN[kind].title
+
+
+def measure_encoding(setup: Setup) -> Iterator[Row]:
+    """Clips to vectors, by encoder and number format, in turn; plain CLIP in float32 is what they are compared with."""
+    weights = setup.weights_file()
+    setup.say("Measuring: encoding")
+    clips = 2 if setup.quick else 4
+    common = {"model": setup.model, "weights": weights, "device": setup.device, "threads": setup.threads}
+    told = {one["key"]: one for one in work("encode", **common, clips=clips, runs=setup.runs(5))}
+    plain = median(told["plain"]["ms"])
+    for key, one in told.items():
+        value = median(one["ms"])
+        beside = {"real time": SECONDS_A_CLIP * 1000 / value}
+        if key != "plain":
+            beside["plain CLIP"] = plain / value
+        yield Row(f"encode/{key}", one["what"], "ms a clip", one["ms"], beside)
+        if "products" in one:
+            what, products = "  of which matrix products and attention", one["products"]
+            yield Row(f"encode/{key}/products", what, "ms a clip", products, {"of it": median(products) / value})
+    if setup.device in ("auto", "cuda"):
+        setup.say("Measuring: encoding on the GPU")
+        for one in work("encode_on_gpu", runs=setup.runs(5)):
+            yield Row(f"encode/{one['key']}", one["what"], "clips/s", one["clips"])
+            yield Row(f"encode/{one['key']}/memory", "  in memory of the GPU", "MB", [one["bytes"] / 1e6])
+
+
+# Indexing -------------------------------------------------------------------------------------------------------------
+
+
+def measure_indexing(setup: Setup) -> Iterator[Row]:
+    """The whole program, from files to a committed index, each time anew; beside the common recipe if asked for."""
+    weights = setup.weights_file()
+    short = setup.folder / "short.mp4"
+    work("make_short", path=short)
+    setup.say("Measuring: starting to index")
+    starts = [run_index(setup, weights, [short]) for _ in range(setup.runs(3))]
+    yield Row("index/start", "one short video: the start", "s", [start.seconds for start in starts])
+    start = median(start.seconds for start in starts)
+    runs: list[Measured] = []
+    for kind, length in setup.kinds.items():
+        paths = setup.footage(kind)
+        setup.say(f"Measuring: indexing {kind}")
+        runs = [run_index(setup, weights, paths) for _ in range(setup.runs(2))]
+        footage = length * len(paths)
+        whole, steady = [[footage / (run.seconds - spent) for run in runs] for spent in (0.0, start)]
+        beside, beside_steady = {}, {}
+        if setup.recipe:
+            setup.say(f"Measuring: the common recipe with {kind}")
+            theirs_start = run_recipe(setup, weights, [short]).seconds
+            theirs = run_recipe(setup, weights, paths).seconds
+            beside["the common recipe"] = theirs / median(run.seconds for run in runs)
+            ours = median(run.seconds - start for run in runs)
+            beside_steady["the common recipe"] = (theirs - theirs_start) / ours
+        size = f"{kind}/{footage:g}s"
+        yield Row(f"index/{size}", f"{title(kind)}: whole program", "x real time", whole, beside)
+        yield Row(f"index/{size}/steady", "  without the start", "x real time", steady, beside_steady)
+        yield Row(f"index/{size}/memory", "  memory of all processes", "MB", [run.memory / 1e6 for run in runs])
+        yield Row(f"index/{size}/largest", "  memory of the largest", "MB", [run.largest / 1e6 for run in runs])
+    home = setup.folder / "unchanged"
+    run_index(setup, weights, [short], home)
+    unchanged = [run_index(setup, weights, [short], home).seconds for _ in range(setup.runs(3))]
+    yield Row("index/unchanged", "nothing has changed", "s", unchanged)
+
+
+def run_index(setup: Setup, weights: Path, files: Sequence[Path], home: Path | None = None) -> Measured:
+    """Into a new index, if not into one in `home`."""
+    with tempfile.TemporaryDirectory(dir=setup.folder) as new:
+        options = ["--device", setup.device, "--threads", str(setup.threads), "--json"]
+        return run_python(
+            ["-m", "vidfind", "index", *map(str, files), *model_options(setup.model, weights), *options],
+            {"VIDFIND_HOME": str(home or new)},
+        )
+
+
+def model_options(model: str, weights: Path) -> list[str]:
+    return ["--model", model] if model == TINY else ["--model", model, "--pretrained", str(weights)]
+
+
+def run_recipe(setup: Setup, weights: Path, files: Sequence[Path]) -> Measured:
+    arguments = [setup.model, str(weights), str(setup.threads), "sequential", str(setup.folder / "vectors.npy")]
+    return run_python(["-m", "vidfind.bench.baseline", *arguments, *map(str, files)])
+
+
+# Searching ------------------------------------------------------------------------------------------------------------
+
+QUERIES = ("a dog catches a frisbee", "snow falls on the garden", "children dance at a wedding", "a red car turns left")
+
+
+def measure_searching(setup: Setup) -> Iterator[Row]:
+    """The whole program with a large index, once with words that are new to it and once more; then within one."""
+    weights = setup.weights_file()
+    home = setup.folder / "searched"
+    setup.say(f"Making an index of {setup.segments:,} segments")
+    work("make_index", home=home, segments=setup.segments, model=setup.model, weights=weights)
+    setup.say("Measuring: searching")
+    environment = {"VIDFIND_HOME": str(home)}
+    search = ["-m", "vidfind", "search", "--json"]
+    run_python([*search, "once, so that files are in memory"], environment)
+    queries = QUERIES[: setup.runs(len(QUERIES))]
+    empty = [run_python(["-c", ""]).seconds for _ in queries]
+    first = [run_python([*search, query], environment) for query in queries]
+    again = [run_python([*search, query], environment).seconds for query in queries]
+    size = f"search/{setup.segments}"
+    yield Row(f"{size}/empty", "an empty Python", "s", empty)
+    yield Row(f"{size}/first", "a first search, from start to table", "s", [run.seconds for run in first])
+    more = [run.seconds - median(empty) for run in first]
+    yield Row(f"{size}/first/more", "  more than an empty Python", "s", more)
+    yield Row(f"{size}/first/memory", "  memory", "MB", [run.memory / 1e6 for run in first])
+    yield Row(f"{size}/again", "the same words again", "s", again)
+    [told] = work("search", home=home, queries=20 if setup.quick else 100)
+    yield Row(f"{size}/warm", "within one program: words to moments", "ms", told["ms"])
+
+
+MEASUREMENTS: dict[str, Callable[[Setup], Iterator[Row]]] = {
+    "decode": measure_decoding,
+    "encode": measure_encoding,
+    "index": measure_indexing,
+    "search": measure_searching,
+}
+
+
+# What was measured, and an earlier run --------------------------------------------------------------------------------
+
+
+def describe(setup: Setup) -> dict[str, Any]:
+    """The machine, and what was measured: the last line of `--json`."""
+    import psutil
+
+    from vidfind.bench.drawn import VERSION
+
+    [told] = work("describe", device=setup.device)
+    return {
+        "format": FORMAT,
+        "footage": VERSION,
+        "model": setup.model,
+        "weights": setup.pretrained,
+        "threads": setup.threads,
+        "quick": setup.quick,
+        "machine": {
+            "cpu": cpu_name(),
+            "cores": os.cpu_count(),
+            "memory": psutil.virtual_memory().total,
+            "gpu": told["gpu"],
+            "system": platform.platform(),
+        },
+        "versions": {"vidfind": __version__, "Python": platform.python_version(), "torch": told["torch"]},
+    }
+
+
+def footage_kept() -> int:
+    """How many bytes of drawn videos are in the cache, for the next time."""
+    return sum(file.stat().st_size for file in footage_path().glob("*.mp4"))
+
+
+def cpu_name() -> str:
+    """What its maker calls it, as far as the system tells."""
+    with suppress(OSError, subprocess.CalledProcessError):
+        if sys.platform == "linux":
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+        elif sys.platform == "darwin":
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return platform.processor() or platform.machine()
+
+
+def row_json(row: Row, earlier: Earlier | None = None) -> dict[str, Any]:
+    """A line of `--json`; with how many times as good the figure is as earlier, if it was measured then."""
+    values = {
+        "key": row.key,
+        "what": row.what.strip(),
+        "value": row.value,
+        "unit": row.unit,
+        "low": min(row.values),
+        "high": max(row.values),
+        "runs": len(row.values),
+        "beside": dict(row.beside),
+    }
+    if earlier and (changed := change(row, earlier.rows.get(row.key))):
+        values["change"] = {"ratio": changed.ratio, "is_clear": changed.is_clear}
+    return values
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What an earlier `vidfind bench --json` has printed: its rows by key, as `row_json` makes them, and its facts."""
+
+    rows: Mapping[str, Mapping[str, Any]]
+    facts: Mapping[str, Any]
+
+
+def read_earlier(path: Path) -> Earlier:
+    """Raises BadInput for a file that is not the output of `vidfind bench --json`."""
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        facts: dict[str, Any] = next((line["bench"] for line in lines if "bench" in line), {})  # none: it was stopped
+        rows = {line["key"]: line for line in lines if "bench" not in line}
+        if not rows or not all({"value", "low", "high", "unit"} <= row.keys() for row in rows.values()):
+            raise ValueError("it has no figures")
+        if facts and facts["format"] != FORMAT:
+            raise ValueError(f"it is of format {facts['format']}")
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from error
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"{path} is not what `vidfind bench --json` prints.") from error
+    except ValueError as error:
+        raise BadInput(f"{path} is not what `vidfind bench --json` prints: {error}.") from error
+    return Earlier(rows, facts)
+
+
+def check_comparable(earlier: Earlier, setup: Setup) -> None:
+    """Raises BadInput when figures of an earlier run mean something else."""
+    from vidfind.bench.drawn import VERSION
+
+    if (model := earlier.facts.get("model", setup.model)) != setup.model:
+        raise BadInput(f"The earlier run was with the model {model}: add --model {model}")
+    if (version := earlier.facts.get("footage", VERSION)) != VERSION:
+        raise BadInput(
+            f"The earlier run was with other drawn videos (version {version}, here {VERSION}): measure anew."
+        )
+
+
+@dataclass(frozen=True)
+class Change:
+    """How many times as good a figure is as it was, and whether that is more than noise."""
+
+    ratio: float
+    is_clear: bool
+
+
+def change(row: Row, earlier: Mapping[str, Any] | None) -> Change | None:
+    """None where there was no such figure."""
+    if not earlier or earlier["unit"] != row.unit or not earlier["value"] or not row.value:
+        return None
+    ratio = row.value / earlier["value"]
+    if row.unit in LESS_IS_BETTER:
+        ratio = 1 / ratio
+    is_apart = min(row.values) > earlier["high"] or max(row.values) < earlier["low"]
+    return Change(ratio, is_apart and abs(ratio - 1) > NOISE)

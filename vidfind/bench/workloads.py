@@ -1,0 +1,284 @@
+"""The parts of vidfind that `vidfind bench` measures one by one, each run in a process of its own.
+
+    python -m vidfind.bench.workloads NAME '{"argument": ...}'
+
+prints what the function NAME yields, a JSON object a line. Times are in seconds unless their name says ms.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidfind.encoders.costs import in_turn
+from vidfind.errors import VidfindError
+
+if TYPE_CHECKING:
+    from vidfind.encoders.encoder import Encoder
+
+Told = Iterator[dict[str, Any]]
+
+SEGMENT_LENGTH = 10.0
+NUM_FRAMES = 12
+SIZE = 224
+RECIPE_BATCH = 8
+GPU_MODELS = ("ViT-B-32", "ViT-B-16")
+GPU_BATCHES = (8, 32, 128)
+SEGMENTS_A_VIDEO = 10
+VIDEOS_A_FOLDER = 250
+VIDEOS_A_COMMIT = 2000
+
+
+# What is measured with ------------------------------------------------------------------------------------------------
+
+
+def make_footage(folder: str, kind: str, seconds: float, paths: Sequence[str]) -> Told:
+    """Long files of what is drawn into `folder` when it is not there yet."""
+    from vidfind.bench.drawn import draw_footage, lengthen
+
+    for drawn, path in zip(draw_footage(Path(folder), kind, len(paths)), paths, strict=True):
+        lengthen(drawn, Path(path), seconds)
+    yield from ()
+
+
+def make_short(path: str) -> Told:
+    """A video of a second."""
+    import numpy as np
+
+    from vidfind.media.read import write_video
+
+    write_video(Path(path), np.random.default_rng(0).integers(0, 256, (24, 240, 320, 3), np.uint8), 24)
+    yield from ()
+
+
+def make_weights(model: str, path: str) -> Told:
+    """Random weights, which cost what real ones cost."""
+    from safetensors.torch import save_file
+
+    from vidfind.models.clip import random_clip
+    from vidfind.models.load import check_model
+
+    check_model(model)
+    save_file(random_clip(model).state_dict(), path)
+    yield from ()
+
+
+def make_index(home: str, segments: int, model: str, weights: str) -> Told:
+    """An index of random vectors, those of a video alike, and empty files for its videos."""
+    from datetime import UTC, datetime, timedelta
+
+    import numpy as np
+
+    from vidfind.models.load import TINY, load_encoder, weights_digest
+    from vidfind.store.settings import IndexSettings
+    from vidfind.store.store import Embedded, Store
+    from vidfind.store.tables import VideoRow, new_content
+
+    pretrained = "builtin" if model == TINY else weights
+    dim = load_encoder(model, pretrained, device="cpu").dim
+    settings = IndexSettings(model, pretrained, weights_digest(model, Path(weights)), "tempme", None, NUM_FRAMES)
+    store = Store.create(Path(home) / "indexes" / "default", settings, dim)
+    rng = np.random.default_rng(0)
+    spans = [(SEGMENT_LENGTH * i, SEGMENT_LENGTH * (i + 1)) for i in range(SEGMENTS_A_VIDEO)]
+    now, root = datetime.now(UTC), Path(home) / "videos"
+    rows, embedded = [], []
+    with store.writing():
+        for number in range(max(1, segments // SEGMENTS_A_VIDEO)):
+            path = root / f"{number // VIDEOS_A_FOLDER:04}" / f"{number:06}.mp4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            stat = path.stat()
+            shape = (new_content(), SEGMENTS_A_VIDEO, SEGMENT_LENGTH * SEGMENTS_A_VIDEO, 1920, 1080, "h264")
+            created = now - timedelta(hours=number)
+            rows.append(VideoRow(path, root, 0, stat.st_mtime_ns, f"{number:032x}", created, now, *shape))
+            vectors = rng.standard_normal(dim) + 0.7 * rng.standard_normal((SEGMENTS_A_VIDEO, dim))
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+            embedded.append(Embedded(rows[-1].content, spans, vectors.astype(np.float32)))
+            if len(rows) == VIDEOS_A_COMMIT:
+                store.put(rows, embedded)
+                rows, embedded = [], []
+        store.put(rows, embedded)
+        store.compact()
+    yield from ()
+
+
+def describe(device: str) -> Told:
+    """What only torch knows of the machine."""
+    import torch
+
+    from vidfind.encoders.encoder import choose_device
+
+    chosen = choose_device(device)
+    gpu = torch.cuda.get_device_name() if chosen == "cuda" else chosen if chosen != "cpu" else ""
+    yield {"gpu": gpu, "torch": torch.__version__}
+
+
+# What is measured -----------------------------------------------------------------------------------------------------
+
+
+def decode(paths: Sequence[str], samplings: Sequence[str], runs: int) -> Told:
+    """How long it takes until all clips of the files were there, after a first time that starts the decoders."""
+
+    from vidfind.media.decoding import Failed, decode_ahead
+
+    def run(sampling: Any) -> None:
+        for batch in decode_ahead([Path(path) for path in paths], SEGMENT_LENGTH, NUM_FRAMES, SIZE, sampling=sampling):
+            for message in batch:
+                if isinstance(message, Failed):
+                    raise RuntimeError(message.reason)
+
+    run(samplings[-1])
+    for sampling, seconds in in_turn({sampling: partial(run, sampling) for sampling in samplings}, runs).items():
+        yield {"sampling": sampling, "seconds": seconds}
+
+
+def encode(model: str, weights: str, device: str, threads: int, clips: int, runs: int) -> Told:
+    """Milliseconds for each of so many clips of noise, by encoder and number format; the first, plain CLIP."""
+    import torch
+
+    from vidfind.encoders.encoder import choose_device, cpu_has_bf16
+    from vidfind.models.load import TINY, default_pretrained, load_clip, load_encoder
+
+    torch.set_num_threads(threads)
+    device = choose_device(device)
+    pretrained = default_pretrained(TINY) if model == TINY else weights
+    plain = load_clip(model, pretrained, Path(weights))[0].to(device).eval()
+    titles = {"plain": "plain CLIP in float32, open_clip itself"}
+    encoders: dict[str, Encoder] = {}
+    for name in ("mean", "tempme"):
+        for dtype in ("float32", "bfloat16") if device != "cpu" or cpu_has_bf16() else ("float32",):
+            encoders[f"{name}/{dtype}"] = load_encoder(model, pretrained, name, device=device, dtype=dtype)
+            titles[f"{name}/{dtype}"] = f"{name} in {dtype}"
+    size = next(iter(encoders.values())).image_size
+    pixels = torch.randn(clips * NUM_FRAMES, 3, size, size, device=device)
+    frames = torch.randint(0, 256, (clips, NUM_FRAMES, size, size, 3), dtype=torch.uint8)
+    works: dict[str, Callable[[], object]] = {"plain": partial(encode_plainly, plain, pixels)}
+    works |= {key: partial(encoder.encode_video, frames) for key, encoder in encoders.items()}
+    in_turn(works, 1)  # the first time costs more
+    if device == "cpu":
+        works |= {f"{key}/products": products_of(works[key]) for key in encoders}
+    times = in_turn(works, runs)
+    for key, title in titles.items():
+        told: dict[str, Any] = {"key": key, "what": title, "ms": [1000 * one / clips for one in times[key]]}
+        if seconds := times.get(f"{key}/products"):
+            told["products"] = [1000 * one / clips for one in seconds]
+        yield told
+
+
+def encode_plainly(clip: Any, pixels: Any) -> Any:
+    """As many frames at a time as the common recipe takes."""
+    import torch
+
+    with torch.inference_mode():
+        return [clip.encode_image(some).cpu() for some in torch.split(pixels, RECIPE_BATCH)]
+
+
+def products_of(run: Callable[[], object]) -> Callable[[], None]:
+    """What does the matrix products, convolutions and attention of `run` alone, on other numbers of the same shapes."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_map
+
+    calls: list[tuple[Any, Any, Any]] = []
+    numbers: dict[Any, Any] = {}
+
+    def stand_in(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        shape = (tuple(value.shape), value.stride(), value.dtype)
+        if shape not in numbers:
+            numbers[shape] = torch.empty_strided(*shape[:2], dtype=value.dtype).normal_(std=0.1)
+        return numbers[shape]
+
+    class Listening(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch's
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if any(part in function.name() for part in ("mm", "linear", "matmul", "conv", "dot_product")):
+                calls.append((function, tree_map(stand_in, args), tree_map(stand_in, kwargs or {})))
+            return function(*args, **(kwargs or {}))
+
+    with Listening():  # type: ignore[no-untyped-call]
+        run()
+
+    def products() -> None:
+        with torch.inference_mode():
+            for function, args, kwargs in calls:
+                function(*args, **kwargs)
+
+    products()
+    return products
+
+
+def encode_on_gpu(runs: int) -> Told:
+    """Clips a second and memory by the size of a batch, in bfloat16 on CUDA; nothing without."""
+    import open_clip
+    import torch
+
+    from vidfind.encoders.encoder import Encoder, EncoderIdentity
+    from vidfind.models.clip import random_clip
+
+    if not torch.cuda.is_available():
+        return
+    for model in GPU_MODELS:
+        for name in ("mean", "tempme"):
+            clip = random_clip(model)
+            identity = EncoderIdentity(model, "random", "", name, None, NUM_FRAMES)
+            encoder = Encoder(clip, open_clip.get_tokenizer(model), identity, {}, "cuda", torch.bfloat16)
+            for batch in GPU_BATCHES:
+                frames = torch.randint(0, 256, (batch, NUM_FRAMES, SIZE, SIZE, 3), dtype=torch.uint8).pin_memory()
+                encoder.encode_video(frames)
+                torch.cuda.reset_peak_memory_stats()
+                times = in_turn({"run": partial(encoder.encode_video, frames)}, runs)["run"]
+                yield {
+                    "key": f"gpu/{model}/{name}/{batch}",
+                    "what": f"{model}, {name} in bfloat16, {batch} clips at a time",
+                    "clips": [batch / seconds for seconds in times],
+                    "bytes": torch.cuda.max_memory_allocated(),
+                }
+
+
+def search(home: str, queries: int) -> Told:
+    """Milliseconds from words to moments, by a program that has the index and the model in memory."""
+    os.environ["VIDFIND_HOME"] = home
+    from vidfind.system.imports import import_numpy
+
+    import_numpy()  # as the command does
+    from vidfind.search.query import Searcher
+    from vidfind.system.paths import index_path
+
+    searcher = Searcher(index_path())
+    searcher.prepare()
+    times = []
+    for number in range(queries + 1):
+        began = time.perf_counter()
+        searcher.find(f"a dog catches frisbee number {number}")
+        times.append(1000 * (time.perf_counter() - began))
+    yield {"ms": times[1:]}
+
+
+WORKLOADS: dict[str, Callable[..., Told]] = {
+    function.__name__: function
+    for function in (
+        make_footage,
+        make_short,
+        make_weights,
+        make_index,
+        describe,
+        decode,
+        encode,
+        encode_on_gpu,
+        search,
+    )
+}
+
+if __name__ == "__main__":
+    try:
+        for told in WORKLOADS[sys.argv[1]](**json.loads(sys.argv[2])):
+            print(json.dumps(told), flush=True)
+    except VidfindError as error:
+        sys.exit(str(error))

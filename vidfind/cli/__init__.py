@@ -1,0 +1,1 @@
+"""The commands: each parses its options, calls one pipeline and shows what comes back."""

@@ -1,0 +1,145 @@
+"""`vidfind adapters`: what fine-tuning has saved. Parse, call, hand the result to display.
+
+Registered by cli.py, and written like it: nothing heavy is imported at the top.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vidfind.cli.options import Json, Verbose
+from vidfind.errors import BadInput
+from vidfind.system import paths
+
+adapters = typer.Typer(name="adapters")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a saved adapter.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there already.")]
+
+
+@adapters.callback(invoke_without_command=True)
+def list_all(context: typer.Context, as_json: Json = False, verbose: Verbose = False) -> None:
+    """List the adapters that fine-tuning has saved; the commands below do more with them.
+
+    \b
+    Example:
+      vidfind adapters
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from vidfind.display import console as display
+    from vidfind.display import models as display_adapters
+    from vidfind.models.saved_adapters import list_adapters
+
+    saved = list_adapters()
+    if as_json:
+        for adapter in saved:
+            display.json_line(display_adapters.adapter_json(adapter))
+    elif saved:
+        display_adapters.show_adapters(saved)
+    else:
+        display.message("There are no adapters yet. Fine-tuning makes them: vidfind finetune --help")
+
+
+@adapters.command()
+def show(name: Name, as_json: Json = False, verbose: Verbose = False) -> None:
+    """Show what an adapter was trained on, how well it does, and which indexes use it.
+
+    \b
+    Example:
+      vidfind adapters show home
+    """
+    from vidfind.display import console as display
+    from vidfind.display import models as display_adapters
+    from vidfind.models.saved_adapters import saved_adapter
+    from vidfind.store.settings import indexes_with
+
+    saved = saved_adapter(name)
+    used_by = indexes_with(name, paths.home() / "indexes")
+    if as_json:
+        display.json_line({**display_adapters.adapter_json(saved), "indexes": used_by})
+    else:
+        display_adapters.show_adapter(saved, used_by)
+
+
+@adapters.command()
+def remove(
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Names of saved adapters.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Delete saved adapters; indexes made with them keep a copy each, and can be searched as before.
+
+    \b
+    Example:
+      vidfind adapters remove home
+    """
+    from vidfind.display import console as display
+    from vidfind.models.saved_adapters import find_adapter, remove_adapter
+    from vidfind.store.settings import indexes_with
+
+    names = list(dict.fromkeys(names))
+    for name in names:
+        find_adapter(name)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise BadInput("Deleting adapters must be confirmed: add --yes.")
+        typer.confirm(f"Delete {display.plural(len(names), 'adapter')}: {', '.join(names)}?", abort=True, err=True)
+    for name in names:
+        used_by = indexes_with(name, paths.home() / "indexes")
+        remove_adapter(name)
+        kept = f" A copy stays in what was made with it: index {', '.join(used_by)}." if used_by else ""
+        display.message(f"Deleted the adapter {name!r}.{kept}")
+
+
+@adapters.command()
+def export(
+    name: Name,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to: a file, or a folder.")],
+    force: Force = False,
+    verbose: Verbose = False,
+) -> None:
+    """Copy an adapter to a file, to be imported on another machine.
+
+    \b
+    Example:
+      vidfind adapters export home home.safetensors
+    """
+    from vidfind.display import console as display
+    from vidfind.models.saved_adapters import export_adapter
+
+    display.message(f"Wrote {export_adapter(name, file, force)}")
+
+
+@adapters.command(name="import")
+def import_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An exported adapter, or a checkpoint of TempMe.")],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What to call it. [default: its own name, or the file's]")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What a checkpoint was trained on. [default: ViT-B-32]")
+    ] = None,
+    pretrained: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="The weights it was trained on. [default: openai]")
+    ] = None,
+    force: Force = False,
+    verbose: Verbose = False,
+) -> None:
+    """Save the adapter in a file: one that was exported, or a checkpoint of the public TempMe code.
+
+    \b
+    Example:
+      vidfind adapters import home.safetensors --name garden
+    """
+    from vidfind.display import console as display
+    from vidfind.models.saved_adapters import import_adapter
+
+    saved = import_adapter(file, name, model, pretrained, force)
+    assert saved.info
+    display.message(
+        f"Saved the adapter {saved.name!r}, for {saved.info.model} / {saved.info.pretrained}. "
+        f"To use it: vidfind index FOLDER --adapter {saved.name}"
+    )

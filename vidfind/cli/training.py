@@ -1,0 +1,377 @@
+"""The commands that teach vidfind and judge it: parse, call a pipeline, hand the result to display.
+
+Registered by cli.py, and written like it: nothing heavy is imported at the top.
+"""
+
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vidfind.cli.index import RunOptions, run_index
+from vidfind.cli.options import Device, Dtype, IndexName, Json, Nice, SamplingChoice, Threads, Verbose
+from vidfind.encoders.names import EncoderName
+from vidfind.media.sampling import DEFAULT_SAMPLING
+from vidfind.system import paths
+
+if TYPE_CHECKING:
+    from vidfind.display.console import Activity
+    from vidfind.models.adapter_file import Adapter
+    from vidfind.store.store import Store
+    from vidfind.training.finetune import FineTuning
+    from vidfind.training.pairs import Pair
+
+INTERRUPTED = 130
+DEFAULT_ADAPTER = "home"
+
+Pairs = Annotated[
+    Path, typer.Option(metavar="FILE", help="The captions: a CSV file, path,caption[,start,end], or JSON lines.")
+]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without the lines that cannot be used.")]
+
+
+def finetune_command(
+    pairs: Pairs,
+    name: Annotated[str, typer.Option(metavar="NAME", help="What to save the adapter as.")] = DEFAULT_ADAPTER,
+    epochs: Annotated[
+        int | None,
+        typer.Option(metavar="COUNT", min=1, help="Times through all pairs. [default: 5, or more for few pairs]"),
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(metavar="RATE", min=0.0, help="The highest learning rate. [default: 0.0006]")
+    ] = None,
+    rank: Annotated[int | None, typer.Option(metavar="RANK", min=1, help="Of the LoRA. [default: 8]")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="PAIRS", min=2, help="Pairs a step. [default: 128]")] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            metavar="COUNT", min=1, help="Frames of each clip; tempme needs a multiple of 8 or 12. [default: 12]"
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="NUMBER", help="Draws another lot. [default: 42]")] = None,
+    val: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Share of the pairs held out to judge by, at least 4 pairs. [default: 0.1]"),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Train all of the model, not a small addition to it.")] = False,
+    text_only: Annotated[
+        bool, typer.Option("--text-only", help="Train only how words are read: the quick way to teach names.")
+    ] = False,
+    adapter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Go on from this adapter. [default: with --text-only the index's own, or none]"
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="open_clip's model name. [default: the index's own, or ViT-B-32]")
+    ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Its weights: open_clip's name, or a file. [default: the index's own, or the model's recommended]",
+        ),
+    ] = None,
+    encoder: Annotated[
+        EncoderName | None,
+        typer.Option(
+            metavar="NAME", help="The encoder to train; see `vidfind encoders`. [default: the index's own, or tempme]"
+        ),
+    ] = None,
+    skip_bad: SkipBad = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the adapter of this name.")] = False,
+    reencode: Annotated[
+        bool | None,
+        typer.Option("--reencode/--no-reencode", help="Whether to encode the index again afterwards. [default: ask]"),
+    ] = None,
+    index_name: IndexName = paths.DEFAULT_INDEX,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    nice: Nice = False,
+    threads: Threads = None,
+    verbose: Verbose = False,
+) -> None:
+    """Teach vidfind your own words from videos with captions: names, places, things that only you call so.
+
+    Some pairs are held out, and recall on them is shown before and after. Ctrl-C keeps the best state so far.
+
+    \b
+    Example:
+      vidfind finetune --pairs captions.csv --name home
+    """
+    if full and text_only:
+        raise typer.BadParameter("Give either --full or --text-only.")
+    given = {
+        "epochs": epochs,
+        "learning_rate": lr,
+        "rank": rank,
+        "batch_size": batch_size,
+        "seed": seed,
+        "val": val,
+    }
+    asked = {"model": model, "pretrained": pretrained, "encoder": encoder}
+
+    from vidfind.display import console as display
+    from vidfind.models.saved_adapters import check_free
+
+    file = check_free(name, force)  # and all else that can be wrong, before a model is fetched or an hour is spent
+    with display.Activity("Starting") as activity:
+        from vidfind.models.load import load_for_training
+        from vidfind.system.machine import use_threads
+        from vidfind.training.finetune import FineTuning, Recipe, split_pairs, use_autocast
+        from vidfind.training.pairs import pairs_digest
+
+        recipe = Recipe(full=full, text_only=text_only, **_given(given))
+        activity.say(f"Reading {display.printable(pairs)}")
+        good = _read_pairs(pairs, skip_bad)
+        split_pairs(good, recipe.val, recipe.seed)
+        activity.say("Loading the model")
+        use_threads(threads)
+        store = _store_if_any(index_name)
+        choice = _what_to_train(store, adapter, _given(asked), text_only)
+        base, start = load_for_training(num_frames=frames, device=device, announce=activity.announce, **choice)
+        with FineTuning(good, base, recipe, start, use_autocast(dtype, base), skip_bad) as training:
+            was_stopped = _train(training, activity)
+        tuned = training.adapter(name, pairs_digest(training.training))
+    if tuned is None:
+        display.message("Stopped before anything was learned: nothing is saved.")
+        raise typer.Exit(INTERRUPTED)
+    is_better = _save(tuned, training, file, store)
+    if was_stopped:
+        raise typer.Exit(INTERRUPTED)
+    if is_better:
+        _offer(file, store, training, reencode, RunOptions(device, dtype, threads))
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given; the pipeline's own defaults hold for the others."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _store_if_any(index_name: str) -> "Store | None":
+    """The index, where there is one. One that is named must be there."""
+    from vidfind.store.settings import is_index
+    from vidfind.store.store import Store
+
+    path = paths.index_path(index_name)
+    return Store.open(path) if index_name != paths.DEFAULT_INDEX or is_index(path) else None
+
+
+def _what_to_train(
+    store: "Store | None", adapter: str | None, asked: Mapping[str, str], text_only: bool
+) -> dict[str, Any]:
+    """The arguments of `load_for_training`: what was asked for, or else what the index was made with."""
+    ours = store.settings if store else None
+    if adapter == paths.NO_ADAPTER:
+        start: Path | str | None = None
+    elif adapter or not (store and text_only):
+        start = adapter
+    else:  # so that the index's vectors stay valid
+        start = store.adapter
+    if start and adapter:  # an adapter knows what it was trained with
+        return {"adapter": start, **asked}
+    if not ours or asked.get("model", ours.model) != ours.model:
+        return {"adapter": None, **asked}
+    return {"adapter": start, "model": ours.model, "pretrained": ours.pretrained, "encoder": ours.encoder, **asked}
+
+
+def _train(training: "FineTuning", activity: "Activity") -> bool:
+    """Runs the training to its end or until Ctrl-C, and shows how it goes; whether it was stopped."""
+    from vidfind.display import console as display
+    from vidfind.display import training as display_learning
+    from vidfind.training.finetune import Decoded, Validated
+
+    judged: list[Validated] = []
+    try:
+        for event in training.run():
+            if isinstance(event, Decoded):
+                activity.say(f"Reading videos: {event.done:,} of {display.plural(event.total, 'clip')}")
+            elif isinstance(event, Validated):
+                judged.append(event)
+                activity.say("Training")
+            else:
+                activity.draw(display_learning.training_lines(event, judged, display.messages.width))
+    except KeyboardInterrupt:
+        activity.announce("Stopped.")
+        return True
+    finally:
+        if training.bad:
+            activity.announce("These moments cannot be decoded:")
+            display_learning.show_lines(training.bad)
+    return False
+
+
+def _save(tuned: "Adapter", training: "FineTuning", path: Path, store: "Store | None") -> bool:
+    """Saves the adapter and shows what it has changed; whether it is no worse than before.
+
+    One of another encoder than new indexes or the one in use have is a trial, and does not become the default."""
+    from vidfind.display import console as display
+    from vidfind.display import training as display_learning
+    from vidfind.models.adapter_file import write_adapter
+    from vidfind.models.load import DEFAULT_ENCODER
+    from vidfind.models.saved_adapters import set_default_adapter
+
+    assert tuned.info and training.before and training.after
+    name = tuned.info.name
+    write_adapter(path, tuned)
+    display_learning.show_before_and_after(training.before, training.after, len(training.held_out), len(training.pool))
+    if tuned.info.kind == "frozen":
+        display.note(
+            f"Before: plain CLIP, the encoder mean, as {tuned.info.encoder} knows nothing before it is trained."
+        )
+    if training.after.r_sum < training.before.r_sum:
+        display.message(
+            f"That is worse than before. It is saved as {name}, but not the default. More pairs help most; "
+            f"fewer --epochs or a smaller --lr may. To use it all the same: vidfind index FOLDER --adapter {name}"
+        )
+        return False
+    encoder = tuned.info.encoder
+    if encoder == DEFAULT_ENCODER or (store and store.settings.encoder == encoder):
+        set_default_adapter(name)
+        its_encoder = f", and its encoder {encoder}" if encoder != DEFAULT_ENCODER else ""
+        display.message(f"Saved as {name}. New indexes of this model use it{its_encoder}.")
+    else:
+        display.message(f"Saved as {name}.")
+    return True
+
+
+def _offer(
+    saved: Path, store: "Store | None", training: "FineTuning", reencode: bool | None, options: RunOptions
+) -> None:
+    """Puts the index through the new adapter: at once where its vectors stay valid, else if the user agrees."""
+    from vidfind.display import console as display
+    from vidfind.display import models as display_adapters
+    from vidfind.index.run import reencode_cost
+    from vidfind.models.adapter_file import read_info
+    from vidfind.models.load import joint_digest
+    from vidfind.store.settings import adapter_command
+
+    info, base = read_info(saved), training.encoder.identity
+    ours = store.settings if store and store.count_videos() else None
+    if not store or not ours or (ours.model, ours.encoder) != (base.model, base.encoder):
+        beside = ""
+        if store and ours:
+            other = ours.encoder if ours.model == base.model else ours.model
+            beside = f" --index NAME, as the index {store.path.name!r} is of {other}"
+        display.message(f"To use it: vidfind index FOLDER --adapter {info.name}{beside}")
+        return
+    stays_valid = ours.weights_digest == joint_digest(base.weights_digest, info.video_digest)
+    if not stays_valid and reencode is None and sys.stdin.isatty():
+        cost = display_adapters.cost_text(reencode_cost(store))
+        reencode = typer.confirm(f"Encode {cost} of the index {store.path.name!r} again with it?", err=True)
+    if stays_valid or reencode:
+        run_index([], store.path.name, {"adapter": info.name}, options)
+    else:
+        display.message(f"To use it in the index {store.path.name!r}: {adapter_command(store.path, info.name)}")
+
+
+def evaluate_command(
+    pairs: Pairs,
+    adapter: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The adapter to judge, or none. [default: the index's own, or none]"),
+    ] = None,
+    encoder: Annotated[
+        EncoderName | None,
+        typer.Option(
+            metavar="NAME",
+            help="The encoder to judge; see `vidfind encoders`. [default: the adapter's or the index's own, or tempme]",
+        ),
+    ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Judge several encoders and adapters side by side, with time and tokens: mean,tempme,NAME.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="open_clip's model name. [default: as for --encoder, or ViT-B-32]"),
+    ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Its weights: open_clip's name, or a file. [default: as for --encoder, or the model's recommended]",
+        ),
+    ] = None,
+    segment: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.5, help="Length of a segment. [default: the index's own, or 10]"),
+    ] = None,
+    sampling: SamplingChoice = DEFAULT_SAMPLING,
+    skip_bad: SkipBad = False,
+    name: IndexName = paths.DEFAULT_INDEX,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Measure how well an encoder finds videos by captions of yours; write down a few dozen to know.
+
+    \b
+    Example:
+      vidfind eval --pairs captions.csv --compare tempme,mean
+    """
+    given = {"model": model, "pretrained": pretrained, "encoder": encoder, "adapter": adapter}
+    asked = {key: None if value == paths.NO_ADAPTER else value for key, value in given.items() if value is not None}
+    names = list(dict.fromkeys(filter(None, map(str.strip, (compare or "").split(",")))))
+    if compare is not None and not names:
+        raise typer.BadParameter("Give --compare the names of encoders or adapters: tempme,mean")
+    if names and (adapter or encoder):
+        raise typer.BadParameter("Give --compare, or else --adapter and --encoder.")
+
+    from vidfind.display import console as display
+    from vidfind.display import training as display_learning
+
+    with display.Activity("Starting", enabled=not (as_json and sys.stdout.isatty())) as activity:
+        from vidfind.store.settings import IndexSettings
+        from vidfind.training.evaluate import Measuring, Verdict, check_pairs, choose_encoders, evaluate, load_encoders
+
+        store = _store_if_any(name)
+        ours = store.settings if store else None
+        choices = choose_encoders(names, asked, ours, store.adapter if store else None, activity.announce)
+        activity.say(f"Reading {display.printable(pairs)}")
+        good = _read_pairs(pairs, skip_bad)
+        check_pairs(good)  # before a model is fetched for nothing
+        encoders = load_encoders(
+            choices,
+            lambda column: activity.say(f"Loading {display.printable(column)}"),
+            device=device,
+            dtype=dtype,
+            announce=activity.announce,
+        )
+        activity.say("Reading videos")
+        length = segment or (ours or IndexSettings).segment_length
+        verdict: Verdict | None = None
+        with closing(evaluate(good, encoders, length, sampling)) as events:
+            for event in events:
+                if isinstance(event, Verdict):
+                    verdict = event
+                elif isinstance(event, Measuring):
+                    activity.say("Measuring time and tokens")
+                else:
+                    activity.advance(event)
+        assert verdict
+    if as_json:
+        for values in display_learning.verdict_json(verdict):
+            display.json_line(values)
+    else:
+        display_learning.show_verdict(verdict)
+
+
+def _read_pairs(path: Path, skip_bad: bool) -> "list[Pair]":
+    """The pairs of a file of captions. All its bad lines are shown, and an error unless they are to be skipped."""
+    from vidfind.display import training as display_learning
+    from vidfind.training.pairs import read_pairs, require_good
+
+    pairs, bad = read_pairs(path)
+    display_learning.show_bad_lines(path, bad)
+    if not skip_bad:
+        require_good(path, bad)
+    return pairs

@@ -1,0 +1,1 @@
+"""Everything that is written to the terminal. rich is imported here alone."""

@@ -1,0 +1,149 @@
+"""How adapters are shown, and what is said of encoding an index again with one."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from vidfind.display.console import file_size, footage, home_path, message, plural, printable, show
+from vidfind.system.times import clock
+
+if TYPE_CHECKING:
+    from vidfind.index.run import Cost, Reencoding, Switched, Waiting
+    from vidfind.models.saved_adapters import SavedAdapter
+
+KINDS = {
+    "lora": "LoRA on video and text",
+    "text": "LoRA on text alone: leaves video vectors as they are",
+    "full": "all",
+    "frozen": "prompts and a projection beside the model, which stays as it is",
+}
+DIRECTIONS = {"text_to_video": "Text to video", "video_to_text": "Video to text"}
+
+
+def show_adapters(saved: Sequence["SavedAdapter"]) -> None:
+    """What each was trained for and how, how much it helped, when, and how big it is; then what is wrong with files."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
+    table.add_column("Adapter", style="cyan", no_wrap=True)
+    table.add_column("Model", overflow="fold")
+    table.add_column("Encoder", overflow="fold")
+    table.add_column("Kind", no_wrap=True)
+    table.add_column("R@1", justify="right", no_wrap=True)
+    table.add_column("Made", no_wrap=True)
+    table.add_column("Size", justify="right", no_wrap=True)
+    table.add_column("Default", no_wrap=True)
+    for adapter in saved:
+        facts: list[str | Text] = [Text("cannot be read", style="yellow"), "", "", "", ""]
+        if info := adapter.info:
+            trained = [f"{info.model} / {info.pretrained}", info.encoder, info.kind]
+            facts = [*trained, _gain(info.metrics), info.created[:10]]
+        default = Text("yes", style="green") if adapter.is_default else ""
+        texts = [printable(fact) if isinstance(fact, str) else fact for fact in facts]
+        table.add_row(printable(adapter.name), *texts, file_size(adapter.size_bytes), default)
+    show(table)
+    for adapter in saved:
+        if adapter.problem:
+            message(adapter.problem)
+
+
+def show_adapter(adapter: "SavedAdapter", used_by: Sequence[str]) -> None:
+    """All that the header of an adapter says, and the indexes that use it."""
+    facts = {"Adapter": f"{adapter.name}, in {home_path(adapter.path)}"}
+    if info := adapter.info:
+        rank = f", rank {info.rank}" if info.rank else ""
+        facts |= {
+            "Model": f"{info.model} / {info.pretrained}",
+            "Encoder": f"{info.encoder}, {info.num_frames} frames",
+            "Trained": f"{KINDS.get(info.kind, info.kind)}{rank}",
+            "Captions": plural(info.num_pairs, "pair") if info.num_pairs else "unknown",
+            "Made": f"{info.created or 'unknown'}, with vidfind {info.version}",
+        }
+    facts["Size"] = file_size(adapter.size_bytes)
+    facts["Default"] = "yes, new indexes of its model use it" if adapter.is_default else "no"
+    facts["Indexes"] = ", ".join(used_by) or "none"
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, fact in facts.items():
+        table.add_row(name, printable(fact))
+    show(table)
+    if adapter.info and (recall := _recall_table(adapter.info.metrics)):
+        show(recall)
+    if adapter.problem:
+        message(adapter.problem)
+
+
+def adapter_json(adapter: "SavedAdapter") -> dict[str, Any]:
+    """All that is known of an adapter; `problem` says why where its header cannot be read."""
+    own = {
+        "name": adapter.name,
+        "path": adapter.path,
+        "size": adapter.size_bytes,
+        "default": adapter.is_default,
+        "problem": adapter.problem or None,
+    }
+    return {**(dataclasses.asdict(adapter.info) if adapter.info else {}), **own}
+
+
+def _gain(metrics: Mapping[str, Any]) -> str:
+    """R@1 of text to video before and after; empty where that was not measured."""
+    values = [_measure(metrics, when, "text_to_video", "r1") for when in ("before", "after")]
+    return " → ".join(f"{value:.1f}" for value in values if value is not None)
+
+
+def _measure(metrics: Mapping[str, Any], when: str, direction: str, name: str) -> float | None:
+    try:
+        return float(metrics[when][direction][name])
+    except (KeyError, TypeError, ValueError):
+        return None  # an imported adapter, or one of another version
+
+
+def _recall_table(metrics: Mapping[str, Any]) -> Table | None:
+    """Recall on the captions kept aside, before and after training."""
+    names = {"r1": "R@1", "r5": "R@5", "r10": "R@10", "median": "Median rank", "mean": "Mean rank"}
+    count = metrics.get("pairs")
+    heading = f"Kept aside: {plural(count, 'pair')}" if isinstance(count, int) else "Kept aside"
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
+    table.add_column(heading, no_wrap=True)
+    for name in names.values():
+        table.add_column(name, justify="right")
+    for direction, label in DIRECTIONS.items():
+        for when in ("before", "after"):
+            values = [_measure(metrics, when, direction, name) for name in names]
+            if any(value is not None for value in values):
+                table.add_row(f"{label}, {when}", *("" if value is None else f"{value:.1f}" for value in values))
+    return table if table.row_count else None
+
+
+# Encoding again
+
+
+def cost_text(cost: "Cost") -> str:
+    """Videos, footage, and about how long where that is known: `24 videos (1.7 minutes of footage, about 0:05)`."""
+    about = f", about {clock(max(1, round(cost.elapsed)))} here" if cost.elapsed is not None else ""
+    return f"{plural(cost.videos, 'video')} ({footage(cost.footage)} of footage{about})"
+
+
+def reencoding_text(event: "Reencoding") -> str:
+    return f"Encoding {cost_text(event.cost)} again {_with(event.adapter)}; the old vectors answer until it is done."
+
+
+def switched_text(event: "Switched", index: str) -> str:
+    return f"Searches of the index {index!r} use the new vectors now, made {_with(event.adapter)}."
+
+
+def show_waiting(event: "Waiting") -> None:
+    """That searches do not use the new vectors yet, what is missing, and what to do."""
+    for away in event.offline:
+        message(f"{away.folder} is not there now: its {plural(away.videos, 'video')} could not be encoded again.")
+    message(
+        "So searches go on with the old vectors. Connect what is missing, or forget it with vidfind remove, then: "
+        f"{event.command}"
+    )
+
+
+def _with(adapter: str | None) -> str:
+    return f"with the adapter {adapter}" if adapter else "without an adapter"

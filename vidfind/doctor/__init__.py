@@ -1,0 +1,1 @@
+"""Checks this machine, the models, adapters and indexes, and mends what can be mended."""

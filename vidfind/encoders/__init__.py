@@ -1,0 +1,1 @@
+"""How the frames of a clip become one vector: towers, token reductions, the stream of encoded clips."""

@@ -1,0 +1,62 @@
+"""CenterCLIP: half-way, keep of each run of frames only the tokens in the middle of clusters.
+
+Zhao et al., "CenterCLIP: Token Clustering for Efficient Text-Video Retrieval", SIGIR 2022. Departures from it: the
+clustering has exact rules (clusters.py), runs of frames may differ in length by one, and there is no mask, as a clip
+always has its T frames. Letters as in tokens.py; S runs of frames, called segments there, P patches a frame, K kept.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from vidfind.encoders.clusters import Clusters, medoid_tokens, spectral_medoids
+from vidfind.encoders.tokens import Backbone, Reduction, Tokens, even_parts, keep_before_mlp, mean_of_unit_vectors
+
+SEGMENTS = 4
+"""S of 12 frames, the paper's choice for short clips."""
+
+
+def kept_tokens(num_patches: int) -> int:
+    """K: the paper's 49 with the 49 patches of ViT-B/32 and 160 with the 196 of ViT-B/16, in proportion for others."""
+    return max(min(num_patches, 49), round(num_patches * 160 / 196))
+
+
+def centerclip_reduction(
+    backbone: Backbone, find_medoids: Callable[[Tensor, int], Clusters] = medoid_tokens, segments: int = SEGMENTS
+) -> Reduction:
+    """After half of the blocks the clip becomes S sequences: the mean of the class tokens, and K patch tokens."""
+    bounds = even_parts(backbone.num_frames, min(segments, backbone.num_frames))
+    longest = max(end - start for start, end in bounds)
+    shortest = min(end - start for start, end in bounds)
+    kept = min(kept_tokens(backbone.num_patches), shortest * backbone.num_patches)
+
+    def cluster(frames: Tensor) -> Tensor:
+        """(G, f, 1 + P, C) -> (G, 1 + K, C)"""
+        patches = frames[:, :, 1:].flatten(1, 2)
+        medoids = find_medoids(patches.detach(), kept).medoids
+        patches = patches.gather(1, medoids[..., None].expand(-1, -1, patches.shape[-1]))
+        return torch.cat([frames[:, :, 0].mean(dim=1, keepdim=True), patches], dim=1)
+
+    def before_block(i: int, tokens: Tokens) -> Tokens:
+        if i != backbone.depth // 2:
+            return tokens
+        clips = tokens.x.reshape(-1, backbone.num_frames, *tokens.x.shape[1:])  # (B, T, 1 + P, C)
+        sequences: dict[int, Tensor] = {}
+        for length in range(shortest, longest + 1):  # those of one length side by side
+            own = [number for number, (start, end) in enumerate(bounds) if end - start == length]
+            frames = torch.stack([clips[:, slice(*bounds[number])] for number in own], dim=1)  # (B, s, f, 1 + P, C)
+            clustered = cluster(frames.flatten(0, 1))  # (B * s, 1 + K, C)
+            sequences |= {number: clustered[place :: len(own)] for place, number in enumerate(own)}
+        x = torch.stack([sequences[number] for number in range(len(bounds))], dim=1).flatten(0, 1)  # (B * S, 1 + K, C)
+        return Tokens(x, size=None, num_cls=1, num_sequences=len(bounds))
+
+    return Reduction(before_block, keep_before_mlp, mean_of_unit_vectors)
+
+
+def centerclip_spectral_reduction(backbone: Backbone) -> Reduction:
+    """The same with clusters found in the spectrum of the graph of nearest neighbours."""
+    frames = -(-backbone.num_frames // SEGMENTS)  # of the longest segment
+    neighbours = 5 * frames if backbone.num_patches < 100 else 5 * frames + 5  # the authors' choice
+    return centerclip_reduction(backbone, partial(spectral_medoids, neighbours=neighbours))

@@ -1,0 +1,118 @@
+"""What it costs an encoder to encode a clip: tokens, floating-point operations and time, all of them seen at work.
+
+Knows nothing of files, or of how figures are shown. Letters as in tokens.py: B clips, T frames a clip, S pixels.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vidfind.system.machine import in_lanes
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from vidfind.encoders.encoder import Encoder
+
+log = logging.getLogger(__name__)
+K = TypeVar("K")
+
+RUNS = 5
+ENOUGH = 10.0
+"""Seconds after which a figure is not measured once more, but for the first time."""
+
+
+@dataclass(frozen=True)
+class ClipCost:
+    """What it takes to encode one clip."""
+
+    tokens: int
+    """What is left of it after the last block, class tokens and all."""
+    flops: int
+    """Of matrix products, convolutions and attention: two for each multiply-add."""
+    seconds: float
+    """As in a long run, in which a CPU has a clip on each core and a GPU is full: the time of all by their number."""
+
+    def as_dict(self) -> dict[str, float]:
+        """As JSON has it."""
+        return {"tokens": self.tokens, "flops": self.flops, "ms": 1000 * self.seconds}
+
+
+def clip_costs(
+    encoders: Mapping[K, tuple[Encoder, npt.NDArray[np.uint8]]], say: Callable[[K], None] = lambda name: None
+) -> dict[K, ClipCost]:
+    """The cost of each encoder by its name, on clips (B, T, S, S, 3): `clips_to_time` of them.
+
+    The median of some runs, made in turn. `say` is told whose turn it is. Raises ModelUnavailable, as `encode_video`
+    does."""
+    counted = {}
+    for name, (encoder, clips) in encoders.items():  # the first run is slow: it is not timed
+        say(name)
+        counted[name] = count(encoder, clips[:1])
+    works = {name: partial(_encode_in_lanes, encoder, clips) for name, (encoder, clips) in encoders.items()}
+    costs = {}
+    for name, times in in_turn(works, RUNS, say).items():
+        encoder, clips = encoders[name]
+        seconds = [one / len(clips) for one in times]
+        costs[name] = ClipCost(*counted[name], median(seconds))
+        log.info("%s took %s ms a clip", encoder.identity.encoder, ", ".join(f"{1000 * one:.1f}" for one in seconds))
+    return costs
+
+
+def count(encoder: Encoder, clips: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    """Tokens after the last block, and floating-point operations, of all the clips together."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    tokens: list[int] = []
+
+    def see(mlp: Any, arguments: tuple[torch.Tensor]) -> None:
+        tokens.append(arguments[0].shape[:-1].numel())
+
+    # The last block's second half: it does not change their number, and neither does anything after it.
+    hook = encoder.model.visual.transformer.resblocks[-1].mlp.register_forward_pre_hook(see)
+    with ExitStack() as stack:
+        stack.callback(hook.remove)
+        counter = stack.enter_context(FlopCounterMode(display=False))
+        encoder.encode_video(clips)
+    return sum(tokens), counter.get_total_flops()
+
+
+def clips_to_time(encoder: Encoder) -> int:
+    """How many clips keep the device as busy as indexing does.
+
+    A core takes as long for a clip alone as for one of several; a GPU wants many at a time."""
+    return encoder.lanes * (1 if encoder.device.type == "cpu" else encoder.batch_size)
+
+
+def _encode_in_lanes(encoder: Encoder, clips: npt.NDArray[np.uint8]) -> None:
+    """Encodes the clips as an index run does: side by side, each core or stream some of them."""
+    import numpy as np
+
+    batches = np.array_split(clips, min(encoder.lanes, len(clips)))
+    with closing(in_lanes(encoder.encode_video, batches, encoder.lanes)) as encoded:
+        for _ in encoded:
+            pass
+
+
+def in_turn(
+    works: Mapping[K, Callable[[], object]], runs: int, say: Callable[[K], None] = lambda key: None
+) -> dict[K, list[float]]:
+    """The times of each, one after the other and again, so that a machine that slows down slows them all."""
+    times: dict[K, list[float]] = {key: [] for key in works}
+    for _ in range(runs):
+        for key, run in works.items():
+            if not times[key] or sum(times[key]) < ENOUGH:
+                say(key)
+                began = time.perf_counter()
+                run()
+                times[key].append(time.perf_counter() - began)
+    return times

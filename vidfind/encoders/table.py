@@ -1,0 +1,61 @@
+"""The table of encoders: the ways of turning the frames of a clip into one vector.
+
+To add one: write a function that makes its `Reduction` for a `Backbone`, and an entry below.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from vidfind.encoders.centerclip import centerclip_reduction, centerclip_spectral_reduction
+from vidfind.encoders.tempme import tempme_fast_reduction, tempme_positions, tempme_reduction
+from vidfind.encoders.tfvl import tfvl_parameters, tfvl_reduction
+from vidfind.encoders.tokens import Backbone, Reduction, keep_before_block, keep_before_mlp, mean_of_unit_vectors
+from vidfind.encoders.tome import tome_reduction
+
+
+def mean_reduction(backbone: Backbone) -> Reduction:
+    """Each frame alone, unit vectors averaged: the CLIP baseline."""
+    return Reduction(keep_before_block, keep_before_mlp, mean_of_unit_vectors)
+
+
+def no_parameters(backbone: Backbone) -> dict[str, Tensor]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way of encoding clips."""
+
+    note: str
+    """What it does, in a few words."""
+    reduction: Callable[[Backbone], Reduction]
+    """Raises ValueError, with the reason, for a backbone that it cannot work with."""
+    parameters: Callable[[Backbone], dict[str, Tensor]] = no_parameters
+    """What training adds beside LoRA, by the names in an adapter, as it is before the first step."""
+    is_frozen: bool = False
+    """Whether CLIP's own towers stay as they are: no LoRA. Before any training such an encoder gives noise."""
+
+
+ENCODERS: dict[str, Method] = {
+    "tempme": Method(
+        "merges tokens in frames, then joins frames and merges across", tempme_reduction, tempme_positions
+    ),
+    "tempme-fast": Method(
+        "the same, merging so much that half of the work is saved", tempme_fast_reduction, tempme_positions
+    ),
+    "mean": Method("looks at each frame alone: plain CLIP", mean_reduction),
+    "tome": Method("merges tokens in each frame alone", tome_reduction),
+    "centerclip": Method("half-way, keeps the tokens in the middle of clusters", centerclip_reduction),
+    "centerclip-spectral": Method(
+        "the same, with clusters found in the spectrum of a graph", centerclip_spectral_reduction
+    ),
+    "tfvl": Method(
+        "reads frames as a sentence, CLIP stays as it is; TFVL-style: our reading of the paper",
+        tfvl_reduction,
+        tfvl_parameters,
+        is_frozen=True,
+    ),
+}
+"""By the names that users type; the first is the default."""

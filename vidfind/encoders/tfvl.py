@@ -1,0 +1,93 @@
+"""TFVL-style: frozen CLIP towers see a clip as one picture (ImageTemp) and read its frames as a sentence (TextTemp).
+
+After the abstract of "TFVL" (IEEE TNNLS 2025, doi 10.1109/tnnls.2025.3605657), of which no code is public: all that the
+abstract leaves open is our reading of it. What is trained: prompts and one projection, 0.35 % of CLIP. Letters as in
+tokens.py; W width of the text tower.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vidfind.encoders.tokens import Backbone, Reduction, Tokens, join, mean_of_unit_vectors
+from vidfind.encoders.towers import has_plain_text_tower, read_words
+
+PROJECTION = "visual.word_projection"
+PROMPT_STD = 0.02
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the paper leaves open."""
+
+    prompts: int = 4
+    """Learned tokens beside those of the frames in each block; the next block has its own."""
+    joint_share: float = 1 / 3
+    """Share of the blocks, the last ones, in which all frames attend to one another. Earlier ones have learned to
+    attend to 50 tokens, and 600 would thin that out."""
+    sentence_weight: float = 1.0
+    """Of the sentence's vector beside the mean of the frames' vectors: alpha."""
+
+
+DEFAULTS = Settings()
+
+
+def prompts_name(block: int) -> str:
+    return f"visual.transformer.resblocks.{block}.prompts"
+
+
+def tfvl_parameters(backbone: Backbone, settings: Settings = DEFAULTS) -> dict[str, Tensor]:
+    """Before training, noise: the prompts (prompts, C) of each block, and the projection (C, W) of frames to words."""
+    width = backbone.width
+    word_width = backbone.model.token_embedding.weight.shape[1]
+    parameters = {PROJECTION: torch.randn(width, word_width) * width**-0.5}
+    if settings.prompts:
+        parameters |= {
+            prompts_name(i): torch.randn(settings.prompts, width) * PROMPT_STD for i in range(backbone.depth)
+        }
+    return parameters
+
+
+def tfvl_reduction(backbone: Backbone, settings: Settings = DEFAULTS) -> Reduction:
+    """Raises ValueError for a text tower that is not CLIP's own."""
+    if not has_plain_text_tower(backbone.model):
+        raise ValueError("its text tower is not CLIP's own")
+    parameters, count = backbone.parameters, settings.prompts
+    first_joint = backbone.depth - round(backbone.depth * settings.joint_share)
+    scale = word_scale(backbone)
+
+    def before_block(i: int, tokens: Tokens) -> Tokens:
+        if i == first_joint:
+            tokens = join(tokens, backbone.num_frames)
+        if not count:
+            return tokens
+        prompts = parameters[prompts_name(i)].to(tokens.x.dtype).expand(len(tokens.x), -1, -1)
+        return Tokens(torch.cat([tokens.x, prompts], dim=1), None, tokens.num_cls, tokens.num_sequences)
+
+    def before_mlp(i: int, tokens: Tokens, keys: Tensor) -> Tokens:
+        # The next block has prompts of its own, and an MLP looks at one token at a time: these have done their part.
+        x = tokens.x[:, : tokens.x.shape[1] - count]
+        return Tokens(x, None, tokens.num_cls, tokens.num_sequences)
+
+    def pool(cls: Tensor, projected: Tensor) -> Tensor:
+        mean = mean_of_unit_vectors(cls, projected)
+        if not settings.sentence_weight:
+            return mean
+        words = scale * (cls @ parameters[PROJECTION].to(cls.dtype))  # (B, T, W)
+        return mean + settings.sentence_weight * F.normalize(read_words(backbone.model, words), dim=-1)
+
+    return Reduction(before_block, before_mlp, pool)
+
+
+def word_scale(backbone: Backbone) -> float:
+    """What makes projected frames as large as words: root mean squares of the token table and of normed class tokens.
+
+    Words that the model never met have a row of zeros, and do not count.
+    """
+    table = torch.linalg.vector_norm(backbone.model.token_embedding.weight.detach(), dim=1, dtype=torch.float32)
+    norm = backbone.model.visual.ln_post
+    of_frames = (norm.weight.detach().float() ** 2 + norm.bias.detach().float() ** 2).mean().sqrt()
+    of_words = (table[table > 0] ** 2).mean().sqrt() / backbone.model.token_embedding.weight.shape[1] ** 0.5
+    return float(of_words / of_frames)

@@ -1,0 +1,150 @@
+"""The forward passes of CLIP's two towers, over open_clip's weights: one transformer loop, with a `Reduction` in it.
+
+Knows nothing of methods, files or where weights come from. Letters as in tokens.py: B clips, T frames a clip, S pixels,
+N tokens, C width, D embedding size; W width of the text tower.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from vidfind.encoders.tokens import Reduction, Tokens, even_parts
+from vidfind.errors import UnsupportedModel
+
+
+def embed_patches(visual: Any, frames: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Frames (B * T, S, S, 3) uint8 -> (B * T, N, C), the tokens of the first block: a class token, then the patches.
+
+    Pixels are normalised by the weights of the patches instead of one by one, which would take as long as two blocks.
+    They are counted from grey, -128 to 127: numbers that bfloat16 holds exactly, and about as small as normalised ones.
+    """
+    conv = visual.conv1.weight  # (C, 3, P, P)
+    size, dtype = conv.shape[-1], conv.dtype
+    grid = frames.shape[1] // size
+    frames = frames[:, : grid * size, : grid * size]
+    patches = frames.reshape(-1, grid, size, grid, size, 3).transpose(2, 3).reshape(len(frames), grid**2, -1)
+    by_channel = conv.permute(0, 2, 3, 1).float() / std  # (C, P, P, 3)
+    grey = (by_channel * (128 / 255 - mean)).sum((1, 2, 3))
+    weight = (by_channel / 255).flatten(1).to(dtype)
+    embedded = F.linear(patches.to(dtype) - 128, weight, grey.to(dtype))
+    cls = visual.class_embedding.to(dtype).expand(len(frames), 1, -1)
+    x: Tensor = visual.ln_pre(torch.cat([cls, embedded], dim=1) + visual.positional_embedding.to(dtype))
+    return x
+
+
+def encode_frames(visual: Any, x: Tensor, reduction: Reduction, num_frames: int, checkpointing: bool = False) -> Tensor:
+    """Tokens (B * T, N, C) of clips of T frames, as embedded -> (B, M, C), the class tokens that are left, normed."""
+
+    def run_block(i: int, tokens: Tokens) -> Tokens:
+        block = visual.transformer.resblocks[i]
+        tokens = reduction.before_block(i, tokens)
+        attended, keys = attend(block, tokens)
+        tokens = replace(tokens, x=tokens.x + attended)
+        tokens = reduction.before_mlp(i, tokens, keys)
+        return replace(tokens, x=tokens.x + block.ls_2(block.mlp(block.ln_2(tokens.x))))
+
+    tokens = Tokens(x, size=None, num_cls=1, num_sequences=num_frames)
+    for i in range(len(visual.transformer.resblocks)):
+        tokens = checkpoint(run_block, i, tokens, use_reentrant=False) if checkpointing else run_block(i, tokens)
+    cls = tokens.x[:, : tokens.num_cls]
+    normed: Tensor = visual.ln_post(cls.reshape(len(x) // num_frames, -1, cls.shape[-1]))  # in frame order
+    return normed
+
+
+def encode_tokens(model: Any, ids: Tensor) -> Tensor:
+    """Token ids (N, length) -> (N, D), cut after the last end of text: what follows it has no influence."""
+    end = ids.argmax(dim=-1)  # the end of text has the highest id
+    return read_embedded(model, model.token_embedding(ids[:, : int(end.max()) + 1]), end)
+
+
+def read_words(model: Any, words: Tensor) -> Tensor:
+    """A sentence of words that are no text, (N, n, W) as the token table would have them -> (N, D).
+
+    The vector is read at the end of text right after the last word. More words than the tower has places for are
+    averaged with their neighbours.
+    """
+    places = model.positional_embedding.shape[0] - 2
+    if words.shape[1] > places:
+        words = torch.stack([words[:, a:b].mean(dim=1) for a, b in even_parts(words.shape[1], places)], dim=1)
+    start, end = model.token_embedding.weight[-2:].to(words.dtype)[:, None, None]  # CLIP's last two tokens
+    n = len(words)
+    x = torch.cat([start.expand(n, 1, -1), words, end.expand(n, 1, -1)], dim=1)
+    return read_embedded(model, x, torch.full((n,), x.shape[1] - 1, device=x.device))
+
+
+def read_embedded(model: Any, x: Tensor, end: Tensor) -> Tensor:
+    """Embedded tokens (N, length, W) without positions -> (N, D), read at the position `end` (N,)."""
+    x = x + model.positional_embedding[: x.shape[1]].to(x.dtype)
+    tokens = Tokens(x, size=None, num_cls=0, num_sequences=1)
+    for block in model.transformer.resblocks:
+        attended, _ = attend(block, tokens, is_causal=True)
+        x = tokens.x + attended
+        tokens = replace(tokens, x=x + block.ls_2(block.mlp(block.ln_2(x))))
+    pooled = model.ln_final(tokens.x[torch.arange(len(end), device=end.device), end])
+    features: Tensor = pooled @ model.text_projection
+    return features
+
+
+def attend(block: Any, tokens: Tokens, is_causal: bool = False) -> tuple[Tensor, Tensor]:
+    """Proportional attention of one block: its output (S, N, C) and its keys averaged over heads (S, N, C / heads).
+
+    Reads the weights by name, which outlives open_clip's changes of attention class. A key that stands for `size`
+    tokens weighs as many: log(size) is added to its logits (ToMe, section 3).
+    """
+    attn = block.attn
+    sequences, n, width = tokens.x.shape
+    qkv = F.linear(block.ln_1(tokens.x), attn.in_proj_weight, attn.in_proj_bias)
+    q, k, v = qkv.reshape(sequences, n, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)  # each (S, heads, N, C / heads)
+    bias = None if tokens.size is None else tokens.size.log().view(sequences, 1, 1, n)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=is_causal)
+    out = F.linear(out.transpose(1, 2).reshape(sequences, n, width), attn.out_proj.weight, attn.out_proj.bias)
+    return block.ls_1(out), k.mean(dim=1)
+
+
+def check_image_tower(model: Any, name: str) -> None:
+    """Raise UnsupportedModel unless the image tower is a vision transformer that the loop above can drive."""
+    visual = model.visual
+    blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
+    reason = None
+    if not isinstance(getattr(visual, "conv1", None), nn.Conv2d) or blocks is None:
+        reason = f"its image tower is a {type(visual).__name__}"
+    elif visual.attn_pool is not None or visual.pool_type != "tok":
+        reason = "its image tower does not end in a class token"
+    elif not all(isinstance(getattr(b, "attn", None), nn.MultiheadAttention) and hasattr(b, "ls_1") for b in blocks):
+        reason = "its transformer blocks are of another kind"
+    elif visual.image_size[0] != visual.image_size[1]:
+        reason = "its pictures are not square"
+    if reason:
+        raise unsupported_tower(name, reason)
+
+
+def check_tower_config(config: Mapping[str, Any], name: str) -> None:
+    """As check_image_tower, as far as open_clip's configuration of a model tells: before its weights are fetched."""
+    vision = config["vision_cfg"]
+    if "timm_model_name" in vision or not isinstance(vision.get("layers"), int):
+        raise unsupported_tower(name, f"its image tower is of another kind, {vision.get('timm_model_name', 'ResNet')}")
+    if vision.get("attentional_pool") or vision.get("pool_type", "tok") != "tok":
+        raise unsupported_tower(name, "its image tower does not end in a class token")
+
+
+def unsupported_tower(name: str, reason: str) -> UnsupportedModel:
+    return UnsupportedModel(
+        f"{name} cannot be used: {reason}, and vidfind needs a plain vision transformer. "
+        "`vidfind models` lists models that work."
+    )
+
+
+def has_plain_text_tower(model: Any) -> bool:
+    """Whether the text tower is CLIP's own: causal, read at the end of text. Others run through open_clip's code."""
+    return (
+        hasattr(model, "token_embedding")
+        and model.attn_mask is not None
+        and model.text_pool_type == "argmax"
+        and isinstance(model.text_projection, Tensor)
+        and all(isinstance(block.attn, nn.MultiheadAttention) for block in model.transformer.resblocks)
+    )

@@ -1,0 +1,1 @@
+"""The pipeline of `vidfind index`: plan, encode, write, watch."""

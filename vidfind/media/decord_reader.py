@@ -1,0 +1,78 @@
+"""The frames of plain files, as decord reads them. Which files those are, video.py knows.
+
+Imported where it is used: that takes as long as reading several minutes of video.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vidfind.errors import ReaderFailed
+from vidfind.media.frames import centre
+from vidfind.media.sampling import TICK, Sample, Segment, sample_times
+
+# decord2 3.4 loads every CUDA library that pip has installed, for all of the process to use: one of them, libnvblas,
+# takes over the matrix products of the CPU and ends the process. It looks for them in the package nvidia, and needs
+# none; so that package is out of sight while it is imported.
+_nvidia = sys.modules.get("nvidia")
+sys.modules["nvidia"] = None  # type: ignore[assignment]  # what the import system takes for "not there"
+try:
+    import decord.logging
+    from decord import DECORDError, DECORDLimitReachedError, VideoReader
+finally:
+    del sys.modules["nvidia"]
+    if _nvidia:
+        sys.modules["nvidia"] = _nvidia
+
+# As frames.py does for PyAV: on the screen its words would only be noise.
+decord.logging.set_level(decord.logging.QUIET)
+
+MAX_THREADS = 2  # with 8 or more, decord2 3.4 fails on AV1
+DECORD_ERRORS = (DECORDError, DECORDLimitReachedError, RuntimeError, ValueError)
+
+
+def read_samples(
+    path: Path,
+    duration: float,
+    scaled: tuple[int, int],
+    segments: Sequence[Segment],
+    num_frames: int,
+    size: int,
+    threads: int | None = None,
+) -> Iterator[Sample]:
+    """As video.read_clips, for a video of known duration, its pictures scaled to a width and height.
+
+    Raises ReaderFailed."""
+    try:
+        yield from _read(path, duration, scaled, segments, num_frames, size, min(threads or MAX_THREADS, MAX_THREADS))
+    except DECORD_ERRORS as error:
+        raise ReaderFailed(f"decord failed: {error}") from error
+
+
+def _read(
+    path: Path,
+    duration: float,
+    scaled: tuple[int, int],
+    segments: Sequence[Segment],
+    num_frames: int,
+    size: int,
+    threads: int,
+) -> Iterator[Sample]:
+    width, height = scaled
+    # fault_tol: decord puts another frame in the place of each it cannot decode, and says so from the third on.
+    reader = VideoReader(str(path), width=width, height=height, num_threads=threads, fault_tol=2)
+    times = reader.get_frame_timestamp(range(len(reader)))[:, 0].astype(np.float64)
+    times -= times[0]
+    if np.any(np.diff(times) < 0) or not -1 < duration - times[-1] < 1 + 2 * duration / len(times):
+        raise ValueError("the times of its frames make no sense")
+    for segment in segments:
+        if segment.start >= duration:
+            return
+        wanted = np.array(sample_times(segment, num_frames)) + TICK
+        numbers = np.maximum(np.searchsorted(times, wanted, side="right") - 1, 0)
+        pictures = reader.get_batch(numbers).asnumpy()  # (T, H, W, 3)
+        yield Sample(np.ascontiguousarray(centre(pictures, size)), times[numbers])

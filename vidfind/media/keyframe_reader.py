@@ -1,0 +1,260 @@
+"""The frames of a video by its keyframes: goes through its packets once, and decodes as few of them as will do.
+
+Right for files that are as they should be. Of what is odd it makes nothing: it gives up, and the careful reader of
+video.py goes on. What is wanted of a video, sampling.py says.
+"""
+
+from __future__ import annotations  # PyAV has Packet[VideoStream] for type checkers only
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain, cycle, islice, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+from av.video.frame import PictureType
+
+from vidfind.errors import ReaderFailed
+from vidfind.media.frames import MAX_GAP, MAX_REORDER, frame_rate, open_video, picture, read_packets, time_of
+from vidfind.media.sampling import TICK, Sample, Sampling, Segment, nearest_within, part_around, sample_times
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+# Frames, some ten seconds of video: long enough a GOP for one decoder and the next for another.
+AHEAD = 12
+MISSING = 0.5  # seconds at the end that may be without a frame
+
+
+def read_by_keyframes(
+    path: Path,
+    origin: float,
+    segments: Sequence[Segment],
+    num_frames: int,
+    size: int,
+    sampling: Sampling,
+    threads: int = 1,
+) -> Iterator[Sample]:
+    """As video.read_clips, for a video whose first frame is shown at `origin` by the stream's clock.
+
+    GOPs are decoded side by side in as many decoders as `threads`. Raises ReaderFailed where it is not sure of the
+    frames."""
+    with ExitStack() as files, ExitStack() as pools:
+        container, stream = files.enter_context(open_video(path, threads, is_quick=True))
+
+        def open_another() -> VideoStream:
+            return files.enter_context(open_video(path, threads, is_quick=True))[1]
+
+        packets = _Packets(read_packets(container, stream), stream, origin)
+        picks = _picks(packets, segments, num_frames, sampling)
+        decoders = [_Decoder(lambda: stream, origin, size)]
+        decoders += [_Decoder(open_another, origin, size) for _ in range(threads - 1)]
+        lanes = [(decoder, pools.enter_context(ThreadPoolExecutor(1))) for decoder in decoders]
+        shown = _decode_ahead(picks, lanes)
+        for _ in segments:
+            frames, times = zip(*islice(shown, num_frames), strict=True)
+            yield Sample(np.stack(frames), np.array(times))
+
+
+def _decode_ahead(
+    picks: Iterable[_Pick], lanes: Sequence[tuple[_Decoder, ThreadPoolExecutor]]
+) -> Iterator[tuple[np.ndarray, float]]:
+    """The picture and time of each pick, in their order; the next GOP goes to the next lane."""
+    ahead = AHEAD if len(lanes) > 1 else 0
+    waiting: deque[Future[tuple[np.ndarray, float]]] = deque()
+    lane = cycle(lanes)
+    gop = None
+    for pick, following in pairwise(chain(picks, [None])):
+        assert pick is not None
+        if pick.gop is not gop:
+            gop, (decoder, pool) = pick.gop, next(lane)
+        waiting.append(pool.submit(decoder.show, pick, following is None or following.gop is not gop))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+@dataclass(eq=False)
+class _Gop:
+    """A keyframe and, in the order of decoding, what follows it as far as it was read. Times count from the origin."""
+
+    time: float
+    packets: deque[tuple[float, Packet[VideoStream]]]  # those not decoded yet
+    times: list[float] = field(default_factory=list)  # of the packets that may still be wanted
+
+
+@dataclass(frozen=True)
+class _Pick:
+    """A frame to be shown, of one GOP. `early` will do where no later one of that GOP is wanted, and costs less."""
+
+    gop: _Gop
+    time: float
+    early: float
+    skips: bool  # whether frames that no other needs may be left out on the way
+
+
+def _picks(packets: _Packets, segments: Sequence[Segment], num_frames: int, sampling: Sampling) -> Iterator[_Pick]:
+    """The frame for each wanted time of each segment."""
+    for segment in segments:
+        skips = (segment.end - segment.start) / num_frames * packets.frame_rate > MAX_REORDER
+        for time in sample_times(segment, num_frames):
+            allowed = part_around(time, segment, num_frames) if sampling == "auto" else segment
+            gops = packets.around(time, allowed.end, keep=sampling == "auto")
+            near = nearest_within(allowed, time, list(gops))
+            if near is None and sampling == "auto":
+                yield _forward(next(iter(gops.values())), time, allowed.start, skips)
+            else:
+                gop = next(iter(gops.values())) if near is None else gops[near]
+                yield _Pick(gop, gop.time, gop.time, skips)
+
+
+def _forward(gop: _Gop, time: float, earliest: float, skips: bool) -> _Pick:
+    """The last frame of a GOP that begins at `time` or before; or, to save work in a long segment, the first since
+    `earliest`."""
+    shown = [one for one in gop.times if one <= time + TICK]
+    last = max(shown)
+    gop.times = [one for one in gop.times if one >= last]
+    # Frames of a short segment are not many to decode, and what moves in it is told by less.
+    early = min((one for one in shown if one >= earliest), default=last) if skips else last
+    return _Pick(gop, last, early, skips)
+
+
+class _Packets:
+    """Gathers packets into GOPs, a little ahead of the time that is asked for."""
+
+    def __init__(self, packets: Iterable[Packet[VideoStream]], stream: VideoStream, origin: float) -> None:
+        self.frame_rate = float(frame_rate(stream))
+        self._packets = iter(packets)
+        self._stream = stream
+        self._origin = origin
+        self._end = self._reached = 0.0  # of the frame that ends last; the time of decoding of the last packet
+        self._before = self._read_keyframe()
+        self._after: _Gop | None = None
+
+    def around(self, time: float, until: float, keep: bool) -> dict[float, _Gop]:
+        """The GOP that has begun at `time`, read until then and on, and the next one if it was met; by their times.
+
+        To `keep` what is read of the first: else it is only good for its keyframe."""
+        until += MAX_REORDER / self.frame_rate  # what a decoder must be given to hand out a frame shown until then
+        while True:
+            if self._after is not None and self._after.time > time + TICK:
+                return {gop.time: gop for gop in (self._before, self._after)}
+            if self._after is not None:
+                self._before, self._after = self._after, None
+            if self._reached > until:
+                break
+            packet = next(self._packets, None)
+            if packet is None:
+                if time > self._end + MISSING:
+                    raise ReaderFailed("it ends early")
+                break
+            shown = self._note(packet)
+            if packet.is_keyframe:
+                self._after = self._begin(packet, shown)
+            elif keep:
+                self._before.packets.append((shown, packet))
+                self._before.times.append(shown)
+        return {self._before.time: self._before}
+
+    def _read_keyframe(self) -> _Gop:
+        packet = next(self._packets, None)
+        if packet is None or not packet.is_keyframe or abs(self._note(packet)) > TICK:
+            raise ReaderFailed("it does not begin with a keyframe")
+        return _Gop(0.0, deque([(0.0, packet)]), [0.0])
+
+    def _begin(self, keyframe: Packet[VideoStream], shown: float) -> _Gop:
+        if shown <= self._before.time:
+            raise ReaderFailed("its keyframes are not in the order of their times")
+        return _Gop(shown, deque([(shown, keyframe)]), [shown])
+
+    def _note(self, packet: Packet[VideoStream]) -> float:
+        """When a packet is shown."""
+        base = self._stream.time_base
+        time = time_of(packet, self._stream)
+        if packet.pts is None or time is None or base is None or packet.is_discard or packet.is_corrupt:
+            raise ReaderFailed("it has packets that are broken, not to be shown, or without a time")
+        shown = time - self._origin
+        if abs(shown - self._end) > MAX_GAP:
+            raise ReaderFailed("its clock leaps")
+        self._end = max(self._end, shown + float((packet.duration or 0) * base))
+        self._reached = shown if packet.dts is None else float(packet.dts * base) - self._origin
+        return shown
+
+
+class _Decoder:
+    """Decodes GOP by GOP, in each as far as it must."""
+
+    def __init__(self, open_stream: Callable[[], VideoStream], origin: float, size: int) -> None:
+        self._open_stream = open_stream
+        self._origin = origin
+        self._size = size
+        self._gop: _Gop | None = None
+        self._decoding: set[float] = set()  # times of packets whose frames have not come out yet
+        self._frames: dict[float, VideoFrame] = {}  # by their times: the one wanted last, and any after it
+        self._shown: tuple[np.ndarray, float] | None = None
+
+    @cached_property
+    def _stream(self) -> VideoStream:
+        return self._open_stream()
+
+    def show(self, pick: _Pick, is_last: bool) -> tuple[np.ndarray, float]:
+        """The picture picked, (S, S, 3), and its time. `is_last`: no other of its GOP will be wanted."""
+        if pick.gop is not self._gop:
+            self._begin(pick.gop)
+        if self._shown is not None and pick.time == self._shown[1]:
+            return self._shown
+        time = pick.early if is_last else pick.time
+        while time not in self._frames:
+            self._go_on(pick, time, is_last)
+        self._frames = {shown: frame for shown, frame in self._frames.items() if shown >= time}
+        frame = self._frames[time]
+        is_keyframe = frame.key_frame and frame.pict_type == PictureType.I
+        if frame.is_corrupt or (time == pick.gop.time and not is_keyframe):
+            raise ReaderFailed("a keyframe of it is none, or broken")
+        if frame.interlaced_frame and self._stream.container.format.name == "mpegts":
+            raise ReaderFailed("it is interlaced, and a packet may hold one half of a picture")
+        self._shown = picture(frame, self._stream, self._size), time
+        return self._shown
+
+    def _begin(self, gop: _Gop) -> None:
+        if self._gop is not None:
+            self._stream.codec_context.flush_buffers()
+        self._gop, self._shown = gop, None
+        self._decoding.clear()
+        self._frames.clear()
+
+    def _go_on(self, pick: _Pick, time: float, is_last: bool) -> None:
+        """Decodes one packet more, or what the decoder holds back."""
+        if pick.gop.packets and not (is_last and time in self._decoding):
+            shown, packet = pick.gop.packets.popleft()
+            self._decoding.add(shown)
+            self._stream.codec_context.skip_frame = (
+                "NONREF" if pick.skips and shown not in (pick.time, time) else "DEFAULT"
+            )
+            self._take(packet)
+        elif self._decoding:
+            self._take(None)
+            self._decoding.clear()
+        else:
+            raise ReaderFailed(f"its frame at {time:.2f} s cannot be decoded")
+
+    def _take(self, packet: Packet[VideoStream] | None) -> None:
+        try:
+            frames = self._stream.decode(packet)
+        except av.error.FFmpegError as error:
+            raise ReaderFailed(f"it is damaged: {error}") from error
+        for frame in frames:
+            shown = time_of(frame, self._stream)
+            if shown is None:
+                raise ReaderFailed("its frames have no times")
+            self._frames[shown - self._origin] = frame
+            self._decoding.discard(shown - self._origin)

@@ -1,0 +1,183 @@
+"""What fine-tuning saves: trained tensors by name, and what they were trained for. Read, write, import.
+
+    visual.transformer.resblocks.{i}.attn.lora_a        (r, C)       transformer.resblocks.{i}... for the text tower
+    visual.transformer.resblocks.{i}.attn.lora_b        (3 C, r)
+    visual.transformer.resblocks.{i}.temporal_position  (F, C)       tempme
+    visual.transformer.resblocks.{i}.prompts            (4, C)       tfvl
+    visual.word_projection                              (C, W)       tfvl: W is the width of the text tower
+    any weight of the model, under its own name                      full fine-tuning only
+
+On disk: safetensors, with AdapterInfo as JSON in the header. Knows nothing of models: lora.py applies an adapter.
+torch is imported where tensors are touched, so that adapters are listed in no time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+from vidfind import __version__
+from vidfind.errors import ModelUnavailable
+from vidfind.system.storage import in_one_step, naming_trouble
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PARAMETER = re.compile(r"visual\.(transformer\.resblocks\.\d+\.(temporal_position|prompts)|word_projection)")
+"""What an encoder was trained with beside the model."""
+ADVICE = " `vidfind doctor` tells what to do."
+LORA = re.compile(r"\.lora_[ab]$")
+HEADER = "vidfind"
+FIELD_TYPES: Mapping[str, type] = {"str": str, "int": int, "Mapping[str, Any]": Mapping}
+UNREADABLE = (OSError, SafetensorError, ValueError, TypeError, AttributeError, RuntimeError)
+"""What reading a broken file leads to; RecursionError, of deeply nested JSON, is a RuntimeError."""
+
+
+@dataclass(frozen=True)
+class AdapterInfo:
+    """What an adapter was trained for, on what, and how it did: the header of its file."""
+
+    name: str
+    model: str
+    pretrained: str
+    weights_digest: str
+    """Of the base weights; empty where nobody knows, as in what the public TempMe code saved."""
+    encoder: str
+    num_frames: int
+    kind: str
+    """`lora`, `text` (LoRA on the text tower alone: video vectors stay as they are), `full` (whole weights) or `frozen`
+    (nothing of the model: prompts and a projection beside it)."""
+    rank: int
+    """Of the LoRA; 0 where there is none."""
+    pairs_digest: str = ""
+    num_pairs: int = 0
+    created: str = ""
+    """Date and time in UTC, ISO 8601."""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """`before` and `after`: the held-out pairs as recall.Retrieval.as_dict gives them, and how many there are."""
+    video_digest: str = ""
+    """Of the tensors that change video vectors; empty when none does. Filled in by `write_adapter`."""
+    version: str = __version__
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Trained tensors by name, and what they were trained for (None: part of a model, not of a user's making)."""
+
+    tensors: Mapping[str, Tensor]
+    info: AdapterInfo | None = None
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Those of the tensors that belong to the encoder, and not into the model's weights."""
+        return {name: tensor for name, tensor in self.tensors.items() if PARAMETER.fullmatch(name)}
+
+
+def video_digest(tensors: Mapping[str, Tensor]) -> str:
+    """32 hexadecimal digits of all that changes video vectors; empty when nothing does."""
+    visual = sorted(name for name in tensors if name.startswith("visual."))
+    if not visual:
+        return ""
+    digest = hashlib.sha256()
+    for name in visual:
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def from_tempme(state: Mapping[str, Tensor]) -> Adapter:
+    """The adapter in a state dict with the names of the public TempMe code; other entries are left out."""
+    tensors = {}
+    for name, tensor in state.items():
+        name = name.removeprefix("clip.")
+        if name.endswith("TVPt_Video_Positional_embedding"):  # (1, F, 1, C)
+            name = name.replace("TVPt_Video_Positional_embedding", "temporal_position")
+            tensors[name] = tensor.reshape(tensor.shape[1], tensor.shape[-1])
+        elif "TVPt_LoRA_" in name:
+            tensors[name.replace("TVPt_LoRA_", "lora_")] = tensor
+    return Adapter(tensors)
+
+
+def read_info(path: Path) -> AdapterInfo:
+    """The header of an adapter's file. Raises ModelUnavailable when there is no such file or it is no adapter."""
+    try:
+        with safe_open(path, framework="np") as file:
+            info = _info_of(file.metadata())
+    except UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    if info is None:
+        raise ModelUnavailable(f"{path} is a safetensors file, but no adapter of vidfind.")
+    return info
+
+
+def read_adapter(path: Path) -> Adapter:
+    """Raises ModelUnavailable when there is no such file, or it is no adapter or a damaged one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
+            adapter = Adapter(tensors, _info_of(file.metadata()))
+        _check_tensors(tensors)
+        if adapter.info and adapter.info.video_digest != video_digest(tensors):
+            raise ValueError("its numbers are not those that were saved")
+        return adapter
+    except UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def write_adapter(path: Path, adapter: Adapter) -> None:
+    """Write as safetensors, in one step; folders are made as needed. Raises StorageError."""
+    from safetensors.torch import save_file
+
+    with naming_trouble(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in adapter.tensors.items()}
+    metadata = {}
+    if adapter.info:
+        info = dataclasses.replace(adapter.info, video_digest=video_digest(tensors))
+        metadata[HEADER] = json.dumps(dataclasses.asdict(info))
+    with in_one_step(path) as part:
+        save_file(tensors, part, metadata=metadata)
+
+
+def _info_of(metadata: Mapping[str, str] | None) -> AdapterInfo | None:
+    text = (metadata or {}).get(HEADER)
+    if not text:
+        return None
+    values = json.loads(text)
+    fields = {field.name: field.type for field in dataclasses.fields(AdapterInfo)}
+    if not isinstance(values, dict) or "name" not in values:
+        raise ValueError("its header does not say what it was trained for")
+    if unknown := values.keys() - fields.keys():
+        raise ValueError(f"it has {', '.join(sorted(unknown))}, so a newer vidfind made it: update vidfind")
+    info = AdapterInfo(**values)
+    for name, kind in fields.items():
+        if not isinstance(getattr(info, name), FIELD_TYPES[str(kind)]):
+            raise ValueError(f"its {name} is {getattr(info, name)!r}")
+    if info.num_frames < 1:
+        raise ValueError(f"its num_frames is {info.num_frames}")
+    return info
+
+
+def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
+    """Raises ValueError for what no training saves, whatever the model: it would fail later, or spoil vectors."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or not tensor.float().sum().isfinite():
+            raise ValueError(f"{name} holds what is not a finite number")
+        if (LORA.search(name) or PARAMETER.fullmatch(name)) and tensor.ndim != 2:
+            raise ValueError(f"{name} has {tensor.ndim} dimensions, not 2")
+        if LORA.search(name):
+            a, b = (tensors.get(LORA.sub(f".lora_{x}", name)) for x in "ab")
+            if a is None or b is None or a.shape[0] != b.shape[-1]:
+                raise ValueError(f"{name} has no counterpart that fits")
+
+
+def _unreadable(path: Path, error: Exception) -> ModelUnavailable:
+    said = str(error).removeprefix("Error while deserializing header: ").partition("\n")[0].rstrip(".")
+    return ModelUnavailable(f"{path} cannot be read as an adapter: {said or type(error).__name__}.{ADVICE}")

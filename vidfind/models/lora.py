@@ -1,0 +1,89 @@
+"""LoRA on the attention of both towers, and how an adapter is applied to a model: attach to train, fold to use.
+
+Knows nothing of files.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from vidfind.errors import ModelUnavailable
+from vidfind.models.adapter_file import PARAMETER, Adapter
+
+DEFAULT_RANK = 8
+
+
+class LoRA(nn.Module):
+    """A low-rank term on a weight: W + B A (Hu et al., 2021; without a scaling factor, as TempMe trains it)."""
+
+    def __init__(self, weight: Tensor, rank: int) -> None:
+        super().__init__()
+        rows, columns = weight.shape
+        self.a = nn.Parameter(weight.new_empty(rank, columns))  # (r, C)
+        self.b = nn.Parameter(weight.new_zeros(rows, rank))  # (3 C, r)
+        nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + self.b @ self.a
+
+
+def attention_blocks(model: Any) -> Iterator[tuple[str, nn.MultiheadAttention]]:
+    """The attention of every block of both towers, by name."""
+    for prefix, tower in (("visual.", model.visual), ("", model)):
+        for i, block in enumerate(tower.transformer.resblocks):
+            yield f"{prefix}transformer.resblocks.{i}.attn", block.attn
+
+
+def attach_lora(model: Any, rank: int = DEFAULT_RANK, text_only: bool = False) -> dict[str, nn.Parameter]:
+    """Add a fresh LoRA to the query-key-value projection of every block of both towers; returns its parameters by name.
+
+    The model's output does not change, as B is zero at the start. With `text_only`, the text tower alone gets one.
+    """
+    parameters: dict[str, nn.Parameter] = {}
+    for name, attn in attention_blocks(model):
+        if text_only and name.startswith("visual."):
+            continue
+        lora = LoRA(attn.in_proj_weight, rank)
+        parametrize.register_parametrization(attn, "in_proj_weight", lora)
+        parameters |= {f"{name}.lora_a": lora.a, f"{name}.lora_b": lora.b}
+    return parameters
+
+
+def fold_adapter(model: Any, adapter: Adapter) -> None:
+    """Put the adapter into the model's own weights, in place: at inference it costs nothing.
+
+    Whole weights, which full fine-tuning saves under the model's own names, take the place of the model's; B A of a
+    LoRA is added. What belongs to the encoder is left out: `Adapter.parameters`. Raises ModelUnavailable, before
+    anything is changed, for tensors that do not fit the model.
+    """
+    weights = dict(model.named_parameters())
+    attention = dict(attention_blocks(model))
+    width = model.visual.transformer.width
+    for name, tensor in adapter.tensors.items():
+        block, _, kind = name.rpartition(".")
+        if kind in ("lora_a", "lora_b"):
+            rows, columns = attention[block].in_proj_weight.shape if block in attention else (0, 0)
+            fits = tensor.shape[1] == columns if kind == "lora_a" else tensor.shape[0] == rows
+        elif PARAMETER.fullmatch(name):
+            is_projection = kind == "word_projection"
+            expected = (width, model.token_embedding.weight.shape[1]) if is_projection else (len(tensor), width)
+            fits = tensor.shape == expected
+        else:
+            fits = name in weights and tensor.shape == weights[name].shape
+        if not fits:
+            called = f" {adapter.info.name!r}" if adapter.info else ""
+            raise ModelUnavailable(
+                f"The adapter{called} does not fit the model: {name} {tuple(tensor.shape)} has no place in it."
+            )
+    with torch.no_grad():
+        for name, tensor in adapter.tensors.items():
+            if name in weights:
+                weights[name].copy_(tensor)
+        for block, attn in attention.items():
+            if f"{block}.lora_a" in adapter.tensors:
+                a, b = (adapter.tensors[f"{block}.lora_{x}"].to(attn.in_proj_weight) for x in "ab")
+                attn.in_proj_weight.add_(b @ a)

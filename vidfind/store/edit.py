@@ -1,0 +1,88 @@
+"""Changes of an index that encode nothing: videos are forgotten, or known by other paths.
+
+Touches no video file, and does not ask whether one is there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidfind.errors import BadInput
+from vidfind.store.store import Store
+from vidfind.store.tables import VideoRow
+
+
+@dataclass(frozen=True)
+class Relinked:
+    """A video that has another path now. `was_known` says that the index held a video by its new path before."""
+
+    path: Path
+    source: Path
+    was_known: bool
+
+
+def remove_videos(paths: Sequence[Path], store: Store) -> list[VideoRow]:
+    """Forgets videos, and all those under folders; the files are not touched. Raises BadInput if one names none."""
+    with store.writing():
+        stores = _generations(store)
+        rows = {path: row for one in reversed(stores) for path, row in one.videos().items()}
+        chosen: dict[Path, VideoRow] = {}
+        for path in (Path(os.path.abspath(path)) for path in paths):
+            here = {row.path: row for row in rows.values() if row.path.is_relative_to(path)}
+            if not here:
+                raise _none_under(path, store)
+            chosen |= here
+        for one in stores:
+            one.remove(chosen)
+            one.compact()
+    return [row for _, row in sorted(chosen.items())]
+
+
+def relink_videos(old: Path, new: Path, store: Store) -> list[Relinked]:
+    """Lets the videos under the folder `old` (or the one video `old`) be known by `new` instead, files there or not.
+
+    Where the index has a video by the new path already, that one stays, unless it failed and the other did not. A run
+    that was killed is finished by the same call. Raises BadInput if there is no such video, or if one would lie under
+    `old` again: a second call could not tell it from those to be moved."""
+    old, new = Path(os.path.abspath(old)), Path(os.path.abspath(new))
+    with store.writing():
+        stores = _generations(store)
+        known = {path for one in stores for path in one.videos()}
+        moves = {path: new / path.relative_to(old) for path in sorted(known) if path.is_relative_to(old)}
+        if not moves:
+            raise _none_under(old, store, new if any(path.is_relative_to(new) for path in known) else None)
+        if any(target.is_relative_to(old) for target in moves.values()):
+            raise BadInput(f"{old} and {new} lie within one another. Where the files are there: vidfind index {new}")
+        for one in stores:
+            rows = one.videos()
+            pairs = [(rows[path], rows.get(target)) for path, target in moves.items() if path in rows]
+            # First the new rows, then the old ones away: what is killed in between has both, and loses nothing.
+            one.put(
+                [_relinked(row, old, new) for row, there in pairs if not there or (there.failed and not row.failed)]
+            )
+            one.remove(row.path for row, _ in pairs)
+            one.compact()
+    return [Relinked(target, path, target in known) for path, target in moves.items()]
+
+
+def _generations(store: Store) -> list[Store]:
+    """The index in use, and the one that is to take its place, if that was begun."""
+    return [store, *filter(None, [store.unfinished()])]
+
+
+def _relinked(row: VideoRow, old: Path, new: Path) -> VideoRow:
+    # A folder above `old` stays behind: an index run of it would take the videos for deleted.
+    folder = new / row.folder.relative_to(old) if row.folder.is_relative_to(old) else new
+    return dataclasses.replace(row, path=new / row.path.relative_to(old), folder=folder)
+
+
+def _none_under(path: Path, store: Store, other: Path | None = None) -> BadInput:
+    hint = f" (there are some under {other})" if other else ""
+    return BadInput(
+        f"No video of the index {store.path.name!r} is {path} or lies under it{hint}. "
+        "See what is indexed: vidfind status"
+    )

@@ -1,0 +1,157 @@
+"""What an index was made with, as files in its folder: the settings in use, those of an unfinished encoding, adapters.
+
+An index that is encoded again keeps its old tables in use meanwhile. Each set of tables is a *generation*: its
+`Generation` says what it was made with, under which number its tables are, and which copy of the adapter is its own.
+`settings.json` is the generation in use, `settings.next.json` the unfinished one; each is written in one step, and the
+step from one to the other is a rename. `settings.copy.json` is there should the first be damaged. Knows nothing of
+tables.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from vidfind.errors import BadInput, IndexDamaged, IndexMismatch, VidfindError
+from vidfind.system.paths import DEFAULT_INDEX
+from vidfind.system.storage import in_one_step, naming_trouble, write_text
+
+FORMAT_VERSION = 2
+READABLE_FORMATS = (1, FORMAT_VERSION)
+"""Older ones are brought up to date by `Store.writing`. Format 1 did not say what is damaged."""
+SETTINGS_FILE = "settings.json"
+NEXT_FILE = "settings.next.json"
+COPY_FILE = "settings.copy.json"
+"""`settings.json` as it was when the index was last written to: without it, the vectors would be of no use."""
+
+
+@dataclass(frozen=True)
+class IndexSettings:
+    """What the vectors of an index depend on; vectors made with other settings are never compared."""
+
+    model: str
+    pretrained: str
+    weights_digest: str
+    encoder: str
+    adapter: str | None
+    num_frames: int
+    segment_length: float = 10.0
+
+    def has_vectors_of(self, other: IndexSettings) -> bool:
+        """Whether video vectors are the same with both: their adapters may differ in what they do to queries."""
+        return dataclasses.replace(self, adapter=None) == dataclasses.replace(other, adapter=None)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One encoding of a whole index. `adapter_file` is the index's own copy of its adapter, empty without one."""
+
+    settings: IndexSettings
+    number: int = 0
+    adapter_file: str = ""
+
+
+def is_index(path: Path) -> bool:
+    return (path / SETTINGS_FILE).is_file()
+
+
+def read_generation(path: Path, file: str = SETTINGS_FILE) -> Generation:
+    """Raises FileNotFoundError if there is none, IndexMismatch for a newer vidfind's, IndexDamaged, StorageError."""
+    try:
+        with naming_trouble(path):
+            values = json.loads((path / file).read_text(encoding="utf-8"))
+        version = values.pop("format")
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise IndexMismatch(
+                f"The index {path.name!r} was made by a newer vidfind (its format is {version}, this one knows up to "
+                f"{FORMAT_VERSION}): update vidfind."
+            )
+        if version not in READABLE_FORMATS:
+            raise ValueError(f"there is no format {version!r}")
+        number, adapter_file = int(values.pop("generation", 0)), str(values.pop("adapter_file", ""))
+        _check_types(values)
+        return Generation(IndexSettings(**values), number, adapter_file)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise damaged(path, f"{file}: {reason}") from error
+
+
+def _check_types(values: Mapping[str, Any]) -> None:
+    """Raises TypeError for a setting that is missing or no value of its kind."""
+    for name, kind in get_type_hints(IndexSettings).items():
+        if not isinstance(values.get(name), int | float if kind is float else kind):
+            raise TypeError(f"{name} is {values.get(name)!r}")
+
+
+def write_generation(path: Path, generation: Generation, file: str = SETTINGS_FILE) -> None:
+    values = {"format": FORMAT_VERSION, **dataclasses.asdict(generation.settings)}
+    if generation.number:
+        values["generation"] = generation.number
+    if generation.adapter_file:
+        values["adapter_file"] = generation.adapter_file
+    write_text(path / file, json.dumps(values, indent=2) + "\n")
+
+
+def copy_settings(path: Path) -> None:
+    """Keeps a copy of the settings in use. Raises StorageError."""
+    text, copy = (path / SETTINGS_FILE).read_text(encoding="utf-8"), path / COPY_FILE
+    if not copy.is_file() or copy.read_bytes() != text.encode():
+        write_text(copy, text)
+
+
+def adapter_file_name(adapter: Path) -> str:
+    """What the copy of an adapter is called inside an index: the same for the same content."""
+    with open(adapter, "rb") as file:
+        return f"adapter-{hashlib.file_digest(file, 'sha256').hexdigest()[:32]}.safetensors"
+
+
+def keep_adapter(path: Path, adapter: Path, name: str) -> None:
+    """Copies an adapter into the index at `path`, under the `name` that `adapter_file_name` gave it.
+
+    A copy, not a hard link: `cp` and `rsync --inplace` write into a file that is there. Raises BadInput if the adapter
+    has changed since, StorageError."""
+    if (path / name).is_file():
+        return
+    with in_one_step(path / name) as part:
+        shutil.copyfile(adapter, part)
+        if adapter_file_name(part) != name:
+            raise BadInput(f"The adapter {adapter} was replaced while it was read: run the command again.")
+
+
+def indexes_with(adapter: str, folder: Path) -> list[str]:
+    """The names of the indexes in `folder` that were made with the adapter of this name, or are being made with it."""
+    names = set()
+    for file in (SETTINGS_FILE, NEXT_FILE):
+        for entry in folder.glob(f"*/{file}"):
+            try:
+                if is_index(entry.parent) and read_generation(entry.parent, file).settings.adapter == adapter:
+                    names.add(entry.parent.name)
+            except (VidfindError, OSError):
+                continue  # nobody searches it either
+    return sorted(names)
+
+
+def index_option(path: Path) -> str:
+    """What a command needs to mean the index at `path`."""
+    return "" if path.name == DEFAULT_INDEX else f" --index {path.name}"
+
+
+def delete_command(path: Path) -> str:
+    return f"vidfind remove --all{index_option(path)}"
+
+
+def damaged(path: Path, reason: str) -> IndexDamaged:
+    """The error of an index at `path` whose files are not as they should be."""
+    advice = f"To mend it: vidfind doctor --fix{index_option(path)}"
+    return IndexDamaged(f"The index {path.name!r} is damaged ({reason}). {advice}", reason)
+
+
+def adapter_command(path: Path, adapter: str | None) -> str:
+    """The command that encodes the index at `path` again with another adapter, or goes on with that."""
+    return f"vidfind index --adapter {adapter or 'none'}{index_option(path)}"

@@ -1,0 +1,173 @@
+"""The two LanceDB tables of an index: what a row of each holds, and how they are opened, made and read.
+
+The only module that opens LanceDB. Knows nothing of what an index does with its tables: see store.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+import pyarrow as pa
+
+from vidfind.errors import VidfindError
+from vidfind.store.settings import damaged
+from vidfind.system.imports import import_lancedb
+from vidfind.system.storage import naming_trouble
+
+VIDEOS = pa.schema(
+    [
+        ("path", pa.string()),
+        ("folder", pa.string()),
+        ("size", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("fingerprint", pa.string()),
+        ("content", pa.int64()),
+        ("segments", pa.int32()),
+        ("duration", pa.float64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("codec", pa.string()),
+        ("created", pa.timestamp("us", tz="UTC")),
+        ("indexed_at", pa.timestamp("us", tz="UTC")),
+        ("failed", pa.string()),
+        ("damage", pa.string()),
+    ]
+)
+TIMES = ("created", "indexed_at")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ADDED_COLUMNS = frozenset({"damage"})
+"""Those that tables of an older format do not have."""
+SEGMENT_COLUMNS = frozenset({"content", "start", "end", "vector"})
+LANCE_FILES = (".lance", ".idx")
+LANCE_END = b"LANC"
+"""The last bytes of LanceDB's files of data, and of its indexes."""
+
+
+@dataclass(frozen=True)
+class VideoRow:
+    """A video in the index. `folder` is what it was indexed under; `failed` is the reason, empty when all is well.
+
+    `damage` says what of an indexed video could not be read, empty when it is whole."""
+
+    path: Path
+    folder: Path
+    size: int
+    mtime_ns: int
+    fingerprint: str
+    created: datetime
+    indexed_at: datetime
+    content: int = 0
+    segments: int = 0
+    duration: float = 0.0
+    width: int = 0
+    height: int = 0
+    codec: str = ""
+    failed: str = ""
+    damage: str = ""
+
+
+def new_content() -> int:
+    """A number for a fresh encoding; never 0, which failed videos have. Random: no two runs can hand out the same."""
+    return secrets.randbelow(2**62) + 1
+
+
+def segments_schema(dim: int) -> Any:
+    """Of the table of segments, for vectors of `dim` numbers."""
+    vector = pa.list_(pa.float16(), dim)
+    return pa.schema([("content", pa.int64()), ("start", pa.float64()), ("end", pa.float64()), ("vector", vector)])
+
+
+def table_names(number: int) -> tuple[str, str]:
+    """Of the videos and the segments of a generation."""
+    return (f"videos-{number}", f"segments-{number}") if number else ("videos", "segments")
+
+
+def connect(path: Path) -> Any:
+    """The LanceDB database of the index at `path`."""
+    os.environ.setdefault("LANCEDB_LOG", "error")  # read when lancedb is imported; its warnings would land on stderr
+    lancedb = import_lancedb()  # a third of a second, which is not spent before a missing index or model is reported
+
+    # An interval of nothing: what another process has written since is seen at once.
+    return lancedb.connect(path, read_consistency_interval=timedelta(0))
+
+
+def open_table(database: Any, name: str) -> Any:
+    """A table of an index. Raises ValueError if it lacks columns, which LanceDB does not notice."""
+    table = database.open_table(name)
+    needed = set(VIDEOS.names) - ADDED_COLUMNS if name.startswith("videos") else SEGMENT_COLUMNS
+    if missing := needed - set(table.schema.names):
+        raise ValueError(f"the table {name} has no columns {', '.join(sorted(missing))}")
+    return table
+
+
+def make_table(path: Path, database: Any, name: str, rows: Any) -> Any:
+    """A new table in place of any of this name; `rows` is an Arrow table, or the schema of an empty one."""
+    with naming_damage(path):
+        shutil.rmtree(path / f"{name}.lance", ignore_errors=True)  # LanceDB writes on top even of what it cannot read
+        is_schema = isinstance(rows, pa.Schema)
+        return database.create_table(name, None if is_schema else rows, schema=rows if is_schema else rows.schema)
+
+
+def is_whole(file: Path) -> bool:
+    """Whether a file of a table ends as it should, if it is of a kind that shows."""
+    if file.suffix not in LANCE_FILES or file.is_dir():
+        return True
+    with open(file, "rb") as opened:
+        opened.seek(max(0, os.fstat(opened.fileno()).st_size - len(LANCE_END)))
+        return opened.read() == LANCE_END
+
+
+def rows_of(videos: Any) -> Iterator[VideoRow]:
+    """The rows of an Arrow table of videos. Raises ValueError or TypeError for values that can be none of a video."""
+    folder_from_text = functools.cache(path_from_text)  # few folders, many videos
+    columns = {name: videos[name].to_pylist() for name in videos.schema.names if name not in TIMES}
+    columns |= {name: [EPOCH + timedelta(microseconds=time) for time in _microseconds(videos[name])] for name in TIMES}
+    for values in zip(*columns.values(), strict=True):
+        row = dict(zip(columns, values, strict=True))
+        path, folder = path_from_text(row.pop("path")), folder_from_text(row.pop("folder"))
+        yield VideoRow(path=path, folder=folder, **row)
+
+
+def _microseconds(times: Any) -> list[int]:
+    """As numbers since EPOCH: Arrow takes five times as long to make times of Python of them."""
+    whole: list[int] = times.cast(pa.int64()).to_pylist()
+    return whole
+
+
+def row_to_table(row: VideoRow) -> dict[str, object]:
+    values = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
+    return values | {"path": path_to_text(row.path), "folder": path_to_text(row.folder)}
+
+
+def path_to_text(path: Path) -> str:
+    """A path as plain ASCII, as in a file URI: keeps names that are no valid Unicode, needs no escaping in SQL."""
+    return quote_from_bytes(os.fsencode(path))
+
+
+def path_from_text(text: str) -> Path:
+    return Path(os.fsdecode(unquote_to_bytes(text)))
+
+
+@contextmanager
+def naming_damage(path: Path) -> Iterator[None]:
+    """Raises what LanceDB says of an index's tables as IndexDamaged, or StorageError where the disk is at fault."""
+    try:
+        with naming_trouble(path):
+            yield
+    except (VidfindError, MemoryError):
+        raise
+    except Exception as error:  # RuntimeError, ValueError, KeyError, Arrow's own, a panic in Rust: there is no limit
+        reason = re.sub(r",? /\S+\.rs:\d+.*", "", str(error).partition("\n")[0])  # without places in LanceDB's source
+        raise damaged(path, reason or type(error).__name__) from error

@@ -1,0 +1,1 @@
+"""The machine: folders, files, times, processes, players, quick imports."""

@@ -1,0 +1,1 @@
+"""Fine-tuning on captions, and evaluating what an encoder finds."""

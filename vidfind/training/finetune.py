@@ -1,0 +1,520 @@
+"""The fine-tuning pipeline: pairs of a clip and a caption teach an encoder its owner's words.
+
+The method is TempMe's (Shen et al., ICLR 2025), for every encoder alike: LoRA on the attention of both towers, and what
+the encoder adds beside the model, trained with symmetric InfoNCE; with `full`, all of CLIP's weights in place of LoRA.
+An encoder that leaves CLIP frozen trains only what it adds. Is handed its encoder, whose model it changes; never
+prints. Letters: B pairs a batch, T frames a clip, S pixels, D embedding size.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidfind.encoders.encoder import Encoder, choose_dtype
+from vidfind.encoders.table import ENCODERS
+from vidfind.encoders.tempme import fit_position
+from vidfind.encoders.towers import has_plain_text_tower
+from vidfind.errors import BadInput, BadPairs, UnsupportedModel
+from vidfind.models.adapter_file import PARAMETER, Adapter, AdapterInfo
+from vidfind.models.lora import DEFAULT_RANK, attach_lora, fold_adapter
+from vidfind.training.augment import augment
+from vidfind.training.clip_cache import ClipCache
+from vidfind.training.optimize import backward_in_chunks, contrastive_loss
+from vidfind.training.pairs import BadLine, Pair, normal_caption
+from vidfind.training.recall import Retrieval, ranks, recall_of
+
+log = logging.getLogger(__name__)
+
+CAPTION_TOKENS = 32  # captions are cut to so many in training, as in the paper
+CAPTIONS_A_CHUNK = 32
+MAX_SCALE = 100.0  # of the logits, as CLIP's own training holds it
+MAX_NORM = 1.0  # of all gradients together
+FEWEST_PAIRS = 8
+FEWEST_HELD_OUT = 4
+FEWEST_EPOCHS = 5
+FEWEST_STEPS = 100  # a small set is gone through as often as that takes
+VALIDATIONS = 20  # times that the held-out pairs are judged in the course of a training
+POOL = 100  # pairs that held-out ones are told from
+PATIENCE = 6  # validations without a better one, after which it stops
+CLIP_RATE = 0.01  # full fine-tuning: the learning rate of CLIP's own weights, as a share of that of the new ones
+CHUNK_BYTES = 3 * 10**9  # of activations, where the device does not tell how much room it has
+WIDE = 512  # of a transformer
+ROOM_SHARE = 0.7  # of what a CUDA device has free
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. The defaults are the paper's."""
+
+    epochs: int | None = None
+    """None: FEWEST_EPOCHS, or more until there are FEWEST_STEPS."""
+    learning_rate: float = 6e-4
+    rank: int = DEFAULT_RANK
+    """Of the LoRA; training that goes on from an adapter keeps the rank of that."""
+    batch_size: int = 128
+    seed: int = 42
+    val: float = 0.1
+    """Share of the pairs that is held out, whole videos at a time; FEWEST_HELD_OUT at least."""
+    weight_decay: float = 0.2
+    warm_up: float = 0.1
+    """Share of the steps in which the learning rate rises; a cosine to zero follows."""
+    keep: float = 6.0
+    """Weight of a loss that is not in the paper: 1 - cosine of a vector and that which the encoder gave for the same
+    clip or caption before training. It holds on to what the model knows: a few pairs say nothing of all the rest."""
+    full: bool = False
+    """Train all of CLIP's weights, at a smaller learning rate, instead of LoRA."""
+    text_only: bool = False
+    """Train the LoRA of the text tower alone: video vectors, and so indexes, stay as they are."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """How many of the clips are decoded."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """A step of the optimizer. `seconds_left` counts on all steps being made."""
+
+    step: int
+    steps: int
+    loss: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Validated:
+    """The held-out pairs judged after `step` steps; `is_best` if never better before."""
+
+    step: int
+    loss: float
+    retrieval: Retrieval
+    is_best: bool
+
+
+Event = Decoded | Stepped | Validated
+
+
+class FineTuning:
+    """A training: what is trained, what is held out, and the best state so far, whenever it is stopped.
+
+    with FineTuning(pairs, load_encoder("ViT-B-32", dtype="float32")) as training:
+        for event in training.run(): ...
+        write_adapter(path, training.adapter("home"))
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        encoder: Encoder,
+        recipe: Recipe | None = None,
+        start: Adapter | None = None,
+        autocast: bool = False,
+        skip_bad: bool = False,
+    ) -> None:
+        """`start`: an adapter to go on from, not yet in the encoder. `autocast`: multiply in bfloat16. `skip_bad`: do
+        without moments that cannot be decoded; they are in `bad` after the decoding.
+
+        Raises BadInput for pairs that nothing can be learned from, UnsupportedModel for a text tower of another kind.
+        """
+        self.recipe = recipe or Recipe()
+        self.encoder = encoder
+        self.training, self.held_out = split_pairs(pairs, self.recipe.val, self.recipe.seed)
+        self.before: Retrieval | None = None
+        """The held-out pairs judged before the first step."""
+        self.after: Retrieval | None = None
+        """The same of the best state so far."""
+        torch.manual_seed(self.recipe.seed)
+        self._rng = Random(self.recipe.seed)
+        self.bad: list[BadLine] = []
+        self._skip_bad = skip_bad
+        self._autocast = autocast
+        self._trained, self._kept = prepare(encoder, self.recipe, start)
+        # What has learned nothing yet is compared with plain CLIP, which it leaves as it is.
+        self._before = (encoder.with_encoder("mean") if is_frozen(encoder) else encoder).copy()
+        stretches = dict.fromkeys((pair.path, pair.segment) for pair in [*self.training, *self.held_out])
+        self._number = {stretch: number for number, stretch in enumerate(stretches)}
+        self._clips = ClipCache(list(stretches), encoder.num_frames, encoder.image_size)
+        self._chunk = max(1, activation_room(encoder.device) // activation_bytes(encoder, autocast))  # clips
+        self._known: dict[int, Tensor] = {}
+        self._best: dict[str, Tensor] = {}
+        self._best_key = (-math.inf, -math.inf)
+
+    def __enter__(self) -> FineTuning:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clips.close()
+
+    def run(self) -> Iterator[Event]:
+        """Decodes all clips and trains. Stop it at any time: what was best so far is kept.
+
+        Raises BadPairs, with all of them, when clips cannot be decoded."""
+        yield from self._decode()
+        batches = max(1, round(len(self.training) / self.recipe.batch_size))  # an epoch
+        steps = batches * (self.recipe.epochs or max(FEWEST_EPOCHS, math.ceil(FEWEST_STEPS / batches)))
+        yield self._validate(0)
+        optimizer, schedule = make_optimizer(self._trained, self.recipe, steps)
+        since_best = 0
+        began = time.monotonic()
+        for step in range(1, steps + 1):
+            if step % batches == 1 % batches:
+                order = self._rng.sample(self.training, len(self.training))
+            place = (step - 1) % batches
+            batch = order[place * len(order) // batches : (place + 1) * len(order) // batches]
+            loss = self.backward(batch)
+            nn.utils.clip_grad_norm_(self._trained.values(), MAX_NORM)
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+            yield Stepped(step, steps, loss, (time.monotonic() - began) / step * (steps - step))
+            if step % math.ceil(steps / VALIDATIONS) == 0 or step == steps:
+                validated = self._validate(step)
+                yield validated
+                since_best = 0 if validated.is_best else since_best + 1
+                if since_best == PATIENCE and self.recipe.epochs is None:
+                    log.info("no better for %d validations: stopped at step %d of %d", PATIENCE, step, steps)
+                    return
+
+    @property
+    def pool(self) -> list[Pair]:
+        """The held-out pairs, and the pairs from training that they are to be told from."""
+        return [*self.held_out, *self.training[: max(0, POOL - len(self.held_out))]]
+
+    def backward(self, batch: Sequence[Pair]) -> float:
+        """The loss of a batch; its gradients are added to the trained parameters."""
+        ids = torch.split(self._token_ids(batch), CAPTIONS_A_CHUNK)
+        clips = self._varied_clips(batch)
+        same = same_meaning(batch)
+        while True:
+            parts = torch.split(clips, self._chunk)
+            try:
+                with torch.no_grad():
+                    before = [
+                        torch.cat([self._video(self._before, part) for part in parts]),
+                        torch.cat([self._text(self._before, part) for part in ids]),
+                    ]
+                return backward_in_chunks(
+                    [partial(self._video, self.encoder, part) for part in parts],
+                    [partial(self._text, self.encoder, part) for part in ids],
+                    partial(self._loss_and_change, same=same, before=before),
+                ).item()
+            except torch.OutOfMemoryError as error:
+                for parameter in self._trained.values():
+                    parameter.grad = None
+                self._use_less_memory(error)
+
+    def adapter(self, name: str, digest: str = "") -> Adapter | None:
+        """The best state so far, to be saved as `name`; None before the first validation. `digest`: of the pairs."""
+        if not self.before or not self.after:
+            return None
+        identity, recipe = self.encoder.identity, self.recipe
+        rank = next((len(parameter) for name, parameter in self._trained.items() if name.endswith("lora_a")), 0)
+        info = AdapterInfo(
+            name=name,
+            model=identity.model,
+            pretrained=identity.pretrained,
+            weights_digest=identity.weights_digest,
+            encoder=identity.encoder,
+            num_frames=identity.num_frames,
+            kind=kind_of(self.encoder, recipe),
+            rank=rank,
+            pairs_digest=digest,
+            num_pairs=len(self.training),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            metrics={
+                "before": self.before.as_dict(),
+                "after": self.after.as_dict(),
+                "pairs": len(self.held_out),
+            },
+        )
+        return Adapter({**self._kept, **self._best}, info)
+
+    def _decode(self) -> Iterator[Decoded]:
+        bad: dict[int, str] = {}
+        for done, (number, reason) in enumerate(self._clips.fill(), start=1):
+            if reason:
+                bad[number] = reason
+            yield Decoded(done, len(self._clips))
+        if not bad:
+            return
+        everything = [*self.training, *self.held_out]
+        self.bad = [
+            BadLine(pair.line, f"{pair.path} {bad[number]}") for pair in everything if (number := self._of(pair)) in bad
+        ]
+        if not self._skip_bad:
+            raise BadPairs(f"{len(self.bad)} moments cannot be decoded. To go on without: add --skip-bad", self.bad)
+        good = [pair for pair in everything if self._of(pair) not in bad]
+        self.training, self.held_out = split_pairs(good, self.recipe.val, self.recipe.seed)
+
+    def _loss(self, video: Tensor, text: Tensor, same: Tensor) -> Tensor:
+        scale = self.encoder.model.logit_scale.detach().exp().clamp(max=MAX_SCALE)
+        return contrastive_loss(video.float(), text.float(), scale, same)
+
+    def _loss_and_change(self, video: Tensor, text: Tensor, same: Tensor, before: Sequence[Tensor]) -> Tensor:
+        """The contrastive loss, and by how much features (B, D) have moved from what they were before training."""
+        moved = [1 - F.cosine_similarity(a.float(), b.float()) for a, b in zip((video, text), before, strict=True)]
+        return self._loss(video, text, same) + self.recipe.keep * torch.cat(moved).mean()
+
+    def _video(self, encoder: Encoder, clips: Tensor) -> Tensor:
+        if self.recipe.text_only:  # they are features already
+            return clips
+        with self._number_format():
+            return encoder.video_features(clips)
+
+    def _text(self, encoder: Encoder, ids: Tensor) -> Tensor:
+        with self._number_format():
+            return encoder.text_features(ids)
+
+    def _number_format(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.encoder.device.type, torch.bfloat16) if self._autocast else nullcontext()
+
+    def _of(self, pair: Pair) -> int:
+        """The number of a pair's clip."""
+        return self._number[pair.path, pair.segment]
+
+    def _clip(self, number: int) -> Tensor:
+        return torch.from_numpy(self._clips[number]).to(self.encoder.device)
+
+    def _varied_clips(self, batch: Sequence[Pair]) -> Tensor:
+        """(B, T, S, S, 3); features (B, D) of the clips as they are where the video tower is not trained."""
+        if self.recipe.text_only:
+            return self._features([self._of(pair) for pair in batch])
+        return torch.stack([augment(self._clip(self._of(pair)), pair.caption, self._rng) for pair in batch])
+
+    @torch.no_grad()
+    def _features(self, numbers: Sequence[int], encoder: Encoder | None = None) -> Tensor:
+        """(b, D) of clips as they are; computed once where the video tower is not trained."""
+        encoder = encoder or self.encoder
+        known = self._known if self.recipe.text_only else {}
+        for part in _parts([number for number in numbers if number not in known], self._chunk):
+            with self._number_format():
+                features = encoder.video_features(torch.stack([self._clip(number) for number in part]))
+            known |= dict(zip(part, features.float(), strict=True))
+        return torch.stack([known[number] for number in numbers])
+
+    def _token_ids(self, pairs: Sequence[Pair]) -> Tensor:
+        ids: Tensor = self.encoder.tokenizer([pair.caption for pair in pairs], context_length=CAPTION_TOKENS)
+        return ids.to(self.encoder.device)
+
+    @torch.no_grad()
+    def _validate(self, step: int) -> Validated:
+        """Judges the held-out pairs, and keeps the state if it is the best of those after the first step.
+
+        A few clips are soon told apart: up to POOL of them, the others from training, are those to be found among.
+        """
+        pairs = self.pool
+        numbers = list(dict.fromkeys(self._of(pair) for pair in pairs))
+        own = [numbers.index(self._of(pair)) for pair in pairs]  # the clip of each pair
+        video = F.normalize(self._features(numbers, None if step else self._before), dim=-1)
+        ids = torch.split(self._token_ids(pairs), CAPTIONS_A_CHUNK)
+        text = F.normalize(torch.cat([self._text(self.encoder, part).float() for part in ids]), dim=-1)
+        same = same_meaning(pairs)
+        relevant = torch.zeros(len(pairs), len(numbers), dtype=torch.bool)
+        for column, number in enumerate(own):
+            relevant[:, number] |= same[:, column]
+        similarity, right = (text @ video.T).cpu().numpy(), relevant.numpy()
+        captions, clips = len(self.held_out), len(set(own[: len(self.held_out)]))  # held out: they come first
+        retrieval = Retrieval(
+            recall_of(ranks(similarity[:captions], right[:captions])),
+            recall_of(ranks(similarity[:, :clips].T, right[:, :clips].T)),
+        )
+        loss = self._loss(video[own], text, same).item()
+        # Of few pairs the recall often stays the same: then the loss tells which state is better.
+        key = (retrieval.r_sum, -loss)
+        is_best = step > 0 and key > self._best_key
+        if step == 0:
+            self.before = retrieval
+        elif is_best:
+            best = {name: tensor.detach().cpu().clone() for name, tensor in self._trained.items()}
+            self._best, self._best_key, self.after = best, key, retrieval  # last what makes it count: Ctrl-C may strike
+        log.info("step %d: held-out loss %.3f, R-Sum %.1f", step, loss, retrieval.r_sum)
+        return Validated(step, loss, retrieval, is_best)
+
+    def _use_less_memory(self, error: torch.OutOfMemoryError) -> None:
+        """Smaller chunks, then checkpointing; both are exact. Raises BadInput when neither is left."""
+        if self._chunk > 1:
+            self._chunk //= 2
+        elif not self.encoder.checkpointing:
+            self.encoder.checkpointing = True
+        else:
+            raise BadInput(f"{self.encoder.device} has too little memory to train on: try --device cpu.") from error
+        log.info("out of memory: going on with chunks of %d", self._chunk)
+        torch.cuda.empty_cache()
+
+
+def split_pairs(pairs: Sequence[Pair], val: float, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """Pairs to train on, and pairs held out: whole videos by lot, `val` of all pairs and FEWEST_HELD_OUT at least.
+
+    Raises BadInput when there is too little to learn from or to judge by."""
+    if len(pairs) < FEWEST_PAIRS:
+        raise BadInput(
+            f"Too few pairs to learn from: {len(pairs)}. At least {FEWEST_PAIRS} are needed, and 40 are better. "
+            "Caption more videos, or more moments of them (columns start and end)."
+        )
+    if not 0 < val < 1:
+        raise BadInput(f"The share held out must lie between 0 and 1, not be {val:g}.")
+    wanted = max(FEWEST_HELD_OUT, round(val * len(pairs)))
+    paths = sorted({pair.path for pair in pairs})
+    Random(seed).shuffle(paths)
+    chosen: set[Path] = set()
+    count = 0
+    for path in paths:
+        if count >= wanted:
+            break
+        chosen.add(path)
+        count += sum(pair.path == path for pair in pairs)
+    training = [pair for pair in pairs if pair.path not in chosen]
+    if len({pair.path for pair in training}) < 2 or len(training) < FEWEST_PAIRS - FEWEST_HELD_OUT:
+        videos = "1 video" if len(paths) == 1 else f"{len(paths)} videos"
+        raise BadInput(f"All pairs are of {videos}: too few to hold some out and learn from the others. Caption more.")
+    if len({normal_caption(pair.caption) for pair in training}) < 2:
+        raise BadInput("All videos have the same caption: there is nothing to learn it from. Caption other videos too.")
+    return training, [pair for pair in pairs if pair.path in chosen]
+
+
+def prepare(
+    encoder: Encoder, recipe: Recipe, start: Adapter | None
+) -> tuple[dict[str, nn.Parameter], dict[str, Tensor]]:
+    """What will be trained, by its names in an adapter, and what of `start` is kept as it is; all else is frozen."""
+    model = encoder.model
+    if not has_plain_text_tower(model):
+        raise UnsupportedModel(f"{encoder.identity.model} cannot be fine-tuned: its text tower is not CLIP's own.")
+    start = start or Adapter({})
+    check_recipe(encoder, recipe)
+    model.requires_grad_(False)
+    trained: dict[str, nn.Parameter] = {}
+    kept: dict[str, Tensor] = {}
+    if recipe.full:
+        fold_adapter(model, start)
+        trained = {name: p.requires_grad_() for name, p in model.named_parameters() if name != "logit_scale"}
+    elif not is_frozen(encoder):
+        trained_on = {
+            name
+            for name in start.tensors
+            if is_addition(name) and not (recipe.text_only and name.startswith("visual."))
+        }
+        kept = {name: tensor for name, tensor in start.tensors.items() if name not in trained_on}
+        fold_adapter(model, Adapter(kept))
+        found = [len(tensor) for name, tensor in start.tensors.items() if name.endswith("lora_a")]
+        trained = attach_lora(model, found[0] if found else recipe.rank, recipe.text_only)
+        with torch.no_grad():
+            for name in trained_on & trained.keys():
+                trained[name].copy_(start.tensors[name])
+    encoder.parameters.update({name: tensor.to(encoder.device) for name, tensor in start.parameters().items()})
+    if not recipe.text_only:
+        # What is noise at the start is drawn anew, with the seed of the recipe.
+        known = start.parameters() if is_frozen(encoder) else encoder.parameters
+        for name, untrained in ENCODERS[encoder.identity.encoder].parameters(encoder.backbone).items():
+            value = fit_position(known.get(name, untrained), len(untrained)).to(encoder.device)
+            encoder.parameters[name] = trained[name] = nn.Parameter(value.detach().clone())
+    return trained, kept
+
+
+def is_frozen(encoder: Encoder) -> bool:
+    """Whether the encoder leaves CLIP's own weights as they are."""
+    return ENCODERS[encoder.identity.encoder].is_frozen
+
+
+def check_recipe(encoder: Encoder, recipe: Recipe) -> None:
+    """Raises BadInput for what the encoder cannot be trained with."""
+    name = encoder.identity.encoder
+    if is_frozen(encoder) and (recipe.full or recipe.text_only or recipe.rank != DEFAULT_RANK):
+        raise BadInput(
+            f"{name} leaves the model as it is and trains no LoRA: leave out --full, --text-only and --rank."
+        )
+
+
+def kind_of(encoder: Encoder, recipe: Recipe) -> str:
+    """What AdapterInfo.kind says."""
+    return "full" if recipe.full else "text" if recipe.text_only else "frozen" if is_frozen(encoder) else "lora"
+
+
+def is_addition(name: str) -> bool:
+    """Whether a tensor of an adapter is a small one beside CLIP's own weights: LoRA, or a parameter of the encoder."""
+    return ".lora_" in name or PARAMETER.fullmatch(name) is not None
+
+
+def make_optimizer(
+    trained: Mapping[str, nn.Parameter], recipe: Recipe, steps: int
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
+    """AdamW, and the schedule of its learning rate over so many steps.
+
+    In full fine-tuning CLIP's own weights learn slowly, and neither biases nor norms are decayed; prompts never are, as
+    they are tokens and no weights.
+    """
+    prompts = [p for name, p in trained.items() if name.endswith(".prompts")]
+    new = [p for name, p in trained.items() if is_addition(name) and not name.endswith(".prompts")]
+    own = [p for name, p in trained.items() if not is_addition(name)]
+    groups: list[dict[str, Any]] = [
+        {"params": new},
+        {"params": prompts, "weight_decay": 0.0},
+        {"params": [p for p in own if p.ndim >= 2], "lr": recipe.learning_rate * CLIP_RATE},
+        {"params": [p for p in own if p.ndim < 2], "lr": recipe.learning_rate * CLIP_RATE, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, partial(rate_factor, steps, recipe.warm_up))
+
+
+def same_meaning(pairs: Sequence[Pair]) -> Tensor:
+    """(B, B) bool: which pairs are not to be set against each other: of one video, or with one caption."""
+    captions = [normal_caption(pair.caption) for pair in pairs]
+    same = [[a.path == b.path or captions[i] == captions[j] for j, b in enumerate(pairs)] for i, a in enumerate(pairs)]
+    return torch.tensor(same)
+
+
+def rate_factor(steps: int, warm_up: float, step: int) -> float:
+    """The learning rate after `step` steps, as a share of the highest: a linear rise, then a cosine."""
+    rise = max(1, round(warm_up * steps))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def use_autocast(dtype: str, encoder: Encoder) -> bool:
+    """Whether to multiply in bfloat16: as asked, or with "auto" where that is faster.
+
+    A CPU gains from it only where the matrices are large: the built-in model trains slower so.
+    """
+    if dtype == "auto" and encoder.device.type == "cpu" and encoder.model.visual.transformer.width < WIDE:
+        return False
+    return choose_dtype(dtype, str(encoder.device)) == torch.bfloat16
+
+
+def activation_bytes(encoder: Encoder, autocast: bool) -> int:
+    """About what training holds of one clip: some twenty tensors a block for each token, before any merging."""
+    visual = encoder.model.visual
+    tokens = encoder.num_frames * (visual.grid_size[0] * visual.grid_size[1] + 1)
+    size = 20 * len(visual.transformer.resblocks) * int(tokens) * int(visual.transformer.width) * 4
+    return size // 2 if autocast else size
+
+
+def activation_room(device: torch.device) -> int:
+    """Bytes that activations may take."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free * ROOM_SHARE)
+    return CHUNK_BYTES
+
+
+def _parts(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    return (numbers[i : i + size] for i in range(0, len(numbers), size))
