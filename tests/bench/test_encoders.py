@@ -11,13 +11,14 @@ import pytest
 
 from tests.display.test_console import drawn
 from vidfind.bench.encoders import Lineup, Way, count_trained, line_up, random_encoder
-from vidfind.display.encoders import figures_table, notes_table
+from vidfind.display.models import figures_table, notes_table
 from vidfind.encoders.costs import ClipCost
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.table import ENCODERS
 from vidfind.models.clip import import_open_clip
 from vidfind.store.store import IndexSettings, Store
-from vidfind.training.finetune import Recipe, prepare
+from vidfind.training.recipe import Recipe
+from vidfind.training.trainable import prepare
 
 Run = Callable[..., Any]
 

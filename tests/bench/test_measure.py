@@ -17,7 +17,7 @@ from vidfind.bench.measure import Earlier, Row, Setup, change, check_comparable,
 from vidfind.bench.program import ProgramFailed, run_python
 from vidfind.display import diagnose as display_bench
 from vidfind.errors import BadInput
-from vidfind.models.load import TINY_WEIGHTS
+from vidfind.models.catalog import TINY_WEIGHTS
 
 SMALL = Kind("small", "libx264", 128, 96, 10, 200_000, 1.0, {"preset": "ultrafast", "bf": "0", "sc_threshold": "0"})
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import Ran
 from tests.support.small_adapters import save_adapter
-from vidfind.demo.world import draw_collection
+from vidfind.demo.collection import draw_collection
 from vidfind.system.paths import adapter_path
 
 Run = Callable[..., Ran]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vidfind.demo.world import draw_collection
+from vidfind.demo.collection import draw_collection
 
 if TYPE_CHECKING:
     from tests.conftest import Ran

@@ -23,8 +23,8 @@ import pytest
 
 import vidfind.index.watch
 from tests.support.small_adapters import save_adapter
-from vidfind.demo.world import draw_collection
-from vidfind.media.read import write_video
+from vidfind.demo.collection import draw_collection
+from vidfind.media.write import write_video
 from vidfind.models import load as registry
 from vidfind.store.settings import is_index
 from vidfind.store.store import Store

@@ -13,8 +13,8 @@ import pytest
 
 from tests.program.test_cli import HEAVY
 from tests.support.small_adapters import save_adapter
-from vidfind.demo.world import draw_collection
-from vidfind.models.saved_adapters import set_default_adapter
+from vidfind.demo.collection import draw_collection
+from vidfind.models.default_adapters import set_default_adapter
 from vidfind.system.paths import adapter_path
 
 if TYPE_CHECKING:

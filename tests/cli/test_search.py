@@ -18,9 +18,8 @@ import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import PipeInput, create_pipe_input
 
-from vidfind.cli import search as cli_search
-from vidfind.cli.search import Answers
-from vidfind.demo.world import draw_collection
+from vidfind.cli.prompt import Answers, answer_prompt, make_prompt, typing_ahead
+from vidfind.demo.collection import draw_collection
 from vidfind.errors import BadInput
 from vidfind.system import player
 
@@ -110,7 +109,7 @@ def test_each_line_typed_is_answered_until_an_empty_one(
     keyboard: PipeInput, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keyboard.send_text(f"a red circle{ENTER}a star{ENTER}{ENTER}")
-    cli_search.answer_prompt("default", Answers({"limit": 2}))
+    answer_prompt("default", Answers({"limit": 2}))
     rows = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line[:1].isdigit()]
     assert rows == ["1", "2", "1", "2"]
 
@@ -121,7 +120,7 @@ def test_a_number_plays_the_result_of_that_rank(
     played: list[tuple[str, float]] = []
     monkeypatch.setattr(player, "play", lambda path, start: played.append((path.suffix, start)) or "mpv")
     keyboard.send_text(f"1{ENTER}a star{ENTER}2{ENTER}4{ENTER}0{ENTER}{CTRL_D}")  # "1" before is a query
-    cli_search.answer_prompt("default", Answers())
+    answer_prompt("default", Answers())
     assert played == [(".mp4", 0.0)]
     captured = capsys.readouterr()
     assert tables(captured.out) == 2
@@ -137,7 +136,7 @@ def test_an_error_does_not_end_the_prompt(
 
     monkeypatch.setattr(player, "play", fail)
     keyboard.send_text(f"\u200b{ENTER}a star{ENTER}1{ENTER}a circle{ENTER}{CTRL_D}")
-    cli_search.answer_prompt("default", Answers({"limit": 1}))
+    answer_prompt("default", Answers({"limit": 1}))
     captured = capsys.readouterr()
     assert tables(captured.out) == 2
     assert "The query is empty" in captured.err
@@ -146,14 +145,14 @@ def test_an_error_does_not_end_the_prompt(
 
 def test_ctrl_c_clears_the_line(keyboard: PipeInput, capsys: pytest.CaptureFixture[str]) -> None:
     keyboard.send_text(f"nonsense{CTRL_C}a star{ENTER}{CTRL_D}")
-    cli_search.answer_prompt("default", Answers({"limit": 1}))
+    answer_prompt("default", Answers({"limit": 1}))
     assert tables(capsys.readouterr().out) == 1
 
 
 def test_ctrl_c_stops_a_search_and_not_the_prompt(
     keyboard: PipeInput, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from vidfind.search.query import Searcher
+    from vidfind.search.searcher import Searcher
 
     find = Searcher.find
 
@@ -164,7 +163,7 @@ def test_ctrl_c_stops_a_search_and_not_the_prompt(
 
     monkeypatch.setattr(Searcher, "find", find_or_stop)
     keyboard.send_text(f"slow{ENTER}a star{ENTER}{CTRL_D}")
-    cli_search.answer_prompt("default", Answers({"limit": 1}))
+    answer_prompt("default", Answers({"limit": 1}))
     captured = capsys.readouterr()
     assert ("Stopped." in captured.err, tables(captured.out)) == (True, 1)
 
@@ -173,9 +172,9 @@ def test_queries_of_earlier_times_are_under_the_arrow_keys(
     keyboard: PipeInput, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keyboard.send_text(f"a star{ENTER}{CTRL_D}")
-    cli_search.answer_prompt("default", Answers({"limit": 1}, as_json=True))
+    answer_prompt("default", Answers({"limit": 1}, as_json=True))
     first = capsys.readouterr().out
-    prompt = cli_search.make_prompt()
+    prompt = make_prompt()
     assert list(prompt.history.load_history_strings()) == ["a star"]
     assert first
 
@@ -230,7 +229,7 @@ def test_what_is_typed_between_two_prompts_waits_unseen(monkeypatch: pytest.Monk
     before = termios.tcgetattr(theirs)
     with os.fdopen(theirs) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
-        with cli_search.typing_ahead():
+        with typing_ahead():
             os.write(ours, b"a dog\n\x04")
             assert os.read(theirs, 100) == b"a dog\n\x04"
         assert not select.select([ours], [], [], 0)[0]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.small_adapters import save_adapter
-from vidfind.demo.world import draw_collection
+from vidfind.demo.collection import draw_collection
 from vidfind.system.paths import adapter_path
 
 if TYPE_CHECKING:
@@ -74,13 +74,13 @@ def test_help_ends_with_an_example_and_imports_nothing_heavy() -> None:
 
 
 def test_help_names_the_defaults_of_the_pipelines(run: Run) -> None:
-    from vidfind.models import load as registry
+    from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL
     from vidfind.store.settings import IndexSettings
 
     text = " ".join(run("eval", "--help").out.split())
     assert f"the index's own, or {IndexSettings.segment_length:g}]" in text
-    assert f"or {registry.DEFAULT_ENCODER}]" in text
-    assert f"or {registry.DEFAULT_MODEL}]" in text
+    assert f"or {DEFAULT_ENCODER}]" in text
+    assert f"or {DEFAULT_MODEL}]" in text
 
 
 def test_encoders_are_compared_side_by_side(run: Run, captioned: Path) -> None:

@@ -16,6 +16,8 @@ from make import CLIPS, read_number
 
 from vidfind.errors import ReaderFailed, VidfindError
 from vidfind.media import read as video
+from vidfind.media.probe import _examine_once
+from vidfind.media.pyav_reader import read_with_pyav
 from vidfind.media.sampling import Sample, Segment
 
 HERE = Path(__file__).parent
@@ -49,7 +51,7 @@ def measure(name: str, read: Read) -> str:
 
 
 def measure_decord(name: str) -> str:
-    info, _ = video._examine_once(HERE / name)
+    info, _ = _examine_once(HERE / name)
     try:
         return measure(name, lambda segments: video.read_with_decord(HERE / name, info, segments, 1, SIZE))
     except ReaderFailed as error:
@@ -67,13 +69,13 @@ def measure_decord_apart(name: str) -> str:
 
 def measure_pyav(name: str) -> str:
     try:
-        return measure(name, lambda segments: video.read_with_pyav(HERE / name, segments, 1, SIZE))
+        return measure(name, lambda segments: read_with_pyav(HERE / name, segments, 1, SIZE))
     except VidfindError:
         return "exception"
 
 
 def reader_and_reason(name: str) -> str:
-    _, traits = video._examine_once(HERE / name)
+    _, traits = _examine_once(HERE / name)
     reasons = [reason for reason, is_wrong in video.NOT_FOR_DECORD.items() if is_wrong(traits)]
     return f"PyAV ({', '.join(reasons)})" if reasons else "decord"
 

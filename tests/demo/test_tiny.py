@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from vidfind.demo.tiny.train import JUDGE_SEED, Marks, judge, read_exam
-from vidfind.models.load import TINY, TINY_FOLDER, load_encoder
+from vidfind.models.catalog import TINY, TINY_FOLDER
+from vidfind.models.load import load_encoder
 
 
 def test_the_whole_model_is_at_most_12_mb() -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vidfind.display import console as display
-from vidfind.display.console import Activity, home_path, printable, progress_lines, result_table, short_paths, span
-from vidfind.index.run import Progress
+from vidfind.display import activity
+from vidfind.display.activity import Activity, progress_lines
+from vidfind.display.search import result_table
+from vidfind.display.text import home_path, printable, short_paths, span
+from vidfind.index.events import Progress
 from vidfind.search.moments import Moment
 from vidfind.system.times import clock
 
@@ -149,7 +151,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What is written to a terminal of 80 cells."""
     written = io.StringIO()
     console = Console(file=written, width=80, force_terminal=True, color_system=None, legacy_windows=False)
-    monkeypatch.setattr(display, "messages", console)
+    monkeypatch.setattr(activity, "messages", console)
     return written
 
 

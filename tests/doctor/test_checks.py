@@ -22,11 +22,14 @@ from tests.store.test_store import embed, make_row
 from tests.support import faulty
 from tests.support.small_adapters import save_adapter
 from vidfind.doctor import checks as doctor
+from vidfind.doctor.findings import Check, Found, Problem
 from vidfind.errors import ModelUnavailable
 from vidfind.media import read as video
 from vidfind.models.adapter_file import read_info
-from vidfind.models.load import TINY_WEIGHTS, hub_files, joint_digest, list_models, weights_digest
-from vidfind.models.saved_adapters import default_adapters, set_default_adapter
+from vidfind.models.catalog import TINY_WEIGHTS
+from vidfind.models.default_adapters import default_adapters, set_default_adapter
+from vidfind.models.hub import hub_files, list_models
+from vidfind.models.load import joint_digest, weights_digest
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store
 from vidfind.system.paths import adapter_path, index_path
@@ -317,7 +320,7 @@ def test_a_player_that_is_not_there_is_told(run: Run, monkeypatch: pytest.Monkey
 
 
 def test_a_check_that_fails_is_a_problem_whatever_the_reason() -> None:
-    def fail() -> doctor.Found:
+    def fail() -> Found:
         raise reasons.pop(0)
 
     for reason, said in {
@@ -326,7 +329,7 @@ def test_a_check_that_fails_is_a_problem_whatever_the_reason() -> None:
         KeyError("x"): "KeyError: 'x'",
     }.items():
         reasons: list[Exception] = [reason]
-        finding = doctor.examine(doctor.Check("odd", fail))
+        finding = doctor.examine(Check("odd", fail))
         assert [problem.text for problem in finding.problems] == [f"could not be looked at: {said}"]
 
 
@@ -334,7 +337,7 @@ def test_mending_that_fails_is_a_problem_too() -> None:
     def fail() -> list[str]:
         raise OSError(28, "No space left on device", "/x")
 
-    check = doctor.Check("odd", lambda: doctor.Found("facts", [doctor.Problem("wrong", "mend")]), fail)
+    check = Check("odd", lambda: Found("facts", [Problem("wrong", "mend")]), fail)
     texts = [problem.text for problem in doctor.examine(check, fix=True).problems]
     assert texts == ["wrong", "could not be mended: /x: No space left on device"]
     assert len(doctor.examine(check).problems) == 1

@@ -9,7 +9,7 @@ from open_clip import CLIP
 from vidfind.encoders.names import EncoderName
 from vidfind.encoders.table import ENCODERS
 from vidfind.encoders.tokens import Backbone
-from vidfind.models.load import DEFAULT_ENCODER
+from vidfind.models.catalog import DEFAULT_ENCODER
 from vidfind.models.lora import attach_lora
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from vidfind.encoders.encoder import Encoder
-from vidfind.index.run import Offline, Outcome, index_videos, open_store
+from vidfind.index.events import Offline, Outcome
+from vidfind.index.prepare import open_store
+from vidfind.index.run import index_videos
 from vidfind.store.edit import relink_videos
 from vidfind.store.store import Store
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from vidfind.index import plan as plan_module
-from vidfind.index.plan import Plan, Presence, look_on_disk, make_plan
+from vidfind.index.plan import Plan, make_plan
+from vidfind.index.presence import Presence, look_on_disk
 from vidfind.media.files import VideoFile, fingerprint
 from vidfind.store.tables import VideoRow
 

@@ -18,27 +18,22 @@ import numpy as np
 import pytest
 
 from tests.support.small_adapters import save_adapter
-from vidfind.demo.world import draw_collection
+from vidfind.demo.collection import draw_collection
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import IndexBusy, IndexMismatch, ModelUnavailable
-from vidfind.index.run import (
-    Event,
-    Outcome,
-    Reencoding,
-    Switched,
-    Waiting,
-    index_videos,
-    open_store,
-    reencode_cost,
-)
+from vidfind.index.events import Event, Outcome, Reencoding, Switched, Waiting
+from vidfind.index.prepare import open_store, reencode_cost
+from vidfind.index.run import index_videos
+from vidfind.models.default_adapters import set_default_adapter
 from vidfind.models.load import default_adapter, load_encoder
-from vidfind.models.saved_adapters import remove_adapter, set_default_adapter
+from vidfind.models.saved_adapters import remove_adapter
 from vidfind.search.moments import search_moments
 from vidfind.search.query import encode_query, load_query_encoder
 from vidfind.store import store as store_module
 from vidfind.store.edit import remove_videos
+from vidfind.store.folder import delete_index
 from vidfind.store.settings import NEXT_FILE
-from vidfind.store.store import Store, delete_index
+from vidfind.store.store import Store
 from vidfind.system.paths import adapter_path
 
 Scores = dict[str, float]

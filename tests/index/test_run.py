@@ -13,20 +13,12 @@ import pytest
 
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput, IndexBusy, IndexMismatch, ModelUnavailable
-from vidfind.index.run import (
-    Event,
-    Offline,
-    Outcome,
-    Progress,
-    Vanished,
-    check_folders,
-    index_videos,
-    needs_index,
-    open_store,
-)
+from vidfind.index.events import Event, Offline, Outcome, Progress, Vanished
+from vidfind.index.prepare import check_folders, needs_index, open_store
+from vidfind.index.run import index_videos
 from vidfind.media import decoding
-from vidfind.media.read import write_video
 from vidfind.media.sampling import split_segments
+from vidfind.media.write import write_video
 from vidfind.search.moments import search_moments
 from vidfind.search.query import encode_query
 from vidfind.store.store import Embedded, Store

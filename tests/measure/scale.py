@@ -22,7 +22,9 @@ MEGABYTE = 2**20
 
 
 def main(videos: int) -> None:
-    from vidfind.index.run import Outcome, index_videos, open_store
+    from vidfind.index.events import Outcome
+    from vidfind.index.prepare import open_store
+    from vidfind.index.run import index_videos
     from vidfind.models.load import load_encoder
 
     with tempfile.TemporaryDirectory() as base:

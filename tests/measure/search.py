@@ -61,7 +61,7 @@ def warm_times(home: Path, index: str, runs: int) -> dict[str, list[float]]:
     from vidfind.system.imports import import_numpy
 
     import_numpy()  # as the command does
-    from vidfind.search.query import Searcher
+    from vidfind.search.searcher import Searcher
 
     searcher = Searcher(home / "indexes" / index)
     searcher.prepare()

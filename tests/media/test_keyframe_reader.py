@@ -11,9 +11,10 @@ import pytest
 from tests.clips.make import read_number
 from tests.media.test_read import SIZE, WHOLE, number_at, numbers_wanted
 from vidfind.errors import ReaderFailed
-from vidfind.media import read as video
 from vidfind.media.keyframe_reader import read_by_keyframes
-from vidfind.media.read import probe, read_clips
+from vidfind.media.probe import examine_once, probe
+from vidfind.media.pyav_reader import read_with_pyav
+from vidfind.media.read import read_clips
 from vidfind.media.sampling import Sample, Sampling, Segment, nearest_within, part_around, sample_times, split_segments
 
 READ_MORE_CAREFULLY = ["h264_refresh.mp4", "edit_list.mp4", "truncated.mp4", "bad_block.ts", "damaged.mp4"]
@@ -24,7 +25,7 @@ def by_keyframes(
     path: Path, segments: list[Segment], sampling: Sampling, num_frames: int = 12, threads: int = 1
 ) -> list[Sample]:
     """Without the careful reader that takes over otherwise."""
-    start = video._examine_once(path)[1].start
+    start = examine_once(path)[1].start
     return list(read_by_keyframes(path, start, segments, num_frames, SIZE, sampling, threads))
 
 
@@ -60,7 +61,7 @@ def test_each_frame_is_what_the_careful_reader_shows_at_its_time(clips: Path, na
         time: number_at(name, time) for time in shown
     }
     moments = [Segment(time, time + 0.002) for time in sorted(shown)]
-    for moment, careful in zip(moments, video.read_with_pyav(clips / name, moments, 1, SIZE), strict=True):
+    for moment, careful in zip(moments, read_with_pyav(clips / name, moments, 1, SIZE), strict=True):
         assert np.abs(careful.frames[0].astype(int) - shown[moment.start]).mean() < 3  # edges are not smoothed
 
 

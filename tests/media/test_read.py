@@ -22,8 +22,11 @@ from av.stream import Disposition
 from tests.clips.make import CLIPS, draw, read_number
 from vidfind.errors import ReaderFailed, UnreadableVideo
 from vidfind.media import read as video
-from vidfind.media.read import Traits, choose_reader, probe, read_clips, read_picture, write_video
+from vidfind.media.probe import Traits, _examine, examine_once, probe
+from vidfind.media.pyav_reader import _frames_from, read_with_pyav
+from vidfind.media.read import choose_reader, read_clips, read_picture
 from vidfind.media.sampling import Segment, sample_times, split_segments
+from vidfind.media.write import write_video
 
 SIZE = 112
 TRUTH = json.loads((Path(__file__).parent.parent / "clips" / "truth.json").read_text())
@@ -121,7 +124,7 @@ def test_few_frames_far_apart_are_the_right_ones(clips: Path, name: str) -> None
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_the_reader_is_as_the_table_in_the_readme_says(clips: Path, name: str) -> None:
-    assert choose_reader(video._examine_once(clips / name)[1]) == ("pyav" if name in BY_PYAV.split() else "decord")
+    assert choose_reader(examine_once(clips / name)[1]) == ("pyav" if name in BY_PYAV.split() else "decord")
 
 
 @pytest.mark.parametrize("name", [name for name in WHOLE if name not in BY_PYAV.split()])
@@ -129,7 +132,7 @@ def test_both_readers_agree_where_decord_is_chosen(clips: Path, name: str) -> No
     info = probe(clips / name)
     segments = split_segments(info.duration, 1.3)
     by_decord = list(video.read_with_decord(clips / name, info, segments, 4, SIZE))
-    by_pyav = list(video.read_with_pyav(clips / name, segments, 4, SIZE))
+    by_pyav = list(read_with_pyav(clips / name, segments, 4, SIZE))
     assert len(by_decord) == len(by_pyav) == len(segments)
     for one, other in zip(by_decord, by_pyav, strict=True):
         assert np.abs(one.frames.astype(int) - other.frames).mean() < 4
@@ -141,17 +144,17 @@ def test_jumping_ahead_finds_the_same_frames(clips: Path, name: str) -> None:
     end = probe(clips / name).duration
     starts = [0.0, 2.0, 18.3, end - 2.5, end - 0.6]
     for segments in ([Segment(start, start + 0.5)] for start in starts):
-        got = [[read_number(f) for f in clip] for clip, _ in video.read_with_pyav(clips / name, segments, 3, SIZE)]
+        got = [[read_number(f) for f in clip] for clip, _ in read_with_pyav(clips / name, segments, 3, SIZE)]
         assert got == numbers_wanted(name, segments, 3)
     segments = [Segment(start, start + 0.5) for start in starts]
-    got = [[read_number(f) for f in clip] for clip, _ in video.read_with_pyav(clips / name, segments, 3, SIZE)]
+    got = [[read_number(f) for f in clip] for clip, _ in read_with_pyav(clips / name, segments, 3, SIZE)]
     assert got == numbers_wanted(name, segments, 3)
 
 
 @pytest.mark.parametrize("name", LONG)
 def test_jumping_ahead_leaves_most_of_the_file_undecoded(clips: Path, name: str) -> None:
     end = probe(clips / name).duration
-    with video._frames_from(clips / name, end - 1) as (frames, origin):
+    with _frames_from(clips / name, end - 1) as (frames, origin):
         assert frames.time - origin > end - 1 - 20
 
 
@@ -217,7 +220,7 @@ def test_no_clip_is_made_up_where_nothing_can_be_decoded_any_more(clips: Path) -
 
 def test_a_file_that_decord_gives_up_is_gone_on_with_by_pyav(clips: Path) -> None:
     path = clips / "bad_block.mp4"
-    info, traits = video._examine_once(path)
+    info, traits = examine_once(path)
     segments = split_segments(info.duration, 0.5)
     assert choose_reader(traits) == "decord"
     with pytest.raises(ReaderFailed):
@@ -285,10 +288,10 @@ def test_a_date_that_cannot_be_true_is_none(tmp_path: Path, date: str) -> None:
 def test_a_large_file_is_probed_at_its_ends_with_the_same_result(
     clips: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = video._examine_once(clips / name)
+    expected = examine_once(clips / name)
     monkeypatch.setattr(video, "SMALL_FILE", 0)
     status = os.stat(clips / name)
-    assert video._examine.__wrapped__(clips / name, status.st_size, status.st_mtime_ns) == expected
+    assert _examine.__wrapped__(clips / name, status.st_size, status.st_mtime_ns) == expected
 
 
 def test_a_file_is_probed_again_when_it_changes(clips: Path, tmp_path: Path) -> None:
@@ -345,7 +348,7 @@ def test_of_two_videos_in_a_file_both_readers_take_the_same(tmp_path: Path, defa
         for stream in streams:
             container.mux(stream.encode())
     segments = [Segment(0, 2)]
-    ((by_pyav, _),) = video.read_with_pyav(path, segments, 2, SIZE)
+    ((by_pyav, _),) = read_with_pyav(path, segments, 2, SIZE)
     ((by_decord, _),) = video.read_with_decord(path, probe(path), segments, 2, SIZE)
     wanted = [100 * (default + 1) + 5, 100 * (default + 1) + 15]
     assert [read_number(frame) for frame in by_pyav] == [read_number(frame) for frame in by_decord] == wanted
@@ -397,8 +400,8 @@ def test_pyav_reads_what_decord_gets_wrong(change: dict[str, str | bool]) -> Non
     ],
 )
 def test_the_probe_sees_what_decides(clips: Path, name: str, trait: str) -> None:
-    assert getattr(video._examine_once(clips / name)[1], trait)
-    assert not getattr(video._examine_once(clips / "h264.mp4")[1], trait)
+    assert getattr(examine_once(clips / name)[1], trait)
+    assert not getattr(examine_once(clips / "h264.mp4")[1], trait)
 
 
 # Colours
@@ -556,7 +559,7 @@ def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
     write_video(path, (np.full((720, 1280, 3), n % 256, np.uint8) for n in range(60)), 10)
     segments = split_segments(6, 1)
     for read in (
-        lambda: video.read_with_pyav(path, segments, 12, SIZE),
+        lambda: read_with_pyav(path, segments, 12, SIZE),
         lambda: video.read_with_decord(path, probe(path), segments, 12, SIZE),
         lambda: read_clips(path, segments, 12, SIZE, "auto", threads=2),
     ):

@@ -17,16 +17,9 @@ from safetensors.torch import save, save_file
 
 from tests.support.small_adapters import save_adapter
 from vidfind.errors import ModelUnavailable, UnsupportedModel
-from vidfind.models.load import (
-    MODELS,
-    TINY,
-    TINY_WEIGHTS,
-    find_weights,
-    hub_files,
-    list_models,
-    load_encoder,
-    look_for_weights,
-)
+from vidfind.models.catalog import MODELS, TINY, TINY_WEIGHTS
+from vidfind.models.hub import find_weights, hub_files, list_models, look_for_weights
+from vidfind.models.load import load_encoder
 from vidfind.system.paths import adapter_path
 
 

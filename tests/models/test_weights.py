@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vidfind.errors import ModelUnavailable
-from vidfind.models.load import TINY_WEIGHTS, load_clip
+from vidfind.models.catalog import TINY_WEIGHTS
+from vidfind.models.load import load_clip
 from vidfind.models.weights import digest_problem, weights_problem
 
 TENSORS = {"weight": torch.ones(300)}

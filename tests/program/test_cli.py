@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from vidfind import __version__
-from vidfind.demo.world import draw_collection
+from vidfind.demo.collection import draw_collection
 
 if TYPE_CHECKING:
     from tests.conftest import Ran
@@ -91,13 +91,13 @@ def test_the_version_is_told(run: Run) -> None:
 
 
 def test_help_names_the_defaults_of_the_pipelines(run: Run) -> None:
-    from vidfind.models import load as registry
+    from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL
     from vidfind.search import moments as search
     from vidfind.store.store import IndexSettings
 
     text = " ".join(run("index", "--help").out.split())
-    assert f"the index's own, or {registry.DEFAULT_MODEL}]" in text
-    assert f"the index's own, or {registry.DEFAULT_ENCODER}]" in text
+    assert f"the index's own, or {DEFAULT_MODEL}]" in text
+    assert f"the index's own, or {DEFAULT_ENCODER}]" in text
     assert f"the index's own, or {IndexSettings.segment_length:g}]" in text
     text = " ".join(run("search", "--help").out.split())
     assert f"How many moments to show. [default: {search.LIMIT}]" in text

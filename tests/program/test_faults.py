@@ -15,7 +15,9 @@ import pytest
 from tests.index.test_run import made  # noqa: F401, a fixture
 from tests.support import faulty
 from vidfind.encoders.encoder import Encoder
-from vidfind.index.run import Outcome, index_videos, open_store
+from vidfind.index.events import Outcome
+from vidfind.index.prepare import open_store
+from vidfind.index.run import index_videos
 from vidfind.media import decoding
 from vidfind.store.store import Store
 from vidfind.system import worker

@@ -12,7 +12,9 @@ import psutil
 import pytest
 
 from vidfind.encoders.encoder import Encoder
-from vidfind.index.run import Outcome, index_videos, open_store
+from vidfind.index.events import Outcome
+from vidfind.index.prepare import open_store
+from vidfind.index.run import index_videos
 from vidfind.media import decoding
 
 SEED = 20

@@ -23,12 +23,16 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from vidfind.cli.app import main
-from vidfind.display.console import json_line, printable, result_table, short_paths
+from vidfind.display.console import json_line
+from vidfind.display.search import result_table
+from vidfind.display.text import printable, short_paths
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput
-from vidfind.index.run import index_videos, open_store
+from vidfind.index.prepare import open_store
+from vidfind.index.run import index_videos
 from vidfind.media.files import find_videos
-from vidfind.search.moments import Moment, parse_period
+from vidfind.search.filters import parse_period
+from vidfind.search.moments import Moment
 from vidfind.search.query import encode_query
 from vidfind.store.edit import relink_videos, remove_videos
 from vidfind.store.store import Embedded, Store

@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 
 from tests.support.small_adapters import save_adapter
-from vidfind.demo.world import draw_collection
+from vidfind.demo.collection import draw_collection
 from vidfind.models.adapter_file import read_adapter
 from vidfind.store.health import check_index
 from vidfind.store.settings import is_index

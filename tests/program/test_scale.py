@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.store.test_store import embed, make_row, unit_vectors
-from vidfind.index.run import Outcome, index_videos, open_store
+from vidfind.index.events import Outcome
+from vidfind.index.prepare import open_store
+from vidfind.index.run import index_videos
 from vidfind.store.health import check_index
 from vidfind.store.store import Store
 

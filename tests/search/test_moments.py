@@ -11,9 +11,12 @@ import pytest
 
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput
-from vidfind.media.read import read_clips, write_video
+from vidfind.media.read import read_clips
 from vidfind.media.sampling import Segment
-from vidfind.search.moments import like_vector, merge_hits, parse_like, parse_period, search_moments
+from vidfind.media.write import write_video
+from vidfind.search.filters import parse_period
+from vidfind.search.like import like_vector, parse_like
+from vidfind.search.moments import merge_hits, search_moments
 from vidfind.store.store import Embedded, Hit, Store
 from vidfind.store.tables import VideoRow, new_content
 

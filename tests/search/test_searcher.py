@@ -19,10 +19,15 @@ import pytest
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput, IndexMismatch, IndexNotFound
 from vidfind.models import load as registry
+from vidfind.models.catalog import MODELS, OPENAI_HUBS, known_hub
+from vidfind.models.hub import hub_files
 from vidfind.search import query as queries
-from vidfind.search.query import KeptVectors, QueryEncoder, Searcher, encode_query
+from vidfind.search.kept import KeptVectors
+from vidfind.search.query import QueryEncoder, encode_query
+from vidfind.search.searcher import Searcher
+from vidfind.store.folder import QUERIES_FILE, delete_index
 from vidfind.store.settings import read_generation
-from vidfind.store.store import QUERIES_FILE, Embedded, IndexSettings, Store, delete_index
+from vidfind.store.store import Embedded, IndexSettings, Store
 from vidfind.store.tables import VideoRow, new_content
 
 HEAVY = {"torch", "open_clip", "av", "decord", "multiprocessing", "huggingface_hub", "watchfiles", "psutil"}
@@ -106,10 +111,10 @@ def test_where_the_text_half_cannot_be_read_alone_the_whole_model_answers(
 
 
 def test_what_is_known_of_weights_without_open_clip_is_what_that_says() -> None:
-    names = [(entry.model, entry.pretrained) for entry in registry.MODELS if entry.hub]
-    for model, pretrained in [*names, *((model, "openai") for model in registry.OPENAI_HUBS)]:
+    names = [(entry.model, entry.pretrained) for entry in MODELS if entry.hub]
+    for model, pretrained in [*names, *((model, "openai") for model in OPENAI_HUBS)]:
         tag = open_clip.get_pretrained_cfg(model, pretrained)
-        assert registry.hub_files(registry.known_hub(model, pretrained)) == registry.hub_files(tag["hf_hub"])
+        assert hub_files(known_hub(model, pretrained)) == hub_files(tag["hf_hub"])
         assert tag.get("quick_gelu", False) == (pretrained == "openai")
         config = queries._config(model, pretrained)
         assert config

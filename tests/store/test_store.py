@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from vidfind.errors import IndexBusy, IndexMismatch, IndexNotFound
-from vidfind.store.store import Embedded, Store, delete_index
+from vidfind.store.folder import delete_index
+from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow, new_content, path_from_text, path_to_text
 
 DIM = 16

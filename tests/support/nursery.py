@@ -164,11 +164,13 @@ def watch_points(kill: list[Any] | None, writing: int) -> None:
 def index(home: Path, folders: list[str], asked: dict[str, Any]) -> None:
     """`vidfind index`, with an encoder that is loaded already."""
     from vidfind.index import run as pipeline
+    from vidfind.index import writer
+    from vidfind.index.prepare import open_store
     from vidfind.store import nearest
 
-    pipeline.VIDEOS_A_COMMIT = VIDEOS_A_COMMIT
+    writer.VIDEOS_A_COMMIT = VIDEOS_A_COMMIT
     nearest.INDEXED_ROWS = LARGE
-    store, encoder = pipeline.open_store(home / "indexes" / "default", load, asked)
+    store, encoder = open_store(home / "indexes" / "default", load, asked)
     running = pipeline.index_videos([Path(folder) for folder in folders], store, encoder, workers=1)
     with closing(running) as events:
         for _ in events:
@@ -189,7 +191,7 @@ def remove(home: Path, paths: list[str], folders: list[str]) -> None:
 def save(home: Path, name: str, seed: int) -> None:
     """What `vidfind finetune` does when it has trained."""
     from tests.support.small_adapters import save_adapter
-    from vidfind.models.saved_adapters import set_default_adapter
+    from vidfind.models.default_adapters import set_default_adapter
 
     save_adapter(home / "adapters" / f"{name}.safetensors", seed=seed)
     set_default_adapter(name)

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from vidfind.models.adapter_file import Adapter, AdapterInfo, write_adapter
-from vidfind.models.load import TINY, load_encoder
+from vidfind.models.catalog import TINY
+from vidfind.models.load import load_encoder
 from vidfind.models.lora import attach_lora
 
 

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from vidfind.demo import captions
 from vidfind.demo import world as demo
+from vidfind.demo.drawing import OUTLINES, draw
 from vidfind.demo.world import Scene
-from vidfind.media.read import write_video
+from vidfind.media.write import write_video
 
 ORDINARY = 9
 """Videos around each zorp that is to be found: chance finds one in ten."""
@@ -29,7 +31,7 @@ def stripes(u: Any, v: Any) -> Any:
 
 
 # Beside the shapes and colours of the demo's world, not among those it draws lots from.
-demo.OUTLINES |= {"hexagon": hexagon, "stripes": stripes}
+OUTLINES |= {"hexagon": hexagon, "stripes": stripes}
 PAINTS = {"orange": (240, 130, 20), "black": (15, 15, 15)}
 
 
@@ -65,11 +67,11 @@ def write(path: Path, scene: Scene, rng: Random) -> Captioned:
     ordinary = dict(demo.COLOURS)
     try:
         demo.COLOURS.update(PAINTS)
-        write_video(path, demo.draw(scene, 36), demo.FRAME_RATE)
+        write_video(path, draw(scene, 36), demo.FRAME_RATE)
     finally:
         demo.COLOURS.clear()
         demo.COLOURS.update(ordinary)
-    return Captioned(path, demo.caption(words, rng).replace("? star", "zorp"))
+    return Captioned(path, captions.caption(words, rng).replace("? star", "zorp"))
 
 
 def write_training(folder: Path, seed: int = 1) -> list[Captioned]:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from vidfind.errors import UnreadableVideo
-from vidfind.media.read import probe, read_clips
+from vidfind.media.probe import probe
+from vidfind.media.read import read_clips
 from vidfind.media.sampling import Segment
 from vidfind.training.clip_cache import ClipCache
 

@@ -14,32 +14,20 @@ import numpy as np
 import pytest
 
 from tests.support.small_adapters import save_adapter
-from vidfind.demo.world import (
-    FRAME_RATE,
-    Scene,
-    caption,
-    draw,
-    draw_collection,
-    random_background,
-    random_scene,
-    random_shape,
-    reverse,
-)
+from vidfind.demo.captions import caption
+from vidfind.demo.collection import draw_collection
+from vidfind.demo.drawing import draw
+from vidfind.demo.world import FRAME_RATE, Scene, random_background, random_scene, random_shape, reverse
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput, ModelUnavailable
-from vidfind.media.read import probe, write_video
-from vidfind.models.load import TINY_WEIGHTS, load_encoder, weights_digest
+from vidfind.media.probe import probe
+from vidfind.media.write import write_video
+from vidfind.models.catalog import TINY_WEIGHTS
+from vidfind.models.load import load_encoder, weights_digest
 from vidfind.store.settings import IndexSettings
 from vidfind.system.paths import adapter_path
-from vidfind.training.evaluate import (
-    Measuring,
-    Progress,
-    Verdict,
-    check_pairs,
-    choose_encoders,
-    evaluate,
-    load_encoders,
-)
+from vidfind.training.choose import choose_encoders, load_encoders
+from vidfind.training.evaluate import Measuring, Progress, Verdict, check_pairs, evaluate
 from vidfind.training.pairs import Pair
 
 CLIPS = 24

@@ -15,25 +15,17 @@ import pytest
 import torch
 
 from tests.support.golden_clip import golden_adapter, golden_clips, golden_model, golden_part, load_golden
-from vidfind.demo.world import draw_collection
+from vidfind.demo.collection import draw_collection
 from vidfind.encoders.encoder import Encoder, EncoderIdentity
 from vidfind.errors import BadInput, BadPairs
-from vidfind.media.read import probe
+from vidfind.media.probe import probe
 from vidfind.models.adapter_file import from_tempme, read_adapter, write_adapter
 from vidfind.models.load import load_encoder, load_for_training
-from vidfind.training.finetune import (
-    FineTuning,
-    Recipe,
-    Stepped,
-    Validated,
-    make_optimizer,
-    prepare,
-    rate_factor,
-    same_meaning,
-    split_pairs,
-)
-from vidfind.training.optimize import backward_in_chunks, contrastive_loss
-from vidfind.training.pairs import Pair
+from vidfind.training.finetune import FineTuning, Stepped, Validated
+from vidfind.training.optimize import backward_in_chunks, contrastive_loss, make_optimizer, rate_factor
+from vidfind.training.pairs import Pair, same_meaning, split_pairs
+from vidfind.training.recipe import Recipe
+from vidfind.training.trainable import prepare
 
 GOLDEN = "tempme_tiny_b32_8f"
 

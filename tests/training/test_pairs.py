@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from vidfind.errors import BadInput, BadPairs
-from vidfind.media.read import probe, write_video
+from vidfind.media.probe import probe
 from vidfind.media.sampling import Segment
+from vidfind.media.write import write_video
 from vidfind.training.pairs import BadLine, Pair, normal_caption, pairs_digest, read_pairs, require_good
 
 SECONDS = 4.0

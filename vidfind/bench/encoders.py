@@ -16,9 +16,11 @@ from vidfind.encoders.encoder import DEFAULT_NUM_FRAMES, Encoder, EncoderIdentit
 from vidfind.encoders.table import ENCODERS
 from vidfind.encoders.towers import check_tower_config
 from vidfind.errors import UnsupportedModel
+from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL, TINY, check_model
 from vidfind.models.clip import import_open_clip, random_clip
-from vidfind.models.load import DEFAULT_ENCODER, DEFAULT_MODEL, TINY, check_model, load_encoder
-from vidfind.training.finetune import Recipe, prepare
+from vidfind.models.load import load_encoder
+from vidfind.training.recipe import Recipe
+from vidfind.training.trainable import prepare
 
 
 @dataclass(frozen=True)

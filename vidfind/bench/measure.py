@@ -22,7 +22,8 @@ from typing import Any
 from vidfind import __version__
 from vidfind.bench.program import Measured, run_python
 from vidfind.errors import BadInput
-from vidfind.models.load import DEFAULT_MODEL, TINY, default_pretrained, find_weights
+from vidfind.models.catalog import DEFAULT_MODEL, TINY, default_pretrained
+from vidfind.models.hub import find_weights
 from vidfind.system.paths import footage_path
 
 FORMAT = 1

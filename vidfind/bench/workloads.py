@@ -51,7 +51,7 @@ def make_short(path: str) -> Told:
     """A video of a second."""
     import numpy as np
 
-    from vidfind.media.read import write_video
+    from vidfind.media.write import write_video
 
     write_video(Path(path), np.random.default_rng(0).integers(0, 256, (24, 240, 320, 3), np.uint8), 24)
     yield from ()
@@ -61,8 +61,8 @@ def make_weights(model: str, path: str) -> Told:
     """Random weights, which cost what real ones cost."""
     from safetensors.torch import save_file
 
+    from vidfind.models.catalog import check_model
     from vidfind.models.clip import random_clip
-    from vidfind.models.load import check_model
 
     check_model(model)
     save_file(random_clip(model).state_dict(), path)
@@ -75,7 +75,8 @@ def make_index(home: str, segments: int, model: str, weights: str) -> Told:
 
     import numpy as np
 
-    from vidfind.models.load import TINY, load_encoder, weights_digest
+    from vidfind.models.catalog import TINY
+    from vidfind.models.load import load_encoder, weights_digest
     from vidfind.store.settings import IndexSettings
     from vidfind.store.store import Embedded, Store
     from vidfind.store.tables import VideoRow, new_content
@@ -143,7 +144,8 @@ def encode(model: str, weights: str, device: str, threads: int, clips: int, runs
     import torch
 
     from vidfind.encoders.encoder import choose_device, cpu_has_bf16
-    from vidfind.models.load import TINY, default_pretrained, load_clip, load_encoder
+    from vidfind.models.catalog import TINY, default_pretrained
+    from vidfind.models.load import load_clip, load_encoder
 
     torch.set_num_threads(threads)
     device = choose_device(device)
@@ -248,7 +250,7 @@ def search(home: str, queries: int) -> Told:
     from vidfind.system.imports import import_numpy
 
     import_numpy()  # as the command does
-    from vidfind.search.query import Searcher
+    from vidfind.search.searcher import Searcher
     from vidfind.system.paths import index_path
 
     searcher = Searcher(index_path())

@@ -58,19 +58,29 @@ def bench_command(
     if not names:
         raise typer.BadParameter(f"Name some of {', '.join(GROUPS)}.", param_hint="--only")
 
-    from vidfind.bench import measure as bench
-    from vidfind.display import console as display
-    from vidfind.display import diagnose as display_bench
+    from vidfind.bench.measure import (
+        Row,
+        check_comparable,
+        describe,
+        footage_kept,
+        measure,
+        read_earlier,
+        row_json,
+        setup,
+    )
+    from vidfind.display import console
+    from vidfind.display.activity import Activity
+    from vidfind.display.diagnose import show_caveats, show_facts, show_kept, show_rows
 
-    earlier = bench.read_earlier(compare) if compare else None
-    rows: list[bench.Row] = []
+    earlier = read_earlier(compare) if compare else None
+    rows: list[Row] = []
     was_stopped = False
     given = {"segments": segments, "threads": threads}
     with (
         tempfile.TemporaryDirectory(prefix="vidfind-bench-", ignore_cleanup_errors=True) as folder,
-        display.Activity("Starting", enabled=not (as_json and sys.stdout.isatty())) as activity,
+        Activity("Starting", enabled=not (as_json and sys.stdout.isatty())) as activity,
     ):
-        setup = bench.setup(
+        bench = setup(
             Path(folder),
             model,
             pretrained,
@@ -82,25 +92,62 @@ def bench_command(
             **{key: value for key, value in given.items() if value is not None},
         )
         if earlier:
-            bench.check_comparable(earlier, setup)
+            check_comparable(earlier, bench)
         try:
-            for row in bench.measure(setup, names):
+            for row in measure(bench, names):
                 rows.append(row)
                 if as_json:
-                    display.json_line(bench.row_json(row, earlier))
+                    console.json_line(row_json(row, earlier))
             activity.say("Looking at the machine")
-            facts = bench.describe(setup)
+            facts = describe(bench)
         except KeyboardInterrupt:
             was_stopped = True
             activity.announce("Stopped. This is what is known by now.")
     if not as_json:
-        display_bench.show_rows(rows, earlier)
-    display_bench.show_kept(paths.footage_path(), bench.footage_kept())
+        show_rows(rows, earlier)
+    show_kept(paths.footage_path(), footage_kept())
     if was_stopped:
         raise typer.Exit(INTERRUPTED)
     if as_json:
-        display.json_line({"bench": facts})
+        console.json_line({"bench": facts})
     else:
-        display_bench.show_facts(facts)
+        show_facts(facts)
     if earlier:
-        display_bench.show_caveats(rows, earlier, facts)
+        show_caveats(rows, earlier, facts)
+
+
+def doctor_command(
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Mend what can be mended; nothing that you made is deleted.")
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option("--index", metavar="NAME", help="Of the indexes, look at this one alone.")
+    ] = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Check this machine, the indexes, adapters and models; print what a bug report needs, and mend with --fix.
+
+    Nothing is changed without --fix, and nothing is sent anywhere. Ends with 1 when problems remain.
+
+    \b
+    Example:
+      vidfind doctor --fix
+    """
+    from vidfind.display import console
+    from vidfind.display.diagnose import finding_json, show_finding, show_verdict, summary_json
+    from vidfind.doctor.checks import all_checks, examine
+
+    findings = []
+    for check in all_checks(name):
+        findings.append(examine(check, fix))
+        if as_json:
+            console.json_line(finding_json(findings[-1]))
+        else:
+            show_finding(findings[-1])
+    if as_json:
+        console.json_line(summary_json(findings))
+    else:
+        show_verdict(findings, fix)
+    if any(finding.problems for finding in findings):
+        raise typer.Exit(1)

@@ -21,9 +21,10 @@ from vidfind.media.sampling import DEFAULT_SAMPLING, Sampling
 from vidfind.system import paths
 
 if TYPE_CHECKING:
-    from vidfind.display.console import Activity, IndexSummary
+    from vidfind.display.activity import Activity
+    from vidfind.display.index import IndexSummary
     from vidfind.encoders.encoder import Encoder
-    from vidfind.index.run import Arranging, Offline, Outcome, Progress, Reencoding, Switched, Vanished, Waiting
+    from vidfind.index.events import Arranging, Offline, Outcome, Progress, Reencoding, Switched, Vanished, Waiting
     from vidfind.store.store import Store
 
 DONE_WITH_FAILURES = 3
@@ -137,14 +138,14 @@ def run_index(folders: Sequence[Path], name: str, chosen: Mapping[str, Any], opt
     """Bring an index up to date, telling all about it; how many videos could not be encoded.
 
     With an adapter among the settings chosen, `folders` may be empty: the index's own videos are encoded again."""
-    from vidfind.display import console as display
+    from vidfind.display import console
 
     indexing = _Indexing(name, options)
     summary, ending = indexing.run(folders, chosen)
     if folders or summary.counts or options.as_json:
         indexing.show(summary)
     else:
-        display.message("Nothing has to be encoded again.")
+        console.message("Nothing has to be encoded again.")
     return summary.missed + indexing.show_ending(ending)
 
 
@@ -153,8 +154,9 @@ def watch_folders(folders: Sequence[Path], name: str, chosen: Mapping[str, Any],
 
     The first run tells everything, and an error ends it. Later ones tell what is new, and an error lets them try again;
     so does, for all of them, another process that writes to the index."""
-    from vidfind.display import console as display
-    from vidfind.index.run import check_folders
+    from vidfind.display import console
+    from vidfind.display.text import plural
+    from vidfind.index.prepare import check_folders
     from vidfind.index.watch import looks
 
     check_folders(folders, paths.index_path(name))
@@ -167,7 +169,7 @@ def watch_folders(folders: Sequence[Path], name: str, chosen: Mapping[str, Any],
         away, was_away = {folder for folder in folders if not folder.exists()}, away
         for folder in sorted(away ^ was_away if not is_first else ()):
             what = "is not there now: its videos stay in the index." if folder in away else "is there again."
-            display.message(f"{_now()}  {folder} {what}")
+            console.message(f"{_now()}  {folder} {what}")
         present = [folder for folder in folders if is_first or folder not in away]
         try:
             if present:
@@ -179,17 +181,17 @@ def watch_folders(folders: Sequence[Path], name: str, chosen: Mapping[str, Any],
             if is_first and not isinstance(error, IndexBusy):
                 raise
             if str(error) != complaint:  # once, not every few seconds
-                display.message(f"{_now()}  {error} Trying again until that works.")
+                console.message(f"{_now()}  {error} Trying again until that works.")
             complaint = str(error)
         else:
             if is_first:
                 if leave:
-                    display.message(f"{display.plural(len(leave), 'file')} just changed: indexed when that is over.")
-                display.message(f"Watching {display.plural(len(folders), 'folder')} for changes. Ctrl-C ends it.")
+                    console.message(f"{plural(len(leave), 'file')} just changed: indexed when that is over.")
+                console.message(f"Watching {plural(len(folders), 'folder')} for changes. Ctrl-C ends it.")
         try:
             leave = watching.send(bool(complaint))
         except KeyboardInterrupt:
-            display.message("Stopped watching.")
+            console.message("Stopped watching.")
             raise
 
 
@@ -197,7 +199,7 @@ def _run_and_tell(
     indexing: "_Indexing", folders: Sequence[Path], chosen: Mapping[str, Any], leave: frozenset[Path]
 ) -> Mapping[str, Any]:
     """One of the runs of `watch_folders`; with what chosen the next is to run."""
-    from vidfind.index.run import Waiting
+    from vidfind.index.events import Waiting
 
     is_first = indexing.is_first
     summary, ending = indexing.run(folders, chosen, leave)
@@ -222,10 +224,10 @@ class _Indexing:
     The first tells of every video, later ones only of those that something was found out about."""
 
     def __init__(self, name: str, options: RunOptions) -> None:
-        from vidfind.display import console as display
+        from vidfind.display.activity import Activity
 
         self._name, self._options = name, options
-        self._activity = display.Activity("Starting", enabled=not (options.as_json and sys.stdout.isatty()))
+        self._activity = Activity("Starting", enabled=not (options.as_json and sys.stdout.isatty()))
         self._load = loader_of(self._activity, options.device, options.dtype, options.threads)
         self.is_first = True
         self.is_complete = True
@@ -235,13 +237,16 @@ class _Indexing:
         self, folders: Sequence[Path], chosen: Mapping[str, Any], leave: frozenset[Path] = frozenset()
     ) -> "tuple[IndexSummary, Switched | Waiting | None]":
         """Brings the index up to date, with `chosen` as `open_store` takes it: what that did, and how it ended."""
-        from vidfind.display import console as display
+        from vidfind.display.index import IndexSummary
+        from vidfind.display.text import plural
 
         options, activity, path = self._options, self._activity, paths.index_path(self._name)
-        summary, ending = display.IndexSummary(), None
+        summary, ending = IndexSummary(), None
         with activity:
             activity.say("Starting")
-            from vidfind.index.run import Switched, Waiting, check_folders, index_videos, needs_index, open_store
+            from vidfind.index.events import Switched, Waiting
+            from vidfind.index.prepare import check_folders, needs_index, open_store
+            from vidfind.index.run import index_videos
             from vidfind.models.load import default_adapter
 
             self._wait_for_mains()
@@ -271,7 +276,7 @@ class _Indexing:
                         else:
                             self._tell(event, summary)
             except KeyboardInterrupt:
-                done = display.plural(summary.counts["new"] + summary.counts["changed"], "video")
+                done = plural(summary.counts["new"] + summary.counts["changed"], "video")
                 activity.announce(f"Stopped. Done and kept in this run: {done}; the same command goes on from here.")
                 raise
             summary.elapsed = activity.elapsed
@@ -281,15 +286,15 @@ class _Indexing:
     def _tell(
         self, event: "Outcome | Offline | Vanished | Progress | Reencoding | Arranging", summary: "IndexSummary"
     ) -> None:
-        from vidfind.display import console as display
-        from vidfind.display import models as display_adapters
-        from vidfind.index.run import Arranging, Offline, Outcome, Progress, Vanished
+        from vidfind.display import console
+        from vidfind.display.models import reencoding_text
+        from vidfind.index.events import Arranging, Offline, Outcome, Progress, Vanished
 
         if isinstance(event, Outcome):
             if event.is_news or self.is_first:
                 summary.add(event)
                 if self._options.as_json:
-                    display.json_line(vars(event))
+                    console.json_line(vars(event))
         elif isinstance(event, Offline):
             if self.is_first:
                 summary.offline.append(event)
@@ -301,7 +306,7 @@ class _Indexing:
         elif isinstance(event, Arranging):
             self._activity.announce(f"Preparing quick searches of {event.segments:,} segments.")
         else:
-            self._activity.announce(display_adapters.reencoding_text(event))
+            self._activity.announce(reencoding_text(event))
 
     def _wait_for_mains(self) -> None:
         from vidfind.system.machine import on_battery, wait_for_mains
@@ -312,24 +317,25 @@ class _Indexing:
 
     def show(self, summary: "IndexSummary", when: str = "") -> None:
         """What a run did, as lines or as JSON; `when` is the time of day, where that matters."""
-        from vidfind.display import console as display
+        from vidfind.display import console
+        from vidfind.display.index import show_summary, summary_json
 
         if self._options.as_json:
-            display.json_line(display.summary_json(summary))
+            console.json_line(summary_json(summary))
         else:
-            display.show_summary(summary, when)
+            show_summary(summary, when)
 
     def show_ending(self, ending: "Switched | Waiting | None") -> int:
         """What has become of encoding all of an index again; how many videos that waits for."""
-        from vidfind.display import console as display
-        from vidfind.display import models as display_adapters
-        from vidfind.index.run import Waiting
+        from vidfind.display import console
+        from vidfind.display.models import show_waiting, switched_text
+        from vidfind.index.events import Waiting
 
         if isinstance(ending, Waiting):
-            display_adapters.show_waiting(ending)
+            show_waiting(ending)
             return sum(offline.videos for offline in ending.offline)
         if ending:
-            display.message(display_adapters.switched_text(ending, self._name))
+            console.message(switched_text(ending, self._name))
         return 0
 
 

@@ -1,7 +1,4 @@
-"""`vidfind adapters`: what fine-tuning has saved. Parse, call, hand the result to display.
-
-Registered by cli.py, and written like it: nothing heavy is imported at the top.
-"""
+"""`vidfind models`, `encoders` and `adapters`: what can be chosen, and what fine-tuning has saved."""
 
 import sys
 from pathlib import Path
@@ -9,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vidfind.cli.options import Json, Verbose
+from vidfind.cli.options import Device, Dtype, IndexName, Json, Threads, Verbose
 from vidfind.errors import BadInput
 from vidfind.system import paths
 
@@ -29,18 +26,18 @@ def list_all(context: typer.Context, as_json: Json = False, verbose: Verbose = F
     """
     if context.invoked_subcommand is not None:
         return
-    from vidfind.display import console as display
-    from vidfind.display import models as display_adapters
+    from vidfind.display import console
+    from vidfind.display.models import adapter_json, show_adapters
     from vidfind.models.saved_adapters import list_adapters
 
     saved = list_adapters()
     if as_json:
         for adapter in saved:
-            display.json_line(display_adapters.adapter_json(adapter))
+            console.json_line(adapter_json(adapter))
     elif saved:
-        display_adapters.show_adapters(saved)
+        show_adapters(saved)
     else:
-        display.message("There are no adapters yet. Fine-tuning makes them: vidfind finetune --help")
+        console.message("There are no adapters yet. Fine-tuning makes them: vidfind finetune --help")
 
 
 @adapters.command()
@@ -51,17 +48,17 @@ def show(name: Name, as_json: Json = False, verbose: Verbose = False) -> None:
     Example:
       vidfind adapters show home
     """
-    from vidfind.display import console as display
-    from vidfind.display import models as display_adapters
+    from vidfind.display import console
+    from vidfind.display.models import adapter_json, show_adapter
     from vidfind.models.saved_adapters import saved_adapter
     from vidfind.store.settings import indexes_with
 
     saved = saved_adapter(name)
     used_by = indexes_with(name, paths.home() / "indexes")
     if as_json:
-        display.json_line({**display_adapters.adapter_json(saved), "indexes": used_by})
+        console.json_line({**adapter_json(saved), "indexes": used_by})
     else:
-        display_adapters.show_adapter(saved, used_by)
+        show_adapter(saved, used_by)
 
 
 @adapters.command()
@@ -76,8 +73,10 @@ def remove(
     Example:
       vidfind adapters remove home
     """
-    from vidfind.display import console as display
-    from vidfind.models.saved_adapters import find_adapter, remove_adapter
+    from vidfind.display import console
+    from vidfind.display.text import plural
+    from vidfind.models.adapter_file import find_adapter
+    from vidfind.models.saved_adapters import remove_adapter
     from vidfind.store.settings import indexes_with
 
     names = list(dict.fromkeys(names))
@@ -86,12 +85,12 @@ def remove(
     if not yes:
         if not sys.stdin.isatty():
             raise BadInput("Deleting adapters must be confirmed: add --yes.")
-        typer.confirm(f"Delete {display.plural(len(names), 'adapter')}: {', '.join(names)}?", abort=True, err=True)
+        typer.confirm(f"Delete {plural(len(names), 'adapter')}: {', '.join(names)}?", abort=True, err=True)
     for name in names:
         used_by = indexes_with(name, paths.home() / "indexes")
         remove_adapter(name)
         kept = f" A copy stays in what was made with it: index {', '.join(used_by)}." if used_by else ""
-        display.message(f"Deleted the adapter {name!r}.{kept}")
+        console.message(f"Deleted the adapter {name!r}.{kept}")
 
 
 @adapters.command()
@@ -107,10 +106,10 @@ def export(
     Example:
       vidfind adapters export home home.safetensors
     """
-    from vidfind.display import console as display
+    from vidfind.display import console
     from vidfind.models.saved_adapters import export_adapter
 
-    display.message(f"Wrote {export_adapter(name, file, force)}")
+    console.message(f"Wrote {export_adapter(name, file, force)}")
 
 
 @adapters.command(name="import")
@@ -134,12 +133,68 @@ def import_file(
     Example:
       vidfind adapters import home.safetensors --name garden
     """
-    from vidfind.display import console as display
+    from vidfind.display import console
     from vidfind.models.saved_adapters import import_adapter
 
     saved = import_adapter(file, name, model, pretrained, force)
     assert saved.info
-    display.message(
+    console.message(
         f"Saved the adapter {saved.name!r}, for {saved.info.model} / {saved.info.pretrained}. "
         f"To use it: vidfind index FOLDER --adapter {saved.name}"
     )
+
+
+def models_command(verbose: Verbose = False) -> None:
+    """List the recommended models, their sizes and licences, and which are on this machine.
+
+    \b
+    Example:
+      vidfind models
+    """
+    from vidfind.display.models import show_models
+    from vidfind.models.hub import list_models
+
+    show_models(list_models())
+
+
+def encoders_command(
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="open_clip's model name. [default: the index's own, or ViT-B-32]"),
+    ] = None,
+    name: IndexName = paths.DEFAULT_INDEX,
+    threads: Threads = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """List the ways to encode a clip, with what each costs: tokens, GFLOPs, trained numbers, time on this machine.
+
+    Measured with random weights, which are as fast as real ones: a minute or two on two cores, and many with a larger
+    model. Nothing is fetched. How well each finds your own videos, `vidfind eval --compare` tells.
+
+    \b
+    Example:
+      vidfind encoders --model ViT-B-16
+    """
+    from vidfind.display import console
+    from vidfind.display.activity import Activity
+    from vidfind.display.models import lineup_json, show_lineup
+
+    with Activity("Starting", enabled=not (as_json and sys.stdout.isatty())) as activity:
+        from vidfind.bench.encoders import line_up
+        from vidfind.store.settings import is_index
+        from vidfind.store.store import Store
+        from vidfind.system.machine import use_threads
+
+        use_threads(threads)
+        path = paths.index_path(name)
+        if model is None and (name != paths.DEFAULT_INDEX or is_index(path)):
+            model = Store.open(path).settings.model
+        lineup = line_up(model, device, dtype, activity.say)
+    if as_json:
+        for values in lineup_json(lineup):
+            console.json_line(values)
+    else:
+        show_lineup(lineup)

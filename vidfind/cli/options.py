@@ -9,9 +9,9 @@ from vidfind.media.sampling import Sampling
 
 def _show_log(wanted: bool) -> None:
     if wanted:
-        from vidfind.display import console as display
+        from vidfind.display import console
 
-        display.show_log()
+        console.show_log()
 
 
 def _lower_priority(wanted: bool) -> None:

@@ -18,7 +18,7 @@ from vidfind.media.sampling import DEFAULT_SAMPLING
 from vidfind.system import paths
 
 if TYPE_CHECKING:
-    from vidfind.display.console import Activity
+    from vidfind.display.activity import Activity
     from vidfind.models.adapter_file import Adapter
     from vidfind.store.store import Store
     from vidfind.training.finetune import FineTuning
@@ -115,18 +115,21 @@ def finetune_command(
     }
     asked = {"model": model, "pretrained": pretrained, "encoder": encoder}
 
-    from vidfind.display import console as display
+    from vidfind.display import console
+    from vidfind.display.activity import Activity
+    from vidfind.display.text import printable
     from vidfind.models.saved_adapters import check_free
 
     file = check_free(name, force)  # and all else that can be wrong, before a model is fetched or an hour is spent
-    with display.Activity("Starting") as activity:
+    with Activity("Starting") as activity:
         from vidfind.models.load import load_for_training
         from vidfind.system.machine import use_threads
-        from vidfind.training.finetune import FineTuning, Recipe, split_pairs, use_autocast
-        from vidfind.training.pairs import pairs_digest
+        from vidfind.training.finetune import FineTuning, use_autocast
+        from vidfind.training.pairs import pairs_digest, split_pairs
+        from vidfind.training.recipe import Recipe
 
         recipe = Recipe(full=full, text_only=text_only, **_given(given))
-        activity.say(f"Reading {display.printable(pairs)}")
+        activity.say(f"Reading {printable(pairs)}")
         good = _read_pairs(pairs, skip_bad)
         split_pairs(good, recipe.val, recipe.seed)
         activity.say("Loading the model")
@@ -138,7 +141,7 @@ def finetune_command(
             was_stopped = _train(training, activity)
         tuned = training.adapter(name, pairs_digest(training.training))
     if tuned is None:
-        display.message("Stopped before anything was learned: nothing is saved.")
+        console.message("Stopped before anything was learned: nothing is saved.")
         raise typer.Exit(INTERRUPTED)
     is_better = _save(tuned, training, file, store)
     if was_stopped:
@@ -181,27 +184,28 @@ def _what_to_train(
 
 def _train(training: "FineTuning", activity: "Activity") -> bool:
     """Runs the training to its end or until Ctrl-C, and shows how it goes; whether it was stopped."""
-    from vidfind.display import console as display
-    from vidfind.display import training as display_learning
+    from vidfind.display import console
+    from vidfind.display.text import plural
+    from vidfind.display.training import show_lines, training_lines
     from vidfind.training.finetune import Decoded, Validated
 
     judged: list[Validated] = []
     try:
         for event in training.run():
             if isinstance(event, Decoded):
-                activity.say(f"Reading videos: {event.done:,} of {display.plural(event.total, 'clip')}")
+                activity.say(f"Reading videos: {event.done:,} of {plural(event.total, 'clip')}")
             elif isinstance(event, Validated):
                 judged.append(event)
                 activity.say("Training")
             else:
-                activity.draw(display_learning.training_lines(event, judged, display.messages.width))
+                activity.draw(training_lines(event, judged, console.messages.width))
     except KeyboardInterrupt:
         activity.announce("Stopped.")
         return True
     finally:
         if training.bad:
             activity.announce("These moments cannot be decoded:")
-            display_learning.show_lines(training.bad)
+            show_lines(training.bad)
     return False
 
 
@@ -209,22 +213,22 @@ def _save(tuned: "Adapter", training: "FineTuning", path: Path, store: "Store | 
     """Saves the adapter and shows what it has changed; whether it is no worse than before.
 
     One of another encoder than new indexes or the one in use have is a trial, and does not become the default."""
-    from vidfind.display import console as display
-    from vidfind.display import training as display_learning
+    from vidfind.display import console
+    from vidfind.display.training import show_before_and_after
     from vidfind.models.adapter_file import write_adapter
-    from vidfind.models.load import DEFAULT_ENCODER
-    from vidfind.models.saved_adapters import set_default_adapter
+    from vidfind.models.catalog import DEFAULT_ENCODER
+    from vidfind.models.default_adapters import set_default_adapter
 
     assert tuned.info and training.before and training.after
     name = tuned.info.name
     write_adapter(path, tuned)
-    display_learning.show_before_and_after(training.before, training.after, len(training.held_out), len(training.pool))
+    show_before_and_after(training.before, training.after, len(training.held_out), len(training.pool))
     if tuned.info.kind == "frozen":
-        display.note(
+        console.note(
             f"Before: plain CLIP, the encoder mean, as {tuned.info.encoder} knows nothing before it is trained."
         )
     if training.after.r_sum < training.before.r_sum:
-        display.message(
+        console.message(
             f"That is worse than before. It is saved as {name}, but not the default. More pairs help most; "
             f"fewer --epochs or a smaller --lr may. To use it all the same: vidfind index FOLDER --adapter {name}"
         )
@@ -233,9 +237,9 @@ def _save(tuned: "Adapter", training: "FineTuning", path: Path, store: "Store | 
     if encoder == DEFAULT_ENCODER or (store and store.settings.encoder == encoder):
         set_default_adapter(name)
         its_encoder = f", and its encoder {encoder}" if encoder != DEFAULT_ENCODER else ""
-        display.message(f"Saved as {name}. New indexes of this model use it{its_encoder}.")
+        console.message(f"Saved as {name}. New indexes of this model use it{its_encoder}.")
     else:
-        display.message(f"Saved as {name}.")
+        console.message(f"Saved as {name}.")
     return True
 
 
@@ -243,12 +247,12 @@ def _offer(
     saved: Path, store: "Store | None", training: "FineTuning", reencode: bool | None, options: RunOptions
 ) -> None:
     """Puts the index through the new adapter: at once where its vectors stay valid, else if the user agrees."""
-    from vidfind.display import console as display
-    from vidfind.display import models as display_adapters
-    from vidfind.index.run import reencode_cost
+    from vidfind.commands import adapter_command
+    from vidfind.display import console
+    from vidfind.display.models import cost_text
+    from vidfind.index.prepare import reencode_cost
     from vidfind.models.adapter_file import read_info
     from vidfind.models.load import joint_digest
-    from vidfind.store.settings import adapter_command
 
     info, base = read_info(saved), training.encoder.identity
     ours = store.settings if store and store.count_videos() else None
@@ -257,16 +261,16 @@ def _offer(
         if store and ours:
             other = ours.encoder if ours.model == base.model else ours.model
             beside = f" --index NAME, as the index {store.path.name!r} is of {other}"
-        display.message(f"To use it: vidfind index FOLDER --adapter {info.name}{beside}")
+        console.message(f"To use it: vidfind index FOLDER --adapter {info.name}{beside}")
         return
     stays_valid = ours.weights_digest == joint_digest(base.weights_digest, info.video_digest)
     if not stays_valid and reencode is None and sys.stdin.isatty():
-        cost = display_adapters.cost_text(reencode_cost(store))
+        cost = cost_text(reencode_cost(store))
         reencode = typer.confirm(f"Encode {cost} of the index {store.path.name!r} again with it?", err=True)
     if stays_valid or reencode:
         run_index([], store.path.name, {"adapter": info.name}, options)
     else:
-        display.message(f"To use it in the index {store.path.name!r}: {adapter_command(store.path, info.name)}")
+        console.message(f"To use it in the index {store.path.name!r}: {adapter_command(store.path, info.name)}")
 
 
 def evaluate_command(
@@ -326,22 +330,25 @@ def evaluate_command(
     if names and (adapter or encoder):
         raise typer.BadParameter("Give --compare, or else --adapter and --encoder.")
 
-    from vidfind.display import console as display
-    from vidfind.display import training as display_learning
+    from vidfind.display import console
+    from vidfind.display.activity import Activity
+    from vidfind.display.text import printable
+    from vidfind.display.training import show_verdict, verdict_json
 
-    with display.Activity("Starting", enabled=not (as_json and sys.stdout.isatty())) as activity:
+    with Activity("Starting", enabled=not (as_json and sys.stdout.isatty())) as activity:
         from vidfind.store.settings import IndexSettings
-        from vidfind.training.evaluate import Measuring, Verdict, check_pairs, choose_encoders, evaluate, load_encoders
+        from vidfind.training.choose import choose_encoders, load_encoders
+        from vidfind.training.evaluate import Measuring, Verdict, check_pairs, evaluate
 
         store = _store_if_any(name)
         ours = store.settings if store else None
         choices = choose_encoders(names, asked, ours, store.adapter if store else None, activity.announce)
-        activity.say(f"Reading {display.printable(pairs)}")
+        activity.say(f"Reading {printable(pairs)}")
         good = _read_pairs(pairs, skip_bad)
         check_pairs(good)  # before a model is fetched for nothing
         encoders = load_encoders(
             choices,
-            lambda column: activity.say(f"Loading {display.printable(column)}"),
+            lambda column: activity.say(f"Loading {printable(column)}"),
             device=device,
             dtype=dtype,
             announce=activity.announce,
@@ -359,19 +366,19 @@ def evaluate_command(
                     activity.advance(event)
         assert verdict
     if as_json:
-        for values in display_learning.verdict_json(verdict):
-            display.json_line(values)
+        for values in verdict_json(verdict):
+            console.json_line(values)
     else:
-        display_learning.show_verdict(verdict)
+        show_verdict(verdict)
 
 
 def _read_pairs(path: Path, skip_bad: bool) -> "list[Pair]":
     """The pairs of a file of captions. All its bad lines are shown, and an error unless they are to be skipped."""
-    from vidfind.display import training as display_learning
+    from vidfind.display.training import show_bad_lines
     from vidfind.training.pairs import read_pairs, require_good
 
     pairs, bad = read_pairs(path)
-    display_learning.show_bad_lines(path, bad)
+    show_bad_lines(path, bad)
     if not skip_bad:
         require_good(path, bad)
     return pairs

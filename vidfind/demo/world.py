@@ -8,16 +8,12 @@ square: everything happens inside it, because that is what the encoders see.
 
 import math
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from vidfind.media.read import write_video
 
 KINDS = ("circle", "square", "triangle", "star")
 COLOURS = {
@@ -47,7 +43,6 @@ MOTIONS = tuple(REVERSED)
 BACKGROUNDS = ("plain", "gradient", "noise", "stripes")
 HEIGHT, WIDTH, FRAME_RATE = 240, 320, 15
 NOISE_CELLS = 6  # coarse enough to look blurred
-
 Floats = NDArray[Any]
 
 
@@ -186,18 +181,6 @@ def overlaps(scene: Scene) -> bool:
     return alike or bool((np.hypot(x1 - x2, y1 - y2) < r1 + r2).any())
 
 
-# Drawing
-
-
-def draw(scene: Scene, num_frames: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:
-    """The scene as (T, H, W, 3) uint8 RGB frames, evenly over its time."""
-    time = (np.arange(num_frames, dtype=np.float32) + 0.5) / num_frames
-    frames = np.repeat(draw_background(scene.background, height, width)[None], num_frames, axis=0)
-    for shape in scene.shapes:
-        paint(frames, shape, time)
-    return frames
-
-
 def pose(shape: Shape, time: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """x, y, radius and angle (radians) of the shape at each time, 0 to 1."""
     along = np.abs(np.sin(math.pi * shape.turns * time)) if shape.motion == "bounces" else time
@@ -206,168 +189,3 @@ def pose(shape: Shape, time: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     radius = shape.radius[0] + (shape.radius[1] - shape.radius[0]) * time
     angle = 2 * math.pi * shape.turns * time if shape.motion == "spins" else np.zeros_like(time)
     return x, y, radius, angle
-
-
-def paint(frames: NDArray[np.uint8], shape: Shape, time: Floats) -> None:
-    """Paint the shape over the frames (T, H, W, 3), one for each time, in place."""
-    _, height, width, _ = frames.shape
-    x, y, radius, angle = pose(shape, time)
-    x, y, radius = x * height + (width - height) / 2, y * height, radius * height  # pixels from here on
-    # The same small window around the shape in each frame: one array for all times, K pixels wide.
-    k = 2 * math.ceil(float(radius.max())) + 4
-    left, top = np.floor(x - k / 2).astype(int), np.floor(y - k / 2).astype(int)
-    u = (np.arange(k, dtype=np.float32) + 0.5 + (left - x)[:, None])[:, None, :]  # (T, 1, K)
-    v = (np.arange(k, dtype=np.float32) + 0.5 + (top - y)[:, None])[:, :, None]  # (T, K, 1)
-    cos, sin, scale = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None], radius[:, None, None]
-    outside = OUTLINES[shape.kind]((u * cos + v * sin) / scale, (v * cos - u * sin) / scale) * scale
-    cover = np.clip(0.5 - outside, 0, 1)[..., None]  # (T, K, K, 1): how much of the pixel the shape covers
-    colour = np.array(COLOURS[shape.colour], dtype=np.float32)
-    for frame, alpha, i, j in zip(frames, cover, top, left, strict=True):
-        alpha = alpha[max(-i, 0) : height - i, max(-j, 0) : width - j]
-        patch = frame[max(i, 0) : i + k, max(j, 0) : j + k]
-        patch[:] = patch + alpha * (colour - patch) + 0.5
-
-
-# Signed distances to the outline, negative inside, of shapes that just fit into a circle of radius 1.
-
-
-def _circle(u: Floats, v: Floats) -> Floats:
-    outside: Floats = np.sqrt(u * u + v * v) - 0.86
-    return outside
-
-
-def _square(u: Floats, v: Floats) -> Floats:
-    return np.maximum(np.abs(u), np.abs(v)) - 0.7
-
-
-def _triangle(u: Floats, v: Floats) -> Floats:
-    return np.maximum(v, math.sqrt(0.75) * np.abs(u) - 0.5 * v) - 0.5
-
-
-def _star(u: Floats, v: Floats) -> Floats:
-    fifth = 2 * math.pi / 5
-    angle = np.abs((np.arctan2(u, -v) + fifth / 2) % fifth - fifth / 2)  # folded onto one half of one ray
-    length = np.sqrt(u * u + v * v)
-    valley = 0.45 * math.cos(fifth / 2), 0.45 * math.sin(fifth / 2)
-    edge = math.hypot(1 - valley[0], valley[1])
-    outside: Floats = ((length * np.cos(angle) - 1) * valley[1] + length * np.sin(angle) * (1 - valley[0])) / edge
-    return outside
-
-
-OUTLINES = {"circle": _circle, "square": _square, "triangle": _triangle, "star": _star}
-
-
-def draw_background(background: Background, height: int, width: int) -> NDArray[np.uint8]:
-    """The background as (H, W, 3) uint8 RGB."""
-    x = ((np.arange(width, dtype=np.float32) + 0.5 - (width - height) / 2) / height)[None, :]
-    y = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
-    along = x * math.cos(background.angle) + y * math.sin(background.angle)  # (H, W)
-    if background.kind == "gradient":
-        mix = 0.5 + (along - (math.cos(background.angle) + math.sin(background.angle)) / 2) / 2
-    elif background.kind == "stripes":
-        mix = 0.5 + 0.5 * np.sin(2 * math.pi * along / background.period)
-    elif background.kind == "noise":
-        grid = np.array(background.cells, dtype=np.float32).reshape(NOISE_CELLS, NOISE_CELLS)
-        mix = _blend_rows(_blend_rows(grid, y[:, 0]).T, (x[0] + 0.2) / 1.4).T
-    else:
-        mix = np.zeros_like(along)
-    first, second = (np.array(colour, dtype=np.float32) for colour in background.colours)
-    return np.clip(first + np.clip(mix, 0, 1)[..., None] * (second - first), 0, 255).astype(np.uint8)
-
-
-def _blend_rows(grid: Floats, position: Floats) -> Floats:
-    """The rows of the grid blended smoothly at each position, 0 to 1."""
-    place = np.clip(position, 0, 1) * (len(grid) - 1)
-    row = np.minimum(place.astype(int), len(grid) - 2)
-    part = (place - row)[:, None]
-    part = part * part * (3 - 2 * part)
-    blended: Floats = grid[row] * (1 - part) + grid[row + 1] * part
-    return blended
-
-
-# Captions
-
-NOUNS = {
-    "circle": ("circle", "disc"),
-    "square": ("square", "box"),
-    "triangle": ("triangle",),
-    "star": ("star",),
-}
-ADJECTIVES = {"small": ("small", "little", "tiny"), "big": ("big", "large", "huge")}
-# Each as "it ...", and as "a circle ..." without a verb of its own.
-VERBS = {
-    "left": (
-        ("moves left", "moving left"),
-        ("slides to the left", "sliding to the left"),
-        ("moves from right to left", "moving from right to left"),
-        ("goes from the right side to the left side", "going from the right side to the left side"),
-        ("drifts leftwards", "drifting leftwards"),
-    ),
-    "right": (
-        ("moves right", "moving right"),
-        ("slides to the right", "sliding to the right"),
-        ("moves from left to right", "moving from left to right"),
-        ("goes from the left side to the right side", "going from the left side to the right side"),
-        ("drifts rightwards", "drifting rightwards"),
-    ),
-    "up": (
-        ("moves up", "moving up"),
-        ("rises", "rising"),
-        ("slides upwards", "sliding upwards"),
-        ("goes from the bottom to the top", "going from the bottom to the top"),
-        ("climbs to the top", "climbing to the top"),
-    ),
-    "down": (
-        ("moves down", "moving down"),
-        ("falls", "falling"),
-        ("slides downwards", "sliding downwards"),
-        ("goes from the top to the bottom", "going from the top to the bottom"),
-        ("sinks to the bottom", "sinking to the bottom"),
-    ),
-    "grows": (("grows", "growing"), ("gets bigger", "getting bigger"), ("becomes larger", "becoming larger")),
-    "shrinks": (("shrinks", "shrinking"), ("gets smaller", "getting smaller"), ("becomes smaller", "becoming smaller")),
-    "spins": (("spins", "spinning"), ("rotates", "rotating"), ("turns around", "turning around")),
-    "bounces": (("bounces", "bouncing"), ("hops up and down", "hopping up and down"), ("keeps jumping", "jumping")),
-    "still": (("stays still", "staying still"), ("does not move", "that does not move"), ("rests", "resting")),
-}
-
-
-def caption(scene: Scene, rng: Random) -> str:
-    """One of the many ways to say what the scene shows, every attribute of every shape included."""
-    shapes = list(scene.shapes)
-    rng.shuffle(shapes)
-    joint = rng.choice((" while ", " and ", ", "))
-    return joint.join(_phrase(shape, rng) for shape in shapes)
-
-
-def _phrase(shape: Shape, rng: Random) -> str:
-    adjective = [rng.choice(ADJECTIVES[shape.size])] if shape.size else []
-    noun = " ".join([*adjective, shape.colour, rng.choice(NOUNS[shape.kind])])
-    verb, participle = rng.choice(VERBS[shape.motion])
-    article = rng.choice(("a", "a", "the", "one"))
-    return rng.choice((f"{article} {noun} {verb}", f"{article} {noun} {participle}", f"{noun} {participle}"))
-
-
-# Files
-
-
-def draw_collection(folder: Path, count: int, seed: int = 0) -> list[tuple[Path, str]]:
-    """`count` video files of distinct scenes in the folder, each with its caption. Their names say nothing."""
-    rng = Random(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = []
-    for number, scene in enumerate(distinct_scenes(rng, count), start=1):
-        path = folder / f"clip-{number:0{len(str(count))}}.mp4"
-        write_video(path, draw(scene, round(rng.uniform(3, 6) * FRAME_RATE)), FRAME_RATE)
-        drawn.append((path, caption(scene, rng)))
-    return drawn
-
-
-def distinct_scenes(rng: Random, count: int, held_out: bool = True) -> Iterator[Scene]:
-    """Scenes no two of which mean the same; with `held_out`, one in five of them is never trained on."""
-    seen: set[Any] = set()
-    while len(seen) < count:
-        scene = random_scene(rng, held_out=held_out and len(seen) % 5 == 4)
-        if scene.meaning not in seen:
-            seen.add(scene.meaning)
-            yield scene

@@ -1,19 +1,27 @@
 """How adapters are shown, and what is said of encoding an index again with one."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from vidfind.display.console import message, note, results, show
+from vidfind.display.text import file_size, footage, gflops, home_path, milliseconds, plural, printable
+
+if TYPE_CHECKING:
+    from vidfind.bench.encoders import Lineup
+    from vidfind.encoders.costs import ClipCost
+    from vidfind.index.events import Cost, Reencoding, Switched, Waiting
+    from vidfind.models.catalog import ModelEntry
+    from vidfind.models.saved_adapters import SavedAdapter
+
+
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from vidfind.display.console import file_size, footage, home_path, message, plural, printable, show
 from vidfind.system.times import clock
-
-if TYPE_CHECKING:
-    from vidfind.index.run import Cost, Reencoding, Switched, Waiting
-    from vidfind.models.saved_adapters import SavedAdapter
 
 KINDS = {
     "lora": "LoRA on video and text",
@@ -147,3 +155,104 @@ def show_waiting(event: "Waiting") -> None:
 
 def _with(adapter: str | None) -> str:
     return f"with the adapter {adapter}" if adapter else "without an adapter"
+
+
+def show_models(models: Sequence["ModelEntry"]) -> None:
+    """What can be chosen, how big it is, and whether it is on this machine."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
+    table.add_column("Model", style="cyan", no_wrap=True)
+    table.add_column("Weights", overflow="fold", no_wrap=results.width >= 72)  # to be copied: the note folds first
+    table.add_column("Size", justify="right", no_wrap=True)
+    table.add_column("Licence", no_wrap=True)
+    table.add_column("Here", no_wrap=True)
+    table.add_column("Note")
+    for entry in models:
+        here = Text("yes", style="green") if entry.path else Text("no", style="dim")
+        table.add_row(entry.model, entry.pretrained, file_size(entry.size_bytes), entry.licence, here, entry.note)
+    show(table)
+
+
+BASELINE = "mean"
+
+
+def show_lineup(lineup: "Lineup") -> None:
+    """A table of figures, what each encoder does below it, and how all was measured."""
+    show(figures_table(lineup))
+    results.print()
+    show(notes_table(lineup))
+    results.print()
+    note(measured(lineup))
+
+
+def figures_table(lineup: "Lineup") -> Table:
+    """Tokens and GFLOPs, each also as a change from plain CLIP; trained numbers and time."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
+    table.add_column("Encoder", no_wrap=True)
+    for name in ("Tokens", "", "GFLOPs", "", "Trained", "ms a clip"):
+        table.add_column(name, justify="right", no_wrap=True, style="" if name else "dim")
+    base = next((way.cost for way in lineup.ways if way.name == BASELINE), None)
+    for way in lineup.ways:
+        style = "bold green" if way.is_default else "cyan"
+        trained = f"{way.trained:,}" if way.trained is not None else "-"
+        table.add_row(Text(way.name, style=style), *_work(way.cost, base), trained, _time(way.cost))
+    return table
+
+
+def _work(cost: "ClipCost | None", base: "ClipCost | None") -> list[str]:
+    if cost is None:
+        return ["-", "", "-", ""]
+    assert base  # what any encoder can do, plain CLIP can
+    return [
+        f"{cost.tokens:,}",
+        change(cost.tokens, base.tokens),
+        gflops(cost.flops),
+        change(cost.flops, base.flops),
+    ]
+
+
+def change(value: float, base: float) -> str:
+    """How much less or more than `base`; nothing where it is as much.
+
+    >>> change(97, 600), change(606, 600), change(600, 600)
+    ('-84 %', '+1 %', '')
+    """
+    return "" if value == base else f"{100 * (value / base - 1):+.0f} %"
+
+
+def _time(cost: "ClipCost | None") -> str:
+    return milliseconds(cost.seconds) if cost else "-"
+
+
+def notes_table(lineup: "Lineup") -> Table:
+    """What each encoder does, what it needs, and what is in its way."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for way in lineup.ways:
+        text = Text(printable(way.note))
+        if way.is_default:
+            text.append("; the default", "green")
+        if way.needs_adapter:
+            text.append(f". Needs an adapter: vidfind finetune --pairs FILE --encoder {way.name}")
+        if way.problem:
+            text.append(f" ({printable(way.problem)})", "yellow")
+        table.add_row(Text(way.name, style="cyan"), text)
+    return table
+
+
+def measured(lineup: "Lineup") -> str:
+    weights = "the weights in the package" if lineup.model == "tiny" else "random weights, as fast as real ones"
+    return (
+        f"{lineup.model} with {weights}; clips of {plural(lineup.num_frames, 'frame')}, "
+        f"{plural(lineup.clips_at_a_time, 'clip')} at a time on {lineup.device} in {lineup.dtype}. "
+        "Tokens: what is left of a clip after the last block. GFLOPs: matrix products and attention of a clip, two "
+        "operations for each multiply-add. Trained: the numbers that `vidfind finetune` learns."
+    )
+
+
+def lineup_json(lineup: "Lineup") -> Iterator[dict[str, Any]]:
+    """A line of `vidfind encoders --json` for each encoder."""
+    facts = {key: value for key, value in vars(lineup).items() if key != "ways"}
+    for way in lineup.ways:
+        values = {key: value for key, value in vars(way).items() if key != "cost"}
+        yield {**values, **(way.cost.as_dict() if way.cost else {}), **facts}

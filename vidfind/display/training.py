@@ -10,7 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from vidfind.display.console import gflops, messages, milliseconds, note, plural, printable, show
+from vidfind.display.console import messages, note, show
+from vidfind.display.text import gflops, milliseconds, plural, printable
 from vidfind.system.times import clock
 
 if TYPE_CHECKING:

@@ -7,26 +7,18 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from vidfind.media.files import VideoFile, find_present
+from vidfind.index.presence import Look
+from vidfind.media.files import VideoFile
 from vidfind.store.tables import VideoRow
 
 log = logging.getLogger(__name__)
-
-PATIENCE = 10.0
-"""Seconds in which a folder must answer: a disk that sleeps needs some, a share whose server is gone takes minutes."""
-
 Status = Literal["new", "changed", "moved", "unchanged", "removed", "failed"]
-Presence = Literal["there", "gone", "offline"]
-Look = Callable[[VideoRow, Path], Presence]
-"""Whether a stored video is there now, as one of the videos of a folder."""
 
 
 @dataclass(frozen=True)
@@ -107,51 +99,6 @@ def make_plan(
             reason = "left out, or found by another path" if seen[row.folder] == "there" else ""
             plan.removed.append((row, reason))
     return plan
-
-
-def look_on_disk() -> Look:
-    """The `look` of `make_plan`; remembers what it saw of each folder, so make one for each plan.
-
-    A video is offline, and so kept, when its folder is missing, or empty (where a drive is mounted at other times),
-    or behind a link that leads nowhere, or cannot be read, or does not answer; and when a folder within it is empty,
-    but has not changed since the video was indexed."""
-
-    @functools.cache
-    def is_away(folder: Path) -> bool:
-        return folder not in find_present({folder: folder}, PATIENCE) or not folder.is_dir()
-
-    @functools.cache
-    def is_dangling(path: Path) -> bool:
-        return path.is_symlink() and not path.exists()
-
-    @functools.cache
-    def listed(folder: Path) -> frozenset[str]:
-        return frozenset(os.listdir(folder))
-
-    @functools.cache
-    def empty_since(folder: Path) -> float:
-        try:
-            return math.inf if os.listdir(folder) else folder.stat().st_mtime
-        except OSError:
-            return math.inf
-
-    def look(row: VideoRow, folder: Path) -> Presence:
-        path = row.path
-        if is_away(path.parent if folder == path else folder):
-            return "offline"
-        inside = [path, *(parent for parent in path.parents if parent != folder and parent.is_relative_to(folder))]
-        try:
-            path.stat()
-            # Where case makes no difference, a file renamed from a.mp4 to A.mp4 still answers to its old name.
-            return "there" if all(part.name in listed(part.parent) for part in inside) else "gone"
-        except (FileNotFoundError, NotADirectoryError):
-            # Where a file was deleted, the folder has changed: else a drive is mounted there at other times.
-            is_mount_point = any(empty_since(parent) < row.indexed_at.timestamp() for parent in inside[1:])
-            return "offline" if is_mount_point or any(map(is_dangling, [*inside, folder])) else "gone"
-        except OSError:
-            return "offline"
-
-    return look
 
 
 def _match_contents(

@@ -20,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfind.errors import UnreadableVideo, VidfindError
+from vidfind.media import probe as media_probe
 from vidfind.media import read as video
 from vidfind.media.files import fingerprint
 from vidfind.media.frames import check_regular
-from vidfind.media.read import VideoInfo
+from vidfind.media.probe import VideoInfo
 from vidfind.media.sampling import DEFAULT_SAMPLING, Sampling, Segment, sample_times, split_segments
 from vidfind.system.worker import TICK, Worker, borrow_worker
 
@@ -198,7 +199,7 @@ def read_video(
 ) -> Iterator[Message]:
     """All there is to know of a video, for `decode_ahead`: runs in a worker. Raises UnreadableVideo and OSError."""
     content = fingerprint(path)
-    info = video.probe(path)
+    info = media_probe.probe(path)
     segments = split_segments(info.duration, segment_length)
     yield Opened(path, content, info, segments)
     clips = video.read_clips(path, segments, num_frames, size, sampling, threads)
@@ -272,7 +273,7 @@ def _first(results: Generator[T]) -> T:
 
 
 def _probe(path: Path) -> Iterator[VideoInfo]:
-    yield video.probe(path)
+    yield media_probe.probe(path)
 
 
 def _read_picture(path: Path, size: int) -> Iterator[npt.NDArray[np.uint8]]:

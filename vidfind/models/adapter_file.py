@@ -26,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 
 from vidfind import __version__
 from vidfind.errors import ModelUnavailable
+from vidfind.system.paths import adapter_path
 from vidfind.system.storage import in_one_step, naming_trouble
 
 if TYPE_CHECKING:
@@ -181,3 +182,17 @@ def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
 def _unreadable(path: Path, error: Exception) -> ModelUnavailable:
     said = str(error).removeprefix("Error while deserializing header: ").partition("\n")[0].rstrip(".")
     return ModelUnavailable(f"{path} cannot be read as an adapter: {said or type(error).__name__}.{ADVICE}")
+
+
+def find_adapter(adapter: str | Path) -> Path:
+    """The file of the adapter of this name; a file itself is given back.
+
+    Raises ModelUnavailable, with the names there are, and BadInput for what can be no name."""
+    if isinstance(adapter, Path):
+        return adapter
+    path = adapter_path(adapter)
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in path.parent.glob("*.safetensors")))
+        known = f"there is: {names}" if names else "there is none yet"
+        raise ModelUnavailable(f"There is no adapter {adapter!r} ({known}).")
+    return path

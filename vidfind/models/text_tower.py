@@ -7,15 +7,9 @@ encoder.py has the general way. Letters: N tokens, C width, D embedding size.
 
 from __future__ import annotations
 
-import functools
-import gzip
-import html
-import importlib.util
-import itertools
 import json
 import mmap
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,18 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from tokenizers.models import BPE
+from vidfind.models.tokenizer import VOCABULARY_SIZE, open_clip_folder
 
+if TYPE_CHECKING:
+    pass
 Array = npt.NDArray[Any]
 Vector = npt.NDArray[np.float32]
-
-START_OF_TEXT, END_OF_TEXT = "<start_of_text>", "<end_of_text>"
-VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
-VOCABULARY_SIZE = 49408
-WORD_END = "</w>"
-WORDS = rf"{START_OF_TEXT}|{END_OF_TEXT}|'s|'t|'re|'ve|'m|'ll|'d|[LETTER]+|[DIGIT]|[^\sLETTERDIGIT]+"
-"""What a text in small letters is cut into first."""
 DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 PLAIN_CONFIG = frozenset({"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "init_logit_scale", "init_logit_bias"})
 PLAIN_TEXT_CONFIG = frozenset(
@@ -43,88 +31,6 @@ PLAIN_TEXT_CONFIG = frozenset(
 """What may be said of a model whose text tower is CLIP's own; anything else changes it."""
 NORM_EPSILON = 1e-5
 EMBEDDING = "token_embedding.weight"
-
-
-# Tokens
-
-
-def tokenize(text: str, context_length: int) -> tuple[list[int], bool]:
-    """The ids that open_clip's tokenizer gives a text, start and end included, and whether it had to be cut."""
-    vocabulary = _vocabulary()
-    words = [word[0] for word in itertools.islice(_words(clean(text)), context_length)]
-    ids = [vocabulary.start, *vocabulary.ids(words)]
-    if len(ids) >= context_length:
-        return [*ids[: context_length - 1], vocabulary.end], True
-    return [*ids, vocabulary.end], False
-
-
-def _words(text: str) -> Iterator[re.Match[str]]:
-    if text.isascii():
-        return re.finditer(WORDS.replace("LETTER", "a-z").replace("DIGIT", "0-9"), text)
-    import regex  # 40 ms; open_clip's own choice: what counts as a letter may differ between libraries
-
-    words: Iterator[re.Match[str]] = regex.finditer(WORDS.replace("LETTER", r"\p{L}").replace("DIGIT", r"\p{N}"), text)
-    return words
-
-
-def clean(text: str) -> str:
-    """A text as CLIP was trained to read it: broken characters mended, HTML's read, in small letters, single spaces."""
-    if not (text.isascii() and text.isprintable()):  # nothing else can be broken; spares an import of 50 ms
-        import ftfy
-
-        text = ftfy.fix_text(text)
-    return " ".join(html.unescape(html.unescape(text)).split()).lower()
-
-
-class Vocabulary:
-    """CLIP's byte pair encoding: the bytes, the bytes that end a word, then a token for each merge in their order."""
-
-    def __init__(self, merges: Sequence[str]) -> None:
-        """`merges`: the two tokens of each, with a space between."""
-        printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-        others = [byte for byte in range(256) if byte not in printable]
-        letters = [*map(chr, printable), *(chr(256 + i) for i in range(len(others)))]
-        self._letters = dict(zip([*printable, *others], letters, strict=True))
-        self._single = {token: id for id, token in enumerate([*letters, *(letter + WORD_END for letter in letters)])}
-        self._merges = merges
-        self.start = len(self._single) + len(merges)
-        self.end = self.start + 1
-        self._special = {START_OF_TEXT: self.start, END_OF_TEXT: self.end}
-
-    def ids(self, words: Iterable[str]) -> list[int]:
-        """Of the tokens of all words, one after the other."""
-        spelled = [(word, "".join(self._letters[byte] for byte in word.encode())) for word in words]
-        bpe = self._bpe(" ".join(letters + WORD_END for _, letters in spelled))
-        ids: list[int] = []
-        for word, letters in spelled:
-            ids += [self._special[word]] if word in self._special else [token.id for token in bpe.tokenize(letters)]
-        return ids
-
-    def _bpe(self, text: str) -> BPE:
-        """What merges the letters of a text, with the merges that can happen in it: all would take 80 ms to set up."""
-        from tokenizers.models import BPE
-
-        tokens, pairs = dict(self._single), []
-        for id, merge in enumerate(self._merges, start=len(tokens)):
-            if (token := merge.replace(" ", "")) in text:
-                left, _, right = merge.partition(" ")
-                tokens[token] = id
-                pairs.append((left, right))
-        return BPE(tokens, pairs, end_of_word_suffix=WORD_END)
-
-
-@functools.cache
-def _vocabulary() -> Vocabulary:
-    count = VOCABULARY_SIZE - 2 * 256 - 2
-    with gzip.open(_open_clip_folder() / VOCABULARY, "rt", encoding="utf-8", newline="\n") as file:
-        return Vocabulary([line.removesuffix("\n") for line in itertools.islice(file, 1, 1 + count)])  # below a title
-
-
-def _open_clip_folder() -> Path:
-    """Where open_clip is installed; importing it would take seconds."""
-    spec = importlib.util.find_spec("open_clip")
-    assert spec and spec.submodule_search_locations
-    return Path(spec.submodule_search_locations[0])
 
 
 # The text tower
@@ -267,7 +173,7 @@ def fold(weight: Array, name: str, changes: Mapping[str, Array]) -> Array:
 
 def open_clip_config(model: str) -> Mapping[str, Any] | None:
     """open_clip's own configuration of a model; None if it has none of this name."""
-    file = _open_clip_folder() / "model_configs" / f"{model}.json"
+    file = open_clip_folder() / "model_configs" / f"{model}.json"
     return read_config(file) if file.is_file() else None
 
 

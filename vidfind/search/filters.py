@@ -5,18 +5,27 @@ Knows nothing of vectors. Days are those of local time.
 
 from __future__ import annotations
 
+import calendar
+import re
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from vidfind.errors import BadInput
+from vidfind.store.store import Store
+
+if TYPE_CHECKING:
+    pass
+
+
 import os
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, time, timedelta
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vidfind.errors import BadInput
 from vidfind.media.files import find_present
-from vidfind.store.store import Store
 from vidfind.store.tables import path_from_text, path_to_text
 
 MICROSECOND = timedelta(microseconds=1)
@@ -97,3 +106,17 @@ def _in_present_folders(videos: Any) -> Any:
     there = find_present({folder: folder for folder in folders.values()})
     present = pa.array([text for text, folder in folders.items() if folder in there], pa.string())
     return videos.filter(pc.or_(is_alone, pc.is_in(videos["folder"], value_set=present)))
+
+
+def parse_period(text: str) -> tuple[date, date]:
+    """`2024`, `2024-05` or `2024-05-17` -> its first and last day. Raises BadInput."""
+    try:
+        if not re.fullmatch(r"\d{4}(-\d{1,2}){0,2}", text.strip()):
+            raise ValueError
+        year, *rest = map(int, text.split("-"))
+        if len(rest) == 2:
+            return date(year, *rest), date(year, *rest)
+        first, last = (rest[0], rest[0]) if rest else (1, 12)
+        return date(year, first, 1), date(year, last, calendar.monthrange(year, last)[1])
+    except ValueError as error:
+        raise BadInput(f"{text!r} is not a date: write 2024, 2024-05 or 2024-05-17.") from error

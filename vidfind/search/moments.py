@@ -6,10 +6,8 @@ an example is read. Times in videos are in seconds.
 
 from __future__ import annotations
 
-import calendar
 import dataclasses
 import itertools
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,17 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.errors import BadInput, UnreadableVideo
+from vidfind.errors import BadInput
 from vidfind.media.files import find_present
 from vidfind.search.filters import choose_videos, paths_of
 from vidfind.store.store import Hit, Store
 from vidfind.store.tables import VideoRow
-from vidfind.system.times import parse_time
 
 if TYPE_CHECKING:
-    from vidfind.encoders.encoder import Encoder
-    from vidfind.media.sampling import Segment
-
+    pass
 LIMIT = 10
 PER_VIDEO = 1
 # Neighbours of one scene score within about 0.02 of each other (ViT-B-32); another scene differs by more.
@@ -41,7 +36,6 @@ SEGMENTS_A_MOMENT = 6
 HITS_A_VIDEO = 8
 # So many videos are compared each, where a search is limited to them; of more, some are soon found among all.
 FEW_VIDEOS = 1000
-PICTURE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
 
 
 @dataclass(frozen=True)
@@ -59,53 +53,6 @@ class Moment:
     created: datetime
     online: bool = True
     damage: str = ""
-
-
-def like_vector(
-    encoder: Encoder, path: Path, time: float | None = None, segment_length: float = 10.0
-) -> npt.NDArray[np.float32]:
-    """A picture, or a video around `time` (the whole of it without one), as a query -> (D,).
-
-    Raises BadInput for a file that is neither, and for a time outside the video."""
-    try:
-        clip = _example_clip(encoder, path, time, segment_length)
-    except UnreadableVideo as error:
-        raise BadInput(f"{path} {error}") from error
-    vector: npt.NDArray[np.float32] = encoder.encode_video(clip[np.newaxis])[0].numpy()
-    return vector
-
-
-def parse_like(text: str) -> tuple[Path, float | None]:
-    """`FILE` or `FILE@TIME` -> the file and the time in seconds; TIME is `83`, `1:23`, `1:02:03.5`.
-
-    A file whose name has an `@` is taken as it is if it exists. Raises BadInput."""
-    whole = Path(text)
-    if whole.exists():
-        return whole, None
-    name, at, time = text.rpartition("@")
-    if not at or not name:
-        raise BadInput(f"There is no file {text}")
-    try:
-        seconds = parse_time(time)
-    except ValueError as error:
-        raise BadInput(f"{time!r} is not a time: write 83, 1:23 or 1:02:03 after the @.") from error
-    if not Path(name).exists():
-        raise BadInput(f"There is no file {name}")
-    return Path(name), seconds
-
-
-def parse_period(text: str) -> tuple[date, date]:
-    """`2024`, `2024-05` or `2024-05-17` -> its first and last day. Raises BadInput."""
-    try:
-        if not re.fullmatch(r"\d{4}(-\d{1,2}){0,2}", text.strip()):
-            raise ValueError
-        year, *rest = map(int, text.split("-"))
-        if len(rest) == 2:
-            return date(year, *rest), date(year, *rest)
-        first, last = (rest[0], rest[0]) if rest else (1, 12)
-        return date(year, first, 1), date(year, last, calendar.monthrange(year, last)[1])
-    except ValueError as error:
-        raise BadInput(f"{text!r} is not a date: write 2024, 2024-05 or 2024-05-17.") from error
 
 
 def search_moments(
@@ -221,31 +168,3 @@ def _videos_of(store: Store, contents: Sequence[int], chosen: Any | None) -> dic
 
 def _folder_of(row: VideoRow) -> Path:
     return row.path.parent if row.folder == row.path else row.folder
-
-
-def _example_clip(
-    encoder: Encoder, path: Path, time: float | None, segment_length: float
-) -> npt.NDArray[np.uint8]:  # (T, S, S, 3)
-    from vidfind.media.decoding import read_clips, read_picture
-
-    if path.suffix.lower() in PICTURE_EXTENSIONS:
-        if time is not None:
-            raise BadInput(f"{path} is a picture: it has no moment at {time:g} seconds.")
-        return np.repeat(read_picture(path, encoder.image_size)[np.newaxis], encoder.num_frames, axis=0)
-    segment = _segment_around(path, time, segment_length)
-    for clip in read_clips(path, [segment], encoder.num_frames, encoder.image_size):
-        return clip
-    raise UnreadableVideo(f"is damaged: nothing can be decoded at {segment.start:g} seconds")
-
-
-def _segment_around(path: Path, time: float | None, length: float) -> Segment:
-    from vidfind.media.decoding import probe
-    from vidfind.media.sampling import Segment
-
-    duration = probe(path).duration
-    if time is None:
-        return Segment(0.0, duration)
-    if time > duration:
-        raise BadInput(f"{path} is only {duration:.1f} seconds long: there is no moment at {time:g}.")
-    start = max(0.0, min(time - length / 2, duration - length))
-    return Segment(start, min(start + length, duration))

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from vidfind.commands import index_option
 from vidfind.errors import BadInput, IndexDamaged, IndexMismatch, VidfindError
-from vidfind.system.paths import DEFAULT_INDEX
 from vidfind.system.storage import in_one_step, naming_trouble, write_text
 
 FORMAT_VERSION = 2
@@ -137,21 +137,25 @@ def indexes_with(adapter: str, folder: Path) -> list[str]:
     return sorted(names)
 
 
-def index_option(path: Path) -> str:
-    """What a command needs to mean the index at `path`."""
-    return "" if path.name == DEFAULT_INDEX else f" --index {path.name}"
-
-
-def delete_command(path: Path) -> str:
-    return f"vidfind remove --all{index_option(path)}"
-
-
 def damaged(path: Path, reason: str) -> IndexDamaged:
     """The error of an index at `path` whose files are not as they should be."""
     advice = f"To mend it: vidfind doctor --fix{index_option(path)}"
     return IndexDamaged(f"The index {path.name!r} is damaged ({reason}). {advice}", reason)
 
 
-def adapter_command(path: Path, adapter: str | None) -> str:
-    """The command that encodes the index at `path` again with another adapter, or goes on with that."""
-    return f"vidfind index --adapter {adapter or 'none'}{index_option(path)}"
+def settings_options(settings: IndexSettings) -> list[str]:
+    options = ["--model", settings.model, "--encoder", settings.encoder]
+    if settings.pretrained:
+        options[2:2] = ["--pretrained", settings.pretrained]
+    if settings.adapter is not None:
+        options += ["--adapter", settings.adapter]
+    if settings.segment_length != IndexSettings.segment_length:
+        options += ["--segment", f"{settings.segment_length:g}"]
+    return options
+
+
+def mismatch(field: str, ours: object, asked: object) -> str:
+    if field == "weights_digest":
+        return "other weights, which have changed since under the same name"
+    name = field.replace("_", " ")
+    return f"{name} {ours if ours is not None else 'none'}, not {asked if asked is not None else 'none'}"

@@ -16,9 +16,8 @@ import os
 import re
 import shlex
 import shutil
-import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -28,23 +27,31 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vidfind.errors import IndexBusy, IndexMismatch, IndexNotFound
+from vidfind.commands import adapter_command, delete_command, index_option
+from vidfind.errors import IndexBusy, IndexMismatch
+from vidfind.store.folder import (
+    KEEP_VERSIONS,
+    SPEED_FILE,
+    delete_entry,
+    litter,
+    require_index,
+    size_on_disk,
+    writing_lock,
+)
 from vidfind.store.nearest import is_worthwhile, make_indexes, nearest
 from vidfind.store.settings import (
-    COPY_FILE,
     NEXT_FILE,
     SETTINGS_FILE,
     Generation,
     IndexSettings,
-    adapter_command,
     adapter_file_name,
     copy_settings,
     damaged,
-    delete_command,
-    index_option,
     is_index,
     keep_adapter,
+    mismatch,
     read_generation,
+    settings_options,
     write_generation,
 )
 from vidfind.store.tables import (
@@ -62,22 +69,10 @@ from vidfind.store.tables import (
     table_names,
 )
 from vidfind.system.paths import adapter_path
-from vidfind.system.storage import lock, naming_trouble, write_text
+from vidfind.system.storage import naming_trouble, write_text
 
-LOCK_FILE = "writing.lock"
-SPEED_FILE = "speed.json"
-QUERIES_FILE = "queries.sqlite"
-"""Vectors of queries asked before: see queries.py."""
-# What an index folder may hold besides its settings: tables of all generations, adapters, and what a copy left behind.
-OWN_FILES = re.compile(
-    r"(videos|segments)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.(settings|speed).*\.part"
-)
-PASSING_FILES = re.compile(r".*\.(part|mend\w+\.lance)")
-"""Those of them that are there only while something is written."""
 # What LanceDB calls a file of a table until it is whole. When it is killed then, it forgets about it.
 HALF_WRITTEN = re.compile(r"\.tmp.*|.*#\d+")
-# Longer than any search takes: a search that began before a compaction still finds its files.
-KEEP_VERSIONS = timedelta(hours=1)
 # Paths in one predicate: keeps the SQL text small (some 100 KB).
 PATHS_A_DELETE = 1000
 FOREVER = timedelta(days=36500)
@@ -259,7 +254,7 @@ class Store:
             differing = [field for field in differing if field != "pretrained"]  # the same weights by another name
         if not differing:
             return
-        difference = ", ".join(_describe_difference(field, ours[field], asked[field]) for field in differing)
+        difference = ", ".join(mismatch(field, ours[field], asked[field]) for field in differing)
         message = f"The index {self.path.name!r} was made with {difference}. "
         wanted = dataclasses.replace(self.settings, **{field: asked[field] for field in differing})  # type: ignore[arg-type]  # one value a field
         needed = ""
@@ -418,7 +413,7 @@ class Store:
             segments=sum(row.segments for row in rows),
             failed=[row for row in rows if row.failed],
             damaged=[row for row in rows if row.damage],
-            size_on_disk=sum(map(_size, self.path.rglob("*"))),
+            size_on_disk=sum(map(size_on_disk, self.path.rglob("*"))),
             unfinished=self.describe_unfinished(),
         )
 
@@ -498,55 +493,6 @@ def outer_folders(rows: Iterable[VideoRow]) -> list[Path]:
     return outer
 
 
-def delete_index(path: Path) -> None:
-    """Deletes the index at `path`, even one that cannot be opened, and nothing but it.
-
-    Raises IndexNotFound, IndexBusy while another process writes to it, StorageError."""
-    if not is_index(path):
-        raise IndexNotFound(f"There is no index {path.name!r}: nothing to delete.")
-    with writing_lock(path), naming_trouble(path):
-        (path / SETTINGS_FILE).unlink()  # first: from here on it is no index
-        for entry in own_files(path):
-            delete_entry(entry)
-        for file in (NEXT_FILE, COPY_FILE, SPEED_FILE, QUERIES_FILE):
-            (path / file).unlink(missing_ok=True)
-        with suppress(PermissionError):  # Windows keeps a file that is open
-            (path / LOCK_FILE).unlink()  # last, and while it is held: see writing_lock
-    if not any(path.iterdir()):
-        path.rmdir()
-
-
-def require_index(path: Path) -> None:
-    """Raises IndexNotFound, with the indexes there are and the command that makes this one, where there is none."""
-    with naming_trouble(path):
-        if is_index(path):
-            return
-        others = sorted(entry.parent.name for entry in path.parent.glob(f"*/{SETTINGS_FILE}"))
-    known = f" (there is: {', '.join(others)})" if others else ""
-    option = index_option(path)
-    raise IndexNotFound(f"There is no index {path.name!r} yet{known}. Make it: vidfind index FOLDER{option}")
-
-
-@contextmanager
-def writing_lock(path: Path) -> Iterator[None]:
-    """Keeps other processes from writing to the index at `path`, whatever state it is in. Raises IndexBusy at once."""
-    try:
-        with naming_trouble(path):
-            file = open(path / LOCK_FILE, "ab")  # noqa: SIM115, closed below
-    except FileNotFoundError as error:
-        raise IndexNotFound(f"There is no index {path.name!r} any more.") from error
-    with file:
-        try:
-            with naming_trouble(path):
-                lock(file.fileno())
-                is_ours = os.path.samestat(os.fstat(file.fileno()), os.stat(path / LOCK_FILE))
-        except (BlockingIOError, FileNotFoundError):
-            is_ours = False
-        if not is_ours:  # taken, or deleted together with the index between the opening and the locking
-            raise IndexBusy(f"Another vidfind is writing to the index {path.name!r}: wait until it is done.")
-        yield  # closing the file, or the end of the process however it ends, gives the lock back
-
-
 def _make_generation(path: Path, database: Any, generation: Generation, dim: int, adapter: Path | None) -> Generation:
     """Makes the empty tables of a generation and its copy of the adapter, and says what the copy is called."""
     for name, schema in zip(table_names(generation.number), (VIDEOS, segments_schema(dim)), strict=True):
@@ -560,58 +506,3 @@ def _keep(path: Path, adapter: Path | None) -> str:
     name = adapter_file_name(adapter)
     keep_adapter(path, adapter, name)
     return name
-
-
-def own_files(path: Path) -> list[Path]:
-    """The tables, adapters and unfinished files in an index's folder, in the order of their names."""
-    return sorted(entry for entry in path.iterdir() if OWN_FILES.fullmatch(entry.name))
-
-
-def litter(path: Path, keep: timedelta = KEEP_VERSIONS) -> list[Path]:
-    """What is in an index's folder and of no use: tables and adapters that were in use more than `keep` ago, and what
-    was being written when a process was killed. Raises as `read_generation`."""
-    used = set()
-    for file in (SETTINGS_FILE, NEXT_FILE):
-        with suppress(FileNotFoundError):
-            generation = read_generation(path, file)
-            used |= {f"{table}.lance" for table in table_names(generation.number)} | {generation.adapter_file}
-    left = time.time() - keep.total_seconds()
-    switched = (path / SETTINGS_FILE).stat().st_mtime
-
-    def since(entry: Path) -> float:
-        return entry.stat().st_mtime if PASSING_FILES.fullmatch(entry.name) else switched
-
-    return [entry for entry in own_files(path) if entry.name not in used and since(entry) <= left]
-
-
-def delete_entry(entry: Path) -> None:
-    """Deletes a file, or a folder with all in it; nothing if it is not there."""
-    if entry.is_dir():
-        shutil.rmtree(entry, ignore_errors=True)
-    else:
-        entry.unlink(missing_ok=True)
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size if file.is_file() else 0
-    except OSError:  # deleted meanwhile by a run that is at work
-        return 0
-
-
-def _describe_difference(field: str, ours: object, asked: object) -> str:
-    if field == "weights_digest":
-        return "other weights, which have changed since under the same name"
-    name = field.replace("_", " ")
-    return f"{name} {ours if ours is not None else 'none'}, not {asked if asked is not None else 'none'}"
-
-
-def settings_options(settings: IndexSettings) -> list[str]:
-    options = ["--model", settings.model, "--encoder", settings.encoder]
-    if settings.pretrained:
-        options[2:2] = ["--pretrained", settings.pretrained]
-    if settings.adapter is not None:
-        options += ["--adapter", settings.adapter]
-    if settings.segment_length != IndexSettings.segment_length:
-        options += ["--segment", f"{settings.segment_length:g}"]
-    return options

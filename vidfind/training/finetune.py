@@ -11,12 +11,11 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -25,60 +24,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidfind.encoders.encoder import Encoder, choose_dtype
-from vidfind.encoders.table import ENCODERS
-from vidfind.encoders.tempme import fit_position
-from vidfind.encoders.towers import has_plain_text_tower
-from vidfind.errors import BadInput, BadPairs, UnsupportedModel
-from vidfind.models.adapter_file import PARAMETER, Adapter, AdapterInfo
-from vidfind.models.lora import DEFAULT_RANK, attach_lora, fold_adapter
+from vidfind.errors import BadInput, BadPairs
+from vidfind.models.adapter_file import Adapter, AdapterInfo
 from vidfind.training.augment import augment
 from vidfind.training.clip_cache import ClipCache
-from vidfind.training.optimize import backward_in_chunks, contrastive_loss
-from vidfind.training.pairs import BadLine, Pair, normal_caption
+from vidfind.training.optimize import backward_in_chunks, contrastive_loss, make_optimizer
+from vidfind.training.pairs import BadLine, Pair, same_meaning, split_pairs
 from vidfind.training.recall import Retrieval, ranks, recall_of
+from vidfind.training.recipe import FEWEST_EPOCHS, FEWEST_STEPS, Recipe, is_frozen, kind_of
+from vidfind.training.trainable import prepare
 
 log = logging.getLogger(__name__)
-
 CAPTION_TOKENS = 32  # captions are cut to so many in training, as in the paper
 CAPTIONS_A_CHUNK = 32
 MAX_SCALE = 100.0  # of the logits, as CLIP's own training holds it
 MAX_NORM = 1.0  # of all gradients together
-FEWEST_PAIRS = 8
-FEWEST_HELD_OUT = 4
-FEWEST_EPOCHS = 5
-FEWEST_STEPS = 100  # a small set is gone through as often as that takes
 VALIDATIONS = 20  # times that the held-out pairs are judged in the course of a training
 POOL = 100  # pairs that held-out ones are told from
 PATIENCE = 6  # validations without a better one, after which it stops
-CLIP_RATE = 0.01  # full fine-tuning: the learning rate of CLIP's own weights, as a share of that of the new ones
 CHUNK_BYTES = 3 * 10**9  # of activations, where the device does not tell how much room it has
 WIDE = 512  # of a transformer
 ROOM_SHARE = 0.7  # of what a CUDA device has free
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train. The defaults are the paper's."""
-
-    epochs: int | None = None
-    """None: FEWEST_EPOCHS, or more until there are FEWEST_STEPS."""
-    learning_rate: float = 6e-4
-    rank: int = DEFAULT_RANK
-    """Of the LoRA; training that goes on from an adapter keeps the rank of that."""
-    batch_size: int = 128
-    seed: int = 42
-    val: float = 0.1
-    """Share of the pairs that is held out, whole videos at a time; FEWEST_HELD_OUT at least."""
-    weight_decay: float = 0.2
-    warm_up: float = 0.1
-    """Share of the steps in which the learning rate rises; a cosine to zero follows."""
-    keep: float = 6.0
-    """Weight of a loss that is not in the paper: 1 - cosine of a vector and that which the encoder gave for the same
-    clip or caption before training. It holds on to what the model knows: a few pairs say nothing of all the rest."""
-    full: bool = False
-    """Train all of CLIP's weights, at a smaller learning rate, instead of LoRA."""
-    text_only: bool = False
-    """Train the LoRA of the text tower alone: video vectors, and so indexes, stay as they are."""
 
 
 @dataclass(frozen=True)
@@ -358,136 +324,6 @@ class FineTuning:
             raise BadInput(f"{self.encoder.device} has too little memory to train on: try --device cpu.") from error
         log.info("out of memory: going on with chunks of %d", self._chunk)
         torch.cuda.empty_cache()
-
-
-def split_pairs(pairs: Sequence[Pair], val: float, seed: int) -> tuple[list[Pair], list[Pair]]:
-    """Pairs to train on, and pairs held out: whole videos by lot, `val` of all pairs and FEWEST_HELD_OUT at least.
-
-    Raises BadInput when there is too little to learn from or to judge by."""
-    if len(pairs) < FEWEST_PAIRS:
-        raise BadInput(
-            f"Too few pairs to learn from: {len(pairs)}. At least {FEWEST_PAIRS} are needed, and 40 are better. "
-            "Caption more videos, or more moments of them (columns start and end)."
-        )
-    if not 0 < val < 1:
-        raise BadInput(f"The share held out must lie between 0 and 1, not be {val:g}.")
-    wanted = max(FEWEST_HELD_OUT, round(val * len(pairs)))
-    paths = sorted({pair.path for pair in pairs})
-    Random(seed).shuffle(paths)
-    chosen: set[Path] = set()
-    count = 0
-    for path in paths:
-        if count >= wanted:
-            break
-        chosen.add(path)
-        count += sum(pair.path == path for pair in pairs)
-    training = [pair for pair in pairs if pair.path not in chosen]
-    if len({pair.path for pair in training}) < 2 or len(training) < FEWEST_PAIRS - FEWEST_HELD_OUT:
-        videos = "1 video" if len(paths) == 1 else f"{len(paths)} videos"
-        raise BadInput(f"All pairs are of {videos}: too few to hold some out and learn from the others. Caption more.")
-    if len({normal_caption(pair.caption) for pair in training}) < 2:
-        raise BadInput("All videos have the same caption: there is nothing to learn it from. Caption other videos too.")
-    return training, [pair for pair in pairs if pair.path in chosen]
-
-
-def prepare(
-    encoder: Encoder, recipe: Recipe, start: Adapter | None
-) -> tuple[dict[str, nn.Parameter], dict[str, Tensor]]:
-    """What will be trained, by its names in an adapter, and what of `start` is kept as it is; all else is frozen."""
-    model = encoder.model
-    if not has_plain_text_tower(model):
-        raise UnsupportedModel(f"{encoder.identity.model} cannot be fine-tuned: its text tower is not CLIP's own.")
-    start = start or Adapter({})
-    check_recipe(encoder, recipe)
-    model.requires_grad_(False)
-    trained: dict[str, nn.Parameter] = {}
-    kept: dict[str, Tensor] = {}
-    if recipe.full:
-        fold_adapter(model, start)
-        trained = {name: p.requires_grad_() for name, p in model.named_parameters() if name != "logit_scale"}
-    elif not is_frozen(encoder):
-        trained_on = {
-            name
-            for name in start.tensors
-            if is_addition(name) and not (recipe.text_only and name.startswith("visual."))
-        }
-        kept = {name: tensor for name, tensor in start.tensors.items() if name not in trained_on}
-        fold_adapter(model, Adapter(kept))
-        found = [len(tensor) for name, tensor in start.tensors.items() if name.endswith("lora_a")]
-        trained = attach_lora(model, found[0] if found else recipe.rank, recipe.text_only)
-        with torch.no_grad():
-            for name in trained_on & trained.keys():
-                trained[name].copy_(start.tensors[name])
-    encoder.parameters.update({name: tensor.to(encoder.device) for name, tensor in start.parameters().items()})
-    if not recipe.text_only:
-        # What is noise at the start is drawn anew, with the seed of the recipe.
-        known = start.parameters() if is_frozen(encoder) else encoder.parameters
-        for name, untrained in ENCODERS[encoder.identity.encoder].parameters(encoder.backbone).items():
-            value = fit_position(known.get(name, untrained), len(untrained)).to(encoder.device)
-            encoder.parameters[name] = trained[name] = nn.Parameter(value.detach().clone())
-    return trained, kept
-
-
-def is_frozen(encoder: Encoder) -> bool:
-    """Whether the encoder leaves CLIP's own weights as they are."""
-    return ENCODERS[encoder.identity.encoder].is_frozen
-
-
-def check_recipe(encoder: Encoder, recipe: Recipe) -> None:
-    """Raises BadInput for what the encoder cannot be trained with."""
-    name = encoder.identity.encoder
-    if is_frozen(encoder) and (recipe.full or recipe.text_only or recipe.rank != DEFAULT_RANK):
-        raise BadInput(
-            f"{name} leaves the model as it is and trains no LoRA: leave out --full, --text-only and --rank."
-        )
-
-
-def kind_of(encoder: Encoder, recipe: Recipe) -> str:
-    """What AdapterInfo.kind says."""
-    return "full" if recipe.full else "text" if recipe.text_only else "frozen" if is_frozen(encoder) else "lora"
-
-
-def is_addition(name: str) -> bool:
-    """Whether a tensor of an adapter is a small one beside CLIP's own weights: LoRA, or a parameter of the encoder."""
-    return ".lora_" in name or PARAMETER.fullmatch(name) is not None
-
-
-def make_optimizer(
-    trained: Mapping[str, nn.Parameter], recipe: Recipe, steps: int
-) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
-    """AdamW, and the schedule of its learning rate over so many steps.
-
-    In full fine-tuning CLIP's own weights learn slowly, and neither biases nor norms are decayed; prompts never are, as
-    they are tokens and no weights.
-    """
-    prompts = [p for name, p in trained.items() if name.endswith(".prompts")]
-    new = [p for name, p in trained.items() if is_addition(name) and not name.endswith(".prompts")]
-    own = [p for name, p in trained.items() if not is_addition(name)]
-    groups: list[dict[str, Any]] = [
-        {"params": new},
-        {"params": prompts, "weight_decay": 0.0},
-        {"params": [p for p in own if p.ndim >= 2], "lr": recipe.learning_rate * CLIP_RATE},
-        {"params": [p for p in own if p.ndim < 2], "lr": recipe.learning_rate * CLIP_RATE, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, partial(rate_factor, steps, recipe.warm_up))
-
-
-def same_meaning(pairs: Sequence[Pair]) -> Tensor:
-    """(B, B) bool: which pairs are not to be set against each other: of one video, or with one caption."""
-    captions = [normal_caption(pair.caption) for pair in pairs]
-    same = [[a.path == b.path or captions[i] == captions[j] for j, b in enumerate(pairs)] for i, a in enumerate(pairs)]
-    return torch.tensor(same)
-
-
-def rate_factor(steps: int, warm_up: float, step: int) -> float:
-    """The learning rate after `step` steps, as a share of the highest: a linear rise, then a cosine."""
-    rise = max(1, round(warm_up * steps))
-    if step < rise:
-        return (step + 1) / rise
-    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
 def use_autocast(dtype: str, encoder: Encoder) -> bool:

@@ -3,12 +3,19 @@
 Letters: B pairs of a clip and a caption, D embedding size.
 """
 
+from __future__ import annotations
+
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from vidfind.training.recipe import Recipe
+from vidfind.training.trainable import is_addition
 
 Chunk = Callable[[], Tensor]
 """Computes the features (b, D) of a part of the batch, the same ones whenever it is called."""
@@ -53,3 +60,37 @@ def backward_in_chunks(
             if again.requires_grad:  # not the frozen tower of a text-only training
                 torch.autograd.backward(again, gradient)
     return loss.detach()
+
+
+CLIP_RATE = 0.01  # full fine-tuning: the learning rate of CLIP's own weights, as a share of that of the new ones
+
+
+def make_optimizer(
+    trained: Mapping[str, nn.Parameter], recipe: Recipe, steps: int
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
+    """AdamW, and the schedule of its learning rate over so many steps.
+
+    In full fine-tuning CLIP's own weights learn slowly, and neither biases nor norms are decayed; prompts never are, as
+    they are tokens and no weights.
+    """
+    prompts = [p for name, p in trained.items() if name.endswith(".prompts")]
+    new = [p for name, p in trained.items() if is_addition(name) and not name.endswith(".prompts")]
+    own = [p for name, p in trained.items() if not is_addition(name)]
+    groups: list[dict[str, Any]] = [
+        {"params": new},
+        {"params": prompts, "weight_decay": 0.0},
+        {"params": [p for p in own if p.ndim >= 2], "lr": recipe.learning_rate * CLIP_RATE},
+        {"params": [p for p in own if p.ndim < 2], "lr": recipe.learning_rate * CLIP_RATE, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, partial(rate_factor, steps, recipe.warm_up))
+
+
+def rate_factor(steps: int, warm_up: float, step: int) -> float:
+    """The learning rate after `step` steps, as a share of the highest: a linear rise, then a cosine."""
+    rise = max(1, round(warm_up * steps))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))

@@ -15,7 +15,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from vidfind.errors import BadInput, BadPairs, UnreadableVideo
 from vidfind.media.decoding import DECODERS, probe
@@ -288,3 +292,44 @@ def _time(path: Path, name: str, text: str, default: float) -> float:
         return parse_time(text)
     except ValueError as error:
         raise _Bad(f"{path}: the {name} {text!r} is not a time: write 83, 83.5, 1:23.5 or 1:02:03") from error
+
+
+FEWEST_PAIRS = 8
+FEWEST_HELD_OUT = 4
+
+
+def split_pairs(pairs: Sequence[Pair], val: float, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """Pairs to train on, and pairs held out: whole videos by lot, `val` of all pairs and FEWEST_HELD_OUT at least.
+
+    Raises BadInput when there is too little to learn from or to judge by."""
+    if len(pairs) < FEWEST_PAIRS:
+        raise BadInput(
+            f"Too few pairs to learn from: {len(pairs)}. At least {FEWEST_PAIRS} are needed, and 40 are better. "
+            "Caption more videos, or more moments of them (columns start and end)."
+        )
+    if not 0 < val < 1:
+        raise BadInput(f"The share held out must lie between 0 and 1, not be {val:g}.")
+    wanted = max(FEWEST_HELD_OUT, round(val * len(pairs)))
+    paths = sorted({pair.path for pair in pairs})
+    Random(seed).shuffle(paths)
+    chosen: set[Path] = set()
+    count = 0
+    for path in paths:
+        if count >= wanted:
+            break
+        chosen.add(path)
+        count += sum(pair.path == path for pair in pairs)
+    training = [pair for pair in pairs if pair.path not in chosen]
+    if len({pair.path for pair in training}) < 2 or len(training) < FEWEST_PAIRS - FEWEST_HELD_OUT:
+        videos = "1 video" if len(paths) == 1 else f"{len(paths)} videos"
+        raise BadInput(f"All pairs are of {videos}: too few to hold some out and learn from the others. Caption more.")
+    if len({normal_caption(pair.caption) for pair in training}) < 2:
+        raise BadInput("All videos have the same caption: there is nothing to learn it from. Caption other videos too.")
+    return training, [pair for pair in pairs if pair.path in chosen]
+
+
+def same_meaning(pairs: Sequence[Pair]) -> Tensor:
+    """(B, B) bool: which pairs are not to be set against each other: of one video, or with one caption."""
+    captions = [normal_caption(pair.caption) for pair in pairs]
+    same = [[a.path == b.path or captions[i] == captions[j] for j, b in enumerate(pairs)] for i, a in enumerate(pairs)]
+    return torch.tensor(same)

@@ -30,14 +30,20 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vidfind.demo import world as demo
+from vidfind.demo.captions import ADJECTIVES, NOUNS, VERBS, caption
+from vidfind.demo.collection import distinct_scenes
+from vidfind.demo.drawing import draw
 from vidfind.demo.world import Scene
 from vidfind.encoders.encoder import DEFAULT_NUM_FRAMES, Encoder, EncoderIdentity, choose_device
 from vidfind.encoders.tempme import position_name, tempme_position_shapes
 from vidfind.encoders.tokens import mean_of_unit_vectors
-from vidfind.media.read import probe, read_clips, write_video
+from vidfind.media.probe import probe
+from vidfind.media.read import read_clips
 from vidfind.media.sampling import Sampling, Segment
+from vidfind.media.write import write_video
 from vidfind.models.adapter_file import Adapter, write_adapter
-from vidfind.models.load import TINY, TINY_FOLDER, load_encoder
+from vidfind.models.catalog import TINY, TINY_FOLDER
+from vidfind.models.load import load_encoder
 from vidfind.system.paths import home
 from vidfind.training.optimize import contrastive_loss
 
@@ -88,8 +94,8 @@ class Vocabulary:
 
     def __init__(self, context_length: int) -> None:
         self.tokenizer = open_clip.SimpleTokenizer(context_length=context_length)
-        words = [" ".join(w) for w in (demo.COLOURS, *demo.NOUNS.values(), *demo.ADJECTIVES.values())]
-        words += [" ".join(phrases) for verbs in demo.VERBS.values() for phrases in verbs]
+        words = [" ".join(w) for w in (demo.COLOURS, *NOUNS.values(), *ADJECTIVES.values())]
+        words += [" ".join(phrases) for verbs in VERBS.values() for phrases in verbs]
         used = {token for text in ["a an the one while and ,", *words] for token in self.tokenizer.encode(text)}
         self.ids = torch.tensor(sorted({0, *used, self.tokenizer.sot_token_id, self.tokenizer.eot_token_id}))
 
@@ -135,12 +141,12 @@ def draw_batch(recipe: Recipe, step: int, size: int, times: int = 1) -> tuple[Cl
             scene = theme = demo.random_scene(rng, count=1 if step < recipe.single_steps else None)
         if rng.random() < 0.2:
             theme = None
-        clip = demo.draw(scene, DEFAULT_NUM_FRAMES, size, size)
+        clip = draw(scene, DEFAULT_NUM_FRAMES, size, size)
         wording = rng.random()
-        batch.append((clip, scene, demo.caption(scene, Random(wording))))
+        batch.append((clip, scene, caption(scene, Random(wording))))
         backwards = demo.reverse(scene)
         if backwards.meaning != scene.meaning and not demo.is_held_out(backwards):
-            batch.append((clip[::-1], backwards, demo.caption(backwards, Random(wording))))
+            batch.append((clip[::-1], backwards, caption(backwards, Random(wording))))
     clips, scenes, captions = zip(*batch[:count], strict=True)
     return np.stack(clips), list(scenes), list(captions)
 
@@ -351,8 +357,8 @@ class Marks:
 
 def draw_exam(size: int) -> tuple[Clips, list[Scene]]:
     """Distinct scenes, one in five of them held out, drawn straight at the encoder's size: clips (N, T, S, S, 3)."""
-    scenes = list(demo.distinct_scenes(Random(JUDGE_SEED), JUDGED_CLIPS))
-    return np.stack([demo.draw(scene, DEFAULT_NUM_FRAMES, size, size) for scene in scenes]), scenes
+    scenes = list(distinct_scenes(Random(JUDGE_SEED), JUDGED_CLIPS))
+    return np.stack([draw(scene, DEFAULT_NUM_FRAMES, size, size) for scene in scenes]), scenes
 
 
 def read_exam(folder: Path, size: int, count: int, seed: int) -> tuple[Clips, list[Scene]]:
@@ -374,9 +380,9 @@ def write_exam(
     rng = Random(seed)
     paths: list[Path] = []
     scenes: list[Scene] = []
-    for number, scene in enumerate(demo.distinct_scenes(rng, count, held_out)):
+    for number, scene in enumerate(distinct_scenes(rng, count, held_out)):
         path = folder / f"{number}.mp4"
-        write_video(path, demo.draw(scene, round(rng.uniform(*seconds) * demo.FRAME_RATE)), demo.FRAME_RATE, gop)
+        write_video(path, draw(scene, round(rng.uniform(*seconds) * demo.FRAME_RATE)), demo.FRAME_RATE, gop)
         paths.append(path)
         scenes.append(scene)
     return paths, scenes
@@ -399,8 +405,7 @@ def draw_captioned(folder: Path, count: int, seed: int, held_out: bool) -> None:
         writer = csv.writer(file)
         writer.writerow(["path", "caption"])
         writer.writerows(
-            [path.name, demo.caption(scene, Random(n))]
-            for n, (path, scene) in enumerate(zip(paths, scenes, strict=True))
+            [path.name, caption(scene, Random(n))] for n, (path, scene) in enumerate(zip(paths, scenes, strict=True))
         )
 
 
@@ -421,7 +426,7 @@ def compare_samplings(encoders: Mapping[str, Encoder], count: int, seed: int) ->
 
 def judge(encoder: Encoder, clips: Clips, scenes: Sequence[Scene]) -> Marks:
     """Marks on clips (N, T, S, S, 3) of distinct scenes, with a caption for each."""
-    captions = [demo.caption(scene, Random(n)) for n, scene in enumerate(scenes)]
+    captions = [caption(scene, Random(n)) for n, scene in enumerate(scenes)]
     videos = torch.cat([encoder.encode_video(clips[i : i + 50]) for i in range(0, len(clips), 50)])
     similarity = encoder.encode_text(captions) @ videos.T  # (captions, videos)
     rank = (similarity > similarity.diagonal()[:, None]).sum(dim=1)
@@ -437,7 +442,7 @@ def judge(encoder: Encoder, clips: Clips, scenes: Sequence[Scene]) -> Marks:
 def tell_apart(encoder: Encoder, videos: Tensor, scenes: Sequence[Scene], pair: tuple[str, str]) -> float:
     """Of the shapes that move in one of the two ways, the percentage for which the true caption is the nearer one."""
     tests = [
-        (n, demo.caption(scene, Random(n)), demo.caption(other, Random(n)))
+        (n, caption(scene, Random(n)), caption(other, Random(n)))
         for n, scene in enumerate(scenes)
         for other in with_opposite_motion(scene, pair)
     ]

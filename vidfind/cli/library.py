@@ -1,0 +1,90 @@
+"""`vidfind status`, `remove` and `relink`: shows what an index holds, and takes videos out or renames them."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vidfind.cli.options import IndexName, Verbose
+from vidfind.errors import BadInput
+from vidfind.system import paths
+
+
+def status_command(name: IndexName = paths.DEFAULT_INDEX, verbose: Verbose = False) -> None:
+    """Show what an index holds, what it was made with, and which videos could not be read.
+
+    \b
+    Example:
+      vidfind status
+    """
+    from vidfind.display.library import show_status
+    from vidfind.media.files import find_present
+    from vidfind.store.store import Store
+
+    store = Store.open(paths.index_path(name))
+    described = store.status()
+    show_status(described, store.path, find_present({folder: folder for folder in described.folders}))
+
+
+def remove_command(
+    path: Annotated[list[Path] | None, typer.Argument(metavar="PATH", help="Videos, or folders of them.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Delete the whole index.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting the index.")] = False,
+    name: IndexName = paths.DEFAULT_INDEX,
+    verbose: Verbose = False,
+) -> None:
+    """Forget videos, or delete a whole index; the video files themselves are never touched.
+
+    \b
+    Example:
+      vidfind remove ~/Videos/drafts
+    """
+    if bool(path) == everything:
+        raise typer.BadParameter("Give either PATHs to forget, or --all for the whole index.")
+
+    from vidfind.display import console
+    from vidfind.display.text import plural
+    from vidfind.store.folder import delete_index
+    from vidfind.store.settings import is_index
+    from vidfind.store.store import Store
+
+    store_path = paths.index_path(name)
+    if path:
+        from vidfind.store.edit import remove_videos
+
+        removed = remove_videos(path, Store.open(store_path))
+        console.message(f"Forgot {plural(len(removed), 'video')}. The files are where they were.")
+        return
+    if is_index(store_path) and not yes:
+        if not sys.stdin.isatty():
+            raise BadInput(f"Deleting the index {name!r} must be confirmed: add --yes.")
+        typer.confirm(f"Delete the index {name!r}? The videos stay where they are", abort=True, err=True)
+    delete_index(store_path)
+    console.message(f"Deleted the index {name!r}.")
+
+
+def relink_command(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="The folder, or video, as the index knows it.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Where it is now.")],
+    name: IndexName = paths.DEFAULT_INDEX,
+    verbose: Verbose = False,
+) -> None:
+    """Tell an index that a folder has another path now, as after a drive got another letter; nothing is encoded again.
+
+    \b
+    Example:
+      vidfind relink /media/usb1/films /media/usb2/films
+    """
+    from vidfind.display import console
+    from vidfind.display.library import show_relinked
+    from vidfind.media.files import find_present
+    from vidfind.store.edit import relink_videos
+    from vidfind.store.store import Store
+
+    relinked = relink_videos(old, new, Store.open(paths.index_path(name)))
+    show_relinked(relinked)
+    new = Path(os.path.abspath(new))
+    if not find_present({new: new}):
+        console.message(f"{new} is not there now: its videos are offline until it is.")

@@ -1,0 +1,208 @@
+"""Queries typed one after another, at a prompt or from a pipe, and playing the moments found."""
+
+import io
+import os
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from vidfind.cli.index import loader_of
+from vidfind.errors import BadInput, VidfindError
+from vidfind.system import paths
+
+if TYPE_CHECKING:
+    from prompt_toolkit import PromptSession
+
+    from vidfind.display.activity import Activity
+    from vidfind.search.moments import Moment
+    from vidfind.search.searcher import Searcher
+
+# A longer number is a year, or something else to look for.
+LONGEST_RANK = 3
+LONGEST_HEADING = 200
+WHAT_TO_GIVE = "Give either words to look for, or --like FILE."
+
+
+def open_searcher(
+    name: str, device: str = "auto", dtype: str = "auto", quiet: bool = False
+) -> "tuple[Searcher, Activity]":
+    """What answers queries in an index, and what shows meanwhile that it is at work, but when `quiet`."""
+    from vidfind.display.activity import Activity
+    from vidfind.search.searcher import Searcher
+
+    activity = Activity("Starting", enabled=not quiet)
+    return Searcher(paths.index_path(name), loader_of(activity, device, dtype), activity.announce), activity
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How what is found is shown."""
+
+    filters: Mapping[str, Any] = field(default_factory=dict)
+    as_json: bool = False
+    as_paths: bool = False
+
+    def show(self, moments: "Sequence[Moment]", query: str | None = None) -> None:
+        """`query`: where there are several, the one that was asked."""
+        from vidfind.display import console
+        from vidfind.display.search import show_moments
+
+        if self.as_json:
+            for moment in moments:
+                console.json_line(({"query": query} if query is not None else {}) | vars(moment))
+        elif self.as_paths:
+            for path in dict.fromkeys(moment.path for moment in moments):
+                console.path_line(path)
+        elif moments:
+            show_moments(moments)
+        else:
+            console.message(
+                "Nothing found. " + ("Loosen the filters?" if self.filters else "See what is indexed: vidfind status")
+            )
+
+
+def play_moment(moments: "Sequence[Moment]", rank: int) -> None:
+    """Starts a player. Raises BadInput if there is no such result, or nothing to play it with."""
+    from vidfind.display import console
+    from vidfind.display.text import plural
+    from vidfind.system import player
+    from vidfind.system.times import clock
+
+    if not 1 <= rank <= len(moments):
+        raise BadInput(f"There is no result {rank} to open: {plural(len(moments), 'moment')} found.")
+    moment = moments[rank - 1]
+    if player.play(moment.path, moment.start) is None:
+        console.message(
+            f"The system's own player starts at the beginning: go to {clock(moment.start)}. "
+            "With mpv or VLC installed, it would start there."
+        )
+
+
+def answer_all(name: str, answers: Answers) -> None:
+    """Answers what is typed at a prompt, or each line of a pipe."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        answer_prompt(name, answers)
+    else:
+        _answer_lines(name, answers)
+
+
+def _answer_lines(name: str, answers: Answers) -> None:
+    """An error in one line does not keep the others from being answered; it ends with 1 afterwards."""
+    from vidfind.display import console
+    from vidfind.display.text import printable
+
+    searcher = None
+    failed = False
+    for query in _lines():
+        searcher = searcher or open_searcher(name, quiet=True)[0]
+        if not (answers.as_json or answers.as_paths):
+            console.heading(printable(textwrap.shorten(query, LONGEST_HEADING, placeholder=" …")))
+        try:
+            answers.show(searcher.find(query, **answers.filters), query)
+        except VidfindError as error:
+            console.error(error)
+            failed = True
+    if searcher is None:
+        raise typer.BadParameter(WHAT_TO_GIVE)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _lines() -> Iterator[str]:
+    """Those of stdin that are not empty."""
+    if sys.stdin is None:  # closed by the caller
+        return
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
+    for line in sys.stdin:
+        if query := line.strip():
+            yield query
+
+
+def answer_prompt(name: str, answers: Answers) -> None:
+    """A number plays a result, Ctrl-C clears the line or stops a search, Ctrl-D or an empty line ends."""
+    from vidfind.display import console
+    from vidfind.display.activity import Activity
+
+    searcher, _ = open_searcher(name, quiet=True)  # says which index is missing before anything is asked
+
+    def prepare() -> None:
+        with suppress(Exception):  # the first query raises it again
+            searcher.prepare()
+
+    preparing = threading.Thread(target=prepare, daemon=True)
+    preparing.start()  # while the first query is typed
+    prompt = make_prompt()
+    console.message("Type what you remember; a number plays that result. Ctrl-D or an empty line ends.")
+    moments: Sequence[Moment] = []
+    with typing_ahead():
+        while query := _ask(prompt):
+            try:
+                if moments and query.isdecimal() and len(query) <= LONGEST_RANK:
+                    play_moment(moments, int(query))
+                    continue
+                with Activity("Starting", enabled=preparing.is_alive()):
+                    preparing.join()
+                    moments = searcher.find(query, **answers.filters)
+                answers.show(moments)
+            except VidfindError as error:
+                console.error(error)
+            except KeyboardInterrupt:
+                console.message("Stopped.")
+
+
+@contextmanager
+def typing_ahead() -> Iterator[None]:
+    """What is typed between two prompts waits for the next as it is; only Ctrl-C and Ctrl-Z act at once.
+
+    A terminal by itself would show it among the results, and lose Ctrl-D, as no end of a line is being read."""
+    if os.name == "nt" or sys.stdin is None or not sys.stdin.isatty():
+        yield
+        return
+    import termios
+    import tty
+
+    before = termios.tcgetattr(sys.stdin)
+    tty.setcbreak(sys.stdin, termios.TCSANOW)  # the default would throw away what is typed already
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
+def _ask(prompt: "PromptSession[str]") -> str:
+    """The next line; empty at the end."""
+    from prompt_toolkit.patch_stdout import patch_stdout
+
+    while True:
+        try:
+            with patch_stdout(raw=True):  # what the loading has to say goes above the line
+                return prompt.prompt("vidfind> ").strip()
+        except KeyboardInterrupt:
+            continue
+        except EOFError:
+            return ""
+
+
+def make_prompt() -> "PromptSession[str]":
+    """A line to type into, on stderr, with the queries of earlier times under the arrow keys."""
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
+    from prompt_toolkit.output import create_output
+
+    file = paths.home() / "history"
+    with suppress(OSError):
+        file.touch(0o600)  # what somebody looks for is nobody else's business
+    can_keep = os.access(file if file.exists() else file.parent, os.W_OK)
+    stream = sys.stderr if sys.stderr and sys.stderr.isatty() else None
+    return PromptSession(
+        history=FileHistory(file) if can_keep else InMemoryHistory(),
+        output=create_output(stream, always_prefer_tty=True),
+        enable_suspend=True,  # Ctrl-Z, as in every command
+    )

@@ -1,0 +1,147 @@
+"""The progress bar of a command that takes long."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from vidfind.display.console import message, messages
+from vidfind.display.text import plural, short_paths, times_real
+from vidfind.system.machine import running_clock
+from vidfind.system.times import clock
+
+if TYPE_CHECKING:
+    from vidfind.index.events import Progress
+    from vidfind.training import evaluate
+
+
+# Index
+
+
+class Activity:
+    """What vidfind is at, in one or two lines at the bottom of the terminal that vanish when it is done.
+
+    Shows nothing when stderr is not a terminal. May be entered again. Ctrl-Z wipes the lines away until it goes on."""
+
+    def __init__(self, text: str, enabled: bool = True) -> None:
+        self._spinner = Spinner("dots", Text(text))
+        self._enabled = enabled and messages.is_terminal
+        self._progress: Progress | evaluate.Progress | None = None
+        self._drawn: RenderableType | None = None
+        self._since = running_clock().now()
+        self._live: Live | None = None
+
+    def __enter__(self) -> "Activity":
+        if self._enabled and sys.platform != "win32" and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTSTP, self._stop_process)
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if sys.platform != "win32" and signal.getsignal(signal.SIGTSTP) == self._stop_process:
+            signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        self._hide()
+
+    def _stop_process(self, *_: object) -> None:
+        """Ctrl-Z: gives the terminal back as it was, stops, and draws again when it goes on."""
+        assert sys.platform != "win32"
+        was_shown = self._live is not None
+        self._hide()
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTSTP)  # returns when the process goes on
+        signal.signal(signal.SIGTSTP, self._stop_process)
+        os.killpg(0, signal.SIGCONT)  # its decoders were stopped too, and may not have been told to go on
+        if was_shown:
+            self._start()
+
+    def say(self, text: str) -> None:
+        """What comes next; its time counts from now."""
+        self._since = running_clock().now()
+        self._drawn = self._progress = None
+        self._spinner.update(text=Text(text))
+        self._start()
+
+    def announce(self, text: str) -> None:
+        """A line that stays. The activity is hidden until more is said of it: a download draws a bar of its own."""
+        self._hide()
+        message(text)
+
+    def advance(self, progress: "Progress | evaluate.Progress") -> None:
+        """Turns into a bar of the footage done."""
+        self._progress = progress
+        self._start()
+
+    def draw(self, lines: RenderableType) -> None:
+        """Turns into lines of the caller's own."""
+        self._drawn = lines
+        self._start()
+
+    @contextmanager
+    def paused(self, text: str) -> Iterator[None]:
+        """Says why nothing is done meanwhile; that time does not count."""
+        drawn = self._drawn
+        self.draw(Text(text, style="yellow"))
+        with running_clock().paused():
+            yield
+        self._drawn = drawn
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since something was said that comes next, without those in which the process was stopped."""
+        return running_clock().now() - self._since
+
+    def _start(self) -> None:
+        if self._enabled and not self._live:
+            # A new one each time: one that is started again wipes away as many lines above it as it had before.
+            self._live = Live(
+                console=messages,
+                get_renderable=self._render,
+                transient=True,
+                redirect_stdout=False,  # results are not messages
+                refresh_per_second=8,
+            )
+            self._live.start(refresh=True)
+
+    def _hide(self) -> None:
+        live, self._live = self._live, None
+        if live:
+            live.stop()
+
+    def _render(self) -> RenderableType:
+        if self._drawn is not None:
+            return self._drawn
+        if self._progress is None:
+            return self._spinner
+        return progress_lines(self._progress, self.elapsed, messages.width)
+
+
+def progress_lines(progress: "Progress | evaluate.Progress", elapsed: float, width: int) -> RenderableType:
+    """A bar with footage, files, speed and time left, and the file at work on a line of its own."""
+    done, total = progress.done_seconds, max(progress.total_seconds, progress.done_seconds)
+    speed = done / elapsed if elapsed > 0 else 0.0
+    facts = [
+        f"{clock(done)} of {clock(total)}",
+        f"{progress.done_files:,}/{plural(progress.total_files, 'video')}",
+        times_real(speed),
+        f"{clock((total - done) / speed)} left" if speed > 0 else "",
+    ]
+    text = Text("  ".join(filter(None, facts)), no_wrap=True, overflow="ellipsis")
+    file = Text(short_paths([progress.path], width)[progress.path], style="dim", no_wrap=True, overflow="ellipsis")
+    room = width - text.cell_len - 2
+    line = Table.grid(padding=(0, 2, 0, 0))
+    if room >= 10:
+        line.add_row(ProgressBar(total=total, completed=done, width=min(40, room)), text)
+    else:  # a narrow terminal: the bar above
+        line.add_row(ProgressBar(total=total, completed=done, width=width))
+        line.add_row(text)
+    return Group(line, file)

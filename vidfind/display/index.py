@@ -1,0 +1,102 @@
+"""Shows the outcome of `vidfind index`: each video and a summary."""
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from vidfind.display.console import message, messages, show
+from vidfind.display.text import home_path, plural, printable, times_real
+from vidfind.system.times import clock
+
+if TYPE_CHECKING:
+    from vidfind.index.events import Offline, Outcome, Vanished
+
+logger = logging.getLogger(__name__)
+
+STATUSES = ("new", "changed", "moved", "unchanged", "removed", "failed")
+
+
+@dataclass
+class IndexSummary:
+    """What a run did: `footage` of its new and changed videos, in `elapsed` seconds, and what needs attention."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    footage: float = 0.0
+    elapsed: float = 0.0
+    failed: list["Outcome"] = field(default_factory=list)
+    copies: int = 0
+    damaged: list["Outcome"] = field(default_factory=list)
+    offline: list["Offline"] = field(default_factory=list)
+    vanished: list["Vanished"] = field(default_factory=list)
+
+    @property
+    def missed(self) -> int:
+        """How many videos should be in the index and are not."""
+        return len(self.failed) + sum(vanished.videos for vanished in self.vanished)
+
+    def add(self, outcome: "Outcome") -> None:
+        self.counts[outcome.status] += 1
+        if outcome.is_copy:
+            self.copies += 1
+            return
+        if outcome.damage and outcome.status in ("new", "changed"):
+            self.damaged.append(outcome)
+        if outcome.status in ("new", "changed"):
+            self.footage += outcome.seconds
+        if outcome.status == "failed":
+            self.failed.append(outcome)
+
+
+def show_summary(summary: IndexSummary, when: str = "") -> None:
+    """What became of the videos (`when`: at which time); on stderr why some failed, and folders that are not there."""
+    show_videos("could not be read", [(outcome.path, outcome.message) for outcome in summary.failed if outcome.is_news])
+    if old := sum(not outcome.is_news for outcome in summary.failed):
+        message(f"As before, {plural(old, 'video')} could not be read: `status` says why, --force tries again.")
+    show_videos("could be read only in part", [(outcome.path, outcome.damage) for outcome in summary.damaged])
+    for vanished in summary.vanished:
+        message(
+            f"{vanished.folder} went away meanwhile: {plural(vanished.videos, 'video')} of it could not be read. "
+            "When it is back, the same command goes on from here."
+        )
+    for offline in summary.offline:
+        message(f"Not there now, and kept in the index: {plural(offline.videos, 'video')} of {offline.folder}")
+    parts = [f"{summary.counts[status]:,} {status}" for status in STATUSES if summary.counts[status]]
+    if summary.copies:
+        as_copies = "as a copy" if summary.copies == 1 else "as copies"
+        parts[0] += f" ({summary.copies:,} {as_copies})"  # first comes what is new
+    if not parts and summary.vanished:
+        return
+    text = ", ".join(parts) or "No videos found"
+    if summary.footage and summary.elapsed:
+        speed = summary.footage / summary.elapsed
+        text += f": {clock(summary.footage)} of footage in {clock(math.ceil(summary.elapsed))}, {times_real(speed)}"
+    show(Text("  ".join(filter(None, [when, f"{text}."]))))
+
+
+def show_videos(what: str, videos: Sequence[tuple[Path, str]], lines: int | None = None) -> None:
+    """How many videos there are of which that can be said, and each with its reason, on stderr.
+
+    Only the first `lines` of them, where that is given; with `-v` all."""
+    if not videos:
+        return
+    shown = videos[: None if logger.isEnabledFor(logging.DEBUG) else lines]
+    messages.print(Text(f"{plural(len(videos), 'video')} {what}:", style="bold yellow"), soft_wrap=True)
+    for path, reason in shown:
+        messages.print(Text.assemble("  ", home_path(path), (f" {printable(reason)}", "yellow")), soft_wrap=True)
+    if len(shown) < len(videos):
+        message(f"  and {len(videos) - len(shown):,} more; -v shows all")
+
+
+def summary_json(summary: IndexSummary) -> dict[str, Any]:
+    """The last line of `vidfind index --json`."""
+    counts = {status: summary.counts[status] for status in STATUSES}
+    kept = [{"folder": offline.folder, "videos": offline.videos} for offline in summary.offline]
+    times = {"seconds": round(summary.footage, 3), "elapsed": round(summary.elapsed, 3)}
+    gone = [{"folder": vanished.folder, "videos": vanished.videos} for vanished in summary.vanished]
+    return {"summary": {**counts, **times, "offline": kept, "vanished": gone}}

@@ -1,0 +1,115 @@
+"""Values as short texts for people: sizes, lengths, moments, paths. Writes nothing to a screen."""
+
+import math
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+
+from vidfind.system.times import clock
+
+if TYPE_CHECKING:
+    pass
+
+
+# Text
+
+
+def printable(text: object) -> str:
+    """`text` on one line, with nothing in it that a terminal would obey.
+
+    >>> printable("a\\x1b[31m\\nb")
+    'a\\\\x1b[31m\\\\nb'
+    """
+    return "".join(map(_escape, str(text)))
+
+
+def _escape(char: str) -> str:
+    # Cc, Cf: controls and marks that turn text around; Cs: bytes of a name that is no text; Zl, Zp: line breaks.
+    # The two joiners are needed to write Persian, and emoji of several people.
+    if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char not in "\u200c\u200d":
+        return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return char
+
+
+def span(start: float, end: float) -> str:
+    """A moment as `1:23-1:33`; never of no length, however short it is."""
+    return f"{clock(start)}-{clock(max(int(start) + 1, round(end)))}"
+
+
+def footage(seconds: float) -> str:
+    """A length in words: a clock's `1:30` could be hours."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:,.1f} hours"
+    return f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.1f} seconds"
+
+
+def times_real(speed: float) -> str:
+    return f"{speed:.1f}x real time" if speed < 10 else f"{speed:,.0f}x real time"
+
+
+def file_size(size: int) -> str:
+    """A size in bytes for people, as 605 MB.
+
+    >>> file_size(604_000_000), file_size(1_710_517_724)
+    ('604 MB', '1.7 GB')
+    """
+    if size >= 1e9:
+        return f"{size / 1e9:.1f} GB"
+    return f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{math.ceil(size / 1e3)} kB"
+
+
+def gflops(flops: int) -> str:
+    """Billions of operations, with two digits at least.
+
+    >>> gflops(105_811_476_480), gflops(535_058_256)
+    ('105.8', '0.54')
+    """
+    return f"{flops / 1e9:,.1f}" if flops >= 1e9 else f"{flops / 1e9:.2f}"
+
+
+def milliseconds(seconds: float) -> str:
+    """Seconds as milliseconds, with two digits at least.
+
+    >>> milliseconds(0.4213), milliseconds(0.00632)
+    ('421', '6.3')
+    """
+    return f"{1000 * seconds:,.0f}" if seconds >= 0.01 else f"{1000 * seconds:.1f}"
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def short_paths(paths: Iterable[Path], width: int, taken: Mapping[Path, int] | None = None) -> dict[Path, str]:
+    """Each path in at most `width` cells, cut from the left between folders, and no two of them alike.
+
+    `taken` says how many of these cells a path must leave free. Longer than `width` where the file's name is, or where
+    a shorter text would fit two of the paths.
+
+    >>> short_paths([Path("/films/summer/a.mp4")], 16)
+    {PosixPath('/films/summer/a.mp4'): '…/summer/a.mp4'}
+    """
+    distinct = set(paths)
+    tails = Counter(path.parts[start:] for path in distinct for start in range(len(path.parts)))
+    return {path: _short_path(path, width - (taken or {}).get(path, 0), tails) for path in distinct}
+
+
+def _short_path(path: Path, width: int, tails: Counter[tuple[str, ...]]) -> str:
+    shortest = home_path(path)
+    for start in range(1, len(path.parts)):
+        if cell_len(shortest) <= width or tails[path.parts[start:]] > 1:
+            break
+        shortest = printable(os.sep.join(("…", *path.parts[start:])))
+    return shortest
+
+
+def home_path(path: Path) -> str:
+    """The whole path, with `~` for the user's own folder."""
+    home = Path.home()
+    inside = path.is_relative_to(home) and path != home
+    return printable(os.path.join("~", path.relative_to(home)) if inside else path)

@@ -1,0 +1,150 @@
+"""Checks the data folder: free space, indexes, adapters and defaults."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from vidfind.commands import delete_command, index_option
+from vidfind.doctor.findings import FIX, Found, Problem, count, file_size, say
+from vidfind.errors import VidfindError
+from vidfind.store.settings import SETTINGS_FILE, is_index
+from vidfind.system.paths import home
+
+MINIMAL_FREE = 200_000_000  # bytes; LanceDB writes a table anew when it is tidied up
+NETWORK_DRIVES = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afpfs", "webdav", "9p", "fuse.sshfs", "fuse.rclone", "davfs"}
+NOTHING = "nothing: "
+"""How the remedy of a problem of an index begins where mending does nothing about it."""
+
+
+# vidfind's folders ----------------------------------------------------------------------------------------------------
+
+
+def look_at_data() -> Found:
+    """Whether vidfind's folder can be written, and how much room there is."""
+    folder = home().absolute()
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    facts = f"{folder}{'' if there == folder else ' (not made yet)'}, {_drive(there)}{file_size(free)} free"
+    problems = []
+    if not os.access(there, os.W_OK | os.X_OK):
+        remedy = "change its rights, or set VIDFIND_HOME to a folder that can be written"
+        problems.append(Problem(f"{there} cannot be written", remedy))
+    if free < MINIMAL_FREE:
+        problems.append(Problem(f"only {file_size(free)} are free", "free some space"))
+    for inner in (home() / "indexes", home() / "adapters"):
+        try:
+            if inner.exists():
+                os.listdir(inner)
+        except OSError as error:
+            problems.append(
+                Problem(say(error), "it must be a folder that you may read; vidfind makes it where it is missing")
+            )
+    return Found(facts, problems)
+
+
+def _drive(folder: Path) -> str:
+    """`ext4, ` or `network drive (nfs4), `; empty where the system does not say."""
+    import psutil
+
+    mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
+    kind = next((mounts[place] for place in (folder, *folder.parents) if place in mounts), "")
+    return f"network drive ({kind}), " if kind in NETWORK_DRIVES else kind and f"{kind}, "
+
+
+def index_folders() -> list[Path]:
+    """Raises OSError where they may not be listed."""
+    folder = home() / "indexes"
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def look_at_index(path: Path) -> Found:
+    from vidfind.store.health import check_index
+    from vidfind.store.store import Store
+
+    if path.is_dir() and not is_index(path):
+        remedy = (
+            f"vidfind index FOLDERS{index_option(path)} makes an index of it; or delete it, if nothing in it is yours"
+        )
+        return Found("", [Problem(f"{path} holds no {SETTINGS_FILE}, so it is no index", remedy)])
+    problems = []
+    for wrong in check_index(path):
+        by_hand = wrong.remedy.startswith(NOTHING)
+        remedy = wrong.remedy.removeprefix(NOTHING) if by_hand else f"{FIX}: {wrong.remedy}"
+        problems.append(Problem(wrong.text, remedy))
+    facts = ""
+    with suppress(VidfindError):  # told already
+        status = Store.open(path).status()
+        made_with = f"{status.settings.model} / {status.settings.pretrained}, {status.settings.encoder}"
+        facts = f"{count(status.videos, 'video')}, {count(status.segments, 'segment')}, {made_with}"
+        facts += f", adapter {status.settings.adapter}" if status.settings.adapter else ""
+        facts += f", {len(status.failed):,} could not be read" if status.failed else ""
+        problems += _other_weights(path)
+    return Found(facts, problems)
+
+
+def _other_weights(path: Path) -> list[Problem]:
+    """Whether the weights on this machine are others than those an index was made with."""
+    from vidfind.models.adapter_file import find_adapter, read_info
+    from vidfind.models.hub import look_for_weights
+    from vidfind.models.load import joint_digest, weights_digest
+    from vidfind.models.weights import weights_problem
+    from vidfind.store.store import Store
+
+    store = Store.open(path)
+    ours = store.settings
+    weights, _ = look_for_weights(ours.model, ours.pretrained)
+    if weights is None or weights_problem(weights):  # told in the check of the model
+        return []
+    digest = weights_digest(ours.model, weights)
+    if store.adapter is not None:
+        digest = joint_digest(digest, read_info(find_adapter(store.adapter)).video_digest)
+    if digest == ours.weights_digest:
+        return []
+    remedy = (
+        f"bring back the weights it was made with; or make it anew: {delete_command(path)}, "
+        f"then vidfind index FOLDERS{index_option(path)}"
+    )
+    return [Problem(f"it was made with other weights or another adapter than {weights} is now", remedy)]
+
+
+def mend_index(path: Path) -> list[str]:
+    from vidfind.store.health import mend_index
+
+    return mend_index(path) if is_index(path) else []
+
+
+def look_at_adapters() -> Found:
+    """Reads every saved adapter in full."""
+    from vidfind.models.adapter_file import ADVICE, read_adapter
+    from vidfind.models.saved_adapters import list_adapters
+
+    problems = []
+    saved = list_adapters()
+    for adapter in saved:
+        try:
+            if not adapter.problem:
+                read_adapter(adapter.path)
+            trouble = adapter.problem
+        except VidfindError as error:
+            trouble = str(error)
+        if trouble:
+            remedy = "train it again, import a copy of it, or delete the file; indexes made with it keep copies"
+            problems.append(Problem(trouble.removesuffix(ADVICE).rstrip("."), remedy))
+    return Found(", ".join(adapter.name for adapter in saved) or "none", problems)
+
+
+def look_at_defaults() -> Found:
+    from vidfind.models.default_adapters import default_adapters, lost_defaults
+
+    remedy = f"{FIX}: it is forgotten, and new indexes use no adapter unless told to"
+    problems = [Problem(text, remedy) for text in lost_defaults().values()]
+    return Found(", ".join(f"{name} for {model}" for model, name in default_adapters().items()) or "none", problems)
+
+
+def mend_defaults() -> list[str]:
+    from vidfind.models.default_adapters import forget_lost_defaults
+
+    return [f"Forgot a default adapter: {text}." for text in forget_lost_defaults()]

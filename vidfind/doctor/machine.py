@@ -1,0 +1,112 @@
+"""Checks the machine: system, packages, device, decoders and player."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from vidfind import __version__
+from vidfind.doctor.findings import Found, Problem, file_size, say
+from vidfind.system import player
+
+CLIP_FRAMES = 24
+CLIP_SIZE = 64
+READER_SECONDS = 30.0  # for a clip of one second
+
+
+# The machine ----------------------------------------------------------------------------------------------------------
+
+
+def look_at_system() -> Found:
+    return Found(f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
+
+
+def look_at_packages() -> Found:
+    """The versions of what vidfind depends on."""
+    wanted = [re.split(r"[^\w.-]", text)[0] for text in metadata.requires("vidfind") or [] if "extra ==" not in text]
+    versions, problems = [], []
+    for name in sorted(wanted):
+        try:
+            versions.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            problems.append(Problem(f"the package {name} is missing", "install vidfind again"))
+    return Found(", ".join(versions), problems)
+
+
+def look_at_device() -> Found:
+    """Where models run, and whether that can multiply."""
+    import psutil
+    import torch
+
+    from vidfind.encoders.encoder import choose_device, choose_dtype
+
+    device = choose_device("auto")
+    dtype = choose_dtype("auto", device)
+    memory = psutil.virtual_memory()
+    facts = [f"{device} in {str(dtype).removeprefix('torch.')}", f"{os.cpu_count()} CPU cores"]
+    facts.append(f"{file_size(memory.total)} of memory, {file_size(memory.available)} free")
+    if device == "cuda":
+        free, total = torch.cuda.mem_get_info()
+        facts.append(f"{torch.cuda.get_device_name()} with {file_size(total)}, {file_size(free)} free")
+    ones = torch.ones(32, 32, device=device, dtype=dtype)
+    if not bool((ones @ ones == 32).all()):
+        return Found(", ".join(facts), [Problem(f"{device} computes wrongly", "use another: --device cpu")])
+    return Found(", ".join(facts))
+
+
+def look_at_decoders() -> Found:
+    """Draws a clip that gets brighter, and has each decoder read it in a process of its own."""
+    import numpy as np
+
+    from vidfind.media import decoding, sampling
+    from vidfind.media import read as video
+    from vidfind.media.pyav_reader import read_with_pyav
+    from vidfind.media.write import write_video
+
+    with tempfile.TemporaryDirectory(prefix="vidfind-") as folder:
+        path = Path(folder) / "clip.mp4"
+        frames = (np.full((CLIP_SIZE, CLIP_SIZE, 3), 8 * i, np.uint8) for i in range(CLIP_FRAMES))
+        write_video(path, frames, CLIP_FRAMES)
+        info = decoding.probe(path)
+        wanted = (sampling.split_segments(info.duration, 10.0), CLIP_FRAMES // 2, CLIP_SIZE)
+        wrong = {
+            "PyAV": _wrong_with(read_with_pyav, path, *wanted),
+            "decord": _wrong_with(video.read_with_decord, path, info, *wanted),
+        }
+    remedy = "install vidfind again; videos are read with the other decoder as far as it can"
+    problems = [Problem(f"{name} {trouble}", remedy) for name, trouble in wrong.items() if trouble]
+    return Found(", ".join(f"{name} {'fails' if trouble else 'reads'}" for name, trouble in wrong.items()), problems)
+
+
+def _wrong_with(read: Callable[..., Iterator[Any]], *arguments: object) -> str:
+    """What is wrong with a reader of the clip above; empty if nothing is."""
+    import numpy as np
+
+    from vidfind.system.worker import borrow_worker
+
+    with borrow_worker() as worker:
+        try:
+            samples = list(worker.run(read, *arguments, seconds=READER_SECONDS))
+        except Exception as error:  # whatever a decoder may raise
+            noise = worker.noise()
+            return f"cannot read a clip that was just made: {say(error)}{f' ({noise})' if noise else ''}"
+    if len(samples) != 1 or not (np.diff(samples[0].frames.mean(axis=(1, 2, 3))) > 0).all():
+        return "reads other frames of a clip than were put into it"
+    return ""
+
+
+def look_at_player() -> Found:
+    """What `vidfind search --open` would start."""
+    template = os.environ.get("VIDFIND_PLAYER")
+    name, command = player.player_command(Path("clip.mp4"), 0.0, template)
+    if template and not shutil.which(command[0]):
+        remedy = "install it, or name another in VIDFIND_PLAYER"
+        return Found(f"VIDFIND_PLAYER={template}", [Problem(f"there is no program {command[0]}", remedy)])
+    return Found(name or "neither mpv, VLC nor IINA: the system's own player starts at the beginning")

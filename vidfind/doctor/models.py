@@ -1,0 +1,112 @@
+"""Checks the models in use and the cache of downloads."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from vidfind.doctor.data import index_folders
+from vidfind.doctor.findings import FIX, Found, Problem, file_size
+from vidfind.errors import ModelUnavailable, VidfindError
+from vidfind.store.settings import read_generation
+
+STALE = 3600.0  # seconds; what was not written to for so long is no download that is going on
+COMMIT = re.compile(rb"[0-9a-f]{40}\s*")
+
+
+# Models ---------------------------------------------------------------------------------------------------------------
+
+
+def models_in_use(indexes: Sequence[Path]) -> list[tuple[str, str]]:
+    """Model and weights of each index and adapter, and the recommended ones that are on this machine."""
+    from vidfind.models.catalog import MODELS
+    from vidfind.models.hub import find_in_cache
+    from vidfind.models.saved_adapters import list_adapters
+
+    used = []
+    for path in indexes:
+        with suppress(VidfindError, OSError):  # told already
+            settings = read_generation(path).settings
+            used.append((settings.model, settings.pretrained))
+    used += [(saved.info.model, saved.info.pretrained) for saved in list_adapters() if saved.info]
+    used += [(entry.model, entry.pretrained) for entry in MODELS if entry.hub and find_in_cache(entry.hub)]
+    return list(dict.fromkeys(used))
+
+
+def look_at_model(model: str, pretrained: str) -> Found:
+    """Reads the weights in full where their digest is known."""
+    from vidfind.models.hub import look_for_weights
+    from vidfind.models.weights import digest_problem, weights_problem
+
+    try:
+        path, hub = look_for_weights(model, pretrained)
+    except ModelUnavailable as error:
+        return Found("", [Problem(str(error).rstrip("."), "bring the file back to where it was")])
+    if path is None:
+        return Found("not on this machine: fetched when it is needed")
+    facts = file_size(path.stat().st_size)
+    if trouble := weights_problem(path) or digest_problem(path):
+        remedy = f"{FIX}: it is removed, and fetched anew when it is needed" if hub else "put a whole copy in its place"
+        return Found(facts, [Problem(f"{path} {trouble}", remedy)])
+    return Found(facts)
+
+
+def mend_model(model: str, pretrained: str) -> list[str]:
+    from vidfind.models.hub import look_for_weights, remove_from_cache
+
+    path, hub = look_for_weights(model, pretrained)
+    if path is None or not hub:
+        return []  # a file of the user's own
+    remove_from_cache(path)
+    return [f"Removed {path}."]
+
+
+def look_at_cache() -> Found:
+    """The folder that downloads are kept in, and what is left there of broken ones."""
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE)
+    blobs = [file for folder in _model_folders() for file in (folder / "blobs").glob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in blobs)
+    facts = f"in {cache}" if cache.is_dir() else f"in {cache} (not made yet)"
+    remedy = f"{FIX}: it is deleted"
+    problems = [Problem(f"{file} {trouble}", remedy) for file, trouble in _broken_in_cache()]
+    return Found(f"{facts}, {file_size(size)} of vidfind's", problems)
+
+
+def _model_folders() -> list[Path]:
+    """Where the Hugging Face cache keeps the models that are vidfind's; those of other programs are there too."""
+    from huggingface_hub import constants
+
+    from vidfind.models.catalog import MODELS
+    from vidfind.models.hub import hub_files, look_for_weights
+
+    hubs = [entry.hub for entry in MODELS]
+    for model, pretrained in models_in_use(index_folders()):
+        with suppress(ModelUnavailable):  # told in its own check
+            hubs.append(look_for_weights(model, pretrained)[1])
+    names = dict.fromkeys(hub_files(hub)[0].replace("/", "--") for hub in hubs if hub)
+    folders = [Path(constants.HF_HUB_CACHE) / f"models--{name}" for name in names]
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def _broken_in_cache() -> Iterator[tuple[Path, str]]:
+    """What downloads have left behind, and what is wrong with it; whole weights have checks of their own."""
+    for folder in _model_folders():
+        for file in (folder / "blobs").glob("*.incomplete"):
+            if file.stat().st_mtime < time.time() - STALE:
+                yield file, f"is {file_size(file.stat().st_size)} of a download that broke off"
+        for file in (folder / "refs").glob("*"):
+            if not COMMIT.fullmatch(file.read_bytes()):
+                yield file, "does not say which version of the model is there"
+
+
+def mend_cache() -> list[str]:
+    done = []
+    for file, _ in list(_broken_in_cache()):
+        file.unlink()
+        done.append(f"Deleted {file}.")
+    return done

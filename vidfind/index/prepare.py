@@ -1,0 +1,193 @@
+"""Opens the index of a run, or creates it, and changes its adapter when asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidfind.errors import BadInput, IndexNotFound, ModelUnavailable
+from vidfind.index.events import Cost
+from vidfind.media.files import find_videos
+from vidfind.models.adapter_file import find_adapter, read_info
+from vidfind.models.catalog import DEFAULT_ENCODER, default_pretrained
+from vidfind.models.hub import look_for_weights
+from vidfind.models.load import check_needs_no_adapter
+from vidfind.store.settings import IndexSettings, is_index
+from vidfind.store.store import Store
+from vidfind.store.tables import VideoRow
+from vidfind.system.paths import adapter_path
+
+if TYPE_CHECKING:
+    from vidfind.encoders.encoder import Encoder
+
+log = logging.getLogger(__name__)
+
+Announce = Callable[[str], None]
+
+
+def open_store(
+    path: Path,
+    load_encoder: Callable[..., Encoder],
+    asked: Mapping[str, Any],
+    default_adapter: Callable[[str | None, str | None], str | None] = lambda model, pretrained: None,
+    announce: Announce = log.info,
+) -> tuple[Store, Callable[[], Encoder]]:
+    """The index at `path`, made now if there is none or an empty one, and a function that loads the encoder it needs.
+
+    `asked` holds only what the user chose: any of `model`, `pretrained`, `encoder`, `adapter` (a saved one's name, or
+    None for none), `segment_length`. `load_encoder` takes the first four. An index with videos keeps its settings:
+    IndexMismatch if `asked` differs, but for the adapter. Another adapter is put in at once where it leaves video
+    vectors as they are; else the store is a new one beside that in use, for `index_videos` to fill.
+    One without videos keeps what it was begun with, but for what is asked.
+    A new index takes `default_adapter` of the model and weights asked for, if no adapter is. `announce` is told, in a
+    line, what was not asked for."""
+    try:
+        store = Store.open(path)
+    except IndexNotFound:
+        store = None
+    if store is None:
+        return _make_store(path, load_encoder, asked, default_adapter, announce)
+    if not store.count_videos():
+        return _make_store(path, load_encoder, {**_begun_with(store, asked), **asked}, default_adapter, announce)
+    if asked.get("model", store.settings.model) != store.settings.model:
+        # A name that was mistyped must not be answered with a command that deletes the index.
+        look_for_weights(asked["model"], asked.get("pretrained") or default_pretrained(asked["model"]))
+    if "adapter" in asked:
+        return _change_adapter(store, load_encoder, asked, announce)
+    if asked.get("encoder", store.settings.encoder) != store.settings.encoder:
+        # Nor one that would fail after the deletion.
+        check_needs_no_adapter(asked["encoder"], asked.get("model", store.settings.model))
+    store.require(**asked)
+    if begun := store.describe_unfinished():
+        announce(f"Encoding again with {_with(begun.adapter)} is not finished. To go on with it: {begun.command}")
+    return store, functools.cache(functools.partial(_load_own, store, load_encoder))
+
+
+def _begun_with(store: Store, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an index without videos, as far as they go with what is asked."""
+    ours = store.settings
+    own: dict[str, Any] = {"segment_length": ours.segment_length}
+    if all(asked.get(name, getattr(ours, name)) == getattr(ours, name) for name in ("model", "pretrained", "encoder")):
+        own |= {"model": ours.model, "pretrained": ours.pretrained, "encoder": ours.encoder}
+        if ours.adapter is None or adapter_path(ours.adapter).is_file():
+            own["adapter"] = ours.adapter
+    return own
+
+
+def _make_store(
+    path: Path,
+    load_encoder: Callable[..., Encoder],
+    asked: Mapping[str, Any],
+    default_adapter: Callable[[str | None, str | None], str | None],
+    announce: Announce,
+) -> tuple[Store, Callable[[], Encoder]]:
+    choice = {name: value for name, value in asked.items() if name != "segment_length"}
+    default = None if "adapter" in asked else default_adapter(asked.get("model"), asked.get("pretrained"))
+    if name := choice.get("adapter"):
+        choice["adapter"] = find_adapter(name)
+    if default is None:
+        encoder = load_encoder(**choice)
+    else:
+        encoder, choice = _load_with_default(load_encoder, choice, default, announce)
+    length = {"segment_length": asked["segment_length"]} if "segment_length" in asked else {}
+    settings = IndexSettings(**dataclasses.asdict(encoder.identity), **length)
+    return Store.create(path, settings, encoder.dim, choice.get("adapter")), lambda: encoder
+
+
+def _load_with_default(
+    load_encoder: Callable[..., Encoder], choice: Mapping[str, Any], default: str, announce: Announce
+) -> tuple[Encoder, dict[str, Any]]:
+    """The encoder with the default adapter, or without if that is of no use here; and what it was loaded with."""
+    try:
+        with_default = {**choice, "adapter": find_adapter(default)}
+        encoder = load_encoder(**with_default)
+    except ModelUnavailable as error:
+        encoder = load_encoder(**choice)  # raises again if it is not for the adapter
+        announce(f"The default adapter {default} is left out: {error}")
+        return encoder, dict(choice)
+    name = encoder.identity.encoder
+    its_encoder = f", and its encoder {name}" if name != choice.get("encoder", DEFAULT_ENCODER) else ""
+    announce(f"Using the adapter {default}, the default for this model{its_encoder}; --adapter none does without.")
+    return encoder, with_default
+
+
+def _change_adapter(
+    store: Store, load_encoder: Callable[..., Encoder], asked: Mapping[str, Any], announce: Announce
+) -> tuple[Store, Callable[[], Encoder]]:
+    """The index with the adapter asked for: as it is, with its adapter switched, or a store beside it to be filled."""
+    ours = store.settings
+    store.require(**{name: value for name, value in asked.items() if name != "adapter"})
+    file = find_adapter(asked["adapter"]) if asked["adapter"] is not None else None
+    if file and (info := read_info(file)) and (info.model, info.encoder) != (ours.model, ours.encoder):
+        store.require(model=info.model, pretrained=info.pretrained, encoder=info.encoder, adapter=info.name)
+    begun = store.unfinished()
+    if begun and begun.has_adapter(file):
+        return begun, functools.cache(functools.partial(_load_own, begun, load_encoder))
+    if store.has_adapter(file):
+        if begun:
+            _give_up(store, begun, announce)
+        return store, functools.cache(functools.partial(_load_own, store, load_encoder))
+
+    encoder = load_encoder(model=ours.model, pretrained=ours.pretrained, encoder=ours.encoder, adapter=file)
+    settings = IndexSettings(**dataclasses.asdict(encoder.identity), segment_length=ours.segment_length)
+    if settings.has_vectors_of(ours):
+        if begun:
+            _give_up(store, begun, announce)
+        announce(
+            f"Searches of the index {store.path.name!r} go through {_with(settings.adapter)} now. "
+            "That changes queries alone: no video has to be encoded again."
+        )
+        return store.switch_adapter(settings, file), lambda: encoder
+    if begun and settings.has_vectors_of(begun.settings):
+        return begun.switch_adapter(settings, file), lambda: encoder
+    if begun:
+        _give_up(store, begun, announce)
+    return store.begin_again(settings, file), lambda: encoder
+
+
+def _give_up(store: Store, begun: Store, announce: Announce) -> None:
+    store.give_up_unfinished()
+    announce(f"Gave up encoding again with {_with(begun.settings.adapter)}, which was not finished.")
+
+
+def _load_own(store: Store, load_encoder: Callable[..., Encoder]) -> Encoder:
+    ours = store.settings
+    return load_encoder(model=ours.model, pretrained=ours.pretrained, encoder=ours.encoder, adapter=store.adapter)
+
+
+def _with(adapter: str | None) -> str:
+    return f"the adapter {adapter}" if adapter else "no adapter"
+
+
+def reencode_cost(store: Store) -> Cost:
+    """What encoding all videos of an index again will take. Copies of a video cost nothing."""
+    return cost(store, (row for row in store.videos().values() if not row.failed))
+
+
+def cost(store: Store, rows: Iterable[VideoRow]) -> Cost:
+    lengths = {row.content: row.duration for row in rows}
+    footage, speed = sum(lengths.values()), store.speed()
+    return Cost(len(lengths), footage, footage / speed if speed else None)
+
+
+def check_folders(folders: Sequence[Path], store_path: Path) -> list[Path]:
+    """`folders` made absolute. Raises BadInput for one that neither exists nor has videos in the index."""
+    absolute = [Path(os.path.abspath(folder)) for folder in folders]
+    absent = [folder for folder in absolute if not folder.exists()]
+    known = list(Store.open(store_path).videos()) if absent and is_index(store_path) else []
+    for folder in absent:
+        if not any(path.is_relative_to(folder) for path in known):
+            raise BadInput(f"There is no folder or video {folder}")
+    return absolute
+
+
+def needs_index(folders: Sequence[Path], store_path: Path, exclude: Sequence[str] = ()) -> bool:
+    """Whether there is anything to index, or indexed already: else no model need be loaded, or even fetched."""
+    if next(find_videos(folders, exclude), None):
+        return True
+    return is_index(store_path) and bool(Store.open(store_path).count_videos())

@@ -1,0 +1,138 @@
+"""Reads the frames at given times with PyAV: slower than decord, and right for every file."""
+
+from __future__ import annotations  # PyAV has Packet[VideoStream] for type checkers only
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain, dropwhile
+from pathlib import Path
+
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from vidfind.errors import UnreadableVideo
+from vidfind.media.frames import (
+    decode_frames,
+    frame_rate,
+    open_video,
+    picture,
+    read_packets,
+    seek,
+    time_of,
+)
+from vidfind.media.sampling import TICK, Sample, Segment, sample_times
+
+JUMP_MARGIN = 5.0  # seconds before a goal: more than frames after a keyframe can be broken
+MIN_JUMP = 15.0  # seconds ahead: nearer, reading on is as fast
+
+
+def read_with_pyav(
+    path: Path, segments: Sequence[Segment], num_frames: int, size: int, threads: int | None = None
+) -> Generator[Sample, None, float | None]:
+    """As read_clips, for any file: packet by packet, without those that cannot be decoded.
+
+    The frame shown at a time is the last one that begins at it or before. Reads on from segment to segment, and jumps
+    when the next one is far ahead.
+    """
+    for run in _runs(segments):
+        with _frames_from(path, run[0].start, threads) as (frames, origin):
+            for segment in run:
+                clip, times = np.empty((num_frames, size, size, 3), np.uint8), np.empty(num_frames)
+                for i, time in enumerate(sample_times(segment, num_frames)):
+                    is_new = frames.advance(origin + time) or i == 0
+                    clip[i] = picture(frames.frame, frames.stream, size) if is_new else clip[i - 1]
+                    times[i] = frames.time - origin
+                if frames.end <= origin + segment.start + TICK:
+                    return frames.end - origin
+                yield Sample(clip, times)
+                if frames.upcoming is None and frames.end < origin + segment.end - TICK:
+                    return frames.end - origin
+    return None
+
+
+class _Lookahead:
+    """The frame shown now, and the one after it. Times are by the stream's clock.
+
+    Raises UnreadableVideo when there is no frame.
+    """
+
+    def __init__(self, packets: Iterable[Packet[VideoStream]], stream: VideoStream) -> None:
+        self.stream = stream
+        self.frame_length = float(1 / frame_rate(stream))
+        self.frames = self._timed(decode_frames(packets, stream))
+        first = next(self.frames, None)
+        if first is None:
+            raise UnreadableVideo("is damaged: no frame of it can be decoded")
+        self.frame, self.time = first
+        self.upcoming = next(self.frames, None)
+
+    def advance(self, time: float) -> bool:
+        """Go on to the frame shown at `time`, or to the last one. Whether that is another frame than before."""
+        before = self.frame
+        while self.upcoming is not None and self.upcoming[1] <= time + TICK:
+            self.frame, self.time = self.upcoming
+            self.upcoming = next(self.frames, None)
+        return self.frame is not before
+
+    @property
+    def end(self) -> float:
+        """Until when the frame is shown."""
+        if self.upcoming is not None:
+            return self.upcoming[1]
+        return self.time + max(float((self.frame.duration or 0) * (self.stream.time_base or 0)), self.frame_length)
+
+    def _timed(self, frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, float]]:
+        time = -self.frame_length
+        for frame in frames:
+            known = time_of(frame, self.stream)
+            time = time + self.frame_length if known is None else known
+            yield frame, time
+
+
+@contextmanager
+def _frames_from(path: Path, start: float, threads: int | None = None) -> Iterator[tuple[_Lookahead, float]]:
+    """The frames from some time before `start` on, and the time of the first of all by the stream's clock."""
+    if start > MIN_JUMP:
+        with open_video(path, threads) as (container, stream):
+            origin = _Lookahead(read_packets(container, stream), stream).time
+            frames = _jump(container, stream, origin + start)
+            if frames is not None:
+                yield frames, origin
+                return
+    with open_video(path, threads) as (container, stream):
+        frames = _Lookahead(read_packets(container, stream), stream)
+        yield frames, frames.time
+
+
+def _jump(container: InputContainer, stream: VideoStream, time: float) -> _Lookahead | None:
+    """The frames from a keyframe well before `time` on; None when the file does not lead there.
+
+    Well before: the first frames after a keyframe may be broken (open GOP, gradual refresh) or their times unsure (TS).
+    """
+    for margin in (JUMP_MARGIN, 4 * JUMP_MARGIN):
+        if not seek(container, stream, time - margin):
+            return None
+        packets = dropwhile(lambda packet: not packet.is_keyframe, read_packets(container, stream))
+        keyframe = next(packets, None)
+        begin = None if keyframe is None else time_of(keyframe, stream)
+        if keyframe is not None and begin is not None and begin < time - JUMP_MARGIN / 2:
+            try:
+                return _Lookahead(chain([keyframe], packets), stream)
+            except UnreadableVideo:
+                return None
+    return None
+
+
+def _runs(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+    """The segments in groups, parted where it pays to jump."""
+    run: list[Segment] = []
+    for segment in segments:
+        if run and segment.start - run[-1].end > MIN_JUMP:
+            yield run
+            run = []
+        run.append(segment)
+    if run:
+        yield run

@@ -1,0 +1,102 @@
+"""The models that vidfind recommends, and the names of models that open_clip knows."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vidfind.errors import ModelUnavailable
+from vidfind.models.clip import import_open_clip
+
+if TYPE_CHECKING:
+    pass
+
+DEFAULT_MODEL = "ViT-B-32"
+DEFAULT_ENCODER = "tempme"
+TINY = "tiny"
+TINY_FOLDER = Path(__file__).parent.parent / "demo" / "tiny"
+TINY_WEIGHTS = TINY_FOLDER / "tiny.safetensors"
+TINY_POSITIONS = TINY_FOLDER / "positions.safetensors"
+OPENAI = "openai"
+OPENAI_HUBS = {
+    "ViT-B-32": "timm/vit_base_patch32_clip_224.openai",
+    "ViT-B-16": "timm/vit_base_patch16_clip_224.openai",
+    "ViT-L-14": "timm/vit_large_patch14_clip_224.openai",
+    "ViT-L-14-336": "timm/vit_large_patch14_clip_336.openai",
+}
+"""Where the first CLIP's weights are; known here so that a search for words need not import open_clip to find them."""
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model that vidfind recommends. Any other of open_clip's with a plain vision transformer works too."""
+
+    model: str
+    pretrained: str
+    hub: str
+    """Hugging Face repository; empty for the model in the package."""
+    size_bytes: int
+    licence: str
+    note: str
+    path: Path | None = None
+    """Its weights on this machine, if they are here."""
+
+
+MODELS = (
+    ModelEntry(
+        DEFAULT_MODEL, "laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", 605_143_284, "MIT", "the default"
+    ),
+    ModelEntry(
+        "ViT-B-32", "datacomp_xl_s13b_b90k", "laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K", 605_143_284, "MIT", "as fast"
+    ),
+    ModelEntry(
+        "ViT-B-16", "laion2b_s34b_b88k", "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", 598_516_972, "MIT", "finer, 4x slower"
+    ),
+    ModelEntry(
+        "ViT-L-14",
+        "laion2b_s32b_b82k",
+        "laion/CLIP-ViT-L-14-laion2B-s32B-b82K",
+        1_710_517_724,
+        "MIT",
+        "finest here, 18x slower",
+    ),
+    ModelEntry(TINY, "builtin", "", 0, "MIT", "knows only the demo's drawn shapes"),
+)
+
+
+def default_pretrained(model: str) -> str:
+    """The recommended weights of `model`, or the only ones there are. Raises ModelUnavailable when it must be said."""
+    for entry in MODELS:
+        if entry.model == model:
+            return entry.pretrained
+    open_clip = import_open_clip()
+
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if len(tags) == 1:
+        return str(tags[0])
+    if tags:
+        raise ModelUnavailable(f"{model} comes with several weights: add --pretrained and one of {', '.join(tags)}.")
+    check_model(model)
+    raise ModelUnavailable(
+        f"open_clip offers no weights for {model}: add --pretrained FILE with a checkpoint of yours."
+    )
+
+
+def known_hub(model: str, pretrained: str) -> str:
+    """The Hugging Face repository of weights, if that is known without open_clip; else empty."""
+    if pretrained == OPENAI:
+        return OPENAI_HUBS.get(model, "")
+    return next((entry.hub for entry in MODELS if (entry.model, entry.pretrained) == (model, pretrained)), "")
+
+
+def check_model(model: str) -> None:
+    """Raises ModelUnavailable, with the names that are close, for a model that open_clip does not have."""
+    open_clip = import_open_clip()
+
+    # With a colon, open_clip would look for it on the network or in a folder.
+    if ":" not in model and open_clip.get_model_config(model) is not None:
+        return
+    known = {name.lower(): name for name in (TINY, *open_clip.list_models())}
+    close = [known[name] for name in difflib.get_close_matches(model.lower(), known, n=3, cutoff=0.4)]
+    hint = f"Did you mean {' or '.join(close)}?" if close else "`vidfind models` lists the recommended ones."
+    raise ModelUnavailable(f"open_clip has no model called {model}. {hint}")

@@ -1,0 +1,111 @@
+"""Which adapter a new index of a model uses by default."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vidfind.errors import BadInput, ModelUnavailable
+from vidfind.models.adapter_file import (
+    find_adapter,
+    read_info,
+)
+from vidfind.system.paths import adapter_path, home
+from vidfind.system.storage import write_text
+
+if TYPE_CHECKING:
+    pass
+
+log = logging.getLogger(__name__)
+
+
+# The default adapter of each model
+
+
+def default_name(model: str, pretrained: str) -> str | None:
+    """The name of the adapter that new indexes of this model and weights use, if it is still there and for them."""
+    name = read_defaults().get(_model_key(model, pretrained))
+    try:
+        if name is None or (info := read_info(find_adapter(name))).model != model:
+            return None
+        return name if info.pretrained == pretrained else None
+    except (ModelUnavailable, BadInput) as error:
+        log.info("the default adapter cannot be used: %s", error)
+        return None
+
+
+def set_default_adapter(name: str) -> None:
+    """Makes a saved adapter the one that new indexes use, of the model and weights it was trained on."""
+    info = read_info(find_adapter(name))
+    write_defaults({**read_defaults(), _model_key(info.model, info.pretrained): name})
+
+
+def default_adapters() -> dict[str, str]:
+    """The name of the default adapter of each model and weights, `MODEL / WEIGHTS`, whatever became of it."""
+    return read_defaults()
+
+
+def lost_defaults() -> dict[str, str]:
+    """Those of `default_adapters` that can never be used: why not, each. For a file that cannot be read, the key is "".
+
+    An adapter that is there and cannot be read is not among them: it may be brought back."""
+    lost = {}
+    try:
+        defaults = _load_defaults()
+    except BadInput as error:
+        return {"": str(error)}
+    for model, name in defaults.items():
+        try:
+            info = read_info(find_adapter(name))
+            if model != _model_key(info.model, info.pretrained):
+                lost[model] = f"the adapter {name!r} is the default of {model}, but was trained on another"
+        except (ModelUnavailable, BadInput) as error:
+            if isinstance(error, BadInput) or not adapter_path(name).is_file():
+                lost[model] = f"the adapter {name!r} is the default of {model}, but there is none of that name"
+    return lost
+
+
+def forget_lost_defaults() -> list[str]:
+    """Makes what `lost_defaults` gives the default no more; what was wrong."""
+    lost = lost_defaults()
+    if lost:
+        write_defaults({model: name for model, name in read_defaults().items() if model not in lost})
+    return list(lost.values())
+
+
+def _model_key(model: str, pretrained: str) -> str:
+    return f"{model} / {pretrained}"
+
+
+def _defaults_file() -> Path:
+    return home() / "adapters" / "default.json"
+
+
+def read_defaults() -> dict[str, str]:
+    try:
+        return _load_defaults()
+    except BadInput:
+        return {}  # a lost default costs an option, not an index
+
+
+def _load_defaults() -> dict[str, str]:
+    """Raises BadInput where the file cannot be read."""
+    file = _defaults_file()
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        return {str(model): str(name) for model, name in values.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise BadInput(f"{file} cannot be read: {error}") from error
+
+
+def write_defaults(defaults: Mapping[str, str]) -> None:
+    file = _defaults_file()
+    if not defaults:
+        file.unlink(missing_ok=True)
+        return
+    write_text(file, json.dumps(defaults, indent=2) + "\n")

@@ -1,0 +1,79 @@
+"""Searching with a picture or a moment of a video instead of words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from vidfind.errors import BadInput, UnreadableVideo
+from vidfind.system.times import parse_time
+
+if TYPE_CHECKING:
+    from vidfind.encoders.encoder import Encoder
+    from vidfind.media.sampling import Segment
+
+PICTURE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
+
+
+def like_vector(
+    encoder: Encoder, path: Path, time: float | None = None, segment_length: float = 10.0
+) -> npt.NDArray[np.float32]:
+    """A picture, or a video around `time` (the whole of it without one), as a query -> (D,).
+
+    Raises BadInput for a file that is neither, and for a time outside the video."""
+    try:
+        clip = _example_clip(encoder, path, time, segment_length)
+    except UnreadableVideo as error:
+        raise BadInput(f"{path} {error}") from error
+    vector: npt.NDArray[np.float32] = encoder.encode_video(clip[np.newaxis])[0].numpy()
+    return vector
+
+
+def parse_like(text: str) -> tuple[Path, float | None]:
+    """`FILE` or `FILE@TIME` -> the file and the time in seconds; TIME is `83`, `1:23`, `1:02:03.5`.
+
+    A file whose name has an `@` is taken as it is if it exists. Raises BadInput."""
+    whole = Path(text)
+    if whole.exists():
+        return whole, None
+    name, at, time = text.rpartition("@")
+    if not at or not name:
+        raise BadInput(f"There is no file {text}")
+    try:
+        seconds = parse_time(time)
+    except ValueError as error:
+        raise BadInput(f"{time!r} is not a time: write 83, 1:23 or 1:02:03 after the @.") from error
+    if not Path(name).exists():
+        raise BadInput(f"There is no file {name}")
+    return Path(name), seconds
+
+
+def _example_clip(
+    encoder: Encoder, path: Path, time: float | None, segment_length: float
+) -> npt.NDArray[np.uint8]:  # (T, S, S, 3)
+    from vidfind.media.decoding import read_clips, read_picture
+
+    if path.suffix.lower() in PICTURE_EXTENSIONS:
+        if time is not None:
+            raise BadInput(f"{path} is a picture: it has no moment at {time:g} seconds.")
+        return np.repeat(read_picture(path, encoder.image_size)[np.newaxis], encoder.num_frames, axis=0)
+    segment = _segment_around(path, time, segment_length)
+    for clip in read_clips(path, [segment], encoder.num_frames, encoder.image_size):
+        return clip
+    raise UnreadableVideo(f"is damaged: nothing can be decoded at {segment.start:g} seconds")
+
+
+def _segment_around(path: Path, time: float | None, length: float) -> Segment:
+    from vidfind.media.decoding import probe
+    from vidfind.media.sampling import Segment
+
+    duration = probe(path).duration
+    if time is None:
+        return Segment(0.0, duration)
+    if time > duration:
+        raise BadInput(f"{path} is only {duration:.1f} seconds long: there is no moment at {time:g}.")
+    start = max(0.0, min(time - length / 2, duration - length))
+    return Segment(start, min(start + length, duration))

@@ -1,0 +1,211 @@
+"""Repairs the tables of a damaged index."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from vidfind.commands import adapter_command, index_option
+from vidfind.errors import IndexDamaged
+from vidfind.store.folder import delete_entry
+from vidfind.store.settings import (
+    Generation,
+    settings_options,
+)
+from vidfind.store.store import Store, outer_folders
+from vidfind.store.tables import (
+    VIDEOS,
+    VideoRow,
+    connect,
+    naming_damage,
+    open_table,
+    rows_of,
+    segments_schema,
+    table_names,
+)
+
+NAMES_SHOWN = 3
+# A table that cannot be read at once is read in pieces of so many rows, and smaller ones where that fails.
+ROWS_A_PIECE = 4096
+
+
+def some(names: Iterable[str]) -> str:
+    """A few of the names, and how many more there are."""
+    every = list(names)
+    more = f" and {len(every) - NAMES_SHOWN} more" if len(every) > NAMES_SHOWN else ""
+    return ", ".join(every[:NAMES_SHOWN]) + more
+
+
+# One generation
+
+
+@dataclass(frozen=True)
+class Part:
+    """The tables and the adapter of one generation of an index."""
+
+    path: Path
+    generation: Generation
+    is_unfinished: bool = False
+
+    def open(self) -> Store:
+        return Store(self.path, self.generation, connect(self.path), self.is_unfinished)
+
+    def command(self, rows: Iterable[VideoRow]) -> str:
+        """What encodes again what is missing; `rows` are all that was known of videos."""
+        if self.is_unfinished:
+            return adapter_command(self.path, self.generation.settings.adapter)
+        folders = [str(folder) for folder in outer_folders(rows)] or ["FOLDERS"]
+        return shlex.join(["vidfind", "index", *folders]) + index_option(self.path)
+
+
+def drop_indexes(path: Path, name: str) -> str:
+    with naming_damage(path):
+        table = open_table(connect(path), name)
+        for index in table.list_indices():
+            table.drop_index(index.name)
+        for entry in (path / f"{name}.lance/_indices").glob("*"):
+            delete_entry(entry)
+    return f"Deleted the search index of the table {name}; the next run makes it again where it is of use."
+
+
+def check_values(name: str, rows: Any) -> None:
+    """Raises ValueError, TypeError or OverflowError for rows that can be read, but make no sense."""
+    if name.startswith("videos"):
+        for _ in rows_of(rows):
+            pass
+
+
+def mend_table(part: Part, name: str) -> str:
+    """Puts a table of all that can be read of one in its place."""
+    path, (videos, _) = part.path, table_names(part.generation.number)
+    left = _rows_left(path, name)
+    if left is not None:
+        _replace_table(path, name, left)
+        kept = f"Kept {left.num_rows} rows of the table {name}, all that can be read."
+    elif name == videos:
+        _replace_table(path, name, VIDEOS.empty_table())
+        kept = f"Made the table {name} anew, without videos: nothing of it could be read."
+    elif dim := _known_dim(path):
+        _replace_table(path, name, segments_schema(dim).empty_table())
+        kept = f"Made the table {name} anew, without vectors: nothing of it could be read."
+    else:  # without videos, the index is made anew by the next run, for vectors of whatever size
+        _replace_table(path, name, segments_schema(1).empty_table())
+        _replace_table(path, videos, VIDEOS.empty_table())
+        options = shlex.join(settings_options(part.generation.settings))
+        again = f"vidfind index FOLDERS {options}{index_option(path)}"
+        return f"Emptied the index: nothing of the table {name} could be read. To make it again: {again}"
+    rows: Iterable[VideoRow] = ()
+    with suppress(IndexDamaged):  # the other table may be damaged too
+        rows = part.open().videos().values()
+    return f"{kept} What is missing is made again by {part.command(rows)}"
+
+
+def _replace_table(path: Path, name: str, rows: Any) -> None:
+    with naming_damage(path):
+        mended = path / f"{name}.mended.lance"
+        delete_entry(mended)
+        connect(path).create_table(mended.stem, rows)
+        delete_entry(path / f"{name}.lance")
+        mended.replace(path / f"{name}.lance")
+
+
+def _known_dim(path: Path) -> int | None:
+    """How many numbers a vector has, from any table of segments that tells."""
+    for table in sorted(path.glob("segments*.lance")):
+        with suppress(Exception):  # whatever LanceDB raises for a table that is damaged
+            return int(open_table(connect(path), table.stem).schema.field("vector").type.list_size)
+    return None
+
+
+def _rows_left(path: Path, name: str) -> Any | None:
+    """All rows that can be read in any version of a table, as an Arrow table; None if not even their columns can.
+
+    Where versions differ, the newest is right."""
+    original, scratch = path / f"{name}.lance", path / f"{name}.mending.lance"
+    delete_entry(scratch)
+    if not original.is_dir():
+        return None
+    shutil.copytree(original, scratch, copy_function=_link)
+    found: list[Any] = []
+    for manifest in sorted(scratch.glob("_versions/*.manifest")):  # their numbers count down: the newest comes first
+        pieces, is_whole = _readable(path, scratch.stem)
+        found.extend(pieces)
+        if is_whole:
+            break
+        manifest.unlink()  # and look at the version before
+    delete_entry(scratch)
+    return _first_of_each(pa.concat_tables(found)) if found else None
+
+
+def _readable(path: Path, name: str) -> tuple[list[Any], bool]:
+    """What can be read of the newest version of a table, in pieces, and whether that is all."""
+    try:
+        table = open_table(connect(path), name)
+        count = table.count_rows()
+        schema = VIDEOS if name.startswith("videos") else table.schema
+    except Exception:  # whatever LanceDB raises for a table that is damaged
+        return [], False
+
+    def read(start: int, length: int) -> Any | None:
+        try:
+            rows = table.take_offsets(list(range(start, min(start + length, count)))).to_arrow()
+            check_values(name, rows)
+            return _with_columns(rows, schema)
+        except Exception:
+            return None
+
+    pieces = [schema.empty_table()]
+    start = 0
+    while start < count:
+        length = ROWS_A_PIECE
+        while length and (rows := read(start, length)) is None:
+            length //= 2
+        if length:
+            pieces.append(rows)
+        start = start + length if length else _end_of_bad(lambda place: read(place, 1) is not None, start, count)
+    return pieces, sum(piece.num_rows for piece in pieces) == count
+
+
+def _end_of_bad(is_good: Callable[[int], bool], start: int, stop: int) -> int:
+    """Where rows can be read again after one that cannot: a damaged file has many that cannot, so in growing strides.
+
+    Good ones between two bad ones may be passed over."""
+    stride = 1
+    while start + stride < stop and not is_good(start + stride):
+        stride *= 2
+    bad, end = start + stride // 2, min(start + stride, stop)
+    while end - bad > 1:
+        middle = (bad + end) // 2
+        bad, end = (bad, middle) if is_good(middle) else (middle, end)
+    return end
+
+
+def _with_columns(rows: Any, schema: Any) -> Any:
+    """Rows of a table with the columns of `schema`, where an older format has fewer."""
+    for name in set(schema.names) - set(rows.schema.names):
+        rows = rows.append_column(name, pa.array([""] * rows.num_rows, pa.string()))
+    return rows.select(schema.names).cast(schema)
+
+
+def _first_of_each(rows: Any) -> Any:
+    """Rows without those of which there is an earlier one: of the same video, or the same segment."""
+    key = ["path"] if "path" in rows.schema.names else ["content", "start"]
+    first: dict[tuple[object, ...], int] = {}
+    for place, values in enumerate(zip(*(rows[name].to_pylist() for name in key), strict=True)):
+        first.setdefault(values, place)
+    return rows.take(pa.array(first.values(), pa.int64()))  # of no rows, the type would be null
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a disk that has no links
+        shutil.copy2(source, target)
