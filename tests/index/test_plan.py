@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vidfind.index import plan as plan_module
+from vidfind.index import presence
 from vidfind.index.plan import Plan, make_plan
 from vidfind.index.presence import Presence, look_on_disk
 from vidfind.media.files import VideoFile, fingerprint
@@ -266,7 +266,7 @@ def test_a_file_of_a_share_that_does_not_answer_is_offline(tmp_path: Path, monke
     def hang(path: Path) -> bool:
         return answers.wait() and is_file(path)
 
-    monkeypatch.setattr(plan_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(presence, "PATIENCE", 0.1)
     monkeypatch.setattr(Path, "is_file", hang)
     try:
         assert presence_of(tmp_path / "a.mp4", tmp_path) == "offline"

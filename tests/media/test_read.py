@@ -21,6 +21,7 @@ from av.stream import Disposition
 
 from tests.clips.make import CLIPS, draw, read_number
 from vidfind.errors import ReaderFailed, UnreadableVideo
+from vidfind.media import probe as probing
 from vidfind.media import read as video
 from vidfind.media.probe import Traits, _examine, examine_once, probe
 from vidfind.media.pyav_reader import _frames_from, read_with_pyav
@@ -289,7 +290,7 @@ def test_a_large_file_is_probed_at_its_ends_with_the_same_result(
     clips: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = examine_once(clips / name)
-    monkeypatch.setattr(video, "SMALL_FILE", 0)
+    monkeypatch.setattr(probing, "SMALL_FILE", 0)
     status = os.stat(clips / name)
     assert _examine.__wrapped__(clips / name, status.st_size, status.st_mtime_ns) == expected
 

@@ -18,7 +18,7 @@ import pytest
 
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput, IndexMismatch, IndexNotFound
-from vidfind.models import load as registry
+from vidfind.models import hub
 from vidfind.models.catalog import MODELS, OPENAI_HUBS, known_hub
 from vidfind.models.hub import hub_files
 from vidfind.search import query as queries
@@ -73,7 +73,7 @@ def test_a_query_needs_only_the_text_half_of_the_model(index: Path, tiny_encoder
 
 def test_a_query_asked_before_needs_no_model(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = query_encoder(index).vector("a red circle")
-    monkeypatch.setattr(registry, "TINY_WEIGHTS", tmp_path / "gone")
+    monkeypatch.setattr(hub, "TINY_WEIGHTS", tmp_path / "gone")
     np.testing.assert_array_equal(query_encoder(index).vector(" a  red circle "), first)
     with pytest.raises(FileNotFoundError):
         query_encoder(index).vector("a blue circle")
@@ -151,7 +151,7 @@ def test_vectors_are_kept_under_their_names(tmp_path: Path) -> None:
 
 
 def test_only_the_latest_vectors_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries, "QUERIES_KEPT", 3)
+    monkeypatch.setattr("vidfind.search.kept.QUERIES_KEPT", 3)
     kept = KeptVectors(tmp_path / "kept")
     for name in (b"a", b"b", b"c", b"a", b"d"):
         kept.put(name, VECTOR, False)
