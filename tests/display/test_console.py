@@ -96,10 +96,9 @@ def test_the_result_table_fits_the_terminal_and_shows_whole_names(width: int) ->
     name = "a long name of a file that was never cut.mp4"
     lines = drawn(result_table([moment(f"/films/{name}"), moment("/films/b.mp4", 2)], width), width)
     assert max(map(len, lines)) <= width
-    assert all("0:" not in line or "1:23-1:33" in line for line in lines)
-    shown = "".join("".join(lines).split())
-    assert all(part in shown for part in ("1:23-1:33", "0.312", "b.mp4"))
-    assert name[-6:] in shown
+    rows = [line for line in lines if line[:1].isdigit()]
+    assert [("1:23-1:33" in row, "0.312" in row) for row in rows] == [(True, True)] * 2  # neither is folded
+    assert set(f"{name} /films/b.mp4".split()) <= set(" ".join(lines).replace("/a long", " a long").split())
 
 
 @pytest.mark.parametrize("width", range(60, 100, 3))
@@ -157,10 +156,13 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 
 def test_a_pause_says_why_and_does_not_count(screen: io.StringIO) -> None:
     with Activity("Starting") as activity:
-        before = activity.elapsed
+        began, before = time.monotonic(), activity.elapsed
         with activity.paused("Paused: on battery"):
+            paused = time.monotonic()
             time.sleep(0.5)
-        assert activity.elapsed - before < 0.5
+            paused = time.monotonic() - paused
+        counted = activity.elapsed - before
+        assert counted <= time.monotonic() - began - paused + 0.01
     assert "Paused: on battery" in screen.getvalue()
 
 

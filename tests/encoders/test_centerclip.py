@@ -8,6 +8,7 @@ from open_clip import CLIP
 from torch import Tensor
 
 from tests.support.golden_clip import load_golden
+from tests.support.rounding import rounding
 from vidfind.encoders.centerclip import centerclip_reduction, centerclip_spectral_reduction, kept_tokens
 from vidfind.encoders.clusters import medoid_tokens
 from vidfind.encoders.tokens import Backbone, Reduction, Tokens
@@ -71,7 +72,7 @@ def test_segments_are_pooled_as_the_authors_pool_them() -> None:
     clips = zip(golden["emb_S4"], golden["mask_S4"], golden["video_emb_S4"], strict=True)
     for segments, mask, expected in list(clips)[:3]:  # the others have no real segment, and theirs is no number
         real = torch.tensor(segments[mask.astype(bool)])[None]
-        np.testing.assert_allclose(F.normalize(reduction.pool(real, real), dim=-1)[0], expected, atol=1e-6)
+        np.testing.assert_allclose(F.normalize(reduction.pool(real, real), dim=-1)[0], expected, atol=rounding())
 
 
 def cluster(x: Tensor, num_frames: int, **options: int) -> Tokens:

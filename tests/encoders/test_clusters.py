@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tests.support.golden_clip import Golden, load_golden
+from tests.support.rounding import rounding
 from vidfind.encoders.clusters import (
     Clusters,
     NotFinite,
@@ -170,7 +171,7 @@ def test_medoids_of_segments_are_the_tokens_the_golden_module_keeps(case: str) -
     expected = torch.tensor(golden[f"{case}_y"]).transpose(0, 1)
     np.testing.assert_array_equal(medoids, golden[f"{case}_medoids"].reshape(medoids.shape))
     np.testing.assert_array_equal(gather(patches, medoids), expected[:, 1:])
-    np.testing.assert_allclose(cls, expected[:, 0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(cls, expected[:, 0], rtol=0, atol=rounding())
 
 
 def test_means_of_clusters_equal_those_of_the_golden_module() -> None:
@@ -178,14 +179,14 @@ def test_means_of_clusters_equal_those_of_the_golden_module() -> None:
     members = torch.nn.functional.one_hot(medoid_tokens(patches, k).assignment, k).transpose(1, 2).float()
     means = members @ patches / members.sum(dim=2, keepdim=True)
     expected = torch.tensor(golden["mean_y"]).transpose(0, 1)
-    np.testing.assert_allclose(torch.cat([cls[:, None], means], dim=1), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(torch.cat([cls[:, None], means], dim=1), expected, rtol=0, atol=rounding())
 
 
 def test_ascending_medoids_take_the_embeddings_of_the_golden_module() -> None:
     golden, patches, cls, k = golden_segments("embed")
     kept = gather(patches, medoid_tokens(patches, k).medoids) + torch.tensor(golden["embed_cluster_embed"])
     expected = torch.tensor(golden["embed_y"]).transpose(0, 1)
-    np.testing.assert_allclose(torch.cat([cls[:, None], kept], dim=1), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(torch.cat([cls[:, None], kept], dim=1), expected, rtol=0, atol=rounding())
 
 
 @pytest.mark.parametrize("case", ["c0", "c1", "c2"])

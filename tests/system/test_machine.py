@@ -73,17 +73,19 @@ def test_a_system_that_knows_nothing_of_batteries_has_mains(monkeypatch: pytest.
 
 
 def test_the_clock_runs_with_the_process() -> None:
-    clock, before = RunningClock(), time.monotonic()
+    before = time.monotonic()
+    clock = RunningClock()
     time.sleep(0.2)
-    assert 0.2 <= clock.now() <= time.monotonic() - before + 0.1
+    assert 0.2 <= clock.now() <= time.monotonic() - before
 
 
 def test_the_clock_does_not_count_pauses() -> None:
     clock = RunningClock()
     with clock.paused():
+        before = clock.now()
         time.sleep(0.3)
         within = clock.now()
-    assert within < 0.3
+    assert within == before
     time.sleep(0.1)
     assert clock.now() >= within + 0.1
 

@@ -55,11 +55,12 @@ def looks(
             for file in find_videos(present, exclude):
                 with_videos.update(file.path.parents)
                 if file.mtime_ns > (time.time() - settling) * 1e9:
-                    changing.note(file.path)
+                    changing.note(file.path, time.monotonic())
             look_at = 0.0
             for changes in following:
+                now = time.monotonic()  # one time for all, so that what changed together settles together
                 for path in _relevant(changes, present, exclude, with_videos):
-                    changing.note(path)
+                    changing.note(path, now)
                 if time.monotonic() >= look_at or changing.settle():
                     again = yield changing.paths
                     look_at = time.monotonic() + settling if again else math.inf
@@ -88,10 +89,10 @@ class _Changing:
     def paths(self) -> frozenset[Path]:
         return frozenset(self._seen)
 
-    def note(self, path: Path) -> None:
+    def note(self, path: Path, now: float) -> None:
         stamp = _stamp(path)
         wait = self._seen[path].wait if path in self._seen else self._wait_for(path)
-        self._seen[path] = _Change(stamp, time.monotonic(), wait if stamp else self._settling)
+        self._seen[path] = _Change(stamp, now, wait if stamp else self._settling)
 
     def settle(self) -> bool:
         """Forgets those that have stayed as they were for long enough; whether there were any."""
@@ -101,7 +102,7 @@ class _Changing:
             due = {path for path in due if self._seen[path].stamp or now - self._seen[path].since >= 2 * self._settling}
         settled = {path for path in due if _stamp(path) == self._seen[path].stamp}
         for path in due - settled:
-            self.note(path)
+            self.note(path, now)
         for path in settled:
             self._settled[path] = now, self._seen.pop(path).wait
         return bool(settled)
