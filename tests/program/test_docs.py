@@ -1,4 +1,4 @@
-"""The README is true: its commands, options and examples exist, and nothing that exists is missing from it."""
+"""The pages for users are true: their commands, options and examples exist, and the reference misses none."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ from pathlib import Path
 import pytest
 import typer.main
 
+from tests.support.reference import FILE, all_commands, reference
 from vidfind.cli.app import app
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-REFERENCE = README.split("### All commands and options")[1].split("\n##")[0]
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "vidfind").rglob("README.md"))]
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
 GROUP = typer.main.get_group(app)
-COMMANDS = {
-    " ".join([name, *inner]): command
-    for name, group in GROUP.commands.items()
-    for inner, command in [([], group), *(([sub], cmd) for sub, cmd in getattr(group, "commands", {}).items())]
-}
+COMMANDS = {path.removeprefix("vidfind "): command for path, command in all_commands(GROUP)}
 EVERYWHERE = {"-v", "--verbose", "-h", "--help"}
 
 
@@ -29,31 +26,32 @@ def options_of(command: str) -> set[str]:
     return {name for name in names if name.startswith("-")} - EVERYWHERE
 
 
-def described() -> dict[str, str]:
-    """Each command of the reference, and what is written from there to the next."""
-    parts = re.split(r"^`vidfind ([a-z]+(?: [a-z]+)*)[^`]*`", REFERENCE, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
-
-
 def examples() -> list[list[str]]:
-    """Every command line of vidfind in the README, without the program's name."""
-    blocks = re.findall(r"^(?:\$ )?(?:uv run )?vidfind (.*)$", README, flags=re.MULTILINE)
-    spans = re.findall(r"`(?:uv run )?vidfind ([^`]+)`", README)
-    return [shlex.split(line, comments=True) for line in [*blocks, *spans]]
+    """Every command line of vidfind in the README and the pages beside the code, without the program's name."""
+    lines = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        blocks = "".join(re.findall(r"^```\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
+        lines += re.findall(r"^(?:\$ )?(?:uv run )?vidfind (.*)$", blocks, flags=re.MULTILINE)
+        lines += re.findall(r"(?<!## )`(?:uv run )?vidfind ([^`]+)`", text)
+    return [shlex.split(line, comments=True) for line in dict.fromkeys(lines)]
 
 
-def test_the_readme_describes_every_command() -> None:
-    assert set(described()) == set(COMMANDS)
+def test_the_reference_is_what_the_commands_say() -> None:
+    """After a change of commands or help texts: `uv run python -m tests.support.reference`."""
+    assert FILE.read_text(encoding="utf-8") == reference()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_readme_describes_every_option(command: str) -> None:
-    spans = re.findall(r"`([^`]+)`", described()[command])
-    named = {option for span in spans if span.startswith("-") for option in OPTION.findall(span)}
+def test_the_reference_has_every_command_and_option(command: str) -> None:
+    (section,) = re.findall(
+        rf"^## `vidfind {command}(?: [A-Z]+)*`$(.*?)(?=^## |\Z)", reference(), re.MULTILINE | re.DOTALL
+    )
+    named = {option for cell in re.findall(r"^\| `(-[^`]+)`", section, re.MULTILINE) for option in OPTION.findall(cell)}
     assert named == options_of(command)
 
 
-def test_every_command_takes_what_the_readme_says_it_takes() -> None:
+def test_every_command_takes_what_the_reference_says_it_takes() -> None:
     for command in COMMANDS.values():
         names = {name for parameter in command.params for name in parameter.opts}
         assert {"-v", "--verbose"} <= names
@@ -62,7 +60,7 @@ def test_every_command_takes_what_the_readme_says_it_takes() -> None:
 
 
 @pytest.mark.parametrize("words", examples(), ids=" ".join)
-def test_every_example_in_the_readme_is_a_command_with_options_it_has(words: list[str]) -> None:
+def test_every_example_in_the_pages_is_a_command_with_options_it_has(words: list[str]) -> None:
     if words[0].startswith("-"):
         assert words in (["--version"], ["--help"])
         return
@@ -72,8 +70,12 @@ def test_every_example_in_the_readme_is_a_command_with_options_it_has(words: lis
     assert {word for word in before_dashes if word.startswith("-")} <= known
 
 
-def test_the_pictures_and_files_that_the_readme_links_to_are_there() -> None:
-    links = re.findall(r"\]\((?!https?:|#)([^)]+)\)", README)
-    assert links
-    for link in links:
-        assert (Path(__file__).parents[2] / link).exists(), link
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_pictures_and_files_that_a_page_links_to_are_there(page: Path) -> None:
+    for link in re.findall(r"\]\((?!https?:|#)([^)]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / link).exists(), link
+
+
+def test_the_readme_has_links() -> None:
+    """So that the test above has something to look at."""
+    assert "](" in PAGES[0].read_text(encoding="utf-8")

@@ -1,0 +1,88 @@
+"""Writes the reference of all commands and options, vidfind/cli/README.md, from the commands themselves.
+
+uv run python -m tests.support.reference
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from vidfind.cli.app import app
+
+FILE = Path(__file__).parents[2] / "vidfind" / "cli" / "README.md"
+INTRODUCTION = """# All commands and options
+
+`vidfind --version` prints the version. Every command takes `-v`, `--verbose` and `-h`, `--help`. Results go to stdout;
+progress and messages go to stderr. Exit codes: 0 done, 1 error, 2 wrong usage, 3 done but some videos failed,
+130 interrupted.
+
+This page is written from the commands by `uv run python -m tests.support.reference`: change the help texts, not this
+page."""
+
+
+def reference() -> str:
+    """The whole page, in Markdown."""
+    parts = [INTRODUCTION]
+    for path, command in all_commands(typer.main.get_group(app)):
+        parts += describe(path, command)
+    return "\n\n".join(parts) + "\n"
+
+
+def all_commands(group: Any, path: str = "vidfind") -> Iterator[tuple[str, Any]]:
+    """Each command with its full name, in the order of `vidfind --help`; a group comes before its own commands."""
+    for name, command in group.commands.items():
+        yield f"{path} {name}", command
+        if hasattr(command, "commands"):
+            yield from all_commands(command, f"{path} {name}")
+
+
+def describe(path: str, command: Any) -> Iterator[str]:
+    """The section of one command: what it does, an example, and a table of its arguments and options."""
+    text, _, example = inspect.cleandoc(command.help).partition("\b\nExample:\n")
+    arguments = [parameter.metavar for parameter in command.params if parameter.param_type_name == "argument"]
+    yield f"## `{' '.join([path, *arguments])}`"
+    yield text.strip()
+    yield f"```\n{inspect.cleandoc(example)}\n```"
+    context = typer.Context(command)
+    rows = [row(parameter, context) for parameter in command.params if is_own(parameter)]
+    if rows:
+        yield "\n".join(["| Option | |", "|---|---|", *rows])
+
+
+def is_own(parameter: Any) -> bool:
+    """Whether a parameter is not one that every command has."""
+    return not {"--verbose", "--help"} & set(parameter.opts)
+
+
+def row(parameter: Any, context: typer.Context) -> str:
+    """The line of the table for an argument or an option."""
+    return f"| `{cell(names(parameter, context))}` | {cell(help_of(parameter))} |"
+
+
+def names(parameter: Any, context: typer.Context) -> str:
+    """The names of an option as they are typed, and its value: `-n, --limit COUNT`."""
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar)
+    shown: str = parameter.get_help_record(context)[0]
+    return re.sub(r"[<>\[\]]+(?=auto|$)", "", shown)  # versions of typer put different brackets around choices
+
+
+def help_of(parameter: Any) -> str:
+    """The help of a parameter, and its default where the help does not name one."""
+    has_default = isinstance(parameter.default, str | int | float) and not isinstance(parameter.default, bool)
+    return parameter.help + (f" [default: {parameter.default}]" if has_default else "")
+
+
+def cell(text: str) -> str:
+    """Text for a cell of a table, on one line."""
+    return " ".join(text.replace("|", "\\|").split())
+
+
+if __name__ == "__main__":
+    FILE.write_text(reference(), encoding="utf-8")
