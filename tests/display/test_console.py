@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vidfind.display import activity
+from vidfind.display import console
 from vidfind.display.activity import Activity, progress_lines
 from vidfind.display.search import result_table
 from vidfind.display.text import home_path, printable, short_paths, span
@@ -149,8 +149,8 @@ def test_progress_shows_footage_files_speed_time_left_and_the_file_at_work(width
 def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What is written to a terminal of 80 cells."""
     written = io.StringIO()
-    console = Console(file=written, width=80, force_terminal=True, color_system=None, legacy_windows=False)
-    monkeypatch.setattr(activity, "messages", console)
+    terminal = Console(file=written, width=80, force_terminal=True, color_system=None, legacy_windows=False)
+    monkeypatch.setattr(console, "messages", terminal)
     return written
 
 
@@ -181,6 +181,21 @@ def test_what_is_said_after_a_bar_takes_its_place(screen: io.StringIO) -> None:
     with activity:
         activity.say("Starting again")
     assert "Starting again" in screen.getvalue()
+
+
+def test_without_a_terminal_the_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    plain = Console(file=written, width=80, force_terminal=False)
+    monkeypatch.setattr(console, "messages", plain)
+    progress = Progress(Path("/films/a.mp4"), 600, 3600, 3, 12)
+    with Activity("Starting", log_interval=0) as often:
+        often.advance(progress)
+        often.draw("a bar", "Epoch 1 of 2")
+    with Activity("Starting") as seldom:
+        seldom.advance(progress)
+    first, second = written.getvalue().splitlines()
+    assert first.startswith("10:00 of 1:00:00  3/12 videos  ") and first.endswith(" left")
+    assert second == "Epoch 1 of 2"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no such signal there")

@@ -186,7 +186,7 @@ def _train(training: "FineTuning", activity: "Activity") -> bool:
     """Runs the training to its end or until Ctrl-C, and shows how it goes; whether it was stopped."""
     from vidfind.display import console
     from vidfind.display.text import plural
-    from vidfind.display.training import show_lines, training_lines
+    from vidfind.display.training import show_lines, training_facts, training_lines
     from vidfind.training.finetune import Decoded, Validated
 
     judged: list[Validated] = []
@@ -198,7 +198,7 @@ def _train(training: "FineTuning", activity: "Activity") -> bool:
                 judged.append(event)
                 activity.say("Training")
             else:
-                activity.draw(training_lines(event, judged, console.messages.width))
+                activity.draw(training_lines(event, judged, console.messages.width), training_facts(event, judged))
     except KeyboardInterrupt:
         activity.announce("Stopped.")
         return True

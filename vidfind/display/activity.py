@@ -1,5 +1,6 @@
 """The progress bar of a command that takes long."""
 
+import math
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from vidfind.display.console import message, messages
+from vidfind.display import console
 from vidfind.display.text import plural, short_paths, times_real
 from vidfind.system.machine import running_clock
 from vidfind.system.times import clock
@@ -25,17 +26,20 @@ if TYPE_CHECKING:
     from vidfind.training import evaluate
 
 
-# Index
+LOG_INTERVAL = 30.0  # seconds
 
 
 class Activity:
-    """What vidfind is at, in one or two lines at the bottom of the terminal that vanish when it is done.
+    """The work in progress, in one or two lines at the bottom of the terminal that vanish when it is done.
 
-    Shows nothing when stderr is not a terminal. May be entered again. Ctrl-Z wipes the lines away until it goes on."""
+    Where stderr is no terminal (cron, Docker, nohup), the progress is one line every `log_interval` seconds instead.
+    May be entered again. Ctrl-Z wipes the lines away until the process continues."""
 
-    def __init__(self, text: str, enabled: bool = True) -> None:
+    def __init__(self, text: str, enabled: bool = True, log_interval: float = LOG_INTERVAL) -> None:
         self._spinner = Spinner("dots", Text(text))
-        self._enabled = enabled and messages.is_terminal
+        self._enabled = enabled and console.messages.is_terminal
+        self._log_interval = log_interval if enabled and not console.messages.is_terminal else math.inf
+        self._logged_at = running_clock().now()
         self._progress: Progress | evaluate.Progress | None = None
         self._drawn: RenderableType | None = None
         self._since = running_clock().now()
@@ -74,16 +78,18 @@ class Activity:
     def announce(self, text: str) -> None:
         """A line that stays. The activity is hidden until more is said of it: a download draws a bar of its own."""
         self._hide()
-        message(text)
+        console.message(text)
 
     def advance(self, progress: "Progress | evaluate.Progress") -> None:
         """Turns into a bar of the footage done."""
         self._progress = progress
+        self._log("  ".join(progress_facts(progress, self.elapsed)))
         self._start()
 
-    def draw(self, lines: RenderableType) -> None:
-        """Turns into lines of the caller's own."""
+    def draw(self, lines: RenderableType, log_line: str = "") -> None:
+        """Turns into lines of the caller's own; `log_line` stands for them where stderr is no terminal."""
         self._drawn = lines
+        self._log(log_line)
         self._start()
 
     @contextmanager
@@ -100,14 +106,20 @@ class Activity:
         """Seconds since something was said that comes next, without those in which the process was stopped."""
         return running_clock().now() - self._since
 
+    def _log(self, line: str) -> None:
+        now = running_clock().now()
+        if line and now - self._logged_at >= self._log_interval:
+            self._logged_at = now
+            console.message(line)
+
     def _start(self) -> None:
         if self._enabled and not self._live:
             # A new one each time: one that is started again wipes away as many lines above it as it had before.
             self._live = Live(
-                console=messages,
+                console=console.messages,
                 get_renderable=self._render,
                 transient=True,
-                redirect_stdout=False,  # results are not messages
+                redirect_stdout=False,  # results are not console.messages
                 refresh_per_second=8,
             )
             self._live.start(refresh=True)
@@ -122,20 +134,13 @@ class Activity:
             return self._drawn
         if self._progress is None:
             return self._spinner
-        return progress_lines(self._progress, self.elapsed, messages.width)
+        return progress_lines(self._progress, self.elapsed, console.messages.width)
 
 
 def progress_lines(progress: "Progress | evaluate.Progress", elapsed: float, width: int) -> RenderableType:
     """A bar with footage, files, speed and time left, and the file at work on a line of its own."""
     done, total = progress.done_seconds, max(progress.total_seconds, progress.done_seconds)
-    speed = done / elapsed if elapsed > 0 else 0.0
-    facts = [
-        f"{clock(done)} of {clock(total)}",
-        f"{progress.done_files:,}/{plural(progress.total_files, 'video')}",
-        times_real(speed),
-        f"{clock((total - done) / speed)} left" if speed > 0 else "",
-    ]
-    text = Text("  ".join(filter(None, facts)), no_wrap=True, overflow="ellipsis")
+    text = Text("  ".join(progress_facts(progress, elapsed)), no_wrap=True, overflow="ellipsis")
     file = Text(short_paths([progress.path], width)[progress.path], style="dim", no_wrap=True, overflow="ellipsis")
     room = width - text.cell_len - 2
     line = Table.grid(padding=(0, 2, 0, 0))
@@ -145,3 +150,15 @@ def progress_lines(progress: "Progress | evaluate.Progress", elapsed: float, wid
         line.add_row(ProgressBar(total=total, completed=done, width=width))
         line.add_row(text)
     return Group(line, file)
+
+
+def progress_facts(progress: "Progress | evaluate.Progress", elapsed: float) -> list[str]:
+    """Footage and files done, speed and time left, each as a short text; `elapsed` is in seconds."""
+    done, total = progress.done_seconds, max(progress.total_seconds, progress.done_seconds)
+    speed = done / elapsed if elapsed > 0 else 0.0
+    facts = [
+        f"{clock(done)} of {clock(total)}",
+        f"{progress.done_files:,}/{plural(progress.total_files, 'video')}",
+        times_real(speed),
+    ]
+    return [*facts, f"{clock((total - done) / speed)} left"] if speed > 0 else facts

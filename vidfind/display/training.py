@@ -78,6 +78,14 @@ def costs_measured(verdict: "Verdict") -> str:
 
 def training_lines(stepped: "Stepped", judged: Sequence["Validated"], width: int) -> RenderableType:
     """A bar of the steps, with the loss, the recall on held-out pairs before and now, and the time left."""
+    lines = Table.grid()  # a bar by itself does not end its line
+    lines.add_row(ProgressBar(total=stepped.steps, completed=stepped.step, width=min(60, width)))
+    lines.add_row(Text(training_facts(stepped, judged), no_wrap=True, overflow="ellipsis"))
+    return lines
+
+
+def training_facts(stepped: "Stepped", judged: Sequence["Validated"]) -> str:
+    """The step, the loss, the recall on held-out pairs before and now, and the time left, on one line."""
     recalls = [f"{one.retrieval.text_to_video.r1:.0f}" for one in judged]
     facts = [
         f"step {stepped.step:,} of {stepped.steps:,}",
@@ -85,10 +93,7 @@ def training_lines(stepped: "Stepped", judged: Sequence["Validated"], width: int
         f"held-out R@1 {' → '.join(dict.fromkeys([recalls[0], recalls[-1]]))} %" if recalls else "",
         f"{clock(stepped.seconds_left)} left",
     ]
-    lines = Table.grid()  # a bar by itself does not end its line
-    lines.add_row(ProgressBar(total=stepped.steps, completed=stepped.step, width=min(60, width)))
-    lines.add_row(Text("  ".join(filter(None, facts)), no_wrap=True, overflow="ellipsis"))
-    return lines
+    return "  ".join(filter(None, facts))
 
 
 def show_before_and_after(before: "Retrieval", after: "Retrieval", pairs: int, pool: int) -> None:
