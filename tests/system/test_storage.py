@@ -26,7 +26,7 @@ from vidfind.store import nearest
 from vidfind.store.health import check_index
 from vidfind.store.settings import is_index
 from vidfind.store.store import Store
-from vidfind.system.storage import in_one_step, lock, naming_trouble, write_text
+from vidfind.system.storage import atomic_write, lock, naming_trouble, write_text
 
 if TYPE_CHECKING:
     from tests.conftest import Ran
@@ -62,7 +62,7 @@ def test_other_errors_stay_what_they_are(error: Exception) -> None:
 def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path: Path) -> None:
     file = tmp_path / "settings.json"
     write_text(file, "old")
-    with pytest.raises(StorageError), in_one_step(file) as part:
+    with pytest.raises(StorageError), atomic_write(file) as part:
         part.write_text("half of the n")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("settings.json", "old")]

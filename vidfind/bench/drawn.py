@@ -19,7 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from vidfind.system.storage import in_one_step, naming_trouble
+from vidfind.system.storage import atomic_write, naming_trouble
 
 VERSION = 1
 """Of what is drawn: figures of different versions are not to be compared."""
@@ -87,7 +87,7 @@ def draw_footage(folder: Path, name: str, count: int) -> list[Path]:
     paths = [folder / f"{name}-{seed}.v{VERSION}.mp4" for seed in range(count)]
     for seed, path in enumerate(paths):
         if not path.exists():
-            with in_one_step(path) as part:
+            with atomic_write(path) as part:
                 write_footage(part, KINDS[name], seed)
     return paths
 

@@ -27,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from vidfind import __version__
 from vidfind.errors import ModelUnavailable
 from vidfind.system.paths import adapter_path
-from vidfind.system.storage import in_one_step, naming_trouble
+from vidfind.system.storage import atomic_write, naming_trouble
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -133,7 +133,7 @@ def read_adapter(path: Path) -> Adapter:
 
 
 def write_adapter(path: Path, adapter: Adapter) -> None:
-    """Write as safetensors, in one step; folders are made as needed. Raises StorageError."""
+    """Write as safetensors, atomically; folders are made as needed. Raises StorageError."""
     from safetensors.torch import save_file
 
     with naming_trouble(path.parent):
@@ -143,7 +143,7 @@ def write_adapter(path: Path, adapter: Adapter) -> None:
     if adapter.info:
         info = dataclasses.replace(adapter.info, video_digest=video_digest(tensors))
         metadata[HEADER] = json.dumps(dataclasses.asdict(info))
-    with in_one_step(path) as part:
+    with atomic_write(path) as part:
         save_file(tensors, part, metadata=metadata)
 
 

@@ -2,7 +2,7 @@
 
 An index that is encoded again keeps its old tables in use meanwhile. Each set of tables is a *generation*: its
 `Generation` says what it was made with, under which number its tables are, and which copy of the adapter is its own.
-`settings.json` is the generation in use, `settings.next.json` the unfinished one; each is written in one step, and the
+`settings.json` is the generation in use, `settings.next.json` the unfinished one; each is written atomically, and the
 step from one to the other is a rename. `settings.copy.json` is there should the first be damaged. Knows nothing of
 tables.
 """
@@ -20,7 +20,7 @@ from typing import Any, get_type_hints
 
 from vidfind.commands import index_option
 from vidfind.errors import BadInput, IndexDamaged, IndexMismatch, VidfindError
-from vidfind.system.storage import in_one_step, naming_trouble, write_text
+from vidfind.system.storage import atomic_write, naming_trouble, write_text
 
 FORMAT_VERSION = 2
 READABLE_FORMATS = (1, FORMAT_VERSION)
@@ -118,7 +118,7 @@ def keep_adapter(path: Path, adapter: Path, name: str) -> None:
     has changed since, StorageError."""
     if (path / name).is_file():
         return
-    with in_one_step(path / name) as part:
+    with atomic_write(path / name) as part:
         shutil.copyfile(adapter, part)
         if adapter_file_name(part) != name:
             raise BadInput(f"The adapter {adapter} was replaced while it was read: run the command again.")

@@ -1,4 +1,4 @@
-"""Small files written in one step, locks, and what to tell when a disk or the rights of a folder do not allow it.
+"""Small files written atomically, locks, and what to tell when a disk or the rights of a folder do not allow it.
 
 Knows nothing of what the files hold, nor of LanceDB but that its errors quote the operating system's.
 """
@@ -31,8 +31,8 @@ REMEDIES = {
 
 
 @contextmanager
-def in_one_step(path: Path) -> Iterator[Path]:
-    """Another path to write to, which becomes `path` at the end: whenever it is stopped, that is whole or as it was.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yields a file to write, which replaces `path` at the end; a process that is killed leaves `path` as it was.
 
     Raises StorageError; after an error nothing is left."""
     part = path.with_name(f".{path.name}.part")
@@ -47,8 +47,8 @@ def in_one_step(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file `in_one_step`."""
-    with in_one_step(path) as part:
+    """Writes a file atomically. Raises StorageError."""
+    with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
