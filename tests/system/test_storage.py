@@ -26,7 +26,7 @@ from vidfind.store import nearest
 from vidfind.store.health import check_index
 from vidfind.store.settings import is_index
 from vidfind.store.store import Store
-from vidfind.system.storage import atomic_write, lock, naming_trouble, write_text
+from vidfind.system.storage import atomic_write, lock, storage_errors, write_text
 
 if TYPE_CHECKING:
     from tests.conftest import Ran
@@ -46,7 +46,7 @@ needs_posix = pytest.mark.skipif(os.name == "nt", reason="limits are set otherwi
     ],
 )
 def test_what_the_system_does_not_allow_is_named_with_the_folder_and_the_remedy(error: Exception, said: str) -> None:
-    with pytest.raises(StorageError, match=said) as raised, naming_trouble(Path("/data/index")):
+    with pytest.raises(StorageError, match=said) as raised, storage_errors(Path("/data/index")):
         raise error
     assert str(raised.value).startswith("/data/index cannot be used: ")
     assert raised.value.__cause__ is error
@@ -54,7 +54,7 @@ def test_what_the_system_does_not_allow_is_named_with_the_folder_and_the_remedy(
 
 @pytest.mark.parametrize("error", [BadInput("wrong"), FileNotFoundError(errno.ENOENT, "not there"), KeyError("a")])
 def test_other_errors_stay_what_they_are(error: Exception) -> None:
-    with pytest.raises(type(error)) as raised, naming_trouble(Path("/data")):
+    with pytest.raises(type(error)) as raised, storage_errors(Path("/data")):
         raise error
     assert raised.value is error
 

@@ -19,7 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from vidfind.system.storage import atomic_write, naming_trouble
+from vidfind.system.storage import atomic_write, storage_errors
 
 VERSION = 1
 """Of what is drawn: figures of different versions are not to be compared."""
@@ -82,7 +82,7 @@ def draw_footage(folder: Path, name: str, count: int) -> list[Path]:
     """`count` different files of `KINDS[name]` in `folder`, each as long as is drawn; what is there is kept.
 
     Seconds for the first of a kind, and a minute for 4K on a few cores. Raises StorageError."""
-    with naming_trouble(folder):
+    with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}-{seed}.v{VERSION}.mp4" for seed in range(count)]
     for seed, path in enumerate(paths):

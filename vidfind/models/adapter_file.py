@@ -27,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from vidfind import __version__
 from vidfind.errors import ModelUnavailable
 from vidfind.system.paths import adapter_path
-from vidfind.system.storage import atomic_write, naming_trouble
+from vidfind.system.storage import atomic_write, storage_errors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -136,7 +136,7 @@ def write_adapter(path: Path, adapter: Adapter) -> None:
     """Write as safetensors, atomically; folders are made as needed. Raises StorageError."""
     from safetensors.torch import save_file
 
-    with naming_trouble(path.parent):
+    with storage_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in adapter.tensors.items()}
     metadata = {}

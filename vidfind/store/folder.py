@@ -23,7 +23,7 @@ from vidfind.store.settings import (
 from vidfind.store.tables import (
     table_names,
 )
-from vidfind.system.storage import lock, naming_trouble
+from vidfind.system.storage import lock, storage_errors
 
 LOCK_FILE = "writing.lock"
 SPEED_FILE = "speed.json"
@@ -45,7 +45,7 @@ def delete_index(path: Path) -> None:
     Raises IndexNotFound, IndexBusy while another process writes to it, StorageError."""
     if not is_index(path):
         raise IndexNotFound(f"There is no index {path.name!r}: nothing to delete.")
-    with writing_lock(path), naming_trouble(path):
+    with writing_lock(path), storage_errors(path):
         (path / SETTINGS_FILE).unlink()  # first: from here on it is no index
         for entry in own_files(path):
             delete_entry(entry)
@@ -59,7 +59,7 @@ def delete_index(path: Path) -> None:
 
 def require_index(path: Path) -> None:
     """Raises IndexNotFound, with the indexes there are and the command that makes this one, where there is none."""
-    with naming_trouble(path):
+    with storage_errors(path):
         if is_index(path):
             return
         others = sorted(entry.parent.name for entry in path.parent.glob(f"*/{SETTINGS_FILE}"))
@@ -72,13 +72,13 @@ def require_index(path: Path) -> None:
 def writing_lock(path: Path) -> Iterator[None]:
     """Keeps other processes from writing to the index at `path`, whatever state it is in. Raises IndexBusy at once."""
     try:
-        with naming_trouble(path):
+        with storage_errors(path):
             file = open(path / LOCK_FILE, "ab")  # noqa: SIM115, closed below
     except FileNotFoundError as error:
         raise IndexNotFound(f"There is no index {path.name!r} any more.") from error
     with file:
         try:
-            with naming_trouble(path):
+            with storage_errors(path):
                 lock(file.fileno())
                 is_ours = os.path.samestat(os.fstat(file.fileno()), os.stat(path / LOCK_FILE))
         except (BlockingIOError, FileNotFoundError):

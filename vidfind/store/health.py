@@ -41,7 +41,7 @@ from vidfind.store.tables import (
     table_names,
 )
 from vidfind.system.paths import home
-from vidfind.system.storage import naming_trouble
+from vidfind.system.storage import storage_errors
 
 # float16 keeps three digits of each number; the length of a whole vector is far closer to 1 than this.
 LENGTH_TOLERANCE = 0.01
@@ -62,7 +62,7 @@ def check_index(path: Path) -> list[Problem]:
 
     Raises IndexNotFound, and StorageError where the disk or the rights do not let it be read."""
     require_index(path)
-    with naming_trouble(path):
+    with storage_errors(path):
         return list(_problems(path))
 
 
@@ -71,7 +71,7 @@ def mend_index(path: Path) -> list[str]:
 
     Raises IndexNotFound, IndexBusy while another process writes to it, and StorageError."""
     require_index(path)
-    with writing_lock(path), naming_trouble(path):
+    with writing_lock(path), storage_errors(path):
         # Each problem is mended before the next is looked for: rows are compared once their tables can be read.
         return [done for problem in _problems(path) if (done := problem.mend())]
 

@@ -20,7 +20,7 @@ from typing import Any, get_type_hints
 
 from vidfind.commands import index_option
 from vidfind.errors import BadInput, IndexDamaged, IndexMismatch, VidfindError
-from vidfind.system.storage import atomic_write, naming_trouble, write_text
+from vidfind.system.storage import atomic_write, storage_errors, write_text
 
 FORMAT_VERSION = 2
 READABLE_FORMATS = (1, FORMAT_VERSION)
@@ -64,7 +64,7 @@ def is_index(path: Path) -> bool:
 def read_generation(path: Path, file: str = SETTINGS_FILE) -> Generation:
     """Raises FileNotFoundError if there is none, IndexMismatch for a newer vidfind's, IndexDamaged, StorageError."""
     try:
-        with naming_trouble(path):
+        with storage_errors(path):
             values = json.loads((path / file).read_text(encoding="utf-8"))
         version = values.pop("format")
         if isinstance(version, int) and version > FORMAT_VERSION:

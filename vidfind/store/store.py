@@ -69,7 +69,7 @@ from vidfind.store.tables import (
     table_names,
 )
 from vidfind.system.paths import adapter_path
-from vidfind.system.storage import naming_trouble, write_text
+from vidfind.system.storage import storage_errors, write_text
 
 # What LanceDB calls a file of a table until it is whole. When it is killed then, it forgets about it.
 HALF_WRITTEN = re.compile(r"\.tmp.*|.*#\d+")
@@ -144,12 +144,12 @@ class Store:
 
         `adapter` is the file of the adapter in `settings`; the index keeps a copy. Raises IndexMismatch if the index
         at `path` does hold videos, IndexBusy, StorageError."""
-        with naming_trouble(path):
+        with storage_errors(path):
             path.mkdir(parents=True, exist_ok=True)
         with writing_lock(path):
             if is_index(path) and cls.open(path).count_videos():
                 raise IndexMismatch(f"There already is an index {path.name!r}. To delete it: {delete_command(path)}")
-            with naming_trouble(path):
+            with storage_errors(path):
                 for file in (SETTINGS_FILE, NEXT_FILE, SPEED_FILE):
                     (path / file).unlink(missing_ok=True)
             database = connect(path)
@@ -235,7 +235,7 @@ class Store:
     def finish(self) -> None:
         """Makes these unfinished tables the ones in use, in one step; call it inside `writing`."""
         assert self.is_unfinished
-        with naming_trouble(self.path):
+        with storage_errors(self.path):
             os.utime(self.path / NEXT_FILE)  # from now on the old ones wait to be cleared
             (self.path / NEXT_FILE).replace(self.path / SETTINGS_FILE)
             copy_settings(self.path)

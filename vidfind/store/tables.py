@@ -24,7 +24,7 @@ import pyarrow as pa
 from vidfind.errors import VidfindError
 from vidfind.store.settings import damaged
 from vidfind.system.imports import import_lancedb
-from vidfind.system.storage import naming_trouble
+from vidfind.system.storage import storage_errors
 
 VIDEOS = pa.schema(
     [
@@ -164,7 +164,7 @@ def path_from_text(text: str) -> Path:
 def naming_damage(path: Path) -> Iterator[None]:
     """Raises what LanceDB says of an index's tables as IndexDamaged, or StorageError where the disk is at fault."""
     try:
-        with naming_trouble(path):
+        with storage_errors(path):
             yield
     except (VidfindError, MemoryError):
         raise

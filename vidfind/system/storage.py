@@ -37,7 +37,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Raises StorageError; after an error nothing is left."""
     part = path.with_name(f".{path.name}.part")
     try:
-        with naming_trouble(path.parent):
+        with storage_errors(path.parent):
             yield part
             part.replace(path)
     except BaseException:
@@ -53,7 +53,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def naming_trouble(folder: Path) -> Iterator[None]:
+def storage_errors(folder: Path) -> Iterator[None]:
     """Raises StorageError, with the folder and the remedy, for what a full disk or missing rights lead to inside."""
     try:
         yield
