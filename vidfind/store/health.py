@@ -36,8 +36,8 @@ from vidfind.store.tables import (
     VideoRow,
     connect,
     is_whole,
-    naming_damage,
     open_table,
+    table_errors,
     table_names,
 )
 from vidfind.system.paths import home
@@ -185,7 +185,7 @@ def _problems_of(part: Part) -> Iterator[Problem]:
 def _table_trouble(path: Path, name: str) -> str:
     """Why a table cannot be read to its last byte; empty if it can."""
     try:
-        with naming_damage(path):
+        with table_errors(path):
             for batch in open_table(connect(path), name).search().to_batches():
                 check_values(name, batch)
         return ""
@@ -196,7 +196,7 @@ def _table_trouble(path: Path, name: str) -> str:
 def _index_trouble(path: Path, name: str) -> str:
     """Why searches through the indexes of a table fail; empty if they do not, or there are none."""
     try:
-        with naming_damage(path):
+        with table_errors(path):
             table = open_table(connect(path), name)
             if table.list_indices():
                 if cut := [file.name for file in (path / f"{name}.lance/_indices").rglob("*") if not is_whole(file)]:

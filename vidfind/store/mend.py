@@ -25,10 +25,10 @@ from vidfind.store.tables import (
     VIDEOS,
     VideoRow,
     connect,
-    naming_damage,
     open_table,
     rows_of,
     segments_schema,
+    table_errors,
     table_names,
 )
 
@@ -67,7 +67,7 @@ class Part:
 
 
 def drop_indexes(path: Path, name: str) -> str:
-    with naming_damage(path):
+    with table_errors(path):
         table = open_table(connect(path), name)
         for index in table.list_indices():
             table.drop_index(index.name)
@@ -109,7 +109,7 @@ def mend_table(part: Part, name: str) -> str:
 
 
 def _replace_table(path: Path, name: str, rows: Any) -> None:
-    with naming_damage(path):
+    with table_errors(path):
         mended = path / f"{name}.mended.lance"
         delete_entry(mended)
         connect(path).create_table(mended.stem, rows)

@@ -60,12 +60,12 @@ from vidfind.store.tables import (
     connect,
     is_whole,
     make_table,
-    naming_damage,
     open_table,
     path_to_text,
     row_to_table,
     rows_of,
     segments_schema,
+    table_errors,
     table_names,
 )
 from vidfind.system.paths import adapter_path
@@ -288,33 +288,33 @@ class Store:
 
     def videos(self) -> dict[Path, VideoRow]:
         """Every video by its path, in no order; failed ones too."""
-        with naming_damage(self.path):
+        with table_errors(self.path):
             return {row.path: row for row in rows_of(self._videos.to_arrow())}
 
     def count_videos(self) -> int:
         """How many videos there are, failed ones too."""
-        with naming_damage(self.path):
+        with table_errors(self.path):
             return int(self._videos.count_rows())
 
     def segments_to_arrange(self) -> int:
         """How many segments the next `compact` makes an approximate index of, which takes it a while; mostly none."""
-        with naming_damage(self.path):
+        with table_errors(self.path):
             return int(self._segments.count_rows()) if is_worthwhile(self._segments) else 0
 
     def videos_of(self, contents: Collection[int]) -> list[VideoRow]:
         """The videos that have one of these contents, in no order; none that failed."""
-        with naming_damage(self.path):
+        with table_errors(self.path):
             query = self._videos.search().where(f"content IN ({_listed(contents)})")
             return [row for row in rows_of(query.to_arrow()) if not row.failed]
 
     def columns(self, *names: str) -> Any:
         """Columns of all videos that did not fail, in no order, as an Arrow table: far quicker than their rows."""
-        with naming_damage(self.path):
+        with table_errors(self.path):
             return self._videos.search().where("failed = ''").select(list(names)).to_arrow()
 
     def segments(self) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float32]]]:
         """All segments in batches, in no order: contents (N,), starts and ends (N, 2), vectors (N, D)."""
-        with naming_damage(self.path):
+        with table_errors(self.path):
             for batch in self._segments.search().to_batches():
                 whole = batch.drop_null()  # which only damage makes
                 spans = np.stack([whole["start"].to_numpy(), whole["end"].to_numpy()], axis=1)
@@ -352,7 +352,7 @@ class Store:
 
         Fewer only if there are no more. May hold hits whose content no video row points to. In an index of many
         segments, and without `contents`, a few of the last may be missed: see nearest.py."""
-        with naming_damage(self.path):
+        with table_errors(self.path):
             found = nearest(self._segments, vector, limit, contents)
         hits = [Hit(row["content"], row["start"], row["end"], 1 - row["_distance"]) for row in found.to_pylist()]
         return sorted(hits, key=lambda hit: (-hit.score, hit.content, hit.start))
@@ -363,7 +363,7 @@ class Store:
 
         Call it inside `writing`. What searches may still read, or has no use, is deleted when it is older than `keep`.
         """
-        with naming_damage(self.path):
+        with table_errors(self.path):
             stored, used = (
                 table.search().select(["content"]).to_arrow()["content"].to_numpy()
                 for table in (self._segments, self._videos)
@@ -425,7 +425,7 @@ class Store:
                 self._videos.add_columns({"damage": "cast('' as string)"})
 
     def _open_tables(self) -> tuple[Any, Any]:
-        with naming_damage(self.path):
+        with table_errors(self.path):
             videos, segments = (open_table(self._database, name) for name in table_names(self._generation.number))
         return videos, segments
 
@@ -437,7 +437,7 @@ class Store:
         videos, segments = table_names(self._generation.number)
         folder = self.path / f"{videos if table == 'videos' else segments}.lance"
         before = set(folder.rglob("*"))
-        with naming_damage(self.path):
+        with table_errors(self.path):
             yield self._videos if table == "videos" else self._segments
             new = set(folder.rglob("*")) - before
             if all(map(is_whole, new)):

@@ -114,7 +114,7 @@ def open_table(database: Any, name: str) -> Any:
 
 def make_table(path: Path, database: Any, name: str, rows: Any) -> Any:
     """A new table in place of any of this name; `rows` is an Arrow table, or the schema of an empty one."""
-    with naming_damage(path):
+    with table_errors(path):
         shutil.rmtree(path / f"{name}.lance", ignore_errors=True)  # LanceDB writes on top even of what it cannot read
         is_schema = isinstance(rows, pa.Schema)
         return database.create_table(name, None if is_schema else rows, schema=rows if is_schema else rows.schema)
@@ -161,7 +161,7 @@ def path_from_text(text: str) -> Path:
 
 
 @contextmanager
-def naming_damage(path: Path) -> Iterator[None]:
+def table_errors(path: Path) -> Iterator[None]:
     """Raises what LanceDB says of an index's tables as IndexDamaged, or StorageError where the disk is at fault."""
     try:
         with storage_errors(path):
