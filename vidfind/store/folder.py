@@ -93,7 +93,7 @@ def own_files(path: Path) -> list[Path]:
     return sorted(entry for entry in path.iterdir() if OWN_FILES.fullmatch(entry.name))
 
 
-def litter(path: Path, keep: timedelta = KEEP_VERSIONS) -> list[Path]:
+def leftovers(path: Path, keep: timedelta = KEEP_VERSIONS) -> list[Path]:
     """What is in an index's folder and of no use: tables and adapters that were in use more than `keep` ago, and what
     was being written when a process was killed. Raises as `read_generation`."""
     used = set()

@@ -18,7 +18,7 @@ import numpy as np
 
 from vidfind.commands import adapter_command, delete_command, index_option
 from vidfind.errors import IndexDamaged, IndexMismatch
-from vidfind.store.folder import KEEP_VERSIONS, delete_entry, litter, require_index, writing_lock
+from vidfind.store.folder import KEEP_VERSIONS, delete_entry, leftovers, require_index, writing_lock
 from vidfind.store.mend import Part, check_values, drop_indexes, mend_table, some
 from vidfind.store.nearest import try_indexes
 from vidfind.store.settings import (
@@ -124,7 +124,7 @@ def _problems_with(path: Path, generation: Generation) -> Iterator[Problem]:
         )
     else:
         yield from _problems_of(Part(path, begun, is_unfinished=True))
-    if found := _find_litter(path):
+    if found := _find_leftovers(path):
         names = some(entry.name for entry in found)
         yield Problem(f"files that are of no use any more: {names}", "they are deleted", partial(_delete, found))
 
@@ -134,15 +134,15 @@ def _do_nothing() -> None:
 
 
 def _give_up(path: Path) -> str:
-    (path / NEXT_FILE).unlink()  # its tables are litter from now on
+    (path / NEXT_FILE).unlink()  # its tables are leftovers from now on
     return "Gave up an encoding that could not be finished. Searches use the same vectors as before."
 
 
-def _find_litter(path: Path) -> list[Path]:
+def _find_leftovers(path: Path) -> list[Path]:
     hour_ago = time.time() - KEEP_VERSIONS.total_seconds()
     try:
         parts = [file for file in sorted((home() / "adapters").glob("*.part")) if file.stat().st_mtime < hour_ago]
-        return [*litter(path), *parts]
+        return [*leftovers(path), *parts]
     except (IndexMismatch, IndexDamaged, FileNotFoundError):  # it is not known what is in use, or just changing
         return []
 

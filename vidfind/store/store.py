@@ -33,7 +33,7 @@ from vidfind.store.folder import (
     KEEP_VERSIONS,
     SPEED_FILE,
     delete_entry,
-    litter,
+    leftovers,
     require_index,
     size_on_disk,
     writing_lock,
@@ -386,7 +386,7 @@ class Store:
         for file in self.path.glob("*.lance/**/*"):
             if HALF_WRITTEN.fullmatch(file.name):
                 file.unlink(missing_ok=True)
-        for entry in litter(self.path, keep):
+        for entry in leftovers(self.path, keep):
             delete_entry(entry)
 
     def note_speed(self, footage: float, elapsed: float) -> None:
