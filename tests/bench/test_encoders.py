@@ -15,8 +15,8 @@ from vidfind.display.models import figures_table, notes_table
 from vidfind.encoders.costs import ClipCost
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.table import ENCODERS
-from vidfind.models.clip import import_open_clip
 from vidfind.store.store import IndexSettings, Store
+from vidfind.system.imports import import_open_clip
 from vidfind.training.recipe import Recipe
 from vidfind.training.trainable import prepare
 

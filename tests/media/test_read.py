@@ -579,3 +579,23 @@ def test_reading_videos_loads_no_cuda_library_that_would_take_over_the_matrix_pr
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "libdecord" in done.stdout
     assert "libnvblas" not in done.stdout
+
+
+def test_a_decord_that_cannot_be_imported_is_done_without(clips: Path, tmp_path: Path) -> None:
+    """As a build of decord for CUDA, which needs the libraries that vidfind keeps from it."""
+    (tmp_path / "decord.py").write_text("import nvidia")
+    program = (
+        "import logging, sys; from pathlib import Path; from vidfind.media.read import read_clips\n"
+        "from vidfind.media.sampling import split_segments\n"
+        "logging.basicConfig(level='INFO', stream=sys.stdout)\n"
+        "for sample in read_clips(Path(sys.argv[1]), split_segments(2, 1), 4, 64): print(sample.frames.shape)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(clips / "h264.mp4")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert "decord cannot be imported" in done.stdout
+    assert done.stdout.count("(4, 64, 64, 3)") == 2

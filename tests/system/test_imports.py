@@ -73,3 +73,50 @@ def test_numpy_is_told_of_one_core_and_other_programs_are_not(
     monkeypatch.delenv(imports.BLAS_THREADS, raising=False)
     code = "imports.import_numpy(); print('numpy' in sys.modules, os.environ.get(imports.BLAS_THREADS))"
     assert run(code, **given) == f"True {left}"
+
+
+# open_clip
+
+
+OPEN_CLIP = "open_clip = imports.import_open_clip(); "
+
+
+def test_models_are_made_without_the_compiler_and_without_timm() -> None:
+    seen = run(
+        OPEN_CLIP + "model = open_clip.create_model('ViT-B-32', pretrained='', load_weights=False); "
+        "print(type(model.visual).__name__, sorted({'timm', 'torch._dynamo', 'triton'} & set(sys.modules)))"
+    )
+    assert seen == "VisionTransformer []"
+
+
+def test_what_was_left_out_can_be_imported_afterwards() -> None:
+    code = (
+        "import timm, torch._dynamo, torchvision.ops; print(hasattr(torch._dynamo, 'disable'), hasattr(timm, 'models'))"
+    )
+    assert run(OPEN_CLIP + code) == "True True"
+
+
+def test_what_is_there_already_stays() -> None:
+    code = "import timm; before = sys.modules['timm']; " + OPEN_CLIP + "print(sys.modules['timm'] is before)"
+    assert run(code) == "True"
+
+
+def test_where_more_is_needed_all_is_imported() -> None:
+    """As with a torchvision that needs more of the compiler."""
+    code = "imports.COMPILER = 'torch'; print(imports.import_open_clip().__name__, 'timm' in sys.modules)"
+    assert run(code) == "open_clip True"
+
+
+# decord
+
+
+def test_nvidia_is_hidden_meanwhile_and_there_again_afterwards() -> None:
+    code = """
+from importlib.util import find_spec
+from types import ModuleType
+sys.modules["nvidia"] = real = ModuleType("nvidia")
+with imports.without_nvidia():
+    print(find_spec("nvidia"), end=" ")
+print(sys.modules["nvidia"] is real)
+"""
+    assert run(code) == "None True"

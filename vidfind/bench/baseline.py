@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from vidfind.system.imports import without_nvidia
+
 BATCH = 8
 READERS = ("sequential", "picked", "scaled")
 """How frames are read: one by one, keeping one a second; by decord's choice of where to decode; by that, and shrunk to
@@ -20,11 +22,8 @@ the model's size by decord itself. Most scripts on the net do the first; the oth
 
 def main(model: str, weights: str, threads: int, reader: str, output: Path, files: list[Path]) -> dict[str, float]:
     """Indexes the files; how many frames there were, and how many seconds of footage."""
-    # decord2 loads libnvblas where pip has installed it, which ends the process at its first matrix product.
-    sys.modules["nvidia"] = None  # type: ignore[assignment]
-    import decord
-
-    del sys.modules["nvidia"]
+    with without_nvidia():
+        import decord
     import open_clip
     import torch
     from PIL import Image

@@ -17,8 +17,9 @@ from vidfind.encoders.table import ENCODERS
 from vidfind.encoders.towers import check_tower_config
 from vidfind.errors import UnsupportedModel
 from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL, TINY, check_model
-from vidfind.models.clip import import_open_clip, random_clip
+from vidfind.models.clip import random_clip
 from vidfind.models.load import load_encoder
+from vidfind.system.imports import import_open_clip
 from vidfind.training.recipe import Recipe
 from vidfind.training.trainable import prepare
 

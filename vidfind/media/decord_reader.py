@@ -5,7 +5,6 @@ Imported where it is used: that takes as long as reading several minutes of vide
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,19 +13,11 @@ import numpy as np
 from vidfind.errors import ReaderFailed
 from vidfind.media.frames import centre
 from vidfind.media.sampling import TICK, Sample, Segment, sample_times
+from vidfind.system.imports import without_nvidia
 
-# decord2 3.4 loads every CUDA library that pip has installed, for all of the process to use: one of them, libnvblas,
-# takes over the matrix products of the CPU and ends the process. It looks for them in the package nvidia, and needs
-# none; so that package is out of sight while it is imported.
-_nvidia = sys.modules.get("nvidia")
-sys.modules["nvidia"] = None  # type: ignore[assignment]  # what the import system takes for "not there"
-try:
+with without_nvidia():
     import decord.logging
     from decord import DECORDError, DECORDLimitReachedError, VideoReader
-finally:
-    del sys.modules["nvidia"]
-    if _nvidia:
-        sys.modules["nvidia"] = _nvidia
 
 # As frames.py does for PyAV: on the screen its words would only be noise.
 decord.logging.set_level(decord.logging.QUIET)

@@ -116,8 +116,11 @@ def choose_reader(traits: Traits, sampling: Sampling = "exact") -> Literal["keyf
 def read_with_decord(
     path: Path, info: VideoInfo, segments: Sequence[Segment], num_frames: int, size: int, threads: int | None = None
 ) -> Iterator[Sample]:
-    """As read_clips, for the files decord is right for. Raises ReaderFailed."""
-    from vidfind.media import decord_reader
+    """As read_clips, for the files decord is right for. Raises ReaderFailed, also where decord cannot be imported."""
+    try:
+        from vidfind.media import decord_reader
+    except (ImportError, OSError, RuntimeError) as error:  # OSError: of a library of its own that cannot be loaded
+        raise ReaderFailed(f"decord cannot be imported: {error}") from error
 
     scaled = scaled_size(info.width, info.height, size)
     yield from decord_reader.read_samples(path, info.duration, scaled, segments, num_frames, size, threads)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidfind.errors import ModelUnavailable
-from vidfind.models.clip import import_open_clip
+from vidfind.system.imports import import_open_clip
 
 if TYPE_CHECKING:
     pass

@@ -1,60 +1,20 @@
-"""open_clip, made lean: imported without what vidfind has no use for, and its plain models read without detours.
+"""Models of open_clip: the plain ones read without detours, and random ones.
 
 Knows nothing of where weights come from, nor of what is done with a model.
 """
 
 from __future__ import annotations
 
-import importlib
 import logging
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from vidfind.system.imports import import_open_clip
 
 if TYPE_CHECKING:
     import torch
-
-log = logging.getLogger(__name__)
-
-COMPILER = "torch._dynamo"
-
-
-def import_open_clip() -> Any:
-    """The package open_clip, in a quarter of the time and with 170 MB less.
-
-    By itself it imports every image tower of timm, and torchvision, for one function, the whole compiler of PyTorch.
-    Models with a tower of timm cannot be made, which vidfind does not run either."""
-    if "open_clip" in sys.modules:
-        return sys.modules["open_clip"]
-    before = set(sys.modules)
-    try:
-        with _stand_ins():
-            return importlib.import_module("open_clip")
-    except Exception as error:  # another version of some library, that needs more
-        log.info("open_clip is imported as a whole: %s", error)
-        for name in sys.modules.keys() - before:
-            if name.partition(".")[0] in ("open_clip", "torchvision", "timm"):
-                del sys.modules[name]
-        return importlib.import_module("open_clip")
-
-
-@contextmanager
-def _stand_ins() -> Iterator[None]:
-    """Meanwhile there is no timm, which open_clip can do without, and the compiler is what torchvision needs of it."""
-    utils, compiler = ModuleType(f"{COMPILER}.utils"), ModuleType(COMPILER)
-    utils.is_compile_supported = lambda device: False  # type: ignore[attr-defined]
-    compiler.utils = utils  # type: ignore[attr-defined]
-    modules: dict[str, Any] = {"timm": None, COMPILER: compiler, utils.__name__: utils}  # None: "not there"
-    stand_ins = {name: module for name, module in modules.items() if name not in sys.modules}
-    sys.modules.update(stand_ins)
-    try:
-        yield
-    finally:
-        for name in stand_ins:
-            del sys.modules[name]
 
 
 def read_plain_clip(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from vidfind.errors import ModelUnavailable
 from vidfind.models.catalog import MODELS, TINY, TINY_WEIGHTS, ModelEntry, check_model, default_pretrained, known_hub
-from vidfind.models.clip import import_open_clip
 from vidfind.models.weights import digest_problem, first_line, weights_problem
+from vidfind.system.imports import import_open_clip
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata

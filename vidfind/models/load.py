@@ -25,11 +25,12 @@ from vidfind.models.catalog import (
     check_model,
     default_pretrained,
 )
-from vidfind.models.clip import import_open_clip, read_plain_clip
+from vidfind.models.clip import read_plain_clip
 from vidfind.models.default_adapters import default_name
 from vidfind.models.hub import find_weights
 from vidfind.models.saved_adapters import list_adapters
 from vidfind.models.weights import first_line, loading_problem
+from vidfind.system.imports import import_open_clip
 
 if TYPE_CHECKING:
     import torch

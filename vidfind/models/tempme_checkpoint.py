@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from vidfind.errors import ModelUnavailable
 from vidfind.models.adapter_file import Adapter, AdapterInfo, from_tempme
-from vidfind.models.clip import import_open_clip
 from vidfind.models.weights import loading_problem
+from vidfind.system.imports import import_open_clip
 
 if TYPE_CHECKING:
     from torch import Tensor

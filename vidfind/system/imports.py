@@ -1,7 +1,14 @@
-"""Imports libraries as is quick for a search: lancedb without what nobody here needs, numpy for one core.
+"""Quick and safe imports of libraries: every trick that vidfind plays on the import system.
 
-What is left out talks to servers and to models, and takes three quarters of the time. Its names stand for the real
-ones, which are imported when such a name is used after all.
+| Trick | Needed by | Without it | When the library changes |
+|---|---|---|---|
+| `import_numpy` | numpy 2 with OpenBLAS | a query may take a second on a busy machine | the variable has no effect |
+| `import_lancedb` | lancedb 0.34 to 0.40 | its import takes 2.5 times as long | it is imported as it comes |
+| `import_open_clip` | open_clip 3.2 to 3.3, timm 1.0, torchvision 0.23 to 0.29 | 3 times, and 170 MB | likewise |
+| `without_nvidia` | decord2 3.3 to 3.4 | matrix products may end the process | PyAV reads, if decord needs nvidia |
+
+So with a version that takes none of these tricks, vidfind works, only slower. Knows nothing of what the libraries are
+used for.
 """
 
 from __future__ import annotations
@@ -11,26 +18,60 @@ import logging
 import os
 import sys
 import threading
-import types
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 log = logging.getLogger(__name__)
 
+_importing = threading.RLock()
+
+
+def _import_quickly(name: str, trick: AbstractContextManager[None], packages: Sequence[str]) -> Any:
+    """The package `name`, imported within `trick` if it was not imported before.
+
+    Where that fails, as with another version of the library, the modules of `packages` that it left are dropped, and
+    the package is imported as it comes."""
+    with _importing:  # of two threads, the second would get a package half imported
+        if name in sys.modules:
+            return sys.modules[name]
+        before = set(sys.modules)
+        try:
+            with trick:
+                return importlib.import_module(name)
+        except Exception as error:  # whatever another version trips over
+            log.info("%s is imported as a whole: %s: %s", name, type(error).__name__, error)
+        for module in sys.modules.keys() - before:
+            if module.partition(".")[0] in packages and not module.startswith(COMPILED):
+                del sys.modules[module]
+        return importlib.import_module(name)
+
+
+@contextmanager
+def _replaced(modules: Mapping[str, ModuleType | None]) -> Iterator[None]:
+    """Meanwhile `import` finds these modules, or for None no module, by these names; afterwards the real ones again."""
+    real = {name: sys.modules[name] for name in modules if name in sys.modules}
+    sys.modules.update(modules)  # type: ignore[arg-type]  # None is what the import system takes for "not there"
+    try:
+        yield
+    finally:
+        for name in modules:
+            sys.modules.pop(name, None)
+        sys.modules.update(real)
+
+
+# numpy ---------------------------------------------------------------------------------------------------------------
+
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
-COMPILED = "lancedb._lancedb"
-"""Cannot be imported twice in one process, and knows nothing of the rest."""
-LEFT_OUT = ("lance_namespace_urllib3_client", "lancedb.remote.db", "lancedb.namespace", "lancedb.embeddings")
-_importing = threading.Lock()
 
 
 def import_numpy() -> None:
-    """Imports numpy with products of matrices on one core, but where the environment says how many, or it is too late.
+    """Imports numpy with matrix products on one core, unless the environment says how many, or numpy is there already.
 
-    Those of one query are so small that threads cost more than they give: on two cores, one of which is busy, they have
-    been seen to wait 8 ms for each other in each product, a second for a query in all."""
+    The products of one query are so small that threads cost more than they give: on two cores, one of which was busy,
+    they waited 8 ms for each other in each product, which made a second for a query."""
     is_free = BLAS_THREADS not in os.environ
     os.environ.setdefault(BLAS_THREADS, "1")
     importlib.import_module("numpy")  # which reads it now, and never again
@@ -38,24 +79,48 @@ def import_numpy() -> None:
         del os.environ[BLAS_THREADS]  # other programs may want more
 
 
+# decord --------------------------------------------------------------------------------------------------------------
+
+
+def without_nvidia() -> AbstractContextManager[None]:
+    """Meanwhile the package nvidia cannot be found: `import decord` belongs inside.
+
+    decord2 loads every CUDA library that lies in that package, for all of the process to use, and needs none of them.
+    One, libnvblas, takes over the matrix products of the CPU and ends the process."""
+    return _replaced({"nvidia": None})
+
+
+# open_clip -----------------------------------------------------------------------------------------------------------
+
+COMPILER = "torch._dynamo"
+
+
+def import_open_clip() -> Any:
+    """The package open_clip, in a quarter of the time and with 170 MB less.
+
+    By itself it imports every image tower of timm and, since torchvision wants one function of it, PyTorch's compiler.
+    Without timm, models with a tower of timm cannot be made; vidfind does not run them anyway."""
+    utils, compiler = ModuleType(f"{COMPILER}.utils"), ModuleType(COMPILER)
+    utils.is_compile_supported = lambda device: False  # type: ignore[attr-defined]
+    compiler.utils = utils  # type: ignore[attr-defined]
+    stand_ins = {"timm": None, COMPILER: compiler, utils.__name__: utils}
+    missing = {name: module for name, module in stand_ins.items() if name not in sys.modules}
+    return _import_quickly("open_clip", _replaced(missing), ["open_clip", "torchvision", "timm"])
+
+
+# lancedb -------------------------------------------------------------------------------------------------------------
+
+COMPILED = "lancedb._lancedb"
+"""Cannot be imported twice in one process, and uses nothing of the rest."""
+LEFT_OUT = ("lance_namespace_urllib3_client", "lancedb.remote.db", "lancedb.namespace", "lancedb.embeddings")
+"""Modules that talk to servers and to models."""
+
+
 def import_lancedb() -> Any:
-    """The package lancedb, imported the quick way if it was not imported before; the plain way where that fails."""
-    with _importing:  # of two threads, the second would get a package half imported
-        return sys.modules.get("lancedb") or _import_slim() or importlib.import_module("lancedb")
+    """The package lancedb without the modules in LEFT_OUT, which take most of the time.
 
-
-def _import_slim() -> Any | None:
-    """The package lancedb without what is left out; None, and no trace of it, where that fails."""
-    before = set(sys.modules)
-    try:
-        with _left_out():
-            return importlib.import_module("lancedb")
-    except Exception as error:  # another version of lancedb may use what is left out at once, in any way
-        log.info("lancedb has to be imported as a whole: %s: %s", type(error).__name__, error)
-    for name in sys.modules.keys() - before:
-        if name.partition(".")[0] == "lancedb" and not name.startswith(COMPILED):
-            del sys.modules[name]
-    return None
+    Their names in lancedb stand for the real ones, which are imported when such a name is used after all."""
+    return _import_quickly("lancedb", _left_out(), ["lancedb"])
 
 
 class _Later:
@@ -75,13 +140,16 @@ class _Later:
     def __instancecheck__(self, instance: object) -> bool:
         return isinstance(instance, self._real())
 
+    def __subclasscheck__(self, subclass: type) -> bool:
+        return issubclass(subclass, self._real())
+
     def _real(self) -> Any:
         module, name = self._of
         return getattr(importlib.import_module(module), name)
 
 
-class _Module(types.ModuleType):
-    """A module of which every name is there, later."""
+class _Module(ModuleType):
+    """A module that has every name, as a `_Later`."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -90,22 +158,22 @@ class _Module(types.ModuleType):
 
 
 class _Finder:
-    """Finds the modules left out, and makes them up."""
+    """Finds the modules in LEFT_OUT, and makes a `_Module` of each."""
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
         is_left_out = any(name == left or name.startswith(f"{left}.") for left in LEFT_OUT)
         return ModuleSpec(name, self, is_package=True) if is_left_out else None  # type: ignore[arg-type]  # quacks like one
 
-    def create_module(self, spec: ModuleSpec) -> types.ModuleType:
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _Module(spec.name)
 
-    def exec_module(self, module: types.ModuleType) -> None:
+    def exec_module(self, module: ModuleType) -> None:
         """There is nothing in it."""
 
 
 @contextmanager
 def _left_out() -> Iterator[None]:
-    """Modules left out are made up meanwhile, if they were not imported before; afterwards no trace is left of them."""
+    """Meanwhile the modules in LEFT_OUT that were not imported before are made up; afterwards they are gone again."""
     finder, before = _Finder(), set(sys.modules)
     sys.meta_path.insert(0, finder)
     try:
