@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vidfind.demo.tiny.train import JUDGE_SEED, Marks, judge, read_exam
+from vidfind.demo.tiny.exam import JUDGE_SEED, Marks, judge, read_exam
 from vidfind.models.catalog import TINY, TINY_FOLDER
 from vidfind.models.load import load_encoder
 

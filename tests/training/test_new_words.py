@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import Ran
 from tests.support.zorp import Captioned, write_csv, write_groups, write_training
-from vidfind.demo.tiny.train import JUDGE_SEED, judge, read_exam
+from vidfind.demo.tiny.exam import JUDGE_SEED, judge, read_exam
 from vidfind.models.load import load_encoder
 
 GROUPS = 20
