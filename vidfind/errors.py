@@ -1,4 +1,4 @@
-"""Errors a user can act on. Each message says which file or setting, what was wrong, what to do.
+"""Errors a user can act on, and how the program ends. A message says which file or setting, what was wrong, what to do.
 
 VidfindError
 ├── UnreadableVideo    a file that cannot be decoded; the run goes on without it
@@ -15,7 +15,21 @@ VidfindError
 """
 
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import Any
+
+
+class ExitCode(IntEnum):
+    """How the program ends."""
+
+    DONE = 0
+    ERROR = 1
+    USAGE = 2
+    """A command line that makes no sense."""
+    SOME_FAILED = 3
+    """Done, but some videos could not be indexed."""
+    INTERRUPTED = 130
+    """Stopped by Ctrl-C."""
 
 
 class VidfindError(Exception):

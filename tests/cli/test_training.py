@@ -73,16 +73,6 @@ def test_help_ends_with_an_example_and_imports_nothing_heavy() -> None:
     assert "  Example:\n    vidfind eval" in done.stdout
 
 
-def test_help_names_the_defaults_of_the_pipelines(run: Run) -> None:
-    from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL
-    from vidfind.store.settings import IndexSettings
-
-    text = " ".join(run("eval", "--help").out.split())
-    assert f"the index's own, or {IndexSettings.segment_length:g}]" in text
-    assert f"or {DEFAULT_ENCODER}]" in text
-    assert f"or {DEFAULT_MODEL}]" in text
-
-
 def test_encoders_are_compared_side_by_side(run: Run, captioned: Path) -> None:
     ran = run("eval", "--pairs", captioned, "--model", "tiny", "--compare", "tempme, mean,tempme", "--device", "cpu")
     assert (ran.code, ran.err) == (0, "")

@@ -11,6 +11,7 @@ from vidfind.encoders.table import ENCODERS
 from vidfind.encoders.tokens import Backbone
 from vidfind.models.catalog import DEFAULT_ENCODER
 from vidfind.models.lora import attach_lora
+from vidfind.training.recipe import Recipe
 
 
 def test_the_commands_offer_every_encoder_and_the_first_is_the_default() -> None:
@@ -32,5 +33,5 @@ def vit_b_32() -> CLIP:
 def test_trained_parameters_of_vit_b_32(vit_b_32: CLIP, name: str, count: int) -> None:
     method = ENCODERS[name]
     own = method.parameters(Backbone(vit_b_32, 12, {}))
-    lora = {} if method.is_frozen else attach_lora(copy.deepcopy(vit_b_32))
+    lora = {} if method.is_frozen else attach_lora(copy.deepcopy(vit_b_32), Recipe.rank)
     assert sum(tensor.numel() for tensor in [*own.values(), *lora.values()]) == count

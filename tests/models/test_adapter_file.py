@@ -25,13 +25,14 @@ from vidfind.models.adapter_file import (
 )
 from vidfind.models.load import load_encoder
 from vidfind.models.lora import attach_lora
+from vidfind.training.recipe import Recipe
 
 
 def test_trained_parameters_of_vit_b_32_are_as_many_as_in_the_paper() -> None:
     with torch.device("meta"):
         config = open_clip.get_model_config("ViT-B-32")
         model = open_clip.CLIP(**config)
-        lora = attach_lora(model)
+        lora = attach_lora(model, Recipe.rank)
     positions = sum(f * 768 for f in tempme_position_shapes(depth=12, num_frames=12).values())
     assert sum(p.numel() for p in lora.values()) + positions == 507_648
 
@@ -42,7 +43,7 @@ def test_a_fresh_lora_changes_nothing() -> None:
     ids = torch.nn.functional.pad(ids, (0, 77 - ids.shape[1]))
     with torch.inference_mode():
         before = model.encode_text(ids)
-    attach_lora(model)
+    attach_lora(model, Recipe.rank)
     with torch.inference_mode():
         torch.testing.assert_close(model.encode_text(ids), before)
 

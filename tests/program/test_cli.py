@@ -90,15 +90,9 @@ def test_the_version_is_told(run: Run) -> None:
     assert run("--version").out == f"vidfind {__version__}\n"
 
 
-def test_help_names_the_defaults_of_the_pipelines(run: Run) -> None:
-    from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL
+def test_help_names_the_defaults_of_searches(run: Run) -> None:
     from vidfind.search import moments as search
-    from vidfind.store.store import IndexSettings
 
-    text = " ".join(run("index", "--help").out.split())
-    assert f"the index's own, or {DEFAULT_MODEL}]" in text
-    assert f"the index's own, or {DEFAULT_ENCODER}]" in text
-    assert f"the index's own, or {IndexSettings.segment_length:g}]" in text
     text = " ".join(run("search", "--help").out.split())
     assert f"How many moments to show. [default: {search.LIMIT}]" in text
     assert f"moments of a video. [default: {search.PER_VIDEO}]" in text

@@ -10,6 +10,7 @@ from open_clip.model import CLIP
 from vidfind.encoders.encoder import Encoder, EncoderIdentity
 from vidfind.models.adapter_file import Adapter, from_tempme
 from vidfind.models.lora import attach_lora
+from vidfind.training.recipe import Recipe
 
 GOLDEN_FILES = ("tempme_tiny_b32", "tempme_tiny_b32_8f", "tempme_tiny_b16")
 Golden = dict[str, np.ndarray]
@@ -51,7 +52,7 @@ def golden_encoder(golden: Golden, encoder: str = "tempme") -> Encoder:
     """The encoder as it is trained: LoRA attached, not folded; parameters reached through `trained_parameters`."""
     model = golden_model(golden)
     adapter = golden_adapter(golden)
-    lora = attach_lora(model)
+    lora = attach_lora(model, Recipe.rank)
     with torch.no_grad():
         for name, parameter in lora.items():
             parameter.copy_(adapter.tensors[name])

@@ -20,20 +20,20 @@ from statistics import median
 from typing import Any
 
 from vidfind import __version__
+from vidfind.bench import SEGMENTS
 from vidfind.bench.program import Measured, run_python
 from vidfind.errors import BadInput
+from vidfind.media.sampling import SEGMENT_LENGTH
 from vidfind.models.catalog import DEFAULT_MODEL, TINY, default_pretrained
 from vidfind.models.hub import find_weights
 from vidfind.system.paths import footage_path
 
 FORMAT = 1
-SEGMENTS = 100_000
 KINDS = {"phone": 60.0, "long": 50.0, "hevc": 16.0}
 """What is drawn (footage.py), and how many seconds of it each file has. Two files: one for each decoder at least."""
 FILES = 2
 QUICK_KINDS = {"phone": 30.0}
 SAMPLINGS = ("exact", "auto", "keyframes")
-SECONDS_A_CLIP = 10.0
 LESS_IS_BETTER = {"s", "ms", "ms a clip", "MB"}
 NOISE = 0.05
 """Medians of a few runs differ by so much from one hour to the next, even where the runs of each agree."""
@@ -113,11 +113,8 @@ def _as_json(value: object) -> str:
     return str(value)
 
 
-def setup(
-    folder: Path, model: str | None, pretrained: str | None, announce: Callable[[str], None], **options: Any
-) -> Setup:
+def setup(folder: Path, model: str, pretrained: str | None, announce: Callable[[str], None], **options: Any) -> Setup:
     """Random weights unless others are named; nothing is fetched for a model alone. Raises ModelUnavailable."""
-    model = model or DEFAULT_MODEL
     if model == TINY:
         pretrained = pretrained or default_pretrained(TINY)
     weights = find_weights(model, pretrained, announce).absolute() if pretrained else None
@@ -164,7 +161,7 @@ def measure_encoding(setup: Setup) -> Iterator[Row]:
     plain = median(told["plain"]["ms"])
     for key, one in told.items():
         value = median(one["ms"])
-        beside = {"real time": SECONDS_A_CLIP * 1000 / value}
+        beside = {"real time": SEGMENT_LENGTH * 1000 / value}
         if key != "plain":
             beside["plain CLIP"] = plain / value
         yield Row(f"encode/{key}", one["what"], "ms a clip", one["ms"], beside)

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from vidfind.encoders.costs import in_turn
 from vidfind.errors import VidfindError
+from vidfind.media.sampling import SEGMENT_LENGTH
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
 
 Told = Iterator[dict[str, Any]]
 
-SEGMENT_LENGTH = 10.0
 NUM_FRAMES = 12
 SIZE = 224
 RECIPE_BATCH = 8

@@ -1,7 +1,6 @@
 """The commands: parse, call a pipeline, hand the result to display.
 
-Imports nothing heavy at the top, so that `vidfind --help` is instant: each command imports what it needs. A default of
-None means that the pipeline's own default holds; the help text names it, and a test keeps the two equal.
+Imports nothing heavy at the top, so that `vidfind --help` is instant: each command imports what it needs.
 """
 
 import sys
@@ -13,7 +12,7 @@ import typer
 from vidfind import __version__
 from vidfind.cli import demo, diagnose, index, library, models, search, training
 from vidfind.cli.options import Verbose
-from vidfind.errors import VidfindError
+from vidfind.errors import ExitCode, VidfindError
 
 app = typer.Typer(
     name="vidfind",
@@ -26,7 +25,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """The program. Ends with 0 done, 1 error, 2 usage, 3 done but some videos failed, 130 interrupted."""
+    """The program. Ends with one of the codes of ExitCode."""
     for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed by the caller
         stream.reconfigure(errors="backslashreplace")  # a terminal that has no "…"
     try:
@@ -41,7 +40,7 @@ def main() -> None:
             console.error(f"{error.filename}: {error.strerror}")
         else:
             console.error(error)
-        sys.exit(1)
+        sys.exit(ExitCode.ERROR)
 
 
 def _show_version(wanted: bool) -> None:

@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
-from vidfind.cli.options import Device, Json, Threads, Verbose
+from vidfind.bench import GROUPS, SEGMENTS
+from vidfind.cli.options import Device, Json, Threads, Verbose, model_option, pretrained_option
+from vidfind.errors import ExitCode
+from vidfind.models.catalog import DEFAULT_MODEL
 from vidfind.system import paths
-
-INTERRUPTED = 130
-GROUPS = ("decode", "encode", "index", "search")
 
 
 def bench_command(
@@ -25,15 +25,9 @@ def bench_command(
     recipe: Annotated[
         bool, typer.Option("--recipe", help="Also index as most scripts do, a frame a second, and compare.")
     ] = False,
-    segments: Annotated[
-        int | None,
-        typer.Option(metavar="COUNT", min=10, help="How many segments are searched. [default: 100000]"),
-    ] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="open_clip's name. [default: ViT-B-32]")] = None,
-    pretrained: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|FILE", help="Its weights. [default: random ones, which are as fast]"),
-    ] = None,
+    segments: Annotated[int, typer.Option(metavar="COUNT", min=10, help="How many segments are searched.")] = SEGMENTS,
+    model: Annotated[str, model_option()] = DEFAULT_MODEL,
+    pretrained: Annotated[str | None, pretrained_option("random ones, which are as fast")] = None,
     compare: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Show what has changed since FILE, from an earlier --json.")
     ] = None,
@@ -75,7 +69,6 @@ def bench_command(
     earlier = read_earlier(compare) if compare else None
     rows: list[Row] = []
     was_stopped = False
-    given = {"segments": segments, "threads": threads}
     with (
         tempfile.TemporaryDirectory(prefix="vidfind-bench-", ignore_cleanup_errors=True) as folder,
         Activity("Starting", enabled=not (as_json and sys.stdout.isatty())) as activity,
@@ -89,7 +82,8 @@ def bench_command(
             quick=quick,
             recipe=recipe,
             say=activity.say,
-            **{key: value for key, value in given.items() if value is not None},
+            segments=segments,
+            **({"threads": threads} if threads else {}),
         )
         if earlier:
             check_comparable(earlier, bench)
@@ -107,7 +101,7 @@ def bench_command(
         show_rows(rows, earlier)
     show_kept(paths.footage_path(), footage_kept())
     if was_stopped:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(ExitCode.INTERRUPTED)
     if as_json:
         console.json_line({"bench": facts})
     else:
@@ -150,4 +144,4 @@ def doctor_command(
     else:
         show_verdict(findings, fix)
     if any(finding.problems for finding in findings):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.ERROR)

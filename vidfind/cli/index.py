@@ -14,9 +14,22 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from vidfind.cli.options import Device, Dtype, IndexName, Json, Nice, SamplingChoice, Threads, Verbose
-from vidfind.encoders.names import EncoderName
-from vidfind.errors import BadInput, IndexBusy, VidfindError
+from vidfind.cli.options import (
+    Device,
+    Dtype,
+    EncoderOption,
+    IndexName,
+    Json,
+    Model,
+    Nice,
+    Pretrained,
+    SamplingChoice,
+    SegmentLength,
+    Threads,
+    Verbose,
+    adapter_option,
+)
+from vidfind.errors import BadInput, ExitCode, IndexBusy, VidfindError
 from vidfind.media.sampling import DEFAULT_SAMPLING, Sampling
 from vidfind.system import paths
 
@@ -26,8 +39,6 @@ if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
     from vidfind.index.events import Arranging, Offline, Outcome, Progress, Reencoding, Switched, Vanished, Waiting
     from vidfind.store.store import Store
-
-DONE_WITH_FAILURES = 3
 
 
 @dataclass(frozen=True)
@@ -56,35 +67,17 @@ def index_command(
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="GLOB", help="Leave out what matches, for instance '*/drafts/*'.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="open_clip's model name. [default: the index's own, or ViT-B-32]")
-    ] = None,
-    pretrained: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE",
-            help="Its weights: open_clip's name, or a file. [default: the index's own, or the model's recommended]",
-        ),
-    ] = None,
-    encoder: Annotated[
-        EncoderName | None,
-        typer.Option(
-            metavar="NAME",
-            help="How frames become a vector; see `vidfind encoders`. [default: the index's own, or tempme]",
-        ),
-    ] = None,
+    model: Model = None,
+    pretrained: Pretrained = None,
+    encoder: EncoderOption = None,
     adapter: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="What `vidfind finetune` has saved, or none. Encodes again what it changes. "
-            "[default: the index's own, or the one that fine-tuning has made the default]",
+        adapter_option(
+            "The adapter to encode with, or none; videos whose vectors it changes are encoded again.",
+            "the index's own, or the default adapter of the model",
         ),
     ] = None,
-    segment: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", min=0.5, help="Length of a segment. [default: the index's own, or 10]"),
-    ] = None,
+    segment: SegmentLength = None,
     force: Annotated[bool, typer.Option("--force", help="Encode again what has not changed, and what failed.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Compare the contents of files that look unchanged with what is indexed.")
@@ -97,7 +90,7 @@ def index_command(
     nice: Nice = False,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="COUNT", min=1, help="Processes that read videos. [default: one for each core, 2 to 8]"),
+        typer.Option(metavar="COUNT", min=1, help="Processes that read videos. [default: by the number of cores]"),
     ] = None,
     threads: Threads = None,
     name: IndexName = paths.DEFAULT_INDEX,
@@ -131,7 +124,7 @@ def index_command(
     if watch:
         watch_folders(folders, name, chosen, options)
     elif run_index(folders, name, chosen, options):
-        raise typer.Exit(DONE_WITH_FAILURES)
+        raise typer.Exit(ExitCode.SOME_FAILED)
 
 
 def run_index(folders: Sequence[Path], name: str, chosen: Mapping[str, Any], options: RunOptions = DEFAULTS) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vidfind.cli.options import IndexName, Verbose
+from vidfind.cli.options import IndexName, Verbose, Yes
 from vidfind.errors import BadInput
 from vidfind.system import paths
 
@@ -31,7 +31,7 @@ def status_command(name: IndexName = paths.DEFAULT_INDEX, verbose: Verbose = Fal
 def remove_command(
     path: Annotated[list[Path] | None, typer.Argument(metavar="PATH", help="Videos, or folders of them.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Delete the whole index.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting the index.")] = False,
+    yes: Yes = False,
     name: IndexName = paths.DEFAULT_INDEX,
     verbose: Verbose = False,
 ) -> None:

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from vidfind.cli.options import Device, Dtype, IndexName, Json, Threads, Verbose
+from vidfind.cli.options import Device, Dtype, IndexName, Json, Threads, Verbose, Yes, model_option
 from vidfind.errors import BadInput
+from vidfind.models.catalog import DEFAULT_MODEL, TEMPME_MODEL, TEMPME_PRETRAINED
 from vidfind.system import paths
 
 adapters = typer.Typer(name="adapters")
@@ -64,7 +65,7 @@ def show(name: Name, as_json: Json = False, verbose: Verbose = False) -> None:
 @adapters.command()
 def remove(
     names: Annotated[list[str], typer.Argument(metavar="NAME", help="Names of saved adapters.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     verbose: Verbose = False,
 ) -> None:
     """Delete saved adapters; indexes made with them keep a copy each, and can be searched as before.
@@ -119,10 +120,12 @@ def import_file(
         str | None, typer.Option(metavar="NAME", help="What to call it. [default: its own name, or the file's]")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What a checkpoint was trained on. [default: ViT-B-32]")
+        str | None,
+        typer.Option(metavar="NAME", help=f"The model that a checkpoint was trained on. [default: {TEMPME_MODEL}]"),
     ] = None,
     pretrained: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="The weights it was trained on. [default: openai]")
+        str | None,
+        typer.Option(metavar="NAME|FILE", help=f"The weights it was trained on. [default: {TEMPME_PRETRAINED}]"),
     ] = None,
     force: Force = False,
     verbose: Verbose = False,
@@ -158,10 +161,7 @@ def models_command(verbose: Verbose = False) -> None:
 
 
 def encoders_command(
-    model: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="open_clip's model name. [default: the index's own, or ViT-B-32]"),
-    ] = None,
+    model: Annotated[str | None, model_option(f"the index's own, or {DEFAULT_MODEL}")] = None,
     name: IndexName = paths.DEFAULT_INDEX,
     threads: Threads = None,
     device: Device = "auto",

@@ -1,10 +1,16 @@
-"""Options that several commands take: the same flag has the same meaning everywhere."""
+"""Options that several commands take: the same flag has the same meaning everywhere.
 
-from typing import Annotated, Literal
+Their defaults are read from the pipelines. A module whose constants are read here must import nothing heavy.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 
-from vidfind.media.sampling import Sampling
+from vidfind.encoders.names import EncoderName
+from vidfind.media.sampling import SEGMENT_LENGTH, Sampling
+from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL
 
 
 def _show_log(wanted: bool) -> None:
@@ -21,21 +27,77 @@ def _lower_priority(wanted: bool) -> None:
         lower_priority()
 
 
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", callback=_show_log, help="Say on stderr what is being done.")]
+# Which index, and how it is reported
+
 IndexName = Annotated[str, typer.Option("--index", metavar="NAME", help="The index to use.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
-Device = Annotated[Literal["auto", "cuda", "mps", "cpu"], typer.Option(help="Where the model runs.")]
-Dtype = Annotated[
-    Literal["auto", "float32", "bfloat16"], typer.Option(help="The numbers it computes with; auto knows the machine.")
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", callback=_show_log, help="Say on stderr what is being done.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before something is deleted.")]
+
+# Which encoder
+
+
+def model_option(default: str = "") -> Any:
+    """`default` describes a default that is no value of the option."""
+    return typer.Option(
+        metavar="NAME", help="The CLIP model, by open_clip's name." + (default and f" [default: {default}]")
+    )
+
+
+def pretrained_option(default: str) -> Any:
+    return typer.Option(
+        metavar="NAME|FILE", help=f"The weights of the model: open_clip's name, or a file. [default: {default}]"
+    )
+
+
+def adapter_option(use: str, default: str) -> Any:
+    """`use` is a sentence about what the command does with the adapter."""
+    return typer.Option(metavar="NAME", help=f"{use} [default: {default}]")
+
+
+OWN = "the adapter's or the index's own, or"
+Model = Annotated[str | None, model_option(f"{OWN} {DEFAULT_MODEL}")]
+Pretrained = Annotated[str | None, pretrained_option(f"{OWN} the recommended ones")]
+EncoderOption = Annotated[
+    EncoderName | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"How the frames of a segment become one vector; see `vidfind encoders`. [default: {OWN} "
+        f"{DEFAULT_ENCODER}]",
+    ),
 ]
-Nice = Annotated[bool, typer.Option("--nice", callback=_lower_priority, help="Let other programs go first.")]
+SegmentLength = Annotated[
+    float | None,
+    typer.Option(
+        "--segment",
+        metavar="SECONDS",
+        min=0.5,
+        help=f"Length of a segment. [default: the index's own, or {SEGMENT_LENGTH:g}]",
+    ),
+]
 SamplingChoice = Annotated[
     Sampling,
     typer.Option(
         help="Frames at exact times; keyframes where they are near, which is quicker; or nothing but keyframes."
     ),
 ]
+
+# How the machine is used
+
+Device = Annotated[Literal["auto", "cuda", "mps", "cpu"], typer.Option(help="Where the model runs.")]
+Dtype = Annotated[
+    Literal["auto", "float32", "bfloat16"],
+    typer.Option(help="Number format that the model computes in; auto takes what is fastest on this machine."),
+]
+Nice = Annotated[bool, typer.Option("--nice", callback=_lower_priority, help="Let other programs go first.")]
 Threads = Annotated[
     int | None,
     typer.Option(metavar="COUNT", min=1, help="CPU threads the model computes with. [default: one for each core]"),
 ]
+
+# Captions
+
+Pairs = Annotated[
+    Path, typer.Option(metavar="FILE", help="The captions: a CSV file, path,caption[,start,end], or JSON lines.")
+]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without the lines that cannot be used.")]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vidfind.cli.index import loader_of
-from vidfind.errors import BadInput, VidfindError
+from vidfind.errors import BadInput, ExitCode, VidfindError
 from vidfind.system import paths
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _answer_lines(name: str, answers: Answers) -> None:
     if searcher is None:
         raise typer.BadParameter(WHAT_TO_GIVE)
     if failed:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.ERROR)
 
 
 def _lines() -> Iterator[str]:

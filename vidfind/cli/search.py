@@ -8,11 +8,11 @@ import gc
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vidfind.cli.options import IndexName, Json, Verbose
+from vidfind.cli.options import Device, Dtype, IndexName, Json, Verbose
 from vidfind.cli.prompt import WHAT_TO_GIVE, Answers, answer_all, open_searcher, play_moment
 from vidfind.errors import BadInput
 from vidfind.system import paths
@@ -59,12 +59,8 @@ def search_command(
         int | None, typer.Option("--open", metavar="RANK", min=1, help="Play the moment of this rank.")
     ] = None,
     name: IndexName = paths.DEFAULT_INDEX,
-    device: Annotated[
-        Literal["auto", "cuda", "mps", "cpu"], typer.Option(help="For --like: where the model runs.")
-    ] = "auto",
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16"], typer.Option(help="For --like: the numbers it computes with.")
-    ] = "auto",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
     verbose: Verbose = False,
 ) -> None:
     """Find the moments that a query describes, best first.

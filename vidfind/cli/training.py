@@ -12,10 +12,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidfind.cli.index import RunOptions, run_index
-from vidfind.cli.options import Device, Dtype, IndexName, Json, Nice, SamplingChoice, Threads, Verbose
-from vidfind.encoders.names import EncoderName
+from vidfind.cli.options import (
+    Device,
+    Dtype,
+    EncoderOption,
+    IndexName,
+    Json,
+    Model,
+    Nice,
+    Pairs,
+    Pretrained,
+    SamplingChoice,
+    SegmentLength,
+    SkipBad,
+    Threads,
+    Verbose,
+    adapter_option,
+)
+from vidfind.errors import ExitCode
 from vidfind.media.sampling import DEFAULT_SAMPLING
 from vidfind.system import paths
+from vidfind.training.recipe import FEWEST_EPOCHS, FEWEST_HELD_OUT, Recipe
 
 if TYPE_CHECKING:
     from vidfind.display.activity import Activity
@@ -24,13 +41,7 @@ if TYPE_CHECKING:
     from vidfind.training.finetune import FineTuning
     from vidfind.training.pairs import Pair
 
-INTERRUPTED = 130
 DEFAULT_ADAPTER = "home"
-
-Pairs = Annotated[
-    Path, typer.Option(metavar="FILE", help="The captions: a CSV file, path,caption[,start,end], or JSON lines.")
-]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without the lines that cannot be used.")]
 
 
 def finetune_command(
@@ -38,50 +49,45 @@ def finetune_command(
     name: Annotated[str, typer.Option(metavar="NAME", help="What to save the adapter as.")] = DEFAULT_ADAPTER,
     epochs: Annotated[
         int | None,
-        typer.Option(metavar="COUNT", min=1, help="Times through all pairs. [default: 5, or more for few pairs]"),
+        typer.Option(
+            metavar="COUNT",
+            min=1,
+            help=f"How often all pairs are gone through. [default: {FEWEST_EPOCHS}, or more for few pairs]",
+        ),
     ] = None,
     lr: Annotated[
-        float | None, typer.Option(metavar="RATE", min=0.0, help="The highest learning rate. [default: 0.0006]")
-    ] = None,
-    rank: Annotated[int | None, typer.Option(metavar="RANK", min=1, help="Of the LoRA. [default: 8]")] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="PAIRS", min=2, help="Pairs a step. [default: 128]")] = None,
+        float, typer.Option(metavar="RATE", min=0.0, help="The highest learning rate.")
+    ] = Recipe.learning_rate,
+    rank: Annotated[
+        int, typer.Option(metavar="RANK", min=1, help="Rank of the LoRA matrices: how much can be learned.")
+    ] = Recipe.rank,
+    batch_size: Annotated[int, typer.Option(metavar="PAIRS", min=2, help="Pairs a step.")] = Recipe.batch_size,
     frames: Annotated[
         int | None,
         typer.Option(
             metavar="COUNT", min=1, help="Frames of each clip; tempme needs a multiple of 8 or 12. [default: 12]"
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="NUMBER", help="Draws another lot. [default: 42]")] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="NUMBER", help="Seed of all that is random: what is held out, and in which order.")
+    ] = Recipe.seed,
     val: Annotated[
-        float | None,
-        typer.Option(metavar="SHARE", help="Share of the pairs held out to judge by, at least 4 pairs. [default: 0.1]"),
-    ] = None,
+        float,
+        typer.Option(
+            metavar="SHARE", help=f"Share of the pairs held out to judge by, at least {FEWEST_HELD_OUT} pairs."
+        ),
+    ] = Recipe.val,
     full: Annotated[bool, typer.Option("--full", help="Train all of the model, not a small addition to it.")] = False,
     text_only: Annotated[
         bool, typer.Option("--text-only", help="Train only how words are read: the quick way to teach names.")
     ] = False,
     adapter: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="Go on from this adapter. [default: with --text-only the index's own, or none]"
-        ),
+        adapter_option("The adapter to go on from, or none.", "with --text-only the index's own, or none"),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="open_clip's model name. [default: the index's own, or ViT-B-32]")
-    ] = None,
-    pretrained: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE",
-            help="Its weights: open_clip's name, or a file. [default: the index's own, or the model's recommended]",
-        ),
-    ] = None,
-    encoder: Annotated[
-        EncoderName | None,
-        typer.Option(
-            metavar="NAME", help="The encoder to train; see `vidfind encoders`. [default: the index's own, or tempme]"
-        ),
-    ] = None,
+    model: Model = None,
+    pretrained: Pretrained = None,
+    encoder: EncoderOption = None,
     skip_bad: SkipBad = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the adapter of this name.")] = False,
     reencode: Annotated[
@@ -105,14 +111,6 @@ def finetune_command(
     """
     if full and text_only:
         raise typer.BadParameter("Give either --full or --text-only.")
-    given = {
-        "epochs": epochs,
-        "learning_rate": lr,
-        "rank": rank,
-        "batch_size": batch_size,
-        "seed": seed,
-        "val": val,
-    }
     asked = {"model": model, "pretrained": pretrained, "encoder": encoder}
 
     from vidfind.display import console
@@ -126,9 +124,8 @@ def finetune_command(
         from vidfind.system.machine import use_threads
         from vidfind.training.finetune import FineTuning, use_autocast
         from vidfind.training.pairs import pairs_digest, split_pairs
-        from vidfind.training.recipe import Recipe
 
-        recipe = Recipe(full=full, text_only=text_only, **_given(given))
+        recipe = Recipe(epochs, lr, rank, batch_size, seed, val, full=full, text_only=text_only)
         activity.say(f"Reading {printable(pairs)}")
         good = _read_pairs(pairs, skip_bad)
         split_pairs(good, recipe.val, recipe.seed)
@@ -142,10 +139,10 @@ def finetune_command(
         tuned = training.adapter(name, pairs_digest(training.training))
     if tuned is None:
         console.message("Stopped before anything was learned: nothing is saved.")
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(ExitCode.INTERRUPTED)
     is_better = _save(tuned, training, file, store)
     if was_stopped:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(ExitCode.INTERRUPTED)
     if is_better:
         _offer(file, store, training, reencode, RunOptions(device, dtype, threads))
 
@@ -277,15 +274,9 @@ def evaluate_command(
     pairs: Pairs,
     adapter: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The adapter to judge, or none. [default: the index's own, or none]"),
+        adapter_option("The adapter to judge, or none.", "the index's own, or none"),
     ] = None,
-    encoder: Annotated[
-        EncoderName | None,
-        typer.Option(
-            metavar="NAME",
-            help="The encoder to judge; see `vidfind encoders`. [default: the adapter's or the index's own, or tempme]",
-        ),
-    ] = None,
+    encoder: EncoderOption = None,
     compare: Annotated[
         str | None,
         typer.Option(
@@ -293,21 +284,9 @@ def evaluate_command(
             help="Judge several encoders and adapters side by side, with time and tokens: mean,tempme,NAME.",
         ),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="open_clip's model name. [default: as for --encoder, or ViT-B-32]"),
-    ] = None,
-    pretrained: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE",
-            help="Its weights: open_clip's name, or a file. [default: as for --encoder, or the model's recommended]",
-        ),
-    ] = None,
-    segment: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", min=0.5, help="Length of a segment. [default: the index's own, or 10]"),
-    ] = None,
+    model: Model = None,
+    pretrained: Pretrained = None,
+    segment: SegmentLength = None,
     sampling: SamplingChoice = DEFAULT_SAMPLING,
     skip_bad: SkipBad = False,
     name: IndexName = paths.DEFAULT_INDEX,

@@ -16,6 +16,7 @@ Sampling = Literal["auto", "exact", "keyframes"]
 """`exact`: the frames shown at the times wanted. `auto`: a keyframe instead, where one is shown in the same part of the
 segment. `keyframes`: nothing else, however far from the time wanted."""
 DEFAULT_SAMPLING: Sampling = "auto"
+SEGMENT_LENGTH = 10.0  # seconds, by default
 TICK = 1e-6  # times closer than this are the same: far below any frame's length, far above rounding
 
 

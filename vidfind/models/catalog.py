@@ -1,15 +1,12 @@
-"""The models that vidfind recommends, and the names of models that open_clip knows."""
+"""The models that vidfind recommends, and the names of models that open_clip knows.
 
-import difflib
+Imports nothing at the top but what every command needs: options show these defaults.
+"""
+
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vidfind.errors import ModelUnavailable
-from vidfind.system.imports import import_open_clip
-
-if TYPE_CHECKING:
-    pass
 
 DEFAULT_MODEL = "ViT-B-32"
 DEFAULT_ENCODER = "tempme"
@@ -18,6 +15,8 @@ TINY_FOLDER = Path(__file__).parent.parent / "demo" / "tiny"
 TINY_WEIGHTS = TINY_FOLDER / "tiny.safetensors"
 TINY_POSITIONS = TINY_FOLDER / "positions.safetensors"
 OPENAI = "openai"
+TEMPME_MODEL, TEMPME_PRETRAINED = "ViT-B-32", OPENAI
+"""What the public TempMe code trains on."""
 OPENAI_HUBS = {
     "ViT-B-32": "timm/vit_base_patch32_clip_224.openai",
     "ViT-B-16": "timm/vit_base_patch16_clip_224.openai",
@@ -69,8 +68,9 @@ def default_pretrained(model: str) -> str:
     for entry in MODELS:
         if entry.model == model:
             return entry.pretrained
-    open_clip = import_open_clip()
+    from vidfind.system.imports import import_open_clip
 
+    open_clip = import_open_clip()
     tags = open_clip.list_pretrained_tags_by_model(model)
     if len(tags) == 1:
         return str(tags[0])
@@ -91,8 +91,11 @@ def known_hub(model: str, pretrained: str) -> str:
 
 def check_model(model: str) -> None:
     """Raises ModelUnavailable, with the names that are close, for a model that open_clip does not have."""
-    open_clip = import_open_clip()
+    import difflib
 
+    from vidfind.system.imports import import_open_clip
+
+    open_clip = import_open_clip()
     # With a colon, open_clip would look for it on the network or in a folder.
     if ":" not in model and open_clip.get_model_config(model) is not None:
         return

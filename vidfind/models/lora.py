@@ -14,8 +14,6 @@ from torch.nn.utils import parametrize
 from vidfind.errors import ModelUnavailable
 from vidfind.models.adapter_file import PARAMETER, Adapter
 
-DEFAULT_RANK = 8
-
 
 class LoRA(nn.Module):
     """A low-rank term on a weight: W + B A (Hu et al., 2021; without a scaling factor, as TempMe trains it)."""
@@ -38,7 +36,7 @@ def attention_blocks(model: Any) -> Iterator[tuple[str, nn.MultiheadAttention]]:
             yield f"{prefix}transformer.resblocks.{i}.attn", block.attn
 
 
-def attach_lora(model: Any, rank: int = DEFAULT_RANK, text_only: bool = False) -> dict[str, nn.Parameter]:
+def attach_lora(model: Any, rank: int, text_only: bool = False) -> dict[str, nn.Parameter]:
     """Add a fresh LoRA to the query-key-value projection of every block of both towers; returns its parameters by name.
 
     The model's output does not change, as B is zero at the start. With `text_only`, the text tower alone gets one.

@@ -23,8 +23,9 @@ from vidfind.models.adapter_file import (
     read_info,
     write_adapter,
 )
+from vidfind.models.catalog import TEMPME_MODEL, TEMPME_PRETRAINED
 from vidfind.models.default_adapters import read_defaults, write_defaults
-from vidfind.models.tempme_checkpoint import TEMPME_MODEL, TEMPME_PRETRAINED, read_tempme
+from vidfind.models.tempme_checkpoint import read_tempme
 from vidfind.system.paths import adapter_path, home
 
 if TYPE_CHECKING:

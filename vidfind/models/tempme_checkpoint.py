@@ -15,9 +15,6 @@ from vidfind.system.imports import import_open_clip
 if TYPE_CHECKING:
     from torch import Tensor
 
-TEMPME_MODEL = "ViT-B-32"
-TEMPME_PRETRAINED = "openai"
-"""What the public TempMe code trains on."""
 NESTED_UNDER = ("state_dict", "model_state_dict", "model")
 """Where training scripts put a model's tensors among other things."""
 

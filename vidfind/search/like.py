@@ -9,17 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfind.errors import BadInput, UnreadableVideo
+from vidfind.media.sampling import SEGMENT_LENGTH, Segment
 from vidfind.system.times import parse_time
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
-    from vidfind.media.sampling import Segment
 
 PICTURE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
 
 
 def like_vector(
-    encoder: Encoder, path: Path, time: float | None = None, segment_length: float = 10.0
+    encoder: Encoder, path: Path, time: float | None = None, segment_length: float = SEGMENT_LENGTH
 ) -> npt.NDArray[np.float32]:
     """A picture, or a video around `time` (the whole of it without one), as a query -> (D,).
 
@@ -68,7 +68,6 @@ def _example_clip(
 
 def _segment_around(path: Path, time: float | None, length: float) -> Segment:
     from vidfind.media.decoding import probe
-    from vidfind.media.sampling import Segment
 
     duration = probe(path).duration
     if time is None:

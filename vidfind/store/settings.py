@@ -20,6 +20,7 @@ from typing import Any, get_type_hints
 
 from vidfind.commands import index_option
 from vidfind.errors import BadInput, IndexDamaged, IndexMismatch, VidfindError
+from vidfind.media.sampling import SEGMENT_LENGTH
 from vidfind.system.storage import atomic_write, storage_errors, write_text
 
 FORMAT_VERSION = 2
@@ -41,7 +42,7 @@ class IndexSettings:
     encoder: str
     adapter: str | None
     num_frames: int
-    segment_length: float = 10.0
+    segment_length: float = SEGMENT_LENGTH
 
     def has_vectors_of(self, other: IndexSettings) -> bool:
         """Whether video vectors are the same with both: their adapters may differ in what they do to queries."""

@@ -22,7 +22,7 @@ from vidfind.encoders.costs import ClipCost, clip_costs, clips_to_time
 from vidfind.encoders.stream import encode_ahead
 from vidfind.errors import BadInput
 from vidfind.media.decoding import Clip, Done, Failed, Opened
-from vidfind.media.sampling import DEFAULT_SAMPLING, Sampling, Segment
+from vidfind.media.sampling import DEFAULT_SAMPLING, SEGMENT_LENGTH, Sampling, Segment
 from vidfind.training.pairs import Pair, normal_caption
 from vidfind.training.recall import Retrieval, judge, ranks, recall_of
 
@@ -94,7 +94,7 @@ def check_pairs(pairs: Sequence[Pair]) -> None:
 def evaluate(
     pairs: Sequence[Pair],
     encoders: Mapping[str, Encoder],
-    segment_length: float = 10.0,
+    segment_length: float = SEGMENT_LENGTH,
     sampling: Sampling = DEFAULT_SAMPLING,
 ) -> Generator[Progress | Measuring | Verdict]:
     """Decodes and encodes the videos of the pairs, and yields how far it is; at last the Verdict.

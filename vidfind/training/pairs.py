@@ -25,6 +25,7 @@ from vidfind.errors import BadInput, BadPairs, UnreadableVideo
 from vidfind.media.decoding import DECODERS, probe
 from vidfind.media.sampling import Segment
 from vidfind.system.times import parse_time
+from vidfind.training.recipe import FEWEST_HELD_OUT
 
 NEEDED = ("path", "caption")
 COLUMNS = (*NEEDED, "start", "end")
@@ -295,7 +296,6 @@ def _time(path: Path, name: str, text: str, default: float) -> float:
 
 
 FEWEST_PAIRS = 8
-FEWEST_HELD_OUT = 4
 
 
 def split_pairs(pairs: Sequence[Pair], val: float, seed: int) -> tuple[list[Pair], list[Pair]]:

@@ -1,16 +1,21 @@
-"""How a model is trained: the settings of fine-tuning and their defaults."""
+"""How a model is trained: the settings of fine-tuning and their defaults.
+
+Imports no PyTorch: the help of `vidfind finetune` shows these defaults.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from vidfind.encoders.encoder import Encoder
-from vidfind.encoders.table import ENCODERS
 from vidfind.errors import BadInput
-from vidfind.models.lora import DEFAULT_RANK
+
+if TYPE_CHECKING:
+    from vidfind.encoders.encoder import Encoder
 
 FEWEST_EPOCHS = 5
 FEWEST_STEPS = 100  # a small set is gone through as often as that takes
+FEWEST_HELD_OUT = 4  # pairs: with fewer, recall says nothing
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Recipe:
     epochs: int | None = None
     """None: FEWEST_EPOCHS, or more until there are FEWEST_STEPS."""
     learning_rate: float = 6e-4
-    rank: int = DEFAULT_RANK
+    rank: int = 8
     """Of the LoRA; training that goes on from an adapter keeps the rank of that."""
     batch_size: int = 128
     seed: int = 42
@@ -40,13 +45,15 @@ class Recipe:
 
 def is_frozen(encoder: Encoder) -> bool:
     """Whether the encoder leaves CLIP's own weights as they are."""
+    from vidfind.encoders.table import ENCODERS
+
     return ENCODERS[encoder.identity.encoder].is_frozen
 
 
 def check_recipe(encoder: Encoder, recipe: Recipe) -> None:
     """Raises BadInput for what the encoder cannot be trained with."""
     name = encoder.identity.encoder
-    if is_frozen(encoder) and (recipe.full or recipe.text_only or recipe.rank != DEFAULT_RANK):
+    if is_frozen(encoder) and (recipe.full or recipe.text_only or recipe.rank != Recipe.rank):
         raise BadInput(
             f"{name} leaves the model as it is and trains no LoRA: leave out --full, --text-only and --rank."
         )
