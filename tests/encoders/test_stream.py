@@ -13,7 +13,7 @@ import torch
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.stream import encode_ahead
 from vidfind.media.decoding import Clip, decode_ahead
-from vidfind.system.machine import in_lanes
+from vidfind.system.machine import parallel_map
 
 
 def test_vectors_belong_to_the_clips_they_come_with(clips: Path, tiny_encoder: Encoder) -> None:
@@ -43,12 +43,12 @@ def test_results_come_in_order_however_long_each_takes() -> None:
             later.set()
         return number * number
 
-    assert list(in_lanes(work, range(20), lanes=2)) == [(number, number * number) for number in range(20)]
+    assert list(parallel_map(work, range(20), workers=2)) == [(number, number * number) for number in range(20)]
 
 
 def test_each_lane_computes_on_one_core_and_afterwards_all_is_as_before() -> None:
     before = torch.get_num_threads()
-    assert {threads for _, threads in in_lanes(lambda _: torch.get_num_threads(), range(8), lanes=2)} == {1}
+    assert {threads for _, threads in parallel_map(lambda _: torch.get_num_threads(), range(8), workers=2)} == {1}
     assert torch.get_num_threads() == before
 
 
@@ -67,7 +67,7 @@ def test_no_more_is_taken_ahead_than_there_are_lanes() -> None:
         assert free.wait(10) if number > 0 else True
         return number
 
-    results = in_lanes(work, items(), lanes=2)
+    results = parallel_map(work, items(), workers=2)
     assert next(results) == (0, 0)
     assert len(taken) <= 4
     free.set()
@@ -80,7 +80,7 @@ def test_an_error_in_a_lane_is_raised_where_the_results_are_wanted() -> None:
             raise ValueError("the fourth")
         return number
 
-    results = in_lanes(work, range(10), lanes=2)
+    results = parallel_map(work, range(10), workers=2)
     assert [next(results)[0] for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="the fourth"):
         next(results)

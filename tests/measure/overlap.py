@@ -20,7 +20,7 @@ import numpy as np
 from vidfind.encoders.stream import encode_ahead
 from vidfind.media.decoding import Clip, decode_ahead
 from vidfind.models.load import load_encoder
-from vidfind.system.machine import in_lanes
+from vidfind.system.machine import parallel_map
 
 SEGMENT_LENGTH = 10.0
 
@@ -43,7 +43,7 @@ def main() -> None:
 
     def encode() -> None:
         batches = [batch] * (count // len(batch)) + [batch[: count % len(batch)]]
-        for _ in in_lanes(encoder.encode_video, [batch for batch in batches if len(batch)], encoder.lanes):
+        for _ in parallel_map(encoder.encode_video, [batch for batch in batches if len(batch)], encoder.lanes):
             pass
 
     def both() -> None:

@@ -14,7 +14,7 @@ from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vidfind.system.machine import in_lanes
+from vidfind.system.machine import parallel_map
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,7 +98,7 @@ def _encode_in_lanes(encoder: Encoder, clips: npt.NDArray[np.uint8]) -> None:
     import numpy as np
 
     batches = np.array_split(clips, min(encoder.lanes, len(clips)))
-    with closing(in_lanes(encoder.encode_video, batches, encoder.lanes)) as encoded:
+    with closing(parallel_map(encoder.encode_video, batches, encoder.lanes)) as encoded:
         for _ in encoded:
             pass
 

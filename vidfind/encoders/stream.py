@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from vidfind.media.decoding import Clip, Message, decode_ahead
 from vidfind.media.sampling import DEFAULT_SAMPLING, Sampling
-from vidfind.system.machine import in_lanes
+from vidfind.system.machine import parallel_map
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
@@ -46,5 +46,5 @@ def encode_ahead(
         clips = np.stack(frames)
         return [encoder.encode_video(clips).numpy() for encoder in encoders]
 
-    with closing(decoding) as batches, closing(in_lanes(encode, batches, first.lanes)) as encoded:
+    with closing(decoding) as batches, closing(parallel_map(encode, batches, first.lanes)) as encoded:
         yield from encoded

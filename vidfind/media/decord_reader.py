@@ -1,6 +1,6 @@
-"""The frames of plain files, as decord reads them. Which files those are, video.py knows.
+"""Reads the frames of plain files with decord. read.py decides which files those are.
 
-Imported where it is used: that takes as long as reading several minutes of video.
+Imported only where it is used, since the import takes as long as reading several minutes of video.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ with without_nvidia():
     import decord.logging
     from decord import DECORDError, DECORDLimitReachedError, VideoReader
 
-# As frames.py does for PyAV: on the screen its words would only be noise.
+# As in frames.py: its messages on the screen would only be noise.
 decord.logging.set_level(decord.logging.QUIET)
 
 MAX_THREADS = 2  # with 8 or more, decord2 3.4 fails on AV1
@@ -35,7 +35,7 @@ def read_samples(
     size: int,
     threads: int | None = None,
 ) -> Iterator[Sample]:
-    """As video.read_clips, for a video of known duration, its pictures scaled to a width and height.
+    """Like `read.read_clips`, for a video of known `duration` in seconds, with pictures `scaled` to (width, height).
 
     Raises ReaderFailed."""
     try:
@@ -54,7 +54,7 @@ def _read(
     threads: int,
 ) -> Iterator[Sample]:
     width, height = scaled
-    # fault_tol: decord puts another frame in the place of each it cannot decode, and says so from the third on.
+    # fault_tol: decord replaces each frame that it cannot decode by another, and raises from the third on.
     reader = VideoReader(str(path), width=width, height=height, num_threads=threads, fault_tol=2)
     times = reader.get_frame_timestamp(range(len(reader)))[:, 0].astype(np.float64)
     times -= times[0]

@@ -1,6 +1,6 @@
 """Finds video files in folders and gives each a fingerprint.
 
-Standard library only: knows nothing of what is inside a video, nor of the index.
+Uses only the standard library. Knows nothing of the contents of videos, or of the index.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ BLOCK_SIZE = 64 * 1024  # large enough that two takes of one camera differ, smal
 BLOCKS = 8
 
 LOOK_SECONDS = 1.0
-"""How long to wait for folders to say what is there; a share whose server is gone may take minutes."""
+"""Seconds to wait for an answer about folders; a share whose server is gone may take minutes."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class VideoFile:
 
 
 def find_videos(folders: Iterable[Path], exclude: Sequence[str] = ()) -> Iterator[VideoFile]:
-    """Every video below `folders`, each once, in the order of their names.
+    """Yields every video below `folders` once, in the order of their names.
 
-    A folder is searched for files with one of VIDEO_EXTENSIONS; hidden files and folders are left out. Links are
-    followed, and a folder or file reached a second time is left out, so that loops end. A file named itself is given
-    whatever its name. What is not there, not a regular file or not to be listed is left out.
+    A folder is searched for files with one of VIDEO_EXTENSIONS; hidden files and folders are skipped. Links are
+    followed. A folder or file that is reached a second time is skipped, so that loops end. A file among `folders` is
+    yielded whatever its name. Paths that are missing, not regular files, or may not be listed are skipped.
 
-    `exclude` holds shell patterns such as `*.gif`, `Trash` or `old/*`. A file or folder goes when one of them fits
-    its name, its path from the folder searched, or its whole path.
+    `exclude` holds shell patterns such as `*.gif`, `Trash` or `old/*`. A file or folder is skipped if a pattern
+    matches its name, its path relative to the searched folder, or its whole path.
     """
     seen: set[str] = set()
     for folder in folders:
@@ -73,9 +73,9 @@ def _walk(folder: str, root: str, real_folder: str, exclude: Sequence[str], seen
     for entry in found:
         if entry.name.startswith(".") or _is_excluded(entry.path, root, exclude):
             continue
-        # Resolving a path asks the disk about each folder in it; only a link needs that.
+        # To resolve a path, the system reads each folder on it; only links need that.
         real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real_folder, entry.name)
-        # Asked about a link to itself, entry.is_dir() raises.
+        # entry.is_dir() raises for a link to itself.
         if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
             yield from _walk(entry.path, root, real, exclude, seen)
         elif is_video_name(entry.name) and _is_first(real, seen):
@@ -83,7 +83,7 @@ def _walk(folder: str, root: str, real_folder: str, exclude: Sequence[str], seen
 
 
 def _regular_file(path: str) -> Iterator[VideoFile]:
-    """The file, unless it is not regular, or gone since its folder was listed."""
+    """Yields the file if it is regular and still there."""
     try:
         stat = os.stat(path)
     except OSError as error:
@@ -98,7 +98,7 @@ def is_video_name(name: str) -> bool:
 
 
 def is_searched(path: Path, root: Path, exclude: Sequence[str] = ()) -> bool:
-    """Whether `find_videos` of `root` comes by `path` in it: nothing on the way there is hidden or excluded."""
+    """Whether `find_videos(root)` reaches `path`: no step on the way there is hidden or excluded."""
     on_the_way = [path, *path.parents][: len(path.parts) - len(root.parts)]
     return not any(step.name.startswith(".") or _is_excluded(str(step), str(root), exclude) for step in on_the_way)
 
@@ -116,9 +116,10 @@ def _is_excluded(path: str, root: str, exclude: Sequence[str]) -> bool:
 
 
 def fingerprint(path: Path) -> str:
-    """32 hexadecimal digits from the size of a file and a few blocks spread evenly over it, first and last included.
+    """Returns 32 hexadecimal digits, made from the size of a file and a few blocks spread evenly over it.
 
-    Takes the same time for every large file, and does not change when the file is moved, renamed or touched.
+    The first and the last block are included. It takes the same time for every large file, and does not change when
+    the file is moved, renamed or touched.
     """
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)
@@ -136,10 +137,11 @@ def fingerprint(path: Path) -> str:
 
 
 def find_present(paths: Mapping[Path, Path], seconds: float = LOOK_SECONDS) -> set[Path]:
-    """Which files and folders are there now; each is given with a folder that it shares its fate with.
+    """Returns the files and folders that are there now.
 
-    A folder that is empty (a drive is mounted there at other times) or not to be listed is not there. Those that share
-    their fate are asked about in a thread of their own; what is not known after `seconds` is not there."""
+    `paths` maps each path to the folder whose drive or share it depends on; each such folder is looked at in a thread
+    of its own. An empty folder (a drive is mounted there at other times) and one that may not be listed count as
+    missing. So does everything that is not known after `seconds`."""
     groups: dict[Path, list[Path]] = defaultdict(list)
     for path, folder in paths.items():
         groups[folder].append(path)

@@ -1,6 +1,6 @@
-"""One video file opened: its packets, its decoded frames, and its pictures as a model sees them.
+"""Opens a video file with PyAV, and gives its packets, its decoded frames, and its pictures as a model sees them.
 
-Owns what PyAV needs to read files that are odd or broken. Knows nothing of segments, nor which frames are wanted.
+Owns everything that odd or broken files need. Knows nothing of segments, or of which frames are wanted.
 """
 
 from __future__ import annotations  # PyAV has Packet[VideoStream] for type checkers only
@@ -28,15 +28,17 @@ from vidfind.media.hdr import HDR_TO_LIGHT, to_sdr
 
 log = logging.getLogger(__name__)
 
-# Their words about broken files come back as exceptions; on the screen they would only be noise.
+# FFmpeg reports broken files as exceptions too; its messages on the screen would only be noise.
 av.logging.set_level(None)
 
-MAX_BAD_READS = 100  # of the file in a row, before the rest of it is given up
-MAX_BLIND_PACKETS = 1000  # without one frame among them, half a minute of video, before a file is given up
-MAX_GAP = 3600.0  # seconds between two frames: beyond, the clock was damaged or set anew, and the video ends for us
-MAX_REORDER = 16  # frames that a decoder of H.264 or HEVC may hold back, to put them in order
-MAX_PIXEL_ASPECT = 4.0  # width by height of a pixel: beyond, it is a mistake in the header
-NOT_LOOKED_INTO: Any = [{"skip_frame": "all"}]  # else a frame is decoded to learn of its colours; PyAV's stub is wrong
+MAX_BAD_READS = 100  # failed reads in a row before the rest of the file is given up
+MAX_BLIND_PACKETS = 1000  # packets without a frame, half a minute of video, before a file is given up
+MAX_GAP = 3600.0  # seconds between two frames; after a longer gap the clock was damaged or reset, and the video ends
+MAX_REORDER = 16  # frames that an H.264 or HEVC decoder may hold back to put them in order
+MAX_PIXEL_ASPECT = 4.0  # width divided by height of a pixel; a larger value is a mistake in the header
+NOT_LOOKED_INTO: Any = [
+    {"skip_frame": "all"}
+]  # otherwise FFmpeg decodes a frame to learn its colours; PyAV's stub is wrong
 PLAYLISTS = {"hls", "dash", "concat", "imf"}
 
 
@@ -44,7 +46,7 @@ PLAYLISTS = {"hls", "dash", "concat", "imf"}
 
 
 def check_regular(path: Path) -> None:
-    """Raises UnreadableVideo for what no reader should be given: a pipe, for one, hangs all of them."""
+    """Raises UnreadableVideo for anything but a regular file with content: a pipe, for instance, hangs every reader."""
     try:
         status = os.stat(path)
     except OSError as error:
@@ -71,10 +73,10 @@ def _why_not_there(path: Path, error: OSError) -> str:
 def open_video(
     path: Path, threads: int | None = None, is_quick: bool = False
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The opened file and its video stream, to be decoded in `threads`, or as many as there are cores.
+    """Opens a file and gives its container and video stream, which decodes in `threads` (None: one for each core).
 
-    To be quick, no frame is decoded before one is asked for, and edges between blocks are not smoothed: in a small
-    picture that does not show. Raises UnreadableVideo.
+    `is_quick`: no frame is decoded until it is wanted, and edges between blocks are not smoothed, which does not show
+    in a small picture. Raises UnreadableVideo.
     """
     check_regular(path)
     try:
@@ -106,7 +108,7 @@ def _open_container(path: Path, is_quick: bool) -> InputContainer:
             options={"protocol_whitelist": "file"},
             stream_options=NOT_LOOKED_INTO if is_quick else None,
         )
-    except ValueError:  # of a container that tells of its streams only after some packets
+    except ValueError:  # the container describes its streams only after some packets
         if not is_quick:
             raise
         return _open_container(path, is_quick=False)
@@ -123,7 +125,7 @@ def _video_stream(container: InputContainer) -> VideoStream:
     videos = [s for s in container.streams.video if s.codec_context is not None]
     moving = [s for s in videos if not s.disposition & Disposition.attached_pic]
     if moving:
-        best = container.streams.best("video")  # where there are several, decord takes this one too
+        best = container.streams.best("video")  # decord chooses this one too if there are several
         return next((s for s in moving if s is best), moving[0])
     if videos:
         raise UnreadableVideo("has sound and a cover picture, but no video")
@@ -138,24 +140,24 @@ def _video_stream(container: InputContainer) -> VideoStream:
 
 
 def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    """The packets of a stream from here on, past places where the file cannot be read."""
+    """Yields the packets of a stream from the current position, skipping places that cannot be read."""
     bad_reads = 0
     while bad_reads < MAX_BAD_READS:
         try:
             for packet in container.demux(stream):
-                if packet.size:  # the empty one at the end is ours to send
+                if packet.size:  # decode_frames sends the empty packet at the end itself
                     bad_reads = 0
                     yield packet
             return
-        except (av.error.FFmpegError, IndexError) as error:  # IndexError: of a stream that the header did not tell of
+        except (av.error.FFmpegError, IndexError) as error:  # IndexError: a stream that is not in the header
             bad_reads += 1
             log.debug("%s: %s", container.name, error)
 
 
 def decode_frames(packets: Iterable[Packet[VideoStream]], stream: VideoStream) -> Iterator[VideoFrame]:
-    """The frames of packets in the order they are shown, without those that cannot be decoded."""
+    """Yields the frames of packets in the order they are shown; skips those that cannot be decoded."""
     blind = 0
-    for packet in chain(packets, [None]):  # None: give what is still held back
+    for packet in chain(packets, [None]):  # None: flush the decoder
         try:
             frames = stream.decode(packet)
         except av.error.FFmpegError as error:
@@ -174,13 +176,13 @@ def first_frame(packets: Iterable[Packet[VideoStream]], stream: VideoStream) -> 
 
 
 def time_of(thing: VideoFrame | Packet[VideoStream], stream: VideoStream) -> float | None:
-    """When a frame or packet is shown, by the stream's clock."""
+    """Returns when a frame or packet is shown, in seconds on the stream's clock; None if that is unknown."""
     stamp = thing.pts if thing.pts is not None else thing.dts
     return None if stamp is None or stream.time_base is None else float(stamp * stream.time_base)
 
 
 def seek(container: InputContainer, stream: VideoStream, time: float) -> bool:
-    """Go to the keyframe before a time by the stream's clock; False if the file cannot be sought."""
+    """Seeks the keyframe before `time`, in seconds on the stream's clock; returns False if the file cannot seek."""
     try:
         container.seek(int(time / (stream.time_base or 1)), stream=stream)
     except av.error.FFmpegError as error:
@@ -198,7 +200,7 @@ def frame_rate(stream: VideoStream) -> Fraction:
 
 
 def shown_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
-    """Width and height of the picture as shown: turned, and with square pixels."""
+    """Returns width and height of the picture as shown: rotated, and with square pixels."""
     aspect = float(stream.sample_aspect_ratio or 1)
     width, height = frame.width, frame.height
     if 1 < aspect <= MAX_PIXEL_ASPECT:
@@ -209,19 +211,19 @@ def shown_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
 
 
 def scaled_size(width: int, height: int, size: int) -> tuple[int, int]:
-    """The width and height of a picture scaled so that its short side is `size`."""
+    """Returns width and height of a picture that is scaled so that its short side is `size`."""
     short = min(width, height)
     return max(size, round(width * size / short)), max(size, round(height * size / short))
 
 
 def centre(pictures: np.ndarray, size: int) -> np.ndarray:
-    """The middle of one picture or of many: (..., H, W, 3) to (..., S, S, 3)."""
+    """Cuts out the middle of one picture or many: (..., H, W, 3) to (..., S, S, 3)."""
     top, left = (pictures.shape[-3] - size) // 2, (pictures.shape[-2] - size) // 2
     return pictures[..., top : top + size, left : left + size, :]
 
 
 def picture(frame: VideoFrame, stream: VideoStream, size: int) -> np.ndarray:
-    """A decoded frame as the model sees it: turned, scaled, cut; (S, S, 3) uint8."""
+    """Returns a decoded frame as the model sees it: rotated, scaled and cut; (S, S, 3) uint8."""
     width, height = scaled_size(*shown_size(frame, stream), size)
     if frame.rotation % 180:
         width, height = height, width

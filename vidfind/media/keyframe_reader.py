@@ -1,7 +1,7 @@
-"""The frames of a video by its keyframes: goes through its packets once, and decodes as few of them as will do.
+"""Reads frames by keyframes: goes through the packets of a video once, and decodes as few of them as possible.
 
-Right for files that are as they should be. Of what is odd it makes nothing: it gives up, and the careful reader of
-video.py goes on. What is wanted of a video, sampling.py says.
+Right for regular files. Raises ReaderFailed on anything unusual; read.py then reads with PyAV. sampling.py decides
+which frames are wanted.
 """
 
 from __future__ import annotations  # PyAV has Packet[VideoStream] for type checkers only
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-# Frames, some ten seconds of video: long enough a GOP for one decoder and the next for another.
+# Frames, for some ten seconds of video: enough for one decoder to work on a GOP and another on the next.
 AHEAD = 12
-MISSING = 0.5  # seconds at the end that may be without a frame
+MISSING = 0.5  # seconds; this much may be missing at the end
 
 
 def read_by_keyframes(
@@ -43,10 +43,9 @@ def read_by_keyframes(
     sampling: Sampling,
     threads: int = 1,
 ) -> Iterator[Sample]:
-    """As video.read_clips, for a video whose first frame is shown at `origin` by the stream's clock.
+    """Like `read.read_clips`, for a video whose first frame is shown at `origin` on the stream's clock, in seconds.
 
-    GOPs are decoded side by side in as many decoders as `threads`. Raises ReaderFailed where it is not sure of the
-    frames."""
+    `threads` decoders work on different GOPs at a time. Raises ReaderFailed if it is not sure of the frames."""
     with ExitStack() as files, ExitStack() as pools:
         container, stream = files.enter_context(open_video(path, threads, is_quick=True))
 
@@ -67,7 +66,7 @@ def read_by_keyframes(
 def _decode_ahead(
     picks: Iterable[_Pick], lanes: Sequence[tuple[_Decoder, ThreadPoolExecutor]]
 ) -> Iterator[tuple[np.ndarray, float]]:
-    """The picture and time of each pick, in their order; the next GOP goes to the next lane."""
+    """Yields the picture and time of each pick, in order; each GOP goes to the next decoder in turn."""
     ahead = AHEAD if len(lanes) > 1 else 0
     waiting: deque[Future[tuple[np.ndarray, float]]] = deque()
     lane = cycle(lanes)
@@ -85,7 +84,7 @@ def _decode_ahead(
 
 @dataclass(eq=False)
 class _Gop:
-    """A keyframe and, in the order of decoding, what follows it as far as it was read. Times count from the origin."""
+    """A keyframe and the packets after it that were read so far, in decoding order. Times count from the origin."""
 
     time: float
     packets: deque[tuple[float, Packet[VideoStream]]]  # those not decoded yet
@@ -94,16 +93,16 @@ class _Gop:
 
 @dataclass(frozen=True)
 class _Pick:
-    """A frame to be shown, of one GOP. `early` will do where no later one of that GOP is wanted, and costs less."""
+    """A wanted frame of a GOP. The frame at `early` costs less, and will do if no later frame of the GOP is wanted."""
 
     gop: _Gop
     time: float
     early: float
-    skips: bool  # whether frames that no other needs may be left out on the way
+    skips: bool  # whether frames that no other frame needs may be skipped on the way
 
 
 def _picks(packets: _Packets, segments: Sequence[Segment], num_frames: int, sampling: Sampling) -> Iterator[_Pick]:
-    """The frame for each wanted time of each segment."""
+    """Yields the frame to decode for each sample time of each segment."""
     for segment in segments:
         skips = (segment.end - segment.start) / num_frames * packets.frame_rate > MAX_REORDER
         for time in sample_times(segment, num_frames):
@@ -118,33 +117,33 @@ def _picks(packets: _Packets, segments: Sequence[Segment], num_frames: int, samp
 
 
 def _forward(gop: _Gop, time: float, earliest: float, skips: bool) -> _Pick:
-    """The last frame of a GOP that begins at `time` or before; or, to save work in a long segment, the first since
-    `earliest`."""
+    """Picks the last frame of a GOP that begins at or before `time`; to save work in a long segment, the first frame
+    since `earliest`."""
     shown = [one for one in gop.times if one <= time + TICK]
     last = max(shown)
     gop.times = [one for one in gop.times if one >= last]
-    # Frames of a short segment are not many to decode, and what moves in it is told by less.
+    # In a short segment there is little to decode, and small differences in time show what moves.
     early = min((one for one in shown if one >= earliest), default=last) if skips else last
     return _Pick(gop, last, early, skips)
 
 
 class _Packets:
-    """Gathers packets into GOPs, a little ahead of the time that is asked for."""
+    """Gathers packets into GOPs, a little ahead of the wanted time."""
 
     def __init__(self, packets: Iterable[Packet[VideoStream]], stream: VideoStream, origin: float) -> None:
         self.frame_rate = float(frame_rate(stream))
         self._packets = iter(packets)
         self._stream = stream
         self._origin = origin
-        self._end = self._reached = 0.0  # of the frame that ends last; the time of decoding of the last packet
+        self._end = self._reached = 0.0  # end of the latest frame; decoding time of the last packet
         self._before = self._read_keyframe()
         self._after: _Gop | None = None
 
     def around(self, time: float, until: float, keep: bool) -> dict[float, _Gop]:
-        """The GOP that has begun at `time`, read until then and on, and the next one if it was met; by their times.
+        """Returns the GOP that has begun at `time`, read at least up to then, and the next GOP if it was reached.
 
-        To `keep` what is read of the first: else it is only good for its keyframe."""
-        until += MAX_REORDER / self.frame_rate  # what a decoder must be given to hand out a frame shown until then
+        The keys are their start times. Without `keep`, only the keyframe of the first GOP is kept."""
+        until += MAX_REORDER / self.frame_rate  # a decoder needs the packets up to here to return a frame shown then
         while True:
             if self._after is not None and self._after.time > time + TICK:
                 return {gop.time: gop for gop in (self._before, self._after)}
@@ -177,29 +176,29 @@ class _Packets:
         return _Gop(shown, deque([(shown, keyframe)]), [shown])
 
     def _note(self, packet: Packet[VideoStream]) -> float:
-        """When a packet is shown."""
+        """Returns when the frame of a packet is shown, in seconds from the origin; remembers where the video ends."""
         base = self._stream.time_base
         time = time_of(packet, self._stream)
         if packet.pts is None or time is None or base is None or packet.is_discard or packet.is_corrupt:
             raise ReaderFailed("it has packets that are broken, not to be shown, or without a time")
         shown = time - self._origin
         if abs(shown - self._end) > MAX_GAP:
-            raise ReaderFailed("its clock leaps")
+            raise ReaderFailed("its timestamps jump")
         self._end = max(self._end, shown + float((packet.duration or 0) * base))
         self._reached = shown if packet.dts is None else float(packet.dts * base) - self._origin
         return shown
 
 
 class _Decoder:
-    """Decodes GOP by GOP, in each as far as it must."""
+    """Decodes GOP by GOP, in each only as far as needed."""
 
     def __init__(self, open_stream: Callable[[], VideoStream], origin: float, size: int) -> None:
         self._open_stream = open_stream
         self._origin = origin
         self._size = size
         self._gop: _Gop | None = None
-        self._decoding: set[float] = set()  # times of packets whose frames have not come out yet
-        self._frames: dict[float, VideoFrame] = {}  # by their times: the one wanted last, and any after it
+        self._decoding: set[float] = set()  # times of packets whose frames the decoder has not returned yet
+        self._frames: dict[float, VideoFrame] = {}  # by time: the last wanted frame and those after it
         self._shown: tuple[np.ndarray, float] | None = None
 
     @cached_property
@@ -207,7 +206,7 @@ class _Decoder:
         return self._open_stream()
 
     def show(self, pick: _Pick, is_last: bool) -> tuple[np.ndarray, float]:
-        """The picture picked, (S, S, 3), and its time. `is_last`: no other of its GOP will be wanted."""
+        """Returns the picked picture, (S, S, 3), and its time. `is_last`: no other frame of its GOP is wanted."""
         if pick.gop is not self._gop:
             self._begin(pick.gop)
         if self._shown is not None and pick.time == self._shown[1]:
@@ -219,7 +218,7 @@ class _Decoder:
         frame = self._frames[time]
         is_keyframe = frame.key_frame and frame.pict_type == PictureType.I
         if frame.is_corrupt or (time == pick.gop.time and not is_keyframe):
-            raise ReaderFailed("a keyframe of it is none, or broken")
+            raise ReaderFailed("a keyframe is not one, or is broken")
         if frame.interlaced_frame and self._stream.container.format.name == "mpegts":
             raise ReaderFailed("it is interlaced, and a packet may hold one half of a picture")
         self._shown = picture(frame, self._stream, self._size), time
@@ -233,7 +232,7 @@ class _Decoder:
         self._frames.clear()
 
     def _go_on(self, pick: _Pick, time: float, is_last: bool) -> None:
-        """Decodes one packet more, or what the decoder holds back."""
+        """Decodes one more packet, or the frames that the decoder still holds."""
         if pick.gop.packets and not (is_last and time in self._decoding):
             shown, packet = pick.gop.packets.popleft()
             self._decoding.add(shown)

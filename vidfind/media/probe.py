@@ -35,17 +35,20 @@ from vidfind.media.frames import (
 from vidfind.media.hdr import HDR_TO_LIGHT
 from vidfind.media.pyav_reader import JUMP_MARGIN
 
-SMALL_FILE = 16 * 2**20  # bytes that are read to the end without a thought, to learn the duration
-OLDEST_RECORDING = datetime(1990, 1, 2, tzinfo=UTC)  # earlier dates are clocks never set: 1904, 1970, 1980
+SMALL_FILE = 16 * 2**20  # bytes; such a file is read to its end to learn the duration
+OLDEST_RECORDING = datetime(
+    1990, 1, 2, tzinfo=UTC
+)  # earlier dates come from clocks that were never set: 1904, 1970, 1980
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video is. `width` and `height` are those of the picture shown: turned, and with square pixels.
+    """The properties of a video.
 
-    `duration` reaches to the end of the last frame that is really in the file, whatever its header says; `missing` is
-    how many seconds more the header promises, when they are more than one: the file was cut short.
-    `rotation` is how many degrees counter-clockwise the stored picture is turned to be shown: 0, 90, 180 or 270.
+    `duration`, in seconds, reaches to the end of the last frame that is really in the file, whatever its header says.
+    `missing` is how many seconds more the header promises, if more than one: the file was cut short.
+    `width` and `height` are those of the picture as shown: rotated, and with square pixels.
+    `rotation` is by how many degrees the stored picture is rotated counter-clockwise for display: 0, 90, 180 or 270.
     """
 
     duration: float
@@ -59,9 +62,9 @@ class VideoInfo:
 
 
 def probe(path: Path) -> VideoInfo:
-    """What the video is, from its header, its first frame and its last packets.
+    """Returns the properties of a video, from its header, its first frame and its last packets.
 
-    Raises UnreadableVideo, with a reason for people, when no frame of the file can be decoded.
+    Raises UnreadableVideo, with a reason for users, if no frame of the file can be decoded.
     """
     return examine_once(path)[0]
 
@@ -71,20 +74,22 @@ def probe(path: Path) -> VideoInfo:
 
 @dataclass(frozen=True)
 class Traits:
-    """What decides which reader is right for a file."""
+    """The properties that decide which reader is right for a file."""
 
     container: str  # FFmpeg's names for it, such as "mov,mp4,m4a,3gp,3g2,mj2"
     codec: str
     is_hdr: bool
-    has_edits: bool  # some packets are to be decoded and not shown
+    has_edits: bool  # some packets must be decoded but not shown
     has_open_keyframes: bool  # frames after a keyframe need frames from before it
     is_cut_short: bool  # the file ends before its header says
-    has_no_length: bool  # the header does not say; recorded to a pipe, or never finished
-    start: float = 0.0  # when its first frame is shown, by the stream's clock
+    has_no_length: bool  # the header gives no duration: recorded to a pipe, or never finished
+    start: float = 0.0  # when the first frame is shown, on the stream's clock, in seconds
 
 
 def examine_once(path: Path) -> tuple[VideoInfo, Traits]:
-    """Probing and reading a file need the same facts: get them from the disk once, unless the file changes."""
+    """Returns the properties and traits of a video; reads them from disk once, and again if the file changes.
+
+    Probing and reading a file need the same facts."""
     check_regular(path)
     status = os.stat(path)
     return _examine(path, status.st_size, status.st_mtime_ns)
@@ -92,7 +97,10 @@ def examine_once(path: Path) -> tuple[VideoInfo, Traits]:
 
 @lru_cache(maxsize=32)  # a few more than there are decoding workers
 def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
-    with open_video(path, threads=1, is_quick=True) as (container, stream):  # of one frame, threads would want more
+    with open_video(path, threads=1, is_quick=True) as (
+        container,
+        stream,
+    ):  # with threads, a decoder needs more than one frame
         seen = _Seen()
         packets = _watch(read_packets(container, stream), stream, seen)
         frame = _first_shown(packets, stream)
@@ -102,10 +110,10 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
         if claimed and size > SMALL_FILE and seek(container, stream, start + claimed - JUMP_MARGIN):
             packets = _watch(read_packets(container, stream), stream, seen)
         deque(packets, maxlen=0)
-        if seen.end < start + claimed / 2:  # cut short, or the last packets were not where they should be
+        if seen.end < start + claimed / 2:  # cut short, or the last packets are not where the header says
             deque(_watch(_packets_again(path), stream, seen), maxlen=0)
         duration = max(seen.end + (0 if seen.has_durations else float(1 / rate)) - start, float(1 / rate))
-        missing = claimed - max(duration, seen.end)  # mkv counts from 0, whenever its video begins
+        missing = claimed - max(duration, seen.end)  # mkv counts from 0, even if its video begins later
         width, height = shown_size(frame, stream)
         info = VideoInfo(
             duration=duration,
@@ -131,7 +139,7 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
 
 
 def _first_shown(packets: Iterator[Packet[VideoStream]], stream: VideoStream) -> VideoFrame:
-    """The frame shown first; where that must be the first keyframe, none after it is decoded."""
+    """Returns the frame that is shown first. If that must be the first keyframe, no other frame is decoded."""
     head = list(islice(packets, MAX_REORDER + 1))
     first = head[0].pts if head and head[0].is_keyframe else None
     if first is not None and all(not one.is_discard and one.pts is not None and one.pts >= first for one in head):
@@ -145,14 +153,14 @@ def _first_shown(packets: Iterator[Packet[VideoStream]], stream: VideoStream) ->
 
 
 def _claimed_duration(container: InputContainer, stream: VideoStream) -> float:
-    """Seconds, as the header says; 0 if it does not."""
+    """Returns the duration in the header, in seconds; 0 if the header has none."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     return (container.duration or 0) / av.time_base
 
 
 def _created(container: InputContainer, stream: VideoStream) -> datetime | None:
-    """When the video was recorded, as its metadata says; None if that is missing or cannot be true."""
+    """Returns the recording time in the metadata; None if it is missing or cannot be true."""
     text = container.metadata.get("creation_time") or stream.metadata.get("creation_time") or ""
     try:
         created = datetime.fromisoformat(text)
@@ -171,7 +179,7 @@ def _packets_again(path: Path) -> Iterator[Packet[VideoStream]]:
 
 @dataclass
 class _Seen:
-    """What the packets that went by tell of their video. `end` is by the stream's clock."""
+    """What has been learned from the packets read so far. `end` is on the stream's clock, in seconds."""
 
     end: float = 0.0
     has_durations: bool = False
@@ -180,7 +188,7 @@ class _Seen:
 
 
 def _watch(packets: Iterable[Packet[VideoStream]], stream: VideoStream, seen: _Seen) -> Iterator[Packet[VideoStream]]:
-    """The same packets; notes in `seen` what they tell."""
+    """Yields the same packets, and records in `seen` what can be learned from them."""
     last: float | None = None
     for packet in packets:
         time = time_of(packet, stream)
@@ -198,21 +206,21 @@ def _watch(packets: Iterable[Packet[VideoStream]], stream: VideoStream, seen: _S
 
 
 def _is_closed(keyframe: Packet[VideoStream], stream: VideoStream) -> bool:
-    """Whether decoding can begin at a keyframe without harm to what is shown after it.
+    """Whether decoding can begin at a keyframe, with all later frames intact.
 
-    In H.264 true only of IDR pictures; open GOPs and gradual refresh have others. Of codecs that decord does not read
-    nobody needs to know, and the rest have no other keyframes.
+    In H.264 only at IDR pictures; open GOPs and gradual refresh have other keyframes too. For all other codecs the
+    answer is True: decord does not read them, or all their keyframes are closed.
     """
     if stream.codec_context.codec.canonical_name != "h264":
         return True
     return any(header & 31 == IDR for header in _unit_headers(keyframe, stream))
 
 
-IDR = 5  # the kind of NAL unit
+IDR = 5  # the NAL unit type of an IDR picture
 
 
 def _unit_headers(packet: Packet[VideoStream], stream: VideoStream) -> Iterator[int]:
-    """The first byte of each NAL unit: after its length in mp4 and mkv, after a start code elsewhere."""
+    """Yields the first byte of each NAL unit, which follows a length in mp4 and mkv, and a start code elsewhere."""
     data = bytes(packet)
     extra = stream.codec_context.extradata or b""
     if not extra.startswith(b"\x01"):

@@ -25,17 +25,17 @@ from vidfind.media.frames import (
 )
 from vidfind.media.sampling import TICK, Sample, Segment, sample_times
 
-JUMP_MARGIN = 5.0  # seconds before a goal: more than frames after a keyframe can be broken
-MIN_JUMP = 15.0  # seconds ahead: nearer, reading on is as fast
+JUMP_MARGIN = 5.0  # seconds before the target: longer than frames after a keyframe can be broken
+MIN_JUMP = 15.0  # seconds ahead; up to here reading on is as fast as a jump
 
 
 def read_with_pyav(
     path: Path, segments: Sequence[Segment], num_frames: int, size: int, threads: int | None = None
 ) -> Generator[Sample, None, float | None]:
-    """As read_clips, for any file: packet by packet, without those that cannot be decoded.
+    """Like `read_clips`, for any file: packet by packet, skipping packets that cannot be decoded.
 
-    The frame shown at a time is the last one that begins at it or before. Reads on from segment to segment, and jumps
-    when the next one is far ahead.
+    The frame shown at a time is the last one that begins at or before it. Reads on from segment to segment, and jumps
+    if the next segment is far ahead.
     """
     for run in _runs(segments):
         with _frames_from(path, run[0].start, threads) as (frames, origin):
@@ -54,9 +54,9 @@ def read_with_pyav(
 
 
 class _Lookahead:
-    """The frame shown now, and the one after it. Times are by the stream's clock.
+    """The current frame and the one after it. Times are on the stream's clock, in seconds.
 
-    Raises UnreadableVideo when there is no frame.
+    Raises UnreadableVideo if there is no frame.
     """
 
     def __init__(self, packets: Iterable[Packet[VideoStream]], stream: VideoStream) -> None:
@@ -70,7 +70,7 @@ class _Lookahead:
         self.upcoming = next(self.frames, None)
 
     def advance(self, time: float) -> bool:
-        """Go on to the frame shown at `time`, or to the last one. Whether that is another frame than before."""
+        """Moves to the frame shown at `time`, or to the last one; returns whether the frame changed."""
         before = self.frame
         while self.upcoming is not None and self.upcoming[1] <= time + TICK:
             self.frame, self.time = self.upcoming
@@ -79,7 +79,7 @@ class _Lookahead:
 
     @property
     def end(self) -> float:
-        """Until when the frame is shown."""
+        """The time until which the current frame is shown."""
         if self.upcoming is not None:
             return self.upcoming[1]
         return self.time + max(float((self.frame.duration or 0) * (self.stream.time_base or 0)), self.frame_length)
@@ -94,7 +94,7 @@ class _Lookahead:
 
 @contextmanager
 def _frames_from(path: Path, start: float, threads: int | None = None) -> Iterator[tuple[_Lookahead, float]]:
-    """The frames from some time before `start` on, and the time of the first of all by the stream's clock."""
+    """Gives the frames from some time before `start`, and the time of the video's first frame on the stream's clock."""
     if start > MIN_JUMP:
         with open_video(path, threads) as (container, stream):
             origin = _Lookahead(read_packets(container, stream), stream).time
@@ -108,9 +108,10 @@ def _frames_from(path: Path, start: float, threads: int | None = None) -> Iterat
 
 
 def _jump(container: InputContainer, stream: VideoStream, time: float) -> _Lookahead | None:
-    """The frames from a keyframe well before `time` on; None when the file does not lead there.
+    """Returns the frames from a keyframe well before `time`; None if seeking does not lead there.
 
-    Well before: the first frames after a keyframe may be broken (open GOP, gradual refresh) or their times unsure (TS).
+    Well before, because the first frames after a keyframe may be broken (open GOP, gradual refresh) or have wrong
+    times (TS).
     """
     for margin in (JUMP_MARGIN, 4 * JUMP_MARGIN):
         if not seek(container, stream, time - margin):
@@ -127,7 +128,7 @@ def _jump(container: InputContainer, stream: VideoStream, time: float) -> _Looka
 
 
 def _runs(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
-    """The segments in groups, parted where it pays to jump."""
+    """Yields the segments in groups; between two groups a jump is worth its cost."""
     run: list[Segment] = []
     for segment in segments:
         if run and segment.start - run[-1].end > MIN_JUMP:

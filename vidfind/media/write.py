@@ -11,7 +11,9 @@ from av.video.frame import VideoFrame
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], frame_rate: int, gop: int = 250) -> None:
-    """Write frames, (H, W, 3) uint8 RGB of an even height and width, as an H.264 mp4 file; every `gop`th a keyframe."""
+    """Writes frames, (H, W, 3) uint8 RGB with even height and width, to an H.264 mp4 file.
+
+    Every `gop`-th frame is a keyframe; `frame_rate` is in frames per second."""
     with av.open(str(path), "w", format="mp4") as container:
         options = {"preset": "veryfast", "crf": "20", "g": str(gop)}
         stream = container.add_stream("libx264", rate=frame_rate, options=options)

@@ -1,4 +1,4 @@
-"""How much of the machine vidfind takes: priority, threads, power, and the time that it really runs.
+"""How much of the machine vidfind uses: priority, threads, battery, and the time that it really runs.
 
 Knows nothing of videos. psutil and torch are imported where they are used. Times are in seconds.
 """
@@ -20,17 +20,17 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Between two questions whether the machine is on battery still.
+# The interval at which the battery is checked while vidfind is paused.
 SECONDS_ON_BATTERY = 10.0
 TICK = 0.5
-# Between two ticks this long, the process was stopped or the machine asleep; a busy machine is late by less.
+# If two ticks are this far apart, the process was stopped or the machine slept; a busy machine is late by less.
 LONGEST_TICK = 3.0
 
 
 def lower_priority() -> None:
-    """Lets other programs go first, from now on: at the CPU, and at the disk where the system knows of that.
+    """Lets other programs go first from now on: at the CPU, and at the disk if the system supports that.
 
-    The threads and processes that this one starts later do the same; it cannot be taken back."""
+    Threads and processes that are started later inherit it; it cannot be undone."""
     import psutil
 
     process = psutil.Process()
@@ -47,28 +47,28 @@ def lower_priority() -> None:
 
 
 def use_threads(count: int | None) -> None:
-    """Lets the model compute with this many CPU threads; None leaves that to torch."""
+    """Sets the number of CPU threads of the model; None leaves it to torch."""
     if count is not None:
         import torch
 
         torch.set_num_threads(count)
 
 
-def in_lanes(function: Callable[[T], R], items: Iterable[T], lanes: int) -> Generator[tuple[T, R]]:
-    """Each item, in order, with what `function` makes of it: `lanes` items at a time, each on one core of its own.
+def parallel_map(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[tuple[T, R]]:
+    """Yields each item, in order, with the result of `function(item)`: `workers` items at a time, one core for each.
 
-    For torch on a CPU this is quicker than several threads for each item: they wait for the slowest of them many times
-    for each item, spinning, while other work wants their cores. Takes no more than `lanes` + 1 items ahead of what has
-    been yielded. Closing the generator waits for the items at work."""
+    For torch on a CPU this is faster than several threads for each item: such threads wait for the slowest one many
+    times per item, and spin while other work needs their cores. Takes at most `workers` + 1 items more than it has
+    yielded. Closing the generator waits for the items in work."""
     import torch
 
     threads = torch.get_num_threads()
     pending: deque[tuple[T, Future[R]]] = deque()
-    pool = ThreadPoolExecutor(lanes, "lane", initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(workers, "parallel", initializer=torch.set_num_threads, initargs=(1,))
     try:
         for item in items:
             pending.append((item, pool.submit(function, item)))
-            while pending and (len(pending) > lanes or pending[0][1].done()):
+            while pending and (len(pending) > workers or pending[0][1].done()):
                 first, result = pending.popleft()
                 yield first, result.result()
         for first, result in pending:
@@ -82,27 +82,27 @@ def on_battery() -> bool:
     """Whether the machine has a battery and runs on it now."""
     import psutil
 
-    if not hasattr(psutil, "sensors_battery"):  # there is none on some systems
+    if not hasattr(psutil, "sensors_battery"):  # some systems do not have it
         return False
     try:
         battery = psutil.sensors_battery()
     except (OSError, psutil.Error) as error:
-        log.info("cannot ask for the battery: %s", error)
+        log.info("cannot read the state of the battery: %s", error)
         return False
     return battery is not None and battery.power_plugged is False  # None: the system does not know
 
 
 def wait_for_mains() -> None:
-    """Returns when the machine does not run on battery."""
+    """Waits until the machine does not run on battery."""
     while on_battery():
         log.info("paused: on battery")
         time.sleep(SECONDS_ON_BATTERY)
 
 
 class RunningClock:
-    """Counts the seconds in which the process runs: not while it is stopped (Ctrl-Z) or the machine is asleep.
+    """Counts the seconds in which the process runs: not while it is stopped (Ctrl-Z) or the machine sleeps.
 
-    A stop is seen afterwards, from a tick that came far too late: no signal tells of all kinds of it."""
+    A stop is noticed afterwards, because a tick came far too late: no signal announces every kind of stop."""
 
     def __init__(self, tick: float = TICK, longest: float = LONGEST_TICK) -> None:
         self._tick, self._longest = tick, longest
@@ -113,7 +113,7 @@ class RunningClock:
         threading.Thread(target=self._run, name="clock", daemon=True).start()
 
     def now(self) -> float:
-        """Seconds since the clock was made."""
+        """Returns the seconds since the clock was created."""
         with self._lock:
             now = time.monotonic()
             passed, self._last = now - self._last, now
@@ -123,7 +123,7 @@ class RunningClock:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Time within does not count either."""
+        """Time inside this context does not count."""
         self.now()
         self._pauses += 1
         try:
@@ -140,5 +140,5 @@ class RunningClock:
 
 @functools.cache
 def running_clock() -> RunningClock:
-    """The one of this process."""
+    """Returns the one clock of this process."""
     return RunningClock()

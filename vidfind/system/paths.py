@@ -19,16 +19,16 @@ NO_ADAPTER = "none"
 
 
 def home() -> Path:
-    """The folder that holds everything vidfind keeps."""
+    """Returns the folder that holds all data of vidfind."""
     if override := os.environ.get("VIDFIND_HOME"):
         return Path(override).expanduser()
-    from platformdirs import user_data_path  # a few ms, and not needed with VIDFIND_HOME
+    from platformdirs import user_data_path  # takes a few ms, and is not needed with VIDFIND_HOME
 
     return user_data_path("vidfind", appauthor=False)
 
 
 def footage_path() -> Path:
-    """Where the drawn videos of `vidfind bench` are kept: a cache, that may be deleted at any time."""
+    """Returns the folder of the drawn videos of `vidfind bench`: a cache that may be deleted at any time."""
     if os.environ.get("VIDFIND_HOME"):
         return home() / "bench-videos"
     from platformdirs import user_cache_path
@@ -37,12 +37,12 @@ def footage_path() -> Path:
 
 
 def index_path(name: str = DEFAULT_INDEX) -> Path:
-    """The folder of the index called `name`. Raises BadInput for a name that is not a plain word."""
+    """Returns the folder of the index called `name`. Raises BadInput for a name that is not a plain word."""
     return home() / "indexes" / plain_name(name, "index")
 
 
 def adapter_path(name: str) -> Path:
-    """The file of the adapter called `name`. Raises BadInput for a name that is not a plain word, and for `none`."""
+    """Returns the file of the adapter called `name`. Raises BadInput if the name is no plain word, or is `none`."""
     if name.lower() == NO_ADAPTER:
         raise BadInput(f"{name!r} cannot name an adapter: it stands for none.")
     return home() / "adapters" / f"{plain_name(name, 'adapter')}.safetensors"

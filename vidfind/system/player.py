@@ -1,7 +1,7 @@
-"""Start a video player at a moment. Knows players' command lines, nothing of indexes or searches.
+"""Starts a video player at a moment. Knows the command lines of players, and nothing of indexes or searches.
 
-The player is the first of: the template in `VIDFIND_PLAYER`, a player of `PLAYERS` that is installed, the system's
-own opener (which starts at the beginning).
+The player is the first of: the template in `VIDFIND_PLAYER`; an installed player of `PLAYERS`; the system's own
+opener, which starts at the beginning.
 """
 
 import os
@@ -14,14 +14,14 @@ from pathlib import Path
 
 from vidfind.errors import BadInput
 
-# A player's name, and the command line that starts its program at a time in seconds.
+# The name of a player, and the command line that starts its program at a time in seconds.
 PLAYERS: dict[str, Callable[[str, Path, float], list[str]]] = {
     "mpv": lambda program, path, start: [program, f"--start={start:.2f}", "--", str(path)],
     "vlc": lambda program, path, start: [program, f"--start-time={start:.2f}", str(path)],
     "iina": lambda program, path, start: [program, "--no-stdin", f"--mpv-start={start:.2f}", str(path)],
 }
 
-# Where a player is when it is not on PATH: what the installers of macOS and Windows do.
+# Where a player lies if it is not on PATH: the folders that installers of macOS and Windows choose.
 USUAL_PLACES: dict[str, Sequence[str]] = {
     "mpv": ["/Applications/mpv.app/Contents/MacOS/mpv", r"C:\Program Files\mpv\mpv.exe"],
     "vlc": [
@@ -33,13 +33,13 @@ USUAL_PLACES: dict[str, Sequence[str]] = {
 }
 
 
-HAND_OVER = 0.5  # seconds in which a player that cannot play has said so
+HAND_OVER = 0.5  # seconds; a player that cannot play has ended by then
 
 
 def play(path: Path, start: float) -> str | None:
-    """Start a player on `path` at `start` seconds and return its name; None if it starts at the beginning instead.
+    """Starts a player on `path` at `start` seconds; returns its name, or None if it starts at the beginning instead.
 
-    The player goes on when vidfind ends. Raises BadInput when no player can be started.
+    The player continues when vidfind ends. Raises BadInput if no player can be started.
     """
     if not path.exists():
         raise BadInput(
@@ -52,7 +52,7 @@ def play(path: Path, start: float) -> str | None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # or Ctrl-C in this terminal would end the player too
+            start_new_session=True,  # otherwise Ctrl-C in this terminal would end the player too
         )
         code = process.wait(HAND_OVER)
     except subprocess.TimeoutExpired:
@@ -65,7 +65,7 @@ def play(path: Path, start: float) -> str | None:
 
 
 def player_command(path: Path, start: float, template: str | None = None) -> tuple[str | None, list[str]]:
-    """The player's name and the command line to run; no name when that command cannot start at a moment."""
+    """Returns the name of the player, and the command line to run; None as name if it cannot start at a moment."""
     if template:
         command = template_command(template, path, start)
         return command[0], command
@@ -76,7 +76,7 @@ def player_command(path: Path, start: float, template: str | None = None) -> tup
 
 
 def template_command(template: str, path: Path, start: float) -> list[str]:
-    """A template's command line: `{start}` is the time in seconds, `{path}` the file (added at the end if not named).
+    """Returns the command line of a template: `{start}` is the time in seconds, `{path}` the file (added if missing).
 
     >>> template_command("mpv --start={start} {path}", Path("a b.mp4"), 83)
     ['mpv', '--start=83.00', 'a b.mp4']
@@ -89,12 +89,12 @@ def template_command(template: str, path: Path, start: float) -> list[str]:
         raise BadInput("VIDFIND_PLAYER is empty. Unset it, or use for instance: mpv --start={start} {path}")
     if "{path}" not in template:
         words.append("{path}")
-    # The path last: a file may be called "{start}.mp4".
+    # The path is replaced last: a file may be called "{start}.mp4".
     return [word.strip('"').replace("{start}", f"{start:.2f}").replace("{path}", str(path)) for word in words]
 
 
 def find_program(name: str) -> str | None:
-    """The player's program: on PATH, else in one of its usual places."""
+    """Returns the program of a player, on PATH or in one of its usual places; None if it is not installed."""
     return shutil.which(name) or next((place for place in USUAL_PLACES[name] if os.path.isfile(place)), None)
 
 

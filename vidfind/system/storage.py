@@ -1,6 +1,6 @@
-"""Small files written atomically, locks, and what to tell when a disk or the rights of a folder do not allow it.
+"""Atomic writes of small files, locks, and clear errors for full disks and missing rights.
 
-Knows nothing of what the files hold, nor of LanceDB but that its errors quote the operating system's.
+Knows nothing of the contents of the files. Of LanceDB it knows only that its errors quote those of the system.
 """
 
 import errno
@@ -32,9 +32,9 @@ REMEDIES = {
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yields a file to write, which replaces `path` at the end; a process that is killed leaves `path` as it was.
+    """Yields a file to write, which replaces `path` at the end; a process that is killed leaves `path` unchanged.
 
-    Raises StorageError; after an error nothing is left."""
+    Raises StorageError, and leaves no file behind after an error."""
     part = path.with_name(f".{path.name}.part")
     try:
         with storage_errors(path.parent):
@@ -54,7 +54,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def storage_errors(folder: Path) -> Iterator[None]:
-    """Raises StorageError, with the folder and the remedy, for what a full disk or missing rights lead to inside."""
+    """Turns errors of a full disk or of missing rights into StorageError, with the folder and the remedy."""
     try:
         yield
     except VidfindError:
@@ -67,13 +67,13 @@ def storage_errors(folder: Path) -> Iterator[None]:
 
 
 def _error_number(error: Exception) -> int:
-    """The operating system's number of an error; 0 if it did not come from there."""
+    """Returns the number of an error of the operating system; 0 for other errors."""
     if isinstance(error, OSError) and error.errno:
         return error.errno
     quoted = re.search(r"\(os error (\d+)\)", str(error))  # as Rust writes it
     number = int(quoted[1]) if quoted else 0
     if sys.platform == "win32" and number:
-        return OSError(0, "", None, number).errno or 0  # which translates Windows' own numbers
+        return OSError(0, "", None, number).errno or 0  # OSError translates the numbers of Windows
     return number
 
 

@@ -1,14 +1,14 @@
-"""Moments and lengths as people write them. Standard library only."""
+"""Reads and writes times as people do. Uses only the standard library."""
 
 import math
 import re
 
-# A comma is how half of Europe, and every subtitle file, writes the point of 83.5.
+# Half of Europe, and every subtitle file, writes 83,5 for 83.5.
 TIME = re.compile(r"((\d{1,6}:)?\d{1,6}:)?\d+([.,]\d*)?", re.ASCII)
 
 
 def parse_time(text: str) -> float:
-    """`83`, `83.5`, `1:23.5` or `1:02:03` in seconds; after a colon only 0 to 59. Raises ValueError.
+    """Returns `83`, `83.5`, `1:23.5` or `1:02:03` in seconds; after a colon only 0 to 59. Raises ValueError.
 
     >>> parse_time("1:23.5"), parse_time("1:02:03")
     (83.5, 3723.0)
@@ -28,7 +28,7 @@ def parse_time(text: str) -> float:
 
 
 def clock(seconds: float) -> str:
-    """Whole seconds as `1:23` or `1:02:03`.
+    """Returns whole seconds as `1:23` or `1:02:03`.
 
     >>> clock(83.9), clock(3723)
     ('1:23', '1:02:03')

@@ -1,6 +1,6 @@
-"""Work that may crash, hang or eat memory, in processes of their own: started once, used again, replaced when lost.
+"""Runs work that may crash, hang or use too much memory in separate processes; they are reused, and replaced if lost.
 
-A `Worker` runs generator functions, one at a time, and hands on what they yield. Knows nothing of videos.
+A `Worker` runs one generator function at a time and yields what it yields. Knows nothing of videos.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ import psutil
 from vidfind.errors import DecoderLost, VidfindError
 
 T = TypeVar("T")
-log = logging.getLogger("vidfind")  # of all modules: what they say in a worker is said again here
+log = logging.getLogger("vidfind")  # the logger of all modules: a worker's log is repeated here
 
-# Waits are cut into pieces this long (seconds): how soon too much memory is noticed.
+# Seconds; a wait is cut into pieces of this length, so that too much memory is noticed this soon.
 TICK = 0.2
-# Importing what a worker needs takes half a second; on a machine that swaps, much longer.
+# The imports of a worker take half a second; on a machine that swaps, much longer.
 START_SECONDS = 120.0
 # An 8K film of 10 bits with all its reference frames takes 3 GB.
 MAX_MEMORY = min(4 * 2**30, psutil.virtual_memory().total // 2)
-# One that has grown so large between two files leaks, and is replaced before it costs a file.
+# A worker that has grown this large between two files leaks memory; it is replaced before a file is lost.
 MAX_IDLE_MEMORY = 2**30
-NOISE = 300  # characters of what a worker printed last, that are kept with the reason of a failure
+NOISE = 300  # characters of the worker's last output that are kept with the reason of a failure
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class _Log:
 
 
 class _End:
-    """Nothing more is yielded."""
+    """The function has yielded everything."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class _Raised:
 
 
 class Worker:
-    """A process that runs one generator function after another. Started when first needed, and again after a loss."""
+    """A process that runs one generator function after another. It starts when first needed, and again after a loss."""
 
     def __init__(self) -> None:
         self._process: BaseProcess | None = None
@@ -64,11 +64,11 @@ class Worker:
         self._printed: int | None = None  # descriptor of the file that its libraries print to
 
     def run(self, function: Callable[..., Iterable[T]], *arguments: object, seconds: float) -> Generator[T]:
-        """Yields what `function` does in the worker. It must be importable by name, its arguments picklable.
+        """Yields what `function` yields in the worker. It must be importable by name, and its arguments picklable.
 
-        What it raises is raised here. Raises DecoderLost when the process ends, needs more than MAX_MEMORY, or yields
-        nothing for `seconds`; time in which this process or the machine was stopped does not count. Raises VidfindError
-        when no process can be started. Closing the generator early costs the process."""
+        Errors of the function are raised here. Raises DecoderLost if the process ends, needs more than MAX_MEMORY, or
+        yields nothing for `seconds`; time in which this process or the machine was stopped does not count. Raises
+        VidfindError if no process can be started. Closing the generator early ends the process."""
         if self._process is None:
             self._start()
         assert self._printed is not None
@@ -82,7 +82,7 @@ class Worker:
                     is_done = True
                     break
                 yield message
-        except OSError as error:  # the pipe: the process was gone before it was asked
+        except OSError as error:  # of the pipe: the process was gone before the request
             raise self._loss() from error
         finally:
             if not is_done or self._memory() > MAX_IDLE_MEMORY:
@@ -91,7 +91,7 @@ class Worker:
             raise message.error
 
     def noise(self) -> str:
-        """The end of what libraries have printed in the worker since it was last asked to run something."""
+        """Returns the end of what libraries have printed in the worker since the last `run` began."""
         if self._printed is None:
             return ""
         size = os.lseek(self._printed, 0, os.SEEK_END)
@@ -101,11 +101,11 @@ class Worker:
 
     @property
     def pid(self) -> int | None:
-        """None while there is no process."""
+        """The process id; None while there is no process."""
         return self._process.pid if self._process else None
 
     def end(self) -> None:
-        """Ends the process, whatever it is at; the next `run` starts another."""
+        """Ends the process, whatever it is doing; the next `run` starts another."""
         process, self._process = self._process, None
         if process:
             process.kill()
@@ -124,9 +124,9 @@ class Worker:
         self._process = process
         try:
             self._receive(START_SECONDS)
-        except DecoderLost as error:  # of which no file is the cause
+        except DecoderLost as error:  # no file is the cause of it
             raise VidfindError(
-                "The process that is to decode videos does not start. Check: vidfind doctor "
+                "The process that decodes videos does not start. Check: vidfind doctor "
                 "(A Python program that calls vidfind must do so under `if __name__ == '__main__':`, as that process "
                 "imports it again.)"
             ) from error
@@ -151,7 +151,7 @@ class Worker:
                     log.log(message.level, message.text)
             except (EOFError, OSError) as error:
                 raise self._loss() from error
-            waited += min(time.monotonic() - before, 2 * TICK)  # Ctrl-Z, or a laptop that was closed
+            waited += min(time.monotonic() - before, 2 * TICK)  # a longer wait was Ctrl-Z, or a closed laptop
         self.end()
         raise DecoderLost(f"cannot be decoded: nothing came of it in {seconds:.0f} seconds")
 
@@ -161,7 +161,7 @@ class Worker:
         return 0
 
     def _loss(self) -> DecoderLost:
-        """Why the process has ended; it may be replaced from here on."""
+        """Returns the reason why the process has ended, and forgets the process."""
         process, self._process = self._process, None
         code = None
         if process:
@@ -177,7 +177,7 @@ _idle: list[Worker] = []
 
 @contextmanager
 def borrow_worker() -> Iterator[Worker]:
-    """A worker of the pool, which grows as needed and lives as long as this process."""
+    """Lends a worker of the pool, which grows as needed and lives as long as this process."""
     worker = _idle.pop() if _idle else Worker()
     try:
         yield worker
@@ -187,7 +187,7 @@ def borrow_worker() -> Iterator[Worker]:
 
 @contextmanager
 def _no_interrupt() -> Iterator[None]:
-    """Processes started meanwhile do not see Ctrl-C: it is for their parent, which ends them."""
+    """Hides Ctrl-C from processes that are started inside: their parent receives it, and ends them."""
     if sys.platform == "win32":
         yield
         return
@@ -202,10 +202,10 @@ def _no_interrupt() -> Iterator[None]:
 
 
 def _serve(connection: Connection[Any, Any], printed: str) -> None:
-    """Runs what it is asked to, until the other side is gone."""
+    """Runs requests until the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     descriptor = os.open(printed, os.O_WRONLY | os.O_APPEND)
-    with suppress(OSError):  # here too: the parent may have been killed meanwhile
+    with suppress(OSError):  # as in the parent, which may have been killed meanwhile
         os.unlink(printed)
     for stream in (1, 2):  # what C libraries print must not reach the user's screen, nor a pipe of results
         os.dup2(descriptor, stream)
@@ -231,7 +231,7 @@ def _answer(connection: Connection[Any, Any], function: Callable[..., Iterable[A
             log.debug("In a worker:", exc_info=True)
         try:
             pickle.loads(pickle.dumps(error))
-        except Exception:  # whatever an exception of a library may do when it is pickled
+        except Exception:  # exceptions of libraries may fail in any way when they are pickled
             return _Raised(RuntimeError(f"{type(error).__name__}: {error}"))
         return _Raised(error)
     return _End()
@@ -244,7 +244,10 @@ class _LogToParent(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         trace = "".join(traceback.format_exception(record.exc_info[1])) if record.exc_info else ""
-        for text in (record.getMessage(), *trace.splitlines()):  # a name may hold a line end: no message is two lines
+        for text in (
+            record.getMessage(),
+            *trace.splitlines(),
+        ):  # file names may contain line ends, but a message is one line
             self._connection.send(_Log(record.levelno, text))
 
 
