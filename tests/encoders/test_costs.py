@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vidfind.encoders.costs import clip_costs, clips_to_time, count, in_turn
+from vidfind.encoders.costs import clip_costs, clips_to_time, count, time_interleaved
 from vidfind.encoders.encoder import Encoder
 
 TOKENS = 12 * 50
@@ -79,6 +79,6 @@ def test_what_is_measured_in_turn_stops_when_it_has_taken_long_enough(monkeypatc
     seconds = iter(range(0, 1000, 4))
     monkeypatch.setattr("vidfind.encoders.costs.time.perf_counter", lambda: float(next(seconds)))
     ran: list[str] = []
-    times = in_turn({"a": lambda: ran.append("a"), "b": lambda: ran.append("b")}, runs=5)
+    times = time_interleaved({"a": lambda: ran.append("a"), "b": lambda: ran.append("b")}, runs=5)
     assert ran == ["a", "b"] * 3  # a third time, as 8 seconds are less than enough, and no fourth
     assert times == {"a": [4.0] * 3, "b": [4.0] * 3}

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidfind.encoders.costs import in_turn
+from vidfind.encoders.costs import time_interleaved
 from vidfind.errors import VidfindError
 from vidfind.media.sampling import SEGMENT_LENGTH
 
@@ -135,7 +135,9 @@ def decode(paths: Sequence[str], samplings: Sequence[str], runs: int) -> Told:
                     raise RuntimeError(message.reason)
 
     run(samplings[-1])
-    for sampling, seconds in in_turn({sampling: partial(run, sampling) for sampling in samplings}, runs).items():
+    for sampling, seconds in time_interleaved(
+        {sampling: partial(run, sampling) for sampling in samplings}, runs
+    ).items():
         yield {"sampling": sampling, "seconds": seconds}
 
 
@@ -162,10 +164,10 @@ def encode(model: str, weights: str, device: str, threads: int, clips: int, runs
     frames = torch.randint(0, 256, (clips, NUM_FRAMES, size, size, 3), dtype=torch.uint8)
     works: dict[str, Callable[[], object]] = {"plain": partial(encode_plainly, plain, pixels)}
     works |= {key: partial(encoder.encode_video, frames) for key, encoder in encoders.items()}
-    in_turn(works, 1)  # the first time costs more
+    time_interleaved(works, 1)  # the first time costs more
     if device == "cpu":
         works |= {f"{key}/products": products_of(works[key]) for key in encoders}
-    times = in_turn(works, runs)
+    times = time_interleaved(works, runs)
     for key, title in titles.items():
         told: dict[str, Any] = {"key": key, "what": title, "ms": [1000 * one / clips for one in times[key]]}
         if seconds := times.get(f"{key}/products"):
@@ -235,7 +237,7 @@ def encode_on_gpu(runs: int) -> Told:
                 frames = torch.randint(0, 256, (batch, NUM_FRAMES, SIZE, SIZE, 3), dtype=torch.uint8).pin_memory()
                 encoder.encode_video(frames)
                 torch.cuda.reset_peak_memory_stats()
-                times = in_turn({"run": partial(encoder.encode_video, frames)}, runs)["run"]
+                times = time_interleaved({"run": partial(encoder.encode_video, frames)}, runs)["run"]
                 yield {
                     "key": f"gpu/{model}/{name}/{batch}",
                     "what": f"{model}, {name} in bfloat16, {batch} clips at a time",

@@ -1,8 +1,8 @@
-"""CenterCLIP: half-way, keep of each run of frames only the tokens in the middle of clusters.
+"""CenterCLIP: half-way through the blocks, keeps only the centre tokens of clusters from each run of frames.
 
-Zhao et al., "CenterCLIP: Token Clustering for Efficient Text-Video Retrieval", SIGIR 2022. Departures from it: the
-clustering has exact rules (clusters.py), runs of frames may differ in length by one, and there is no mask, as a clip
-always has its T frames. Letters as in tokens.py; S runs of frames, called segments there, P patches a frame, K kept.
+Zhao et al., "CenterCLIP: Token Clustering for Efficient Text-Video Retrieval", SIGIR 2022. Departures: the clustering
+has exact rules (clusters.py); runs of frames may differ in length by one; there is no mask, because a clip always has T
+frames. Letters as in tokens.py; S runs of frames (the paper's segments), P patches a frame, K kept tokens.
 """
 
 from collections.abc import Callable
@@ -15,18 +15,18 @@ from vidfind.encoders.clusters import Clusters, medoid_tokens, spectral_medoids
 from vidfind.encoders.tokens import Backbone, Reduction, Tokens, even_parts, keep_before_mlp, mean_of_unit_vectors
 
 SEGMENTS = 4
-"""S of 12 frames, the paper's choice for short clips."""
+"""S for 12 frames: the paper's choice for short clips."""
 
 
 def kept_tokens(num_patches: int) -> int:
-    """K: the paper's 49 with the 49 patches of ViT-B/32 and 160 with the 196 of ViT-B/16, in proportion for others."""
+    """Returns K, as in the paper: 49 of 49 patches (ViT-B/32), 160 of 196 (ViT-B/16); else in proportion."""
     return max(min(num_patches, 49), round(num_patches * 160 / 196))
 
 
 def centerclip_reduction(
     backbone: Backbone, find_medoids: Callable[[Tensor, int], Clusters] = medoid_tokens, segments: int = SEGMENTS
 ) -> Reduction:
-    """After half of the blocks the clip becomes S sequences: the mean of the class tokens, and K patch tokens."""
+    """After half of the blocks the clip becomes S sequences, each of the mean class token and K patch tokens."""
     bounds = even_parts(backbone.num_frames, min(segments, backbone.num_frames))
     longest = max(end - start for start, end in bounds)
     shortest = min(end - start for start, end in bounds)
@@ -44,7 +44,7 @@ def centerclip_reduction(
             return tokens
         clips = tokens.x.reshape(-1, backbone.num_frames, *tokens.x.shape[1:])  # (B, T, 1 + P, C)
         sequences: dict[int, Tensor] = {}
-        for length in range(shortest, longest + 1):  # those of one length side by side
+        for length in range(shortest, longest + 1):  # runs of the same length are clustered together
             own = [number for number, (start, end) in enumerate(bounds) if end - start == length]
             frames = torch.stack([clips[:, slice(*bounds[number])] for number in own], dim=1)  # (B, s, f, 1 + P, C)
             clustered = cluster(frames.flatten(0, 1))  # (B * s, 1 + K, C)
@@ -56,7 +56,7 @@ def centerclip_reduction(
 
 
 def centerclip_spectral_reduction(backbone: Backbone) -> Reduction:
-    """The same with clusters found in the spectrum of the graph of nearest neighbours."""
+    """Returns the same reduction with spectral clustering of the nearest-neighbour graph."""
     frames = -(-backbone.num_frames // SEGMENTS)  # of the longest segment
     neighbours = 5 * frames if backbone.num_patches < 100 else 5 * frames + 5  # the authors' choice
     return centerclip_reduction(backbone, partial(spectral_medoids, neighbours=neighbours))

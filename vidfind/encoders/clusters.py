@@ -1,11 +1,11 @@
-"""Picks the tokens that stand for all the others of a set: k-medoids, on distances or on the spectrum of a graph.
+"""Picks the tokens that represent a set of tokens: k-medoids, on distances or on the spectrum of a graph.
 
 Pure functions on tensors: they know nothing of models, blocks or clips.
 
-CenterCLIP: Zhao et al., "CenterCLIP: Token Clustering for Efficient Text-Video Retrieval", SIGIR 2022, with these rules
-in place of the rounding noise that breaks ties in theirs: float64, distances that are symmetric and zero to oneself,
-and numbers within `TOLERANCE` of the best, in proportion to the largest, counting as equal to it, of which the one of
-the lowest index is taken. So the same tokens give the same medoids on every device, alone or in any batch.
+CenterCLIP: Zhao et al., "CenterCLIP: Token Clustering for Efficient Text-Video Retrieval", SIGIR 2022, with exact
+rules where the authors' code lets rounding noise break ties: float64; distances are symmetric, and zero from a token
+to itself; values within `TOLERANCE` of the best one, relative to the largest, count as equal, and of equal values the
+lowest index wins. So the same tokens give the same medoids on every device, alone or in any batch.
 Letters: G segments clustered side by side, N tokens of each, K medoids, D width.
 """
 
@@ -19,20 +19,20 @@ log = logging.getLogger(__name__)
 
 # Far above the rounding of float64, far below any difference between tokens that means something.
 TOLERANCE = 1e-9
-MAX_ROUNDS = 100  # 2 to 8 do, nearly always
+MAX_ROUNDS = 100  # 2 to 8 are nearly always enough
 
 
 class NotFinite(ValueError):
-    """Tokens among whose numbers some are infinite, or none at all: they lie nowhere."""
+    """Some values of the tokens are infinite or NaN, so they cannot be clustered."""
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """Which tokens stand for which, segment by segment."""
+    """Which tokens represent which, for each segment."""
 
     medoids: Tensor  # (G, K) int64: indices of tokens, ascending
     assignment: Tensor  # (G, N) int64: each token's position in `medoids`
-    settled: Tensor  # (G,) bool: whether no medoid moved any more; False where the cap on rounds was hit
+    settled: Tensor  # (G,) bool: whether the medoids stopped moving; False if MAX_ROUNDS was reached
 
     def to(self, device: torch.device) -> "Clusters":
         return Clusters(self.medoids.to(device), self.assignment.to(device), self.settled.to(device))
@@ -40,9 +40,9 @@ class Clusters:
 
 @torch.no_grad()
 def medoid_tokens(x: Tensor, k: int) -> Clusters:
-    """The medoids of tokens `x` (G, N, D) of any float type, by Euclidean distance (section 3.2 of CenterCLIP).
+    """Returns the medoids of tokens `x` (G, N, D), of any float type, by Euclidean distance (CenterCLIP, section 3.2).
 
-    All tokens, in their order, where there are not more than `k`. Raises NotFinite.
+    If there are at most `k` tokens, all of them in their order. Raises NotFinite.
     """
     tokens = _where_exact(x)
     return kmedoids(pairwise_distances(tokens), lengths(tokens), k).to(x.device)
@@ -50,34 +50,34 @@ def medoid_tokens(x: Tensor, k: int) -> Clusters:
 
 @torch.no_grad()
 def spectral_medoids(x: Tensor, k: int, neighbours: int | None = None, sigma: float = 2.0) -> Clusters:
-    """As `medoid_tokens`, of tokens placed by the graph of which are alike (section 3.3 of CenterCLIP).
+    """Like `medoid_tokens`, with tokens placed by the spectrum of their similarity graph (CenterCLIP, section 3.3).
 
-    `neighbours`: see `affinities`. Unstable where eigenvalues K and K + 1 of the graph's Laplacian are equal, as in a
-    graph of more than K parts: which of their vectors is taken is then up to the device's rounding.
+    `neighbours`: see `affinities`. Unstable if eigenvalues K and K + 1 of the graph's Laplacian are equal, as in a
+    graph of more than K parts: then the rounding of the device decides which eigenvector is used.
     """
     places = spectral_places(affinities(pairwise_distances(_where_exact(x)), neighbours, sigma), k)
     norms = lengths(places)
-    # All of them have unit length then: the first pick is made by the length before.
+    # After scaling all lengths are 1, so the first pick uses the lengths before.
     return kmedoids(pairwise_distances(places / (norms[..., None] + 1e-6)), norms, k).to(x.device)
 
 
 def _where_exact(x: Tensor) -> Tensor:
-    """`x` where there is float64: on its own device, or on the CPU instead of Apple's GPU."""
+    """Returns `x` on a device with float64: its own, or the CPU instead of Apple's GPU."""
     return x.cpu() if x.device.type == "mps" else x
 
 
 def lengths(x: Tensor) -> Tensor:
-    """Of tokens (G, N, D), in float64: (G, N)."""
+    """Returns the lengths of tokens (G, N, D) in float64: (G, N)."""
     norms: Tensor = torch.linalg.vector_norm(x, dim=-1, dtype=torch.float64)
     return norms
 
 
 def pairwise_distances(x: Tensor) -> Tensor:
-    """Euclidean distances between tokens (G, N, D) in float64: (G, N, N), symmetric, 0 between equal tokens.
+    """Returns Euclidean distances between tokens (G, N, D) in float64: (G, N, N), symmetric, 0 between equal tokens.
 
-    Also within autocast, which leaves float64 alone. Raises NotFinite.
+    Works inside autocast too, which does not change float64. Raises NotFinite.
     """
-    mean = x.mean(dim=1, keepdim=True)  # what all have in common would only take digits
+    mean = x.mean(dim=1, keepdim=True)  # a common offset would only cost precision
     x = x.to(torch.float64, copy=True).sub_(mean)
     product = x @ x.transpose(1, 2)
     square = product.diagonal(dim1=1, dim2=2)
@@ -90,9 +90,9 @@ def pairwise_distances(x: Tensor) -> Tensor:
 
 
 def kmedoids(distances: Tensor, norms: Tensor, k: int, max_rounds: int = MAX_ROUNDS) -> Clusters:
-    """Clusters around `k` medoids each, from `farthest_first` on, until no medoid moves or after `max_rounds`.
+    """Clusters tokens around `k` medoids, starting with `farthest_first`, until no medoid moves or after `max_rounds`.
 
-    Of `distances` (G, N, N) and the tokens' lengths `norms` (G, N), both float64. Raises ValueError when `k` is not
+    `distances` (G, N, N) and the lengths of the tokens `norms` (G, N) are float64. Raises ValueError if `k` is not
     positive.
     """
     if k < 1:
@@ -116,14 +116,14 @@ def kmedoids(distances: Tensor, norms: Tensor, k: int, max_rounds: int = MAX_ROU
 
 
 def farthest_first(distances: Tensor, norms: Tensor, k: int) -> Tensor:
-    """The longest token, then again and again the one farthest from all picked so far: (G, K), in that order.
+    """Picks the longest token, then repeatedly the token farthest from all picks so far: (G, K), in that order.
 
     Katsavounidis, Kuo and Zhang, "A new initialization technique for generalized Lloyd iteration", 1994.
     """
     groups = torch.arange(len(norms), device=norms.device)
     tolerance = TOLERANCE * distances.amax(dim=(1, 2))[:, None]
     picks = [_first_largest(norms, TOLERANCE * norms.amax(dim=1, keepdim=True))]
-    nearest = torch.full_like(norms, torch.inf)  # of the picks so far; -inf: is one itself
+    nearest = torch.full_like(norms, torch.inf)  # distance to the nearest pick; -inf for the picks themselves
     for _ in range(k - 1):
         torch.minimum(nearest, distances[groups, picks[-1]], out=nearest)
         nearest[groups, picks[-1]] = -torch.inf
@@ -132,12 +132,14 @@ def farthest_first(distances: Tensor, norms: Tensor, k: int) -> Tensor:
 
 
 def _first_largest(values: Tensor, tolerance: Tensor) -> Tensor:
-    """The first index (G,) of the largest of `values` (G, N), or of one that is less by `tolerance` (G, 1) at most."""
+    """Returns the first index (G,) whose value in `values` (G, N) is within `tolerance` (G, 1) of the largest."""
     return (values >= values.amax(dim=1, keepdim=True) - tolerance).byte().argmax(dim=1)
 
 
 def nearest_medoids(distances: Tensor, medoids: Tensor, tolerance: Tensor) -> Tensor:
-    """The position (G, N) of each token's nearest in `medoids` (G, K); a medoid is always its own, so none is alone."""
+    """Returns the position (G, N) of each token's nearest medoid in `medoids` (G, K).
+
+    A medoid always belongs to its own cluster, so that no cluster is empty."""
     groups, n, _ = distances.shape
     to_medoids = distances.gather(2, medoids[:, None, :].expand(-1, n, -1))  # (G, N, K)
     near = to_medoids <= to_medoids.amin(dim=2, keepdim=True) + tolerance[:, None, None]
@@ -146,10 +148,10 @@ def nearest_medoids(distances: Tensor, medoids: Tensor, tolerance: Tensor) -> Te
 
 
 def central_members(distances: Tensor, assignment: Tensor, k: int, tolerance: Tensor) -> Tensor:
-    """The member (G, K) of each cluster with the smallest sum of distances to the others."""
+    """Returns the member (G, K) of each cluster with the smallest sum of distances to the others."""
     groups, n = assignment.shape
     together = assignment[:, :, None] == assignment[:, None, :]
-    sums = distances.where(together, 0).sum(dim=2)  # (G, N): to the members of one's own cluster
+    sums = distances.where(together, 0).sum(dim=2)  # (G, N): distances to the members of the same cluster
     least = sums.new_full((groups, k), torch.inf).scatter_reduce(1, assignment, sums, "amin")
     members = torch.zeros_like(least).scatter_add(1, assignment, torch.ones_like(sums))
     central = sums <= (least + tolerance[:, None] * members).gather(1, assignment)
@@ -158,9 +160,10 @@ def central_members(distances: Tensor, assignment: Tensor, k: int, tolerance: Te
 
 
 def affinities(distances: Tensor, neighbours: int | None, sigma: float = 2.0) -> Tensor:
-    """How alike tokens are, by a Gaussian of their distances: (G, N, N) from 0 to 1, 1 to oneself.
+    """Returns similarities of tokens, a Gaussian of their distances: (G, N, N) from 0 to 1, and 1 on the diagonal.
 
-    With `neighbours` 0 but where one of the two is among the other's so many most alike, itself among them.
+    With `neighbours`, a similarity stays only if one token is among the `neighbours` most similar of the other, the
+    token itself included; all others are 0.
     """
     alike = torch.exp(-distances.square() / (2 * sigma**2))
     if neighbours is None:
@@ -171,13 +174,13 @@ def affinities(distances: Tensor, neighbours: int | None, sigma: float = 2.0) ->
 
 
 def spectral_places(graph: Tensor, k: int) -> Tensor:
-    """Tokens of a graph (G, N, N) placed by the eigenvectors of its Laplacian's `k` smallest eigenvalues: (G, N, K)."""
+    """Places tokens of a graph (G, N, N) by eigenvectors of the `k` smallest eigenvalues of its Laplacian (G, N, K)."""
     vectors: Tensor = torch.linalg.eigh(normalised_laplacian(graph)).eigenvectors
     return vectors[..., :k]
 
 
 def normalised_laplacian(graph: Tensor) -> Tensor:
-    """D^-1/2 (D - W) D^-1/2 of a graph's weights W (G, N, N), D their sums; a token that nothing is like stays 0."""
+    """Returns D^-1/2 (D - W) D^-1/2 for weights W (G, N, N) with row sums D; the row of an isolated token stays 0."""
     degree = graph.sum(dim=2)
     scale = degree.clamp_min(torch.finfo(degree.dtype).tiny).rsqrt()
     return scale[:, :, None] * (torch.diag_embed(degree) - graph) * scale[:, None, :]

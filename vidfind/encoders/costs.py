@@ -1,4 +1,4 @@
-"""What it costs an encoder to encode a clip: tokens, floating-point operations and time, all of them seen at work.
+"""Measures what encoding a clip costs: tokens, floating-point operations and time, all measured on real runs.
 
 Knows nothing of files, or of how figures are shown. Letters as in tokens.py: B clips, T frames a clip, S pixels.
 """
@@ -27,39 +27,39 @@ K = TypeVar("K")
 
 RUNS = 5
 ENOUGH = 10.0
-"""Seconds after which a figure is not measured once more, but for the first time."""
+"""Seconds; once the runs of an encoder took this long together, it is not run again."""
 
 
 @dataclass(frozen=True)
 class ClipCost:
-    """What it takes to encode one clip."""
+    """The cost of encoding one clip."""
 
     tokens: int
-    """What is left of it after the last block, class tokens and all."""
+    """Tokens left after the last block, class tokens included."""
     flops: int
-    """Of matrix products, convolutions and attention: two for each multiply-add."""
+    """Operations of matrix products, convolutions and attention: two for each multiply-add."""
     seconds: float
-    """As in a long run, in which a CPU has a clip on each core and a GPU is full: the time of all by their number."""
+    """Time as in a long run, in which a CPU has a clip on each core and a GPU is full: total time / number of clips."""
 
     def as_dict(self) -> dict[str, float]:
-        """As JSON has it."""
+        """Returns the cost as in the JSON output."""
         return {"tokens": self.tokens, "flops": self.flops, "ms": 1000 * self.seconds}
 
 
 def clip_costs(
     encoders: Mapping[K, tuple[Encoder, npt.NDArray[np.uint8]]], say: Callable[[K], None] = lambda name: None
 ) -> dict[K, ClipCost]:
-    """The cost of each encoder by its name, on clips (B, T, S, S, 3): `clips_to_time` of them.
+    """Returns the cost of each encoder, by name, on clips (B, T, S, S, 3) with B = `clips_to_time(encoder)`.
 
-    The median of some runs, made in turn. `say` is told whose turn it is. Raises ModelUnavailable, as `encode_video`
-    does."""
+    Times are medians of interleaved runs. `say` is called with the name of the encoder that runs next. Raises
+    ModelUnavailable, as `encode_video` does."""
     counted = {}
     for name, (encoder, clips) in encoders.items():  # the first run is slow: it is not timed
         say(name)
         counted[name] = count(encoder, clips[:1])
     works = {name: partial(_encode_in_lanes, encoder, clips) for name, (encoder, clips) in encoders.items()}
     costs = {}
-    for name, times in in_turn(works, RUNS, say).items():
+    for name, times in time_interleaved(works, RUNS, say).items():
         encoder, clips = encoders[name]
         seconds = [one / len(clips) for one in times]
         costs[name] = ClipCost(*counted[name], median(seconds))
@@ -68,7 +68,7 @@ def clip_costs(
 
 
 def count(encoder: Encoder, clips: npt.NDArray[np.uint8]) -> tuple[int, int]:
-    """Tokens after the last block, and floating-point operations, of all the clips together."""
+    """Returns tokens after the last block and floating-point operations, of all clips together."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -77,7 +77,7 @@ def count(encoder: Encoder, clips: npt.NDArray[np.uint8]) -> tuple[int, int]:
     def see(mlp: Any, arguments: tuple[torch.Tensor]) -> None:
         tokens.append(arguments[0].shape[:-1].numel())
 
-    # The last block's second half: it does not change their number, and neither does anything after it.
+    # The MLP of the last block: neither it nor anything after it changes the number of tokens.
     hook = encoder.model.visual.transformer.resblocks[-1].mlp.register_forward_pre_hook(see)
     with ExitStack() as stack:
         stack.callback(hook.remove)
@@ -87,14 +87,14 @@ def count(encoder: Encoder, clips: npt.NDArray[np.uint8]) -> tuple[int, int]:
 
 
 def clips_to_time(encoder: Encoder) -> int:
-    """How many clips keep the device as busy as indexing does.
+    """Returns how many clips keep the device as busy as indexing does.
 
-    A core takes as long for a clip alone as for one of several; a GPU wants many at a time."""
+    On a CPU a clip takes as long alone as in a batch; a GPU needs many at a time."""
     return encoder.lanes * (1 if encoder.device.type == "cpu" else encoder.batch_size)
 
 
 def _encode_in_lanes(encoder: Encoder, clips: npt.NDArray[np.uint8]) -> None:
-    """Encodes the clips as an index run does: side by side, each core or stream some of them."""
+    """Encodes the clips as indexing does: in parallel, some on each core or stream."""
     import numpy as np
 
     batches = np.array_split(clips, min(encoder.lanes, len(clips)))
@@ -103,10 +103,12 @@ def _encode_in_lanes(encoder: Encoder, clips: npt.NDArray[np.uint8]) -> None:
             pass
 
 
-def in_turn(
+def time_interleaved(
     works: Mapping[K, Callable[[], object]], runs: int, say: Callable[[K], None] = lambda key: None
 ) -> dict[K, list[float]]:
-    """The times of each, one after the other and again, so that a machine that slows down slows them all."""
+    """Runs all works in turn, `runs` times, and returns their times in seconds.
+
+    Interleaved, so that a machine that slows down slows all of them."""
     times: dict[K, list[float]] = {key: [] for key in works}
     for _ in range(runs):
         for key, run in works.items():

@@ -1,4 +1,4 @@
-"""TempMe: merge tokens inside frames, then join neighbouring frames and merge across them.
+"""TempMe: merges tokens inside frames, then joins neighbouring frames and merges across them.
 
 Shen et al., "TempMe: Video Temporal Token Merging for Efficient Text-Video Retrieval", ICLR 2025, sections 3.2 and 3.3.
 Letters as in tokens.py.
@@ -15,7 +15,7 @@ from vidfind.encoders.tokens import Backbone, Reduction, Tokens, join, mean_of_u
 
 @dataclass(frozen=True)
 class Strength:
-    """How much is merged. The defaults are the paper's for ViT-B/32."""
+    """How much is merged. The defaults are those of the paper for ViT-B/32."""
 
     image_merge: int = 2
     """Patch tokens merged inside each frame in a block before the first join (ImgMe): r."""
@@ -25,24 +25,24 @@ class Strength:
     """Share of a joined sequence that is merged after attention (ClipMe, within)."""
 
 
-THE_PAPERS = Strength()
+PAPER_STRENGTH = Strength()
 JOIN_FACTORS = ((2, 2, 3), (2, 2, 2))
-"""How many neighbouring sequences are joined in each of three blocks; the first whose product divides T serves."""
+"""How many neighbouring sequences each of three blocks joins. The first tuple whose product divides T is used."""
 
 
 def fast_strength(num_patches: int) -> Strength:
-    """The mildest of those tried that leave at least 95 % fewer tokens and take 51 % fewer GFLOPs than plain CLIP.
+    """Returns the mildest of the tried strengths with at least 95 % fewer tokens and 51 % fewer GFLOPs than plain CLIP.
 
-    Both with ViT-B/32 (r = 4 of 49 patches a frame) and with ViT-B/16 (r = 16 of 196), at 12 frames.
+    This holds with ViT-B/32 (r = 4 of 49 patches a frame) and ViT-B/16 (r = 16 of 196), at 12 frames.
     """
     return Strength(image_merge=round(num_patches * 4 / 49), cross_ratio=0.40, intra_ratio=0.20)
 
 
 def tempme_joins(depth: int, num_frames: int) -> dict[int, int]:
-    """Block number to the number of sequences joined before it: the paper's schedule, scaled to `depth` blocks.
+    """Maps block numbers to the number of sequences joined before the block: the paper's schedule, scaled to `depth`.
 
-    ImgMe in the first two thirds, then three joins, then the rest, which only merge within the clip.
-    Raises ValueError when there are fewer than 5 blocks or `num_frames` cannot be joined.
+    ImgMe in the first two thirds, then three joins; the remaining blocks only merge within the clip.
+    Raises ValueError if there are fewer than 5 blocks, or if `num_frames` cannot be joined.
     """
     if depth < 5:
         raise ValueError(f"TempMe needs at least 5 transformer blocks, not {depth}")
@@ -58,7 +58,7 @@ def position_name(block: int) -> str:
 
 
 def tempme_position_shapes(depth: int, num_frames: int) -> dict[int, int]:
-    """Block number to the number of sequences that come into its join: one temporal position each."""
+    """Maps block numbers to the number of sequences that enter its join; each has one temporal position."""
     shapes = {}
     for block, factor in tempme_joins(depth, num_frames).items():
         shapes[block] = num_frames
@@ -67,20 +67,20 @@ def tempme_position_shapes(depth: int, num_frames: int) -> dict[int, int]:
 
 
 def tempme_positions(backbone: Backbone) -> dict[str, Tensor]:
-    """The temporal positions (F, C) as they are before training: zero."""
+    """Returns the temporal positions (F, C) before training: zeros."""
     shapes = tempme_position_shapes(backbone.depth, backbone.num_frames)
     return {position_name(block): torch.zeros(f, backbone.width) for block, f in shapes.items()}
 
 
 def fit_position(position: Tensor, f: int) -> Tensor:
-    """A temporal position (F, C) for `f` sequences, where clips have other frames than it was trained with: (f, C)."""
+    """Interpolates a temporal position (F, C) to (f, C), for clips of another number of frames than in training."""
     if len(position) == f:
         return position
     return F.interpolate(position.T[None], size=f, mode="linear", align_corners=False)[0].T
 
 
-def tempme_reduction(backbone: Backbone, strength: Strength = THE_PAPERS) -> Reduction:
-    """Temporal positions that the backbone lacks are zero. Raises ValueError as `tempme_joins` does."""
+def tempme_reduction(backbone: Backbone, strength: Strength = PAPER_STRENGTH) -> Reduction:
+    """Returns the reduction. Missing temporal positions count as zero. Raises ValueError as `tempme_joins` does."""
     joins = tempme_joins(backbone.depth, backbone.num_frames)
     first_join = min(joins)
 
@@ -91,8 +91,8 @@ def tempme_reduction(backbone: Backbone, strength: Strength = THE_PAPERS) -> Red
         joined = join(tokens, j)
         n, c = joined.x.shape[1], joined.num_cls
         k = min((n - c) // 2, int(n * strength.cross_ratio))
-        # The match is made on the residual stream before the position is added. The authors' code adds no position
-        # when nothing is merged; kept, so that their adapters mean the same here.
+        # The matching uses the residual stream before the position is added. Like the authors' code, this adds no
+        # position when nothing is merged, so that their adapters give the same results here.
         metric = joined.x.detach()
         position = backbone.parameters.get(position_name(i))
         if position is not None and k > 0:
@@ -112,7 +112,7 @@ def tempme_fast_reduction(backbone: Backbone) -> Reduction:
 
 
 def add_position(joined: Tokens, position: Tensor) -> Tensor:
-    """The joined tokens (B * F, N, C) plus the `position` (F * j, C) of the sequence each of them came from."""
+    """Adds to each joined token (B * F, N, C) the `position` (F * j, C) of the sequence it came from."""
     f, n, c = joined.num_sequences, joined.x.shape[1], joined.num_cls
     position = position.to(joined.x.dtype).reshape(f, -1, position.shape[-1])  # (F, j, C)
     j = position.shape[1]

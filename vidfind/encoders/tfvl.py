@@ -1,8 +1,8 @@
 """TFVL-style: frozen CLIP towers see a clip as one picture (ImageTemp) and read its frames as a sentence (TextTemp).
 
-After the abstract of "TFVL" (IEEE TNNLS 2025, doi 10.1109/tnnls.2025.3605657), of which no code is public: all that the
-abstract leaves open is our reading of it. What is trained: prompts and one projection, 0.35 % of CLIP. Letters as in
-tokens.py; W width of the text tower.
+After the abstract of "TFVL" (IEEE TNNLS 2025, doi 10.1109/tnnls.2025.3605657), of which no code is public; where the
+abstract is silent, the choice is ours. Training changes only prompts and one projection, 0.35 % of CLIP. Letters as in
+tokens.py; W is the width of the text tower.
 """
 
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ PROMPT_STD = 0.02
 
 @dataclass(frozen=True)
 class Settings:
-    """What the paper leaves open."""
+    """The settings that the abstract leaves open."""
 
     prompts: int = 4
-    """Learned tokens beside those of the frames in each block; the next block has its own."""
+    """The number of learned tokens in each block beside those of the frames; every block has its own."""
     joint_share: float = 1 / 3
-    """Share of the blocks, the last ones, in which all frames attend to one another. Earlier ones have learned to
-    attend to 50 tokens, and 600 would thin that out."""
+    """Share of the blocks, at the end, in which all frames attend to one another. Earlier blocks have learned to attend
+    to 50 tokens; with 600 their attention would be too thin."""
     sentence_weight: float = 1.0
-    """Of the sentence's vector beside the mean of the frames' vectors: alpha."""
+    """Weight of the sentence's vector, where the mean of the frames' vectors has weight 1: alpha."""
 
 
 DEFAULTS = Settings()
@@ -39,7 +39,7 @@ def prompts_name(block: int) -> str:
 
 
 def tfvl_parameters(backbone: Backbone, settings: Settings = DEFAULTS) -> dict[str, Tensor]:
-    """Before training, noise: the prompts (prompts, C) of each block, and the projection (C, W) of frames to words."""
+    """Random initial values: prompts (prompts, C) of each block, and a projection (C, W) of frames to words."""
     width = backbone.width
     word_width = backbone.model.token_embedding.weight.shape[1]
     parameters = {PROJECTION: torch.randn(width, word_width) * width**-0.5}
@@ -51,7 +51,7 @@ def tfvl_parameters(backbone: Backbone, settings: Settings = DEFAULTS) -> dict[s
 
 
 def tfvl_reduction(backbone: Backbone, settings: Settings = DEFAULTS) -> Reduction:
-    """Raises ValueError for a text tower that is not CLIP's own."""
+    """Returns the reduction. Raises ValueError if the text tower is not that of CLIP."""
     if not has_plain_text_tower(backbone.model):
         raise ValueError("its text tower is not CLIP's own")
     parameters, count = backbone.parameters, settings.prompts
@@ -67,7 +67,7 @@ def tfvl_reduction(backbone: Backbone, settings: Settings = DEFAULTS) -> Reducti
         return Tokens(torch.cat([tokens.x, prompts], dim=1), None, tokens.num_cls, tokens.num_sequences)
 
     def before_mlp(i: int, tokens: Tokens, keys: Tensor) -> Tokens:
-        # The next block has prompts of its own, and an MLP looks at one token at a time: these have done their part.
+        # The next block has its own prompts, and an MLP looks at one token at a time: these are no longer needed.
         x = tokens.x[:, : tokens.x.shape[1] - count]
         return Tokens(x, None, tokens.num_cls, tokens.num_sequences)
 
@@ -82,9 +82,10 @@ def tfvl_reduction(backbone: Backbone, settings: Settings = DEFAULTS) -> Reducti
 
 
 def word_scale(backbone: Backbone) -> float:
-    """What makes projected frames as large as words: root mean squares of the token table and of normed class tokens.
+    """Returns the factor that makes projected frames as large as words.
 
-    Words that the model never met have a row of zeros, and do not count.
+    It compares the root mean squares of the token table and of normed class tokens. Rows of zeros, of words that the
+    model never met, do not count.
     """
     table = torch.linalg.vector_norm(backbone.model.token_embedding.weight.detach(), dim=1, dtype=torch.float32)
     norm = backbone.model.visual.ln_post

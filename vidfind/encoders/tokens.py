@@ -1,8 +1,8 @@
-"""Token state and merging, and the `Reduction` that every way of encoding a clip is: pure functions on tensors.
+"""The state of tokens between two steps, merging and joining them, and the `Reduction` that defines an encoder.
 
-A clip of T frames starts as T sequences of tokens, one class token each. A `Reduction` says how tokens are merged and
-sequences joined on the way through the blocks, and how the class tokens become one vector. Knows no method by name:
-reductions.py has the table of them.
+Pure functions on tensors. A clip of T frames starts as T sequences of tokens with one class token each. A `Reduction`
+defines how tokens are merged and sequences joined on the way through the blocks, and how the class tokens become one
+vector. This module knows no encoder by name: table.py lists them.
 
 Merging follows ToMe: Bolya et al., "Token Merging: Your ViT But Faster", ICLR 2023.
 Letters: B clips, T frames a clip, F sequences a clip is split into at this depth, N tokens a sequence, c class tokens
@@ -20,20 +20,21 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens of some clips between two steps of a transformer."""
+    """The tokens of a batch of clips between two steps of a transformer."""
 
     x: Tensor  # (B * F, N, C)
-    size: Tensor | None  # (B * F, N, 1): how many first tokens each stands for; None while each is one
+    size: Tensor | None  # (B * F, N, 1): how many original tokens each represents; None while each is one
     num_cls: int  # c
     num_sequences: int  # F
 
 
 def merge(tokens: Tokens, metric: Tensor, k: int) -> Tokens:
-    """Merge `k` patch tokens of each sequence into their most similar ones; class tokens stay as they are.
+    """Merges `k` patch tokens of each sequence into their most similar ones; class tokens stay unchanged.
 
-    Bipartite matching (ToMe, section 3): patch tokens alternate between A and B, each A looks for the B of highest
-    cosine in `metric` (B * F, N, any width), and the k best-matched A are averaged into theirs, weighted by size.
-    Result: class tokens, unmerged A in order, all B. No gradient flows through the matching.
+    Bipartite matching (ToMe, section 3): patch tokens alternate between sets A and B; each token of A is matched with
+    the token of B that has the highest cosine in `metric` (B * F, N, any width); the k best-matched tokens of A are
+    averaged into their partners, weighted by size. Returns class tokens, unmerged A in order, all B. No gradient flows
+    through the matching.
     """
     if k <= 0:
         return tokens
@@ -62,7 +63,7 @@ def merge(tokens: Tokens, metric: Tensor, k: int) -> Tokens:
 
 
 def join(tokens: Tokens, j: int) -> Tokens:
-    """Join `j` consecutive sequences of each clip: all their class tokens first, then all patches, in frame order."""
+    """Joins `j` consecutive sequences of each clip: all their class tokens first, then all patches, in frame order."""
 
     def join_tensor(x: Tensor) -> Tensor:
         sequences, n, width = x.shape
@@ -79,46 +80,46 @@ def join(tokens: Tokens, j: int) -> Tokens:
 
 
 def even_parts(count: int, parts: int) -> list[tuple[int, int]]:
-    """The first of each part, and that after its last, of `count` things in a row; lengths differ by one at most."""
+    """Splits range(count) into `parts` parts; returns (start, end) of each. Lengths differ by at most one."""
     return [(i * count // parts, (i + 1) * count // parts) for i in range(parts)]
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """The three places of the transformer loop in which ways of encoding a clip differ."""
+    """The three steps of the transformer loop in which encoders differ."""
 
     before_block: Callable[[int, Tokens], Tokens]
-    """Given the block's number; before its attention."""
+    """Called before the attention of a block, with the number of the block."""
     before_mlp: Callable[[int, Tokens, Tensor], Tokens]
-    """Given the block's number, the tokens after attention and its residual, and the attention keys averaged over
-    heads (B * F, N, C / heads)."""
+    """Called before the MLP of a block, with the number of the block, the tokens after attention and its residual, and
+    the attention keys averaged over heads (B * F, N, C / heads)."""
     pool: Callable[[Tensor, Tensor], Tensor]
-    """Given the class tokens that are left (B, M, C) after the last norm, in frame order, and their projections
-    (B, M, D), to one vector (B, D) a clip."""
+    """Called at the end, with the remaining class tokens (B, M, C) after the last norm, in frame order, and their
+    projections (B, M, D). Returns one vector for each clip, (B, D)."""
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """What a reduction is made for: a CLIP of open_clip's, T frames, and the tensors that training added."""
+    """The model that a reduction works in: a CLIP of open_clip, T frames, and the tensors that training added."""
 
     model: Any
     num_frames: int
     parameters: Mapping[str, Tensor]
-    """The reduction's own, by their names in an adapter. Looked up when they are used: training puts others in."""
+    """Tensors of the reduction, by their names in an adapter. Read at each use, because training replaces them."""
 
     @property
     def depth(self) -> int:
-        """Blocks of the image tower."""
+        """The number of blocks of the image tower."""
         return len(self.model.visual.transformer.resblocks)
 
     @property
     def width(self) -> int:
-        """C"""
+        """The width of the image tower: C."""
         return int(self.model.visual.transformer.width)
 
     @property
     def num_patches(self) -> int:
-        """Of a frame: P."""
+        """The number of patches of a frame: P."""
         return int(self.model.visual.positional_embedding.shape[0]) - 1
 
 
@@ -131,5 +132,5 @@ def keep_before_mlp(i: int, tokens: Tokens, keys: Tensor) -> Tokens:
 
 
 def mean_of_unit_vectors(cls: Tensor, projected: Tensor) -> Tensor:
-    """(B, M, C), (B, M, D) -> (B, D): the mean of the projections' unit vectors, itself not of unit length."""
+    """(B, M, C), (B, M, D) -> (B, D): the mean of the projections as unit vectors, itself not of unit length."""
     return F.normalize(projected, dim=-1).mean(dim=1)

@@ -1,4 +1,4 @@
-"""ToMe: merge similar tokens inside each frame, in every block.
+"""ToMe: merges similar tokens inside each frame, in every block.
 
 Bolya et al., "Token Merging: Your ViT But Faster", ICLR 2023. Letters as in tokens.py.
 """
@@ -8,11 +8,11 @@ from torch import Tensor
 from vidfind.encoders.tokens import Backbone, Reduction, Tokens, keep_before_block, mean_of_unit_vectors, merge
 
 MERGED_SHARE = 24 / 49
-"""Of a frame's patches, over all blocks: r = 2 with the 12 blocks and 49 patches of ViT-B/32."""
+"""Share of the patches of a frame merged over all blocks: r = 2 with the 12 blocks and 49 patches of ViT-B/32."""
 
 
 def tome_reduction(backbone: Backbone) -> Reduction:
-    """Frames stay apart: it saves work, and knows no more of time than plain CLIP."""
+    """Returns the reduction. Frames stay apart: it saves work, and sees no more of time than plain CLIP."""
     r = max(1, round(backbone.num_patches * MERGED_SHARE / backbone.depth))
 
     def before_mlp(i: int, tokens: Tokens, keys: Tensor) -> Tokens:

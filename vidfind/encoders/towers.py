@@ -1,7 +1,8 @@
-"""The forward passes of CLIP's two towers, over open_clip's weights: one transformer loop, with a `Reduction` in it.
+"""The forward passes of CLIP's two towers with open_clip's weights: one transformer loop that calls a `Reduction`.
 
-Knows nothing of methods, files or where weights come from. Letters as in tokens.py: B clips, T frames a clip, S pixels,
-N tokens, C width, D embedding size; W width of the text tower.
+Knows nothing of encoders by name, of files, or of where weights come from.
+Letters as in tokens.py: B clips, T frames a clip, S pixels, N tokens, C width, D embedding size; W width of the text
+tower.
 """
 
 from collections.abc import Mapping
@@ -20,8 +21,8 @@ from vidfind.errors import UnsupportedModel
 def embed_patches(visual: Any, frames: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Frames (B * T, S, S, 3) uint8 -> (B * T, N, C), the tokens of the first block: a class token, then the patches.
 
-    Pixels are normalised by the weights of the patches instead of one by one, which would take as long as two blocks.
-    They are counted from grey, -128 to 127: numbers that bfloat16 holds exactly, and about as small as normalised ones.
+    The normalisation of pixels is folded into the patch weights: for each pixel it would take as long as two blocks.
+    Pixels are shifted to -128..127, which bfloat16 represents exactly and which is about as small as normalised values.
     """
     conv = visual.conv1.weight  # (C, 3, P, P)
     size, dtype = conv.shape[-1], conv.dtype
@@ -38,7 +39,7 @@ def embed_patches(visual: Any, frames: Tensor, mean: Tensor, std: Tensor) -> Ten
 
 
 def encode_frames(visual: Any, x: Tensor, reduction: Reduction, num_frames: int, checkpointing: bool = False) -> Tensor:
-    """Tokens (B * T, N, C) of clips of T frames, as embedded -> (B, M, C), the class tokens that are left, normed."""
+    """Embedded tokens (B * T, N, C) of T-frame clips -> (B, M, C): the remaining class tokens after the last norm."""
 
     def run_block(i: int, tokens: Tokens) -> Tokens:
         block = visual.transformer.resblocks[i]
@@ -57,16 +58,16 @@ def encode_frames(visual: Any, x: Tensor, reduction: Reduction, num_frames: int,
 
 
 def encode_tokens(model: Any, ids: Tensor) -> Tensor:
-    """Token ids (N, length) -> (N, D), cut after the last end of text: what follows it has no influence."""
+    """Token ids (N, length) -> (N, D). Ids after the last end of text are cut off, because they have no influence."""
     end = ids.argmax(dim=-1)  # the end of text has the highest id
     return read_embedded(model, model.token_embedding(ids[:, : int(end.max()) + 1]), end)
 
 
 def read_words(model: Any, words: Tensor) -> Tensor:
-    """A sentence of words that are no text, (N, n, W) as the token table would have them -> (N, D).
+    """Reads vectors (N, n, W), in place of token embeddings, as the words of a sentence -> (N, D).
 
-    The vector is read at the end of text right after the last word. More words than the tower has places for are
-    averaged with their neighbours.
+    The result is read at the end of text right after the last word. If there are more words than the tower has
+    positions, neighbours are averaged.
     """
     places = model.positional_embedding.shape[0] - 2
     if words.shape[1] > places:
@@ -78,7 +79,7 @@ def read_words(model: Any, words: Tensor) -> Tensor:
 
 
 def read_embedded(model: Any, x: Tensor, end: Tensor) -> Tensor:
-    """Embedded tokens (N, length, W) without positions -> (N, D), read at the position `end` (N,)."""
+    """Token embeddings (N, length, W) without positions -> (N, D), read at the position `end` (N,)."""
     x = x + model.positional_embedding[: x.shape[1]].to(x.dtype)
     tokens = Tokens(x, size=None, num_cls=0, num_sequences=1)
     for block in model.transformer.resblocks:
@@ -91,10 +92,10 @@ def read_embedded(model: Any, x: Tensor, end: Tensor) -> Tensor:
 
 
 def attend(block: Any, tokens: Tokens, is_causal: bool = False) -> tuple[Tensor, Tensor]:
-    """Proportional attention of one block: its output (S, N, C) and its keys averaged over heads (S, N, C / heads).
+    """Proportional attention of one block: its output (S, N, C), and its keys averaged over heads (S, N, C / heads).
 
-    Reads the weights by name, which outlives open_clip's changes of attention class. A key that stands for `size`
-    tokens weighs as many: log(size) is added to its logits (ToMe, section 3).
+    Reads the weights by name, which survives open_clip's changes of the attention class. A key that represents `size`
+    tokens counts as many times: log(size) is added to its logits (ToMe, section 3).
     """
     attn = block.attn
     sequences, n, width = tokens.x.shape
@@ -107,7 +108,7 @@ def attend(block: Any, tokens: Tokens, is_causal: bool = False) -> tuple[Tensor,
 
 
 def check_image_tower(model: Any, name: str) -> None:
-    """Raise UnsupportedModel unless the image tower is a vision transformer that the loop above can drive."""
+    """Raises UnsupportedModel unless the image tower is a vision transformer that the loop above can run."""
     visual = model.visual
     blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
     reason = None
@@ -124,7 +125,7 @@ def check_image_tower(model: Any, name: str) -> None:
 
 
 def check_tower_config(config: Mapping[str, Any], name: str) -> None:
-    """As check_image_tower, as far as open_clip's configuration of a model tells: before its weights are fetched."""
+    """Like `check_image_tower`, from open_clip's configuration alone, before the weights are downloaded."""
     vision = config["vision_cfg"]
     if "timm_model_name" in vision or not isinstance(vision.get("layers"), int):
         raise unsupported_tower(name, f"its image tower is of another kind, {vision.get('timm_model_name', 'ResNet')}")
@@ -140,7 +141,7 @@ def unsupported_tower(name: str, reason: str) -> UnsupportedModel:
 
 
 def has_plain_text_tower(model: Any) -> bool:
-    """Whether the text tower is CLIP's own: causal, read at the end of text. Others run through open_clip's code."""
+    """Whether the text tower is that of CLIP: causal, read at the end of text. Others run through open_clip's code."""
     return (
         hasattr(model, "token_embedding")
         and model.attn_mask is not None
