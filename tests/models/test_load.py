@@ -196,7 +196,7 @@ def test_a_download_with_another_digest_is_removed_and_fetched_once_more(tmp_pat
     Hub.sent = [SPOILED]
     announced, again, path = find_default(tmp_path, hub)[0].splitlines()
     assert announced.startswith("Downloading") and again.startswith("The download is damaged (its SHA-256 is ")
-    assert again.endswith("It is removed, and fetched once more.")
+    assert again.endswith("It is removed, and downloaded once more.")
     assert Path(path).read_bytes() == Hub.weights
 
 
@@ -204,7 +204,7 @@ def test_a_download_that_is_damaged_twice_is_an_error_and_leaves_nothing_behind(
     Hub.sent = [SPOILED, SPOILED]
     said = find_default(tmp_path, hub)[0].splitlines()[-1]
     assert said.startswith("unavailable: ViT-B-32 / laion2b_s34b_b79k is not on this machine")
-    assert "what came twice is damaged" in said and "--pretrained FILE" in said
+    assert "the downloaded file is damaged" in said and "--pretrained FILE" in said
     assert files_in(tmp_path) == []
 
 
@@ -219,7 +219,9 @@ def test_broken_weights_in_the_cache_are_removed_and_fetched_anew(tmp_path: Path
     path = find_default(tmp_path, hub)[0].splitlines()[-1]
     os.truncate(path, 1000)
     broken, announced, again = find_default(tmp_path, hub)[0].splitlines()
-    assert broken.startswith(f"{path} is cut short or damaged") and broken.endswith("It is removed and fetched anew.")
+    assert broken.startswith(f"{path} is cut short or damaged") and broken.endswith(
+        "It is removed and downloaded again."
+    )
     assert announced.startswith("Downloading") and again == path
     assert Path(path).read_bytes() == Hub.weights
 

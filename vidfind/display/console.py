@@ -12,15 +12,13 @@ import traceback
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.text import Text
 
 from vidfind.display.text import printable
 
-if TYPE_CHECKING:
-    pass
 results = Console(markup=False, highlight=False, emoji=False)
 messages = Console(markup=False, highlight=False, emoji=False, stderr=True)
 PIPE_WIDTH = 10_000  # not a terminal: nothing is shortened or folded

@@ -6,15 +6,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
 from vidfind.system.times import clock
-
-if TYPE_CHECKING:
-    pass
-
 
 # Text
 

@@ -49,7 +49,9 @@ def look_at_model(model: str, pretrained: str) -> Found:
         return Found("not on this machine: fetched when it is needed")
     facts = file_size(path.stat().st_size)
     if trouble := weights_problem(path) or digest_problem(path):
-        remedy = f"{FIX}: it is removed, and fetched anew when it is needed" if hub else "put a whole copy in its place"
+        remedy = (
+            f"{FIX}: it is removed, and downloaded again when it is needed" if hub else "put a whole copy in its place"
+        )
         return Found(facts, [Problem(f"{path} {trouble}", remedy)])
     return Found(facts)
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vidfind.index.plan import Status
-
-if TYPE_CHECKING:
-    pass
 
 SAME = "the same as "
 NOT_TRIED_AGAIN = "(not tried again: it has not changed since)"

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow
-
-if TYPE_CHECKING:
-    pass
 
 # Each commit costs a few ms and a file or two; what is lost to a power cut is at most this much.
 VIDEOS_A_COMMIT = 64

@@ -1,6 +1,6 @@
 """The models that vidfind recommends, and the names of models that open_clip knows.
 
-Imports nothing at the top but what every command needs: options show these defaults.
+Imports only what every command needs, because the options of the commands show these defaults.
 """
 
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ TINY_WEIGHTS = TINY_FOLDER / "tiny.safetensors"
 TINY_POSITIONS = TINY_FOLDER / "positions.safetensors"
 OPENAI = "openai"
 TEMPME_MODEL, TEMPME_PRETRAINED = "ViT-B-32", OPENAI
-"""What the public TempMe code trains on."""
+"""The model and weights that the public TempMe code trains."""
 OPENAI_HUBS = {
     "ViT-B-32": "timm/vit_base_patch32_clip_224.openai",
     "ViT-B-16": "timm/vit_base_patch16_clip_224.openai",
     "ViT-L-14": "timm/vit_large_patch14_clip_224.openai",
     "ViT-L-14-336": "timm/vit_large_patch14_clip_336.openai",
 }
-"""Where the first CLIP's weights are; known here so that a search for words need not import open_clip to find them."""
+"""Repositories of OpenAI's weights; listed here so that a search for words finds them without importing open_clip."""
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model that vidfind recommends. Any other of open_clip's with a plain vision transformer works too."""
+    """A model that vidfind recommends. Every other model of open_clip with a plain vision transformer works too."""
 
     model: str
     pretrained: str
@@ -38,7 +38,7 @@ class ModelEntry:
     licence: str
     note: str
     path: Path | None = None
-    """Its weights on this machine, if they are here."""
+    """The weights on this machine; None if they are not here."""
 
 
 MODELS = (
@@ -64,7 +64,7 @@ MODELS = (
 
 
 def default_pretrained(model: str) -> str:
-    """The recommended weights of `model`, or the only ones there are. Raises ModelUnavailable when it must be said."""
+    """Returns the recommended weights of `model`, or its only ones. Raises ModelUnavailable if the user must choose."""
     for entry in MODELS:
         if entry.model == model:
             return entry.pretrained
@@ -83,14 +83,14 @@ def default_pretrained(model: str) -> str:
 
 
 def known_hub(model: str, pretrained: str) -> str:
-    """The Hugging Face repository of weights, if that is known without open_clip; else empty."""
+    """Returns the Hugging Face repository of weights if it is known without open_clip; else an empty string."""
     if pretrained == OPENAI:
         return OPENAI_HUBS.get(model, "")
     return next((entry.hub for entry in MODELS if (entry.model, entry.pretrained) == (model, pretrained)), "")
 
 
 def check_model(model: str) -> None:
-    """Raises ModelUnavailable, with the names that are close, for a model that open_clip does not have."""
+    """Raises ModelUnavailable, with similar names, if open_clip has no such model."""
     import difflib
 
     from vidfind.system.imports import import_open_clip

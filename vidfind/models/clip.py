@@ -1,6 +1,6 @@
-"""Models of open_clip: the plain ones read without detours, and random ones.
+"""Makes models of open_clip: plain ones read quickly from their weights, and models with random weights.
 
-Knows nothing of where weights come from, nor of what is done with a model.
+Knows nothing of where weights come from, or of how a model is used.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 def read_plain_clip(
     model: str, weights: Path, dtype: torch.dtype, as_trained: Mapping[str, Any] | None = None
 ) -> Any | None:
-    """OpenAI's kind of CLIP from a safetensors file that has just its weights; None for any other, which open_clip
-    reads.
+    """Reads a CLIP of OpenAI's kind from a safetensors file with exactly its weights; None for all other models.
 
-    Of ViT-B-32 that takes a third of the time and 0.4 GB instead of 1.2: no weights are made up first, and each is read
-    by itself, as `dtype`. `as_trained`: options of `open_clip.create_model`."""
+    open_clip reads those. For ViT-B-32 this takes a third of the time, and 0.4 GB instead of 1.2: no weights are
+    initialised first, and each tensor is read by itself, as `dtype`. `as_trained`: options of
+    `open_clip.create_model`."""
     import torch
     from safetensors import safe_open
 
@@ -33,7 +33,7 @@ def read_plain_clip(
     is_plain = config.keys() <= {"embed_dim", "quick_gelu", "vision_cfg", "text_cfg"}
     if weights.suffix != ".safetensors" or not is_plain or "hf_model_name" in config["text_cfg"]:
         return None
-    with _without_numbers():
+    with _uninitialised():
         clip = open_clip.create_model(model, load_weights=False, **(as_trained or {}))
     shapes = {name: list(tensor.shape) for name, tensor in clip.state_dict().items()}
     with safe_open(weights, "pt") as file:
@@ -41,7 +41,9 @@ def read_plain_clip(
             return None
     state = {}
     for name in shapes:
-        with safe_open(weights, "pt") as file:  # anew: what is read stays in memory as long as it is open
+        with safe_open(
+            weights, "pt"
+        ) as file:  # opened for each tensor: pages that were read stay in memory while it is open
             state[name] = file.get_tensor(name).to(dtype, copy=True)
     clip.load_state_dict(state, assign=True)
     if clip.attn_mask is not None:  # the one tensor that is in no file
@@ -50,13 +52,13 @@ def read_plain_clip(
 
 
 def random_clip(model: str) -> Any:
-    """open_clip's model with random weights, which cost what real ones cost: in memory, and in time."""
-    with _no_warning_of_no_weights():
+    """Returns open_clip's model with random weights, which cost as much memory and time as real ones."""
+    with _quiet_about_random_weights():
         return import_open_clip().create_model(model, load_weights=False)
 
 
 @contextmanager
-def _no_warning_of_no_weights() -> Iterator[None]:
+def _quiet_about_random_weights() -> Iterator[None]:
     manager = logging.root.manager
     level, manager.disable = manager.disable, logging.WARNING
     try:
@@ -66,10 +68,10 @@ def _no_warning_of_no_weights() -> Iterator[None]:
 
 
 @contextmanager
-def _without_numbers() -> Iterator[None]:
-    """Models made meanwhile have weights that are not filled, and take no memory until they are: others follow.
+def _uninitialised() -> Iterator[None]:
+    """Inside this context, new models have uninitialised weights, which take no memory until they are written.
 
-    torch's "meta" device is for this too, but imports the compiler."""
+    torch's "meta" device serves the same purpose, but it imports the compiler."""
     import torch
     from torch.overrides import TorchFunctionMode
 
@@ -82,5 +84,5 @@ def _without_numbers() -> Iterator[None]:
                 return args[0]
             return (torch.empty if function is torch.randn else function)(*args, **options)
 
-    with Unfilled(), _no_warning_of_no_weights():
+    with Unfilled(), _quiet_about_random_weights():
         yield

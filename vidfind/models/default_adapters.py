@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.models.adapter_file import (
@@ -15,9 +14,6 @@ from vidfind.models.adapter_file import (
 )
 from vidfind.system.paths import adapter_path, home
 from vidfind.system.storage import write_text
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 

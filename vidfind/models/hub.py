@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HUB_SECONDS = 1.5
-"""How long the hub may take to answer before vidfind says that there is no network."""
+"""Seconds; if the hub has not answered by then, vidfind reports that there is no network."""
 
 
 def list_models() -> list[ModelEntry]:
-    """The recommended models, with their files where they are on this machine."""
+    """Returns the recommended models, with the files of those that are on this machine."""
     entries = []
     for entry in MODELS:
         path = TINY_WEIGHTS if entry.model == TINY else find_in_cache(entry.hub)
@@ -36,25 +36,25 @@ def list_models() -> list[ModelEntry]:
 
 
 def find_weights(model: str, pretrained: str, announce: Callable[[str], None] = logger.info) -> Path:
-    """The file with the weights, fetched if need be, and looked at: whole, as far as its ends tell.
+    """Returns the file of the weights, downloaded if needed, and checked at its start and end.
 
-    One in the cache that is not is removed and fetched anew. Raises ModelUnavailable, and UnsupportedModel before
-    anything is fetched for nothing."""
+    A broken file in the cache is removed and downloaded again. Raises ModelUnavailable, and UnsupportedModel before
+    anything is downloaded in vain."""
     path, hub = look_for_weights(model, pretrained)
     if path and (problem := weights_problem(path)):
         if not hub:
             raise ModelUnavailable(f"{path} {problem}.")
-        announce(f"{path} {problem}. It is removed and fetched anew.")
+        announce(f"{path} {problem}. It is removed and downloaded again.")
         remove_from_cache(path)
         path = None
     return path or fetch(model, pretrained, hub, announce)
 
 
 def look_for_weights(model: str, pretrained: str) -> tuple[Path | None, str]:
-    """The file with the weights if it is on this machine, and the Hugging Face repository that it is or would be from.
+    """Returns the file of the weights if it is on this machine, and the Hugging Face repository it comes from.
 
-    The repository is empty for a file of the user's own and for the model in the package. Raises ModelUnavailable for
-    names that mean nothing, and UnsupportedModel."""
+    The repository is empty for the user's own files and for the model in the package. Raises ModelUnavailable for
+    unknown names, and UnsupportedModel."""
     if model == TINY and pretrained == default_pretrained(TINY):
         return TINY_WEIGHTS, ""
     file = Path(pretrained).expanduser()
@@ -67,7 +67,9 @@ def look_for_weights(model: str, pretrained: str) -> tuple[Path | None, str]:
 
 
 def hub_of_tag(model: str, pretrained: str) -> str:
-    """The Hugging Face repository of weights that open_clip knows. Raises ModelUnavailable and UnsupportedModel."""
+    """Returns the Hugging Face repository of weights that open_clip knows.
+
+    Raises ModelUnavailable and UnsupportedModel."""
     file = Path(pretrained).expanduser()
     if file.is_dir():
         raise ModelUnavailable(f"{pretrained} is a folder: --pretrained takes the checkpoint file in it.")
@@ -94,18 +96,20 @@ def hub_of_tag(model: str, pretrained: str) -> str:
 
 
 def hub_files(hub: str) -> tuple[str, list[str]]:
-    """Repository, and the names its weights may have, best first. `hub` is "org/name", "org/name/" or with a file."""
+    """Returns the repository, and possible file names of its weights, best first.
+
+    `hub` is "org/name", "org/name/" or "org/name/file"."""
     org, name, file = [*hub.split("/", 2), ""][:3]
     return f"{org}/{name}", [file] if file else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
 
 
 def find_in_cache(hub: str) -> Path | None:
-    """The weights in the Hugging Face cache, if they are there; the hub's client says the same, and loads for .15 s."""
+    """Returns the weights in the Hugging Face cache, or None; importing the hub's client for it would take 0.15 s."""
     from huggingface_hub import constants
 
     repo, names = hub_files(hub)
     folder = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
-    with suppress(OSError, ValueError):  # fetching says the same of what cannot be read, and doctor mends it
+    with suppress(OSError, ValueError):  # the download reports unreadable folders, and doctor repairs them
         revision = (folder / "refs" / "main").read_text(encoding="utf-8")
         files = (folder / "snapshots" / revision / name for name in names)
         return next((file for file in files if file.is_file()), None)
@@ -113,18 +117,21 @@ def find_in_cache(hub: str) -> Path | None:
 
 
 def remove_from_cache(path: Path) -> None:
-    """Deletes a file of the Hugging Face cache: the name it has there, and its content. Raises ModelUnavailable."""
+    """Deletes a file of the Hugging Face cache: its link, and its content. Raises ModelUnavailable."""
     blob = path.parent / path.readlink() if path.is_symlink() else path
     try:
         path.unlink(missing_ok=True)
-        if blob.parent.name == "blobs":  # the cache's own, and not what somebody has linked there
+        if blob.parent.name == "blobs":  # a file of the cache itself, not one that somebody has linked there
             blob.unlink(missing_ok=True)
     except OSError as error:
         raise ModelUnavailable(f"{path} is broken, and cannot be removed: {error.strerror}.") from error
 
 
 def fetch(model: str, pretrained: str, hub: str, announce: Callable[[str], None]) -> Path:
-    """Download weights into the Hugging Face cache, saying the size first. Raises ModelUnavailable, soon if offline."""
+    """Downloads weights into the Hugging Face cache; reports their size first.
+
+    Raises ModelUnavailable, soon if offline.
+    """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
     repo, names = hub_files(hub)
@@ -157,9 +164,9 @@ def fetch(model: str, pretrained: str, hub: str, announce: Callable[[str], None]
 
 
 def download(repo: str, name: str, metadata: "HfFileMetadata", announce: Callable[[str], None]) -> Path:
-    """A file of the hub, in the cache, with the size and the SHA-256 that the hub names; what has others is removed.
+    """Downloads a file of the hub into the cache and checks its size and SHA-256; a wrong file is removed.
 
-    Tried twice. Raises ModelUnavailable, and what the hub's client raises."""
+    Tries twice. Raises ModelUnavailable, and the errors of the hub's client."""
     from huggingface_hub import hf_hub_download
 
     problem = ""
@@ -173,18 +180,18 @@ def download(repo: str, name: str, metadata: "HfFileMetadata", announce: Callabl
         if not problem:
             return path
         remove_from_cache(path)
-        announce(f"The download {problem}. It is removed{'' if again else ', and fetched once more'}.")
-    raise ModelUnavailable(f"what came twice {problem}")
+        announce(f"The download {problem}. It is removed{'' if again else ', and downloaded once more'}.")
+    raise ModelUnavailable(f"the downloaded file {problem}, twice")
 
 
 def first_answer(ask: Callable[[], Any]) -> tuple[Any, BaseException | None] | None:
-    """What `ask` returns or raises; None when it takes over HUB_SECONDS, as a name look-up has no limit of its own."""
+    """Returns the result of `ask` and its error; None after HUB_SECONDS, since name look-ups have no time limit."""
     answers: list[tuple[Any, BaseException | None]] = []
 
     def run() -> None:
         try:
             answers.append((ask(), None))
-        except Exception as error:  # handed to the caller, who names it to the user
+        except Exception as error:  # the caller reports it to the user
             answers.append((None, error))
 
     thread = threading.Thread(target=run, daemon=True)

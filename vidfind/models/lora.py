@@ -1,4 +1,4 @@
-"""LoRA on the attention of both towers, and how an adapter is applied to a model: attach to train, fold to use.
+"""LoRA on the attention of both towers: attached for training, folded into the weights for use.
 
 Knows nothing of files.
 """
@@ -30,16 +30,16 @@ class LoRA(nn.Module):
 
 
 def attention_blocks(model: Any) -> Iterator[tuple[str, nn.MultiheadAttention]]:
-    """The attention of every block of both towers, by name."""
+    """Yields the name and the attention of every block of both towers."""
     for prefix, tower in (("visual.", model.visual), ("", model)):
         for i, block in enumerate(tower.transformer.resblocks):
             yield f"{prefix}transformer.resblocks.{i}.attn", block.attn
 
 
 def attach_lora(model: Any, rank: int, text_only: bool = False) -> dict[str, nn.Parameter]:
-    """Add a fresh LoRA to the query-key-value projection of every block of both towers; returns its parameters by name.
+    """Adds a new LoRA to the query-key-value projection of every block of both towers; returns its parameters by name.
 
-    The model's output does not change, as B is zero at the start. With `text_only`, the text tower alone gets one.
+    The output of the model does not change, because B starts at zero. With `text_only`, only the text tower gets one.
     """
     parameters: dict[str, nn.Parameter] = {}
     for name, attn in attention_blocks(model):
@@ -52,11 +52,11 @@ def attach_lora(model: Any, rank: int, text_only: bool = False) -> dict[str, nn.
 
 
 def fold_adapter(model: Any, adapter: Adapter) -> None:
-    """Put the adapter into the model's own weights, in place: at inference it costs nothing.
+    """Folds the adapter into the weights of the model, in place; at inference it costs nothing.
 
-    Whole weights, which full fine-tuning saves under the model's own names, take the place of the model's; B A of a
-    LoRA is added. What belongs to the encoder is left out: `Adapter.parameters`. Raises ModelUnavailable, before
-    anything is changed, for tensors that do not fit the model.
+    Whole weights, which full fine-tuning saves under the model's own names, replace those of the model; B A of a LoRA
+    is added. Tensors of the encoder are not used: see `Adapter.parameters`. Raises ModelUnavailable, before it changes
+    anything, if a tensor does not fit the model.
     """
     weights = dict(model.named_parameters())
     attention = dict(attention_blocks(model))

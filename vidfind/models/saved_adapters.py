@@ -11,7 +11,7 @@ import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from vidfind.encoders.names import EncoderName
 from vidfind.errors import BadInput, ModelUnavailable
@@ -28,8 +28,6 @@ from vidfind.models.default_adapters import read_defaults, write_defaults
 from vidfind.models.tempme_checkpoint import read_tempme
 from vidfind.system.paths import adapter_path, home
 
-if TYPE_CHECKING:
-    pass
 log = logging.getLogger(__name__)
 
 

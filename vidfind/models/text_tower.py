@@ -1,8 +1,8 @@
-"""Words to a vector without PyTorch: the text half of a CLIP in numpy, straight from its file of weights.
+"""Turns words into a vector without PyTorch: the text half of a CLIP in numpy, read from its file of weights.
 
-Owns the tokens of a text and one forward pass. Knows nothing of indexes, nor of where weights come from. Only for
-CLIP's own text tower, in a safetensors file under open_clip's names: for any other, `read_text_tower` gives None, and
-encoder.py has the general way. Letters: N tokens, C width, D embedding size.
+Only for the text tower of CLIP itself, in a safetensors file with open_clip's names. For every other model
+`read_text_tower` returns None, and encoders/encoder.py does it with PyTorch. Knows nothing of indexes, or of where
+weights come from. Letters: N tokens, C width, D embedding size.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vidfind.models.tokenizer import VOCABULARY_SIZE, open_clip_folder
 
-if TYPE_CHECKING:
-    pass
 Array = npt.NDArray[Any]
 Vector = npt.NDArray[np.float32]
 DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
@@ -28,7 +26,7 @@ PLAIN_CONFIG = frozenset({"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "
 PLAIN_TEXT_CONFIG = frozenset(
     {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio", "ls_init_value"}
 )
-"""What may be said of a model whose text tower is CLIP's own; anything else changes it."""
+"""The settings that a model with CLIP's own text tower may have; any other setting changes the tower."""
 NORM_EPSILON = 1e-5
 EMBEDDING = "token_embedding.weight"
 
@@ -47,8 +45,8 @@ class TextTower:
     quick_gelu: bool
 
     def encode(self, ids: Sequence[int]) -> Vector:
-        """The ids of a text (N) -> (D,), not of unit length. What follows the end of text has no influence."""
-        with np.errstate(all="ignore"):  # of weights that are damaged; the caller looks at the result
+        """Token ids of a text (N) -> (D,), not of unit length. Ids after the end of text have no influence."""
+        with np.errstate(all="ignore"):  # damaged weights; the caller checks the result
             return self._features(ids[: ids.index(max(ids)) + 1])  # the end of text has the highest id
 
     def _features(self, ids: Sequence[int]) -> Vector:
@@ -67,7 +65,7 @@ class TextTower:
         qkv = x @ self.tensors[f"{block}attn.in_proj_weight"].T + self.tensors[f"{block}attn.in_proj_bias"]
         q, k, v = qkv.reshape(n, 3, self.heads, -1).transpose(1, 2, 0, 3)  # each (heads, N, C / heads)
         logits = q @ k.transpose(0, 2, 1) / np.sqrt(np.float32(width // self.heads))
-        logits[:, ~np.tri(n, dtype=bool)] = -np.inf  # no token sees what comes after it
+        logits[:, ~np.tri(n, dtype=bool)] = -np.inf  # no token sees those after it
         weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
         weights /= weights.sum(axis=-1, keepdims=True)
         return self._linear(f"{block}attn.out_proj", (weights @ v).transpose(1, 0, 2).reshape(n, width))
@@ -83,7 +81,7 @@ class TextTower:
         return normed
 
     def _scale(self, name: str, x: Vector) -> Vector:
-        """LayerScale, in the models that have it."""
+        """Applies LayerScale, in models that have it."""
         return x * self.tensors[f"{name}.gamma"] if f"{name}.gamma" in self.tensors else x
 
     def _gelu(self, x: Vector) -> Vector:
@@ -92,7 +90,7 @@ class TextTower:
 
 
 def _normal_share(x: Vector) -> Vector:
-    """How much of a normal distribution is below x: by the error function, to 2e-7 (Abramowitz and Stegun, 7.1.26)."""
+    """Returns the share of a normal distribution below x, with an error of 2e-7 (Abramowitz and Stegun, 7.1.26)."""
     x = x * np.float32(0.5**0.5)
     t: Vector = np.reciprocal(1 + np.float32(0.3275911) * np.abs(x))
     series: Vector = np.zeros_like(x)
@@ -103,10 +101,10 @@ def _normal_share(x: Vector) -> Vector:
 
 
 def read_text_tower(config: Mapping[str, Any], weights: Path, adapter: Path | None = None) -> TextTower | None:
-    """The text tower of a model with this `config` of open_clip's, with an adapter folded in.
+    """Returns the text tower of a model with this `config` of open_clip, with an adapter folded in.
 
-    None where anything is not as in most CLIPs: a checkpoint that is not safetensors, a tower or tokenizer of another
-    kind, an adapter that does not fit."""
+    None if anything is unusual: a checkpoint that is not safetensors, another kind of tower or tokenizer, an adapter
+    that does not fit."""
     text = config["text_cfg"]
     if not (config.keys() <= PLAIN_CONFIG and text.keys() <= PLAIN_TEXT_CONFIG):
         return None
@@ -119,7 +117,7 @@ def read_text_tower(config: Mapping[str, Any], weights: Path, adapter: Path | No
         if text.get("ls_init_value") is not None:
             shapes |= {f"transformer.resblocks.{i}.ls_{n}.gamma": (width,) for i in range(layers) for n in (1, 2)}
         tower = {name: fold(tensors[name], name, changes) for name in shapes}
-    except (OSError, ValueError, KeyError, TypeError):  # open_clip can read it, or says what is wrong with it
+    except (OSError, ValueError, KeyError, TypeError):  # open_clip can read it, or reports what is wrong
         return None
     if text.get("vocab_size", VOCABULARY_SIZE) != VOCABULARY_SIZE or width % heads:
         return None
@@ -129,7 +127,7 @@ def read_text_tower(config: Mapping[str, Any], weights: Path, adapter: Path | No
 
 
 def _shapes(dim: int, width: int, layers: int, length: int, mlp_ratio: float) -> dict[str, tuple[int, ...]]:
-    """Of the tensors of a text tower, by name."""
+    """Returns the shapes of the tensors of a text tower, by name."""
     hidden = int(width * mlp_ratio)
     block = {
         "ln_1.weight": (width,),
@@ -156,11 +154,10 @@ def _shapes(dim: int, width: int, layers: int, length: int, mlp_ratio: float) ->
 
 
 def fold(weight: Array, name: str, changes: Mapping[str, Array]) -> Array:
-    """A weight in float32 with what an adapter changes of it: it is replaced, or B A of a LoRA is added, as in lora.py.
+    """Returns a weight in float32 as an adapter changes it: replaced, or with B A of a LoRA added, as in lora.py.
 
-    The embedding of all tokens stays as it is in the file, since few of its rows are used.
-
-    Raises ValueError for a LoRA that does not fit."""
+    The token embedding keeps its number format, since few of its rows are used. Raises ValueError if a LoRA does not
+    fit."""
     weight = changes.get(name, weight)
     if name == EMBEDDING:
         return weight
@@ -172,7 +169,7 @@ def fold(weight: Array, name: str, changes: Mapping[str, Array]) -> Array:
 
 
 def open_clip_config(model: str) -> Mapping[str, Any] | None:
-    """open_clip's own configuration of a model; None if it has none of this name."""
+    """Returns open_clip's configuration of a model; None if open_clip has no model of this name."""
     file = open_clip_folder() / "model_configs" / f"{model}.json"
     return read_config(file) if file.is_file() else None
 
@@ -183,9 +180,9 @@ def read_config(file: Path) -> Mapping[str, Any]:
 
 
 def map_tensors(file: Path) -> dict[str, Array]:
-    """The tensors of a safetensors file by name, read from the disk when they are used.
+    """Maps the tensors of a safetensors file, by name; they are read from disk when they are used.
 
-    Those in number formats that numpy lacks are left out. Raises OSError, and ValueError for any other file."""
+    Tensors in number formats that numpy lacks are skipped. Raises OSError, and ValueError for other kinds of files."""
     with open(file, "rb") as opened:
         content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
     start = 8 + int.from_bytes(content[:8], "little")

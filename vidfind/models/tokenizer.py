@@ -20,14 +20,14 @@ VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 VOCABULARY_SIZE = 49408
 WORD_END = "</w>"
 WORDS = rf"{START_OF_TEXT}|{END_OF_TEXT}|'s|'t|'re|'ve|'m|'ll|'d|[LETTER]+|[DIGIT]|[^\sLETTERDIGIT]+"
-"""What a text in small letters is cut into first."""
+"""Splits a lower-case text into words."""
 
 
 # Tokens
 
 
 def tokenize(text: str, context_length: int) -> tuple[list[int], bool]:
-    """The ids that open_clip's tokenizer gives a text, start and end included, and whether it had to be cut."""
+    """Returns the ids that open_clip's tokenizer gives, with start and end of text, and whether the text was cut."""
     vocabulary = _vocabulary()
     words = [word[0] for word in itertools.islice(_words(clean(text)), context_length)]
     ids = [vocabulary.start, *vocabulary.ids(words)]
@@ -46,8 +46,8 @@ def _words(text: str) -> Iterator[re.Match[str]]:
 
 
 def clean(text: str) -> str:
-    """A text as CLIP was trained to read it: broken characters mended, HTML's read, in small letters, single spaces."""
-    if not (text.isascii() and text.isprintable()):  # nothing else can be broken; spares an import of 50 ms
+    """Returns a text as CLIP reads it: broken characters repaired, HTML entities decoded, lower case, single spaces."""
+    if not (text.isascii() and text.isprintable()):  # only other texts can be broken; this saves an import of 50 ms
         import ftfy
 
         text = ftfy.fix_text(text)
@@ -55,10 +55,10 @@ def clean(text: str) -> str:
 
 
 class Vocabulary:
-    """CLIP's byte pair encoding: the bytes, the bytes that end a word, then a token for each merge in their order."""
+    """CLIP's byte pair encoding: the bytes, the bytes at the end of a word, then a token for each merge, in order."""
 
     def __init__(self, merges: Sequence[str]) -> None:
-        """`merges`: the two tokens of each, with a space between."""
+        """`merges`: the two tokens of each merge, separated by a space."""
         printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
         others = [byte for byte in range(256) if byte not in printable]
         letters = [*map(chr, printable), *(chr(256 + i) for i in range(len(others)))]
@@ -70,7 +70,7 @@ class Vocabulary:
         self._special = {START_OF_TEXT: self.start, END_OF_TEXT: self.end}
 
     def ids(self, words: Iterable[str]) -> list[int]:
-        """Of the tokens of all words, one after the other."""
+        """Returns the ids of the tokens of all words, in order."""
         spelled = [(word, "".join(self._letters[byte] for byte in word.encode())) for word in words]
         bpe = self._bpe(" ".join(letters + WORD_END for _, letters in spelled))
         ids: list[int] = []
@@ -79,7 +79,7 @@ class Vocabulary:
         return ids
 
     def _bpe(self, text: str) -> BPE:
-        """What merges the letters of a text, with the merges that can happen in it: all would take 80 ms to set up."""
+        """Returns the encoder for one text, with only the merges that can occur in it; all take 80 ms to set up."""
         from tokenizers.models import BPE
 
         tokens, pairs = dict(self._single), []
@@ -99,7 +99,7 @@ def _vocabulary() -> Vocabulary:
 
 
 def open_clip_folder() -> Path:
-    """Where open_clip is installed; importing it would take seconds."""
+    """Returns the folder of open_clip without importing it, which would take seconds."""
     spec = importlib.util.find_spec("open_clip")
     assert spec and spec.submodule_search_locations
     return Path(spec.submodule_search_locations[0])

@@ -1,6 +1,6 @@
-"""Files of weights: whether one is whole, of a kind that loads without running what it holds, and of the right content.
+"""Checks files of weights: complete, safe to load without running code, and with the right content.
 
-Looks at the ends of a file, and at its numbers only where that is said. Knows nothing of models or of where files come
+Reads the start and the end of a file; `digest_problem` reads all of it. Knows nothing of models or of where files come
 from.
 """
 
@@ -12,7 +12,7 @@ from pickle import UnpicklingError
 
 from safetensors import SafetensorError, safe_open
 
-# What is saved in place of a file when fetching it went wrong, by how that begins.
+# Files that are often saved by mistake in place of weights, by how they begin.
 NOT_WEIGHTS = {
     b"version https://git-lfs": "is a pointer of Git LFS, not the file itself: fetch that with `git lfs pull`",
     b"<!doctype": "is a web page: the download has to be of the file itself",
@@ -20,14 +20,14 @@ NOT_WEIGHTS = {
     b"<?xml": "is an error that a server sent in place of the file",
 }
 SAFETENSORS = ".safetensors"
-PICKLE = (b"PK\x03\x04", b"\x80\x02")  # what torch.save writes: a zip archive; before 2020, pickles one after another
+PICKLE = (b"PK\x03\x04", b"\x80\x02")  # torch.save writes a zip archive; before 2020, a sequence of pickles
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def weights_problem(path: Path) -> str:
-    """Why a file can be no weights, to be put after its name; empty if nothing shows. Takes milliseconds.
+    """Returns why a file cannot be weights, as words to follow its name; empty if it looks right. Takes milliseconds.
 
-    Raises OSError for a file that cannot be read."""
+    Raises OSError if the file cannot be read."""
     with open(path, "rb") as file:
         start = file.read(256)
     if not start.strip(b"\0"):
@@ -68,8 +68,8 @@ def _archive_problem(path: Path) -> str:
 
 
 def loading_problem(error: Exception) -> str:
-    """Why PyTorch could not read weights, to be put after the name of their file. Leaves out its advice to trust it."""
-    if isinstance(error, UnpicklingError) and "GLOBAL" in str(error):  # so the file calls a function of a module
+    """Returns why PyTorch could not read weights, as words after the file's name, without its advice to trust it."""
+    if isinstance(error, UnpicklingError) and "GLOBAL" in str(error):  # the file calls a function of a module
         return (
             "is refused: it holds more than tensors, and reading that could run anything on this machine. "
             "Ask its maker for the state dict alone"
@@ -80,15 +80,15 @@ def loading_problem(error: Exception) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The gist of what PyTorch says, without its advice to load the file whatever it does."""
+    """Returns the first line of an error of PyTorch, without its advice to load the file anyway."""
     lines = str(error).strip().split(". In PyTorch")[0].splitlines()
     return (lines[0] if lines else type(error).__name__).rstrip(".:")
 
 
 def digest_problem(path: Path, expected: str | None = None) -> str:
-    """Whether the content is not what the hub says it is, to be put after the file's name; reads all of it.
+    """Returns how the content differs from its SHA-256, as words to follow the file's name; empty if it is right.
 
-    `expected` is its SHA-256; by default what the Hugging Face cache has named it by, if it has."""
+    Reads the whole file. `expected` is the SHA-256; by default the name of the file in the Hugging Face cache."""
     expected = expected or (path.readlink().name if path.is_symlink() else "")
     if not SHA256.fullmatch(expected):
         return ""

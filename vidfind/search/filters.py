@@ -6,26 +6,19 @@ Knows nothing of vectors. Days are those of local time.
 from __future__ import annotations
 
 import calendar
-import re
-from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
-
-from vidfind.errors import BadInput
-from vidfind.store.store import Store
-
-if TYPE_CHECKING:
-    pass
-
-
 import os
+import re
 from collections.abc import Sequence
-from datetime import UTC, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vidfind.errors import BadInput
 from vidfind.media.files import find_present
+from vidfind.store.store import Store
 from vidfind.store.tables import path_from_text, path_to_text
 
 MICROSECOND = timedelta(microseconds=1)

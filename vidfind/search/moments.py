@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,6 @@ from vidfind.search.filters import choose_videos, paths_of
 from vidfind.store.store import Hit, Store
 from vidfind.store.tables import VideoRow
 
-if TYPE_CHECKING:
-    pass
 LIMIT = 10
 PER_VIDEO = 1
 # Neighbours of one scene score within about 0.02 of each other (ViT-B-32); another scene differs by more.
