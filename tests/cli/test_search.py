@@ -21,6 +21,7 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from vidfind.cli.prompt import Answers, answer_prompt, make_prompt, typing_ahead
 from vidfind.demo.collection import draw_collection
 from vidfind.errors import BadInput
+from vidfind.search.filters import Filters
 from vidfind.system import player
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def test_each_line_typed_is_answered_until_an_empty_one(
     keyboard: PipeInput, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keyboard.send_text(f"a red circle{ENTER}a star{ENTER}{ENTER}")
-    answer_prompt("default", Answers({"limit": 2}))
+    answer_prompt("default", Answers(limit=2))
     rows = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line[:1].isdigit()]
     assert rows == ["1", "2", "1", "2"]
 
@@ -136,7 +137,7 @@ def test_an_error_does_not_end_the_prompt(
 
     monkeypatch.setattr(player, "play", fail)
     keyboard.send_text(f"\u200b{ENTER}a star{ENTER}1{ENTER}a circle{ENTER}{CTRL_D}")
-    answer_prompt("default", Answers({"limit": 1}))
+    answer_prompt("default", Answers(limit=1))
     captured = capsys.readouterr()
     assert tables(captured.out) == 2
     assert "The query is empty" in captured.err
@@ -145,7 +146,7 @@ def test_an_error_does_not_end_the_prompt(
 
 def test_ctrl_c_clears_the_line(keyboard: PipeInput, capsys: pytest.CaptureFixture[str]) -> None:
     keyboard.send_text(f"nonsense{CTRL_C}a star{ENTER}{CTRL_D}")
-    answer_prompt("default", Answers({"limit": 1}))
+    answer_prompt("default", Answers(limit=1))
     assert tables(capsys.readouterr().out) == 1
 
 
@@ -156,14 +157,14 @@ def test_ctrl_c_stops_a_search_and_not_the_prompt(
 
     find = Searcher.find
 
-    def find_or_stop(searcher: Searcher, query: str, **filters: int) -> object:
+    def find_or_stop(searcher: Searcher, query: str, filters: Filters, limit: int) -> object:
         if query == "slow":
             raise KeyboardInterrupt
-        return find(searcher, query, **filters)
+        return find(searcher, query, filters, limit)
 
     monkeypatch.setattr(Searcher, "find", find_or_stop)
     keyboard.send_text(f"slow{ENTER}a star{ENTER}{CTRL_D}")
-    answer_prompt("default", Answers({"limit": 1}))
+    answer_prompt("default", Answers(limit=1))
     captured = capsys.readouterr()
     assert ("Stopped." in captured.err, tables(captured.out)) == (True, 1)
 
@@ -172,7 +173,7 @@ def test_queries_of_earlier_times_are_under_the_arrow_keys(
     keyboard: PipeInput, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keyboard.send_text(f"a star{ENTER}{CTRL_D}")
-    answer_prompt("default", Answers({"limit": 1}, as_json=True))
+    answer_prompt("default", Answers(limit=1, form="json"))
     first = capsys.readouterr().out
     prompt = make_prompt()
     assert list(prompt.history.load_history_strings()) == ["a star"]

@@ -111,26 +111,27 @@ def embed(content: int, world: World):
 
 def warm(home: Path, searches: int = 20) -> None:
     """The time from a vector to moments: the median, and the longest, without and with filters."""
+    from vidfind.search.filters import Filters
     from vidfind.search.moments import search_moments
     from vidfind.store.store import Store
 
     store = Store.open(home.resolve() / "indexes" / "default")
     folder = home.resolve() / "videos"
     year = min(path for path in folder.iterdir() if path.is_dir())
-    filters: dict[str, dict] = {
-        "none": {},
-        "--in, of much": {"folder": folder},
-        "--in, of little": {"folder": next(year.iterdir())},
-        "--since": {"since": date(2014, 5, 1)},
-        "--since --until": {"since": date(2014, 5, 1), "until": date(2014, 5, 31)},
-        "--online": {"online": True},
+    filters = {
+        "none": Filters(),
+        "--in, of much": Filters(folder=folder),
+        "--in, of little": Filters(folder=next(year.iterdir())),
+        "--since": Filters(since=date(2014, 5, 1)),
+        "--since --until": Filters(since=date(2014, 5, 1), until=date(2014, 5, 31)),
+        "--online": Filters(online=True),
     }
     queries = World(store.dim).queries(searches + 2)
     for name, chosen in filters.items():
         times = []
         for query in queries:
             began = time.perf_counter()
-            search_moments(store, query, **chosen)
+            search_moments(store, query, chosen)
             times.append(1000 * (time.perf_counter() - began))
         print(
             f"{name:16} {np.median(times[2:]):6.1f} ms, at most {max(times[2:]):6.1f}; the first {times[0]:6.1f}",

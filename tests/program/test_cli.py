@@ -55,7 +55,7 @@ def indexed_home(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     process = program("index", films, "--model", "tiny", "--device", "cpu", home=home)
     out, err = process.communicate()
-    assert (process.returncode, err) == (0, "")
+    assert process.returncode == 0, err  # on a busy machine, where this takes half a minute, it reports progress
     assert out.startswith("4 new: 0:")
     return home
 
@@ -90,14 +90,6 @@ def test_the_version_is_told(run: Run) -> None:
     assert run("--version").out == f"vidfind {__version__}\n"
 
 
-def test_help_names_the_defaults_of_searches(run: Run) -> None:
-    from vidfind.search import moments as search
-
-    text = " ".join(run("search", "--help").out.split())
-    assert f"How many moments to show. [default: {search.LIMIT}]" in text
-    assert f"moments of a video. [default: {search.PER_VIDEO}]" in text
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -112,6 +104,7 @@ def test_help_names_the_defaults_of_searches(run: Run) -> None:
         ["search", "dog", "--open", "0"],
         ["search", "dog", "--since", "2025", "--until", "2024"],
         ["search", "dog", "--json", "--paths"],
+        ["search", "dog", "--json", "-0"],
         ["search", "dog", "--colour"],
         ["remove"],
         ["remove", "a.mp4", "--all"],
@@ -240,6 +233,14 @@ def test_search_tells_moments_as_json(run: Run, indexed: Path, films: Path) -> N
 def test_search_prints_plain_paths_for_pipes(run: Run, indexed: Path, films: Path) -> None:
     lines = run("search", "a red circle", "--paths").out.splitlines()
     assert {Path(line) for line in lines} == set(films.rglob("*.mp4"))
+
+
+def test_search_prints_paths_that_xargs_takes_whatever_their_names(run: Run, indexed: Path, films: Path) -> None:
+    run("relink", films / "inner", "/a folder\nof two lines")
+    for option in ("-0", "--print0"):
+        *found, end = run("search", "a red circle", option).out.split("\0")
+        assert end == ""
+        assert set(map(Path, found)) == {*films.glob("*.mp4"), Path("/a folder\nof two lines/clip-4.mp4")}
 
 
 def test_search_can_be_limited_to_a_folder(run: Run, indexed: Path, films: Path) -> None:

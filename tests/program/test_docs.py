@@ -14,7 +14,7 @@ from vidfind.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "vidfind").rglob("README.md"))]
-OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
+OPTION = re.compile(r"(?<![\w-])--?[a-z0-9][a-z0-9-]*")
 GROUP = typer.main.get_group(app)
 COMMANDS = {path.removeprefix("vidfind "): command for path, command in all_commands(GROUP)}
 EVERYWHERE = {"-v", "--verbose", "-h", "--help"}

@@ -1,59 +1,34 @@
-"""Filters decided on columns choose what a look at each row would."""
+"""Filters that make no sense are refused, and dates are read from text."""
 
-from __future__ import annotations
-
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from datetime import date
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from tests.store.test_store import make_row
 from vidfind.errors import BadInput
-from vidfind.search.filters import choose_videos, local_day
-from vidfind.store.store import Store
-from vidfind.store.tables import path_from_text
-
-FOLDERS = ["/v", "/v/a", "/v/a b", "/v/a%20b", "/v/ab", "/v/é", "/w"]
-BORDER = datetime(2024, 5, 17, tzinfo=UTC)
+from vidfind.search.filters import Filters, parse_period
 
 
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Videos in folders of like names, filmed around midnight of a few days, one in seven of them failed."""
-    from vidfind.store.store import IndexSettings
-
-    settings = IndexSettings("tiny", "builtin", "digest", "tempme", None, 12)
-    store = Store.create(tmp_path_factory.mktemp("filters") / "default", settings, dim=4)
-    rows = []
-    for number in range(210):
-        created = BORDER + timedelta(minutes=37 * number - 3000)
-        failed = "broken" if number % 7 == 0 else ""
-        path = f"{FOLDERS[number % len(FOLDERS)] if number % 11 else '/v'}/{number}.mp4"
-        rows.append(make_row(path, created=created, failed=failed, content=0 if failed else 1 + number // 2))
-    store.put(rows)
-    return store
+def test_filters_that_nothing_can_match_are_refused() -> None:
+    with pytest.raises(BadInput, match="since must not be the later day"):
+        Filters(since=date(2024, 5, 2), until=date(2024, 5, 1))
+    with pytest.raises(BadInput, match="must be at least 1"):
+        Filters(per_video=0)
+    assert Filters(since=date(2024, 5, 1), until=date(2024, 5, 1)).until == date(2024, 5, 1)
 
 
-days = st.none() | st.integers(-4, 6).map(lambda day: date(2024, 5, 17) + timedelta(day))
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("2024", date(2024, 1, 1), date(2024, 12, 31)),
+        ("2024-02", date(2024, 2, 1), date(2024, 2, 29)),
+        ("2024-05-17", date(2024, 5, 17), date(2024, 5, 17)),
+    ],
+)
+def test_a_period_has_a_first_and_a_last_day(text: str, first: date, last: date) -> None:
+    assert parse_period(text) == (first, last)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.none() | st.sampled_from([*FOLDERS, "/", "/v/1.mp4", "/none"]), days, days)
-def test_the_videos_chosen_are_those_that_a_look_at_each_row_gives(
-    stored: Store, folder: str | None, since: date | None, until: date | None
-) -> None:
-    rows = [row for row in stored.videos().values() if not row.failed]
-    under = [row for row in rows if folder is None or row.path.is_relative_to(folder)]
-    if not under:
-        with pytest.raises(BadInput):
-            choose_videos(stored, folder and Path(folder), since, until)
-        return
-    expected = {
-        (row.path, row.content)
-        for row in under
-        if (since is None or local_day(row.created) >= since) and (until is None or local_day(row.created) <= until)
-    }
-    chosen = choose_videos(stored, folder and Path(folder), since, until).to_pylist()
-    assert {(path_from_text(one["path"]), one["content"]) for one in chosen} == expected
+@pytest.mark.parametrize("text", ["", "yesterday", "2024-13", "2024-02-30", "24-05-17", "2024-05-17-01"])
+def test_what_is_no_date_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="is not a date"):
+        parse_period(text)

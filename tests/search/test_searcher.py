@@ -123,7 +123,7 @@ def test_what_is_known_of_weights_without_open_clip_is_what_that_says() -> None:
 
 def test_a_search_in_words_imports_no_part_of_the_model_but_its_text_half(index: Path) -> None:
     script = (
-        "import sys\nfrom pathlib import Path\nfrom vidfind.search.query import Searcher\n"
+        "import sys\nfrom pathlib import Path\nfrom vidfind.search.searcher import Searcher\n"
         f"searcher = Searcher(Path({str(index)!r}))\n"
         "assert searcher.find('a red circle')\n"
         f"print(*(sys.modules.keys() & {HEAVY - {'multiprocessing', 'huggingface_hub'}!r}))"

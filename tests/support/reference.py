@@ -70,13 +70,14 @@ def names(parameter: Any, context: typer.Context) -> str:
     if parameter.param_type_name == "argument":
         return str(parameter.metavar)
     shown: str = parameter.get_help_record(context)[0]
-    return re.sub(r"[<>\[\]]+(?=auto|$)", "", shown)  # versions of typer put different brackets around choices
+    return re.sub(r"[<\[]+(auto.*?)[>\]]+$", r"\1", shown)  # versions of typer put different brackets around choices
 
 
 def help_of(parameter: Any) -> str:
-    """The help of a parameter, and its default where the help does not name one."""
+    """The help of a parameter, and its default where the program shows it."""
     has_default = isinstance(parameter.default, str | int | float) and not isinstance(parameter.default, bool)
-    return parameter.help + (f" [default: {parameter.default}]" if has_default else "")
+    is_shown = has_default and parameter.show_default is not False
+    return parameter.help + (f" [default: {parameter.default}]" if is_shown else "")
 
 
 def cell(text: str) -> str:

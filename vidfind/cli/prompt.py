@@ -5,15 +5,16 @@ import os
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
 from vidfind.cli.index import loader_of
 from vidfind.errors import BadInput, ExitCode, VidfindError
+from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.system import paths
 
 if TYPE_CHECKING:
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
 LONGEST_RANK = 3
 LONGEST_HEADING = 200
 WHAT_TO_GIVE = "Give either words to look for, or --like FILE."
+Form = Literal["table", "json", "paths", "print0"]
 
 
 def open_searcher(
     name: str, device: str = "auto", dtype: str = "auto", quiet: bool = False
 ) -> "tuple[Searcher, Activity]":
-    """What answers queries in an index, and what shows meanwhile that it is at work, but when `quiet`."""
+    """A searcher of an index, and the activity line that it reports to, which is not shown if `quiet`."""
     from vidfind.display.activity import Activity
     from vidfind.search.searcher import Searcher
 
@@ -42,29 +44,29 @@ def open_searcher(
 
 @dataclass(frozen=True)
 class Answers:
-    """How what is found is shown."""
+    """What each query of a run may find, and the form in which it is shown."""
 
-    filters: Mapping[str, Any] = field(default_factory=dict)
-    as_json: bool = False
-    as_paths: bool = False
+    filters: Filters = NO_FILTERS
+    limit: int = LIMIT
+    form: Form = "table"
 
     def show(self, moments: "Sequence[Moment]", query: str | None = None) -> None:
-        """`query`: where there are several, the one that was asked."""
+        """Shows the moments found. `query`: the one they answer, where there are several."""
         from vidfind.display import console
         from vidfind.display.search import show_moments
 
-        if self.as_json:
+        if self.form == "json":
             for moment in moments:
                 console.json_line(({"query": query} if query is not None else {}) | vars(moment))
-        elif self.as_paths:
+        elif self.form in ("paths", "print0"):
             for path in dict.fromkeys(moment.path for moment in moments):
-                console.path_line(path)
+                console.path_line(path, ends_with_nul=self.form == "print0")
         elif moments:
             show_moments(moments)
+        elif self.filters != NO_FILTERS:
+            console.message("Nothing found. Loosen the filters?")
         else:
-            console.message(
-                "Nothing found. " + ("Loosen the filters?" if self.filters else "See what is indexed: vidfind status")
-            )
+            console.message("Nothing found. See what is indexed: vidfind status")
 
 
 def play_moment(moments: "Sequence[Moment]", rank: int) -> None:
@@ -85,7 +87,7 @@ def play_moment(moments: "Sequence[Moment]", rank: int) -> None:
 
 
 def answer_all(name: str, answers: Answers) -> None:
-    """Answers what is typed at a prompt, or each line of a pipe."""
+    """Answers the queries typed at a prompt, or each line of a pipe."""
     if sys.stdin is not None and sys.stdin.isatty():
         answer_prompt(name, answers)
     else:
@@ -101,10 +103,10 @@ def _answer_lines(name: str, answers: Answers) -> None:
     failed = False
     for query in _lines():
         searcher = searcher or open_searcher(name, quiet=True)[0]
-        if not (answers.as_json or answers.as_paths):
+        if answers.form == "table":
             console.heading(printable(textwrap.shorten(query, LONGEST_HEADING, placeholder=" …")))
         try:
-            answers.show(searcher.find(query, **answers.filters), query)
+            answers.show(searcher.find(query, answers.filters, answers.limit), query)
         except VidfindError as error:
             console.error(error)
             failed = True
@@ -149,7 +151,7 @@ def answer_prompt(name: str, answers: Answers) -> None:
                     continue
                 with Activity("Starting", enabled=preparing.is_alive()):
                     preparing.join()
-                    moments = searcher.find(query, **answers.filters)
+                    moments = searcher.find(query, answers.filters, answers.limit)
                 answers.show(moments)
             except VidfindError as error:
                 console.error(error)

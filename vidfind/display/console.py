@@ -46,12 +46,13 @@ def _to_json(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def path_line(path: Path) -> None:
-    """A path on stdout: byte for byte into a pipe, harmless on a terminal."""
+def path_line(path: Path, ends_with_nul: bool = False) -> None:
+    """A path on stdout: byte for byte into a pipe, harmless on a terminal. Ends with a new line or a NUL."""
+    end = "\0" if ends_with_nul else "\n"
     if results.is_terminal:
-        sys.stdout.write(printable(path) + "\n")
+        sys.stdout.write(printable(path) + end)
     else:
-        sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+        sys.stdout.buffer.write(os.fsencode(path) + end.encode())
     sys.stdout.flush()  # a reader that has left is noticed here, not when Python ends
 
 

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 NARROWEST_FILE = 24  # cells; a result table drops its date, then its length, rather than show less of the file
 COLUMN_GAP = 3  # cells between two columns of a table
-
-
-# Search
+STYLES = {"#": "bold", "Score": "cyan", "Moment": "green", "Length": "", "Date": "dim"}
 
 
 def show_moments(moments: Sequence["Moment"]) -> None:
@@ -29,34 +27,47 @@ def show_moments(moments: Sequence["Moment"]) -> None:
 
 
 def result_table(moments: Sequence["Moment"], width: int) -> Table:
-    """Rank, score, file with what is wrong with it, moment, length and date: what fits into `width` cells."""
-    columns = {
+    """A row for each moment: rank, score, file with its marks, moment, length and date, in `width` cells."""
+    columns, file_width = _columns_that_fit(_columns(moments), width)
+    marks = {moment.path: _mark(moment) for moment in moments}
+    names = short_paths(marks, file_width, {path: mark.cell_len for path, mark in marks.items()})
+    files = [Text.assemble(_linked(names[moment.path], moment.path), marks[moment.path]) for moment in moments]
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
+    for name in columns:
+        table.add_column(name, justify="left" if name == "Date" else "right", style=STYLES[name], no_wrap=True)
+        if name == "Score":
+            table.add_column("File", overflow="fold")
+    for file, (rank, score, *rest) in zip(files, zip(*columns.values(), strict=True), strict=True):
+        table.add_row(rank, score, file, *rest)
+    return table
+
+
+def _columns(moments: Sequence["Moment"]) -> dict[str, list[str]]:
+    """The texts of each column but the file, by the name of the column."""
+    return {
         "#": [str(moment.rank) for moment in moments],
         "Score": [f"{moment.score:z.3f}" for moment in moments],
         "Moment": [span(moment.start, moment.end) for moment in moments],
         "Length": [clock(max(1, round(moment.duration))) for moment in moments],
         "Date": [f"{moment.created:%Y-%m-%d}" if moment.created else "" for moment in moments],
     }
-    for optional in ("Date", "Length", None):
-        left = width - sum(max(map(len, [name, *texts])) + COLUMN_GAP for name, texts in columns.items())
-        if left >= NARROWEST_FILE or optional is None:
+
+
+def _columns_that_fit(columns: dict[str, list[str]], width: int) -> tuple[dict[str, list[str]], int]:
+    """The columns that leave NARROWEST_FILE cells of `width` to the file, and how many cells the file gets.
+
+    Leaves out the date first, then the length, and nothing else: a narrower terminal has a narrower file."""
+    columns = dict(columns)
+    for least in ("Date", "Length", None):
+        file_width = width - sum(max(map(len, [name, *texts])) + COLUMN_GAP for name, texts in columns.items())
+        if file_width >= NARROWEST_FILE or least is None:
             break
-        del columns[optional]
-    marks = {moment.path: _mark(moment) for moment in moments}
-    files = short_paths(marks, left, {path: mark.cell_len for path, mark in marks.items()})
-    styles = {"#": "bold", "Score": "cyan", "Moment": "green", "Length": "", "Date": "dim"}
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
-    for name in columns:
-        table.add_column(name, justify="left" if name == "Date" else "right", style=styles[name], no_wrap=True)
-        if name == "Score":
-            table.add_column("File", overflow="fold")
-    for moment, (rank, score, *rest) in zip(moments, zip(*columns.values(), strict=True), strict=True):
-        table.add_row(rank, score, Text.assemble(_linked(files[moment.path], moment.path), marks[moment.path]), *rest)
-    return table
+        del columns[least]
+    return columns, file_width
 
 
 def _mark(moment: "Moment") -> Text:
-    """What there is to know of a video before it is opened; mostly nothing."""
+    """Warnings about a video, to be read before it is opened; empty for most."""
     marks = [("" if moment.online else " offline", "dim"), (" incomplete" if moment.damage else "", "yellow")]
     return Text.assemble(*marks)
 

@@ -6,6 +6,7 @@ import logging
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +14,18 @@ import numpy.typing as npt
 log = logging.getLogger(__name__)
 
 Vector = npt.NDArray[np.float32]
+"""Of a query: (D,), of unit length."""
 QUERIES_KEPT = 2000
 """Of an index; 2 KB each."""
 BUSY_SECONDS = 0.2
 """How long to wait for another process that writes to the same file; then the vector is not kept."""
+
+
+class QueryVector(NamedTuple):
+    """The vector of a query; `is_cut` if the model could read only the beginning of the query."""
+
+    vector: Vector
+    is_cut: bool
 
 
 class KeptVectors:
@@ -27,13 +36,13 @@ class KeptVectors:
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    def get(self, name: bytes) -> tuple[Vector, bool] | None:
-        """A vector, and whether its query had to be cut."""
+    def get(self, name: bytes) -> QueryVector | None:
+        """The vector kept under a name, if there is one and it is not damaged."""
         with suppress(sqlite3.Error, ValueError), closing(self._connect("ro")) as database:
             for blob, is_cut in database.execute("SELECT vector, is_cut FROM queries WHERE name = ?", [name]):
                 vector = np.frombuffer(blob, np.float32)
                 if abs(np.linalg.norm(vector) - 1) < 1e-3:
-                    return vector, bool(is_cut)
+                    return QueryVector(vector, bool(is_cut))
         return None
 
     def put(self, name: bytes, vector: Vector, is_cut: bool) -> None:

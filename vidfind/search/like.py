@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,13 +32,20 @@ def like_vector(
     return vector
 
 
-def parse_like(text: str) -> tuple[Path, float | None]:
-    """`FILE` or `FILE@TIME` -> the file and the time in seconds; TIME is `83`, `1:23`, `1:02:03.5`.
+class Example(NamedTuple):
+    """A file to look for the like of; `time` in seconds, None for all of a video."""
+
+    file: Path
+    time: float | None = None
+
+
+def parse_like(text: str) -> Example:
+    """`FILE` or `FILE@TIME` as an example; TIME is `83`, `1:23`, `1:02:03.5`.
 
     A file whose name has an `@` is taken as it is if it exists. Raises BadInput."""
     whole = Path(text)
     if whole.exists():
-        return whole, None
+        return Example(whole)
     name, at, time = text.rpartition("@")
     if not at or not name:
         raise BadInput(f"There is no file {text}")
@@ -48,7 +55,7 @@ def parse_like(text: str) -> tuple[Path, float | None]:
         raise BadInput(f"{time!r} is not a time: write 83, 1:23 or 1:02:03 after the @.") from error
     if not Path(name).exists():
         raise BadInput(f"There is no file {name}")
-    return Path(name), seconds
+    return Example(Path(name), seconds)
 
 
 def _example_clip(

@@ -1,7 +1,7 @@
-"""Queries: words become a vector of an index by the shortest way, and a `Searcher` answers one after the other.
+"""Turns the words of a query into a vector of an index, by the quickest way that works.
 
-The ways, best first: the vector kept from when the same was asked before; the text half of the model alone (text.py);
-the whole model (encoder.py), which takes seconds to import. Never prints.
+The ways, quickest first: the vector kept from when the same was asked before (kept.py); the text half of the model
+alone (models/text_tower.py); the whole model (encoders/encoder.py), which takes seconds to import. Never prints.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vidfind.models.catalog import OPENAI, TINY, TINY_FOLDER, known_hub
 from vidfind.models.hub import find_weights
 from vidfind.models.tokenizer import tokenize
 from vidfind.models.weights import SAFETENSORS
-from vidfind.search.kept import KeptVectors, Vector
+from vidfind.search.kept import KeptVectors, QueryVector, Vector
 from vidfind.store.folder import QUERIES_FILE
 from vidfind.store.settings import Generation, adapter_file_name
 from vidfind.store.store import Store
@@ -79,12 +79,12 @@ class QueryEncoder:
         """The encoder that the index was made with."""
         return load_query_encoder(Store.open(self._path, self._generation), self._load_encoder)
 
-    def _encode(self, words: str) -> tuple[Vector, bool]:
+    def _encode(self, words: str) -> QueryVector:
         if self._tower is not None:
             ids, is_cut = tokenize(words, self._tower.context_length)
             features = self._tower.encode(ids)
             if np.isfinite(length := np.linalg.norm(features)) and length > 0:
-                return features / length, is_cut
+                return QueryVector(features / length, is_cut)
         return encode_query(self.whole, words)
 
     @functools.cached_property
@@ -138,12 +138,12 @@ def query_words(query: str) -> str:
     return words
 
 
-def encode_query(encoder: Encoder, query: str) -> tuple[Vector, bool]:
-    """A query -> (D,), of unit length, and whether the model could read only its beginning. Raises BadInput."""
+def encode_query(encoder: Encoder, query: str) -> QueryVector:
+    """The vector of a query, made by the whole model. Raises BadInput for an empty query."""
     words = query_words(query)
     is_cut = bool((encoder.tokenizer([words]) == encoder.tokenizer([f"{words} and more"])).all())
     vector: Vector = encoder.encode_text([words])[0].numpy()
-    return vector, is_cut
+    return QueryVector(vector, is_cut)
 
 
 def load_query_encoder(store: Store, load_encoder: Callable[..., Encoder]) -> Encoder:

@@ -8,17 +8,20 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vidfind.commands import index_option
 from vidfind.errors import BadInput
-from vidfind.models import load as registry
+from vidfind.models.load import load_encoder as load_any_encoder
+from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.search.kept import Vector
+from vidfind.search.like import like_vector
 from vidfind.search.moments import Moment, search_moments
 from vidfind.search.query import QueryEncoder
 from vidfind.store.folder import require_index
 from vidfind.store.settings import SETTINGS_FILE, read_generation
 from vidfind.store.store import Store
+from vidfind.system.paths import DEFAULT_INDEX, index_path
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
@@ -27,22 +30,26 @@ log = logging.getLogger(__name__)
 
 
 class Searcher:
-    """Answers queries in one index with what is loaded once, and sees what other processes change in it meanwhile.
+    """Answers queries in one index. Models are loaded once, and changes by other processes are noticed.
 
-    searcher = Searcher(index_path("default"))
-    moments = searcher.find("dog catching frisbee", limit=3)
+    >>> from vidfind import Searcher
+    >>> searcher = Searcher()
+    >>> for moment in searcher.find("a red circle moves to the left", limit=3):
+    ...     print(moment.path.name, moment.start, moment.end)
     """
 
     def __init__(
         self,
-        path: Path,
-        load_encoder: Callable[..., Encoder] = registry.load_encoder,
+        index: str | Path = DEFAULT_INDEX,
+        load_encoder: Callable[..., Encoder] = load_any_encoder,
         announce: Callable[[str], None] = log.info,
     ) -> None:
-        """`announce` is told, in a line, before a download begins.
+        """`index` is the name of an index, or its folder as a Path. `announce` gets a line before a download begins.
 
-        Raises IndexNotFound, IndexDamaged, IndexMismatch."""
-        self._path, self._load_encoder, self._announce = path, load_encoder, announce
+        Raises IndexNotFound, IndexDamaged, IndexMismatch for an index of a newer vidfind, BadInput for what cannot be
+        a name."""
+        self._path = index_path(index) if isinstance(index, str) else index
+        self._load_encoder, self._announce = load_encoder, announce
         self._lock = threading.Lock()
         self._open()
 
@@ -55,34 +62,54 @@ class Searcher:
 
     @property
     def store(self) -> Store:
-        """The index, opened when it is first needed, which takes a part of a second."""
+        """The index. Opened when it is first needed, which takes a part of a second."""
         with self._lock:
             if self._store is None:
                 self._store = Store.open(self._path, self._generation)
             return self._store
 
     def prepare(self) -> None:
-        """Loads now what the first query needs. Raises what that would."""
+        """Loads now what the first query needs. Raises the errors of `find`."""
         self._open_ahead()
         self.encoder.prepare()
         assert self.store
 
-    def find(self, query: str, **filters: Any) -> list[Moment]:
-        """The best moments for a query in words; `filters` as `search_moments` takes them.
+    def find(self, query: str, filters: Filters = NO_FILTERS, limit: int = LIMIT) -> list[Moment]:
+        """The `limit` best moments for a query in plain words, best first.
 
-        Raises BadInput for an empty query or index, and what loading a model and opening an index may raise."""
-        if _state(self._path) != self._state:  # another encoding is in use now, or another index, or none
-            self._open()
+        The first query takes a second or so, in which the model's text half is loaded. Raises BadInput for an empty
+        query, an index without videos, or a folder without indexed videos; ModelUnavailable if the model is not here
+        and cannot be downloaded; IndexNotFound if the index was deleted meanwhile."""
+        self._follow_changes()
         self._open_ahead()
-        return self.find_nearest(self.encoder.vector(query), **filters)
+        return self.find_nearest(self.encoder.vector(query), filters, limit)
 
-    def find_nearest(self, vector: Vector, **filters: Any) -> list[Moment]:
-        """The best moments for a vector (D,)."""
-        moments = search_moments(self.store, vector, **filters)
+    def find_like(
+        self, file: str | Path, time: float | None = None, filters: Filters = NO_FILTERS, limit: int = LIMIT
+    ) -> list[Moment]:
+        """The `limit` moments most like a picture or a video, best first.
+
+        `time`: look for what is like this second of the video; None: like all of the video. The whole model is loaded,
+        which takes seconds. Raises BadInput for a file that is neither, or a time outside the video, and what `find`
+        raises."""
+        self._follow_changes()
+        length = self.store.settings.segment_length
+        path = Path(os.path.expanduser(file))
+        return self.find_nearest(like_vector(self.encoder.whole, path, time, length), filters, limit)
+
+    def find_nearest(self, vector: Vector, filters: Filters = NO_FILTERS, limit: int = LIMIT) -> list[Moment]:
+        """The `limit` best moments for a vector (D,) of unit length from the encoder of the index, best first.
+
+        Raises BadInput for an index without videos, or a folder without indexed videos."""
+        moments = search_moments(self.store, vector, filters, limit)
         if not moments and not self.store.count_videos():
             option = index_option(self._path)
             raise BadInput(f"The index {self._path.name!r} holds no videos yet. Add some: vidfind index FOLDER{option}")
         return moments
+
+    def _follow_changes(self) -> None:
+        if _state(self._path) != self._state:  # another encoding is in use now, or another index, or none
+            self._open()
 
     def _open_ahead(self) -> None:
         """Begins to open the index, which goes on while the query is read."""
