@@ -4,11 +4,12 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.support.ran import Ran
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
@@ -32,6 +33,14 @@ def clips() -> Path:
     return Path(__file__).parent / "clips"
 
 
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small real videos, each of its own colours: made once, copied for each test."""
+    from tests.support.films import make_films
+
+    return make_films(tmp_path_factory.mktemp("made"))
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """An empty index of 16 numbers a vector, named as by default: enough wherever vectors may be random."""
@@ -47,15 +56,6 @@ def tiny_encoder() -> Encoder:
     from vidfind.models.load import load_encoder
 
     return load_encoder("tiny", device="cpu")
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a command left behind: exit code, stdout, stderr."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture

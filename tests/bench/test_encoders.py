@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.display.test_console import drawn
+from tests.support.drawn import drawn
 from vidfind.bench.encoders import Lineup, Way, count_trained, line_up, random_encoder
 from vidfind.display.models import figures_table, notes_table
 from vidfind.encoders.costs import ClipCost

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Ran
+from tests.support.ran import Ran
 from tests.support.small_adapters import save_adapter
 from vidfind.demo.collection import draw_collection
 from vidfind.system.paths import adapter_path

@@ -16,7 +16,7 @@ import pytest
 from vidfind.demo.collection import draw_collection
 
 if TYPE_CHECKING:
-    from tests.conftest import Ran
+    from tests.support.ran import Ran
 
     Run = Callable[..., Ran]
 

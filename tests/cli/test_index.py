@@ -32,7 +32,7 @@ from vidfind.system import machine
 from vidfind.system.paths import adapter_path
 
 if TYPE_CHECKING:
-    from tests.conftest import Ran
+    from tests.support.ran import Ran
 
     Run = Callable[..., Ran]
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.program.test_cli import HEAVY
 from tests.support.small_adapters import save_adapter
 from vidfind.demo.collection import draw_collection
 from vidfind.models.default_adapters import set_default_adapter
 from vidfind.system.paths import adapter_path
 
 if TYPE_CHECKING:
-    from tests.conftest import Ran
+    from tests.support.ran import Ran
 
     Run = Callable[..., Ran]
 
@@ -46,18 +43,6 @@ def saved(run: Run) -> None:
     """Two adapters: `home`, trained on 200 captions, and `words`, of queries alone."""
     save_adapter(adapter_path("home"), num_pairs=200, metrics=METRICS)
     save_adapter(adapter_path("words"), "text")
-
-
-@pytest.mark.parametrize("command", ["", "show", "remove", "export", "import"])
-def test_help_ends_with_an_example_and_imports_nothing_heavy(command: str) -> None:
-    words = ["vidfind", "adapters", *command.split()]
-    script = (
-        f"import sys\nfrom vidfind.cli.app import main\nsys.argv = {[*words, '--help']!r}\ntry: main()\n"
-        f"finally: sys.stderr.write(' '.join(sys.modules.keys() & {set(HEAVY)!r}))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert f"  Example:\n    {' '.join(words)}" in done.stdout
 
 
 def test_without_adapters_the_list_says_how_they_are_made(run: Run) -> None:

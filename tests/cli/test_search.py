@@ -25,7 +25,7 @@ from vidfind.search.filters import Filters
 from vidfind.system import player
 
 if TYPE_CHECKING:
-    from tests.conftest import Ran
+    from tests.support.ran import Ran
 
     Run = Callable[..., Ran]
 

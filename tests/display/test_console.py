@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from tests.support.drawn import drawn
 from vidfind.display import console
 from vidfind.display.activity import Activity, progress_lines
 from vidfind.display.search import result_table
@@ -19,13 +20,6 @@ from vidfind.search.moments import Moment
 from vidfind.system.times import clock
 
 EVIL = "a\x1b[31m\r\n\u202egpj.mp4"
-
-
-def drawn(renderable: object, width: int) -> list[str]:
-    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, legacy_windows=False)
-    console.print(renderable)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    return [line.rstrip() for line in text.splitlines()]
 
 
 def moment(path: str, rank: int = 1, online: bool = True, damage: str = "") -> Moment:

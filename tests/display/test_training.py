@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.display.test_console import drawn
+from tests.support.drawn import drawn
 from vidfind.display.training import recall_table, training_lines
 from vidfind.encoders.costs import ClipCost
 from vidfind.training.finetune import Stepped, Validated

@@ -18,8 +18,8 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import save
 
-from tests.store.test_store import embed, make_row
 from tests.support import faulty
+from tests.support.rows import embed, make_row
 from tests.support.small_adapters import save_adapter
 from vidfind.doctor import checks as doctor
 from vidfind.doctor.findings import Check, Found, Problem
@@ -35,7 +35,7 @@ from vidfind.store.store import Store
 from vidfind.system.paths import adapter_path, index_path
 
 if TYPE_CHECKING:
-    from tests.conftest import Ran
+    from tests.support.ran import Ran
 
     Run = Callable[..., Ran]
 

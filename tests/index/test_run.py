@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.films import LENGTHS
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput, IndexBusy, IndexMismatch, ModelUnavailable
 from vidfind.index.events import Event, Offline, Outcome, Progress, Vanished
@@ -22,20 +23,6 @@ from vidfind.media.write import write_video
 from vidfind.search.moments import search_moments
 from vidfind.search.query import encode_query
 from vidfind.store.store import Embedded, Store
-
-# Lengths in seconds of the videos that `library` has; the long one is three segments.
-LENGTHS = {"a.mp4": 1, "b.mp4": 2, "inner/long.mp4": 31}
-
-
-@pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of small real videos, each of its own colours: made once, copied for each test."""
-    folder = tmp_path_factory.mktemp("made")
-    (folder / "inner").mkdir()
-    for seed, (name, seconds) in enumerate(LENGTHS.items()):
-        colours = np.random.default_rng(seed).integers(0, 256, (seconds * 4, 1, 1, 3), np.uint8)
-        write_video(folder / name, np.broadcast_to(colours, (seconds * 4, 64, 96, 3)), 4)
-    return folder
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.clips.make import read_number
-from tests.media.test_read import SIZE, WHOLE, number_at, numbers_wanted
+from tests.support.numbered import SIZE, WHOLE, number_at, numbers_wanted
 from vidfind.errors import ReaderFailed
 from vidfind.media.keyframe_reader import read_by_keyframes
 from vidfind.media.probe import examine_once, probe

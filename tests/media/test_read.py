@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
-from bisect import bisect_right
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -20,6 +18,7 @@ import pytest
 from av.stream import Disposition
 
 from tests.clips.make import CLIPS, draw, read_number
+from tests.support.numbered import BROKEN, SIZE, TRUTH, WHOLE, numbers_wanted
 from vidfind.errors import ReaderFailed, UnreadableVideo
 from vidfind.media import probe as probing
 from vidfind.media import read as video
@@ -29,10 +28,6 @@ from vidfind.media.read import choose_reader, read_clips, read_picture
 from vidfind.media.sampling import Segment, sample_times, split_segments
 from vidfind.media.write import write_video
 
-SIZE = 112
-TRUTH = json.loads((Path(__file__).parent.parent / "clips" / "truth.json").read_text())
-BROKEN = [name for name, clip in CLIPS.items() if clip.cut_at or clip.noise]
-WHOLE = [name for name in TRUTH if name not in BROKEN]
 BY_PYAV = """
     h264_open_gop.mp4 h264_refresh.mp4 hevc.mp4 hevc_open_gop.mp4 hevc_10bit.mp4 hevc_pq.mp4 hevc_hlg.mp4 mpeg4.avi
     mpeg4.mp4 mpeg2.ts mpeg2.mpg h264.ts mjpeg.avi wmv2.wmv start_offset.ts edit_list.mp4 no_cues.mkv long.ts long.mpg
@@ -41,18 +36,8 @@ BY_PYAV = """
 LONG = [name for name in WHOLE if name.startswith("long")]
 
 
-def number_at(name: str, time: float) -> int:
-    """The number a clip shows at a time."""
-    times, numbers = TRUTH[name]["times"], TRUTH[name]["numbers"]
-    return int(numbers[max(bisect_right(times, time + 1e-6) - 1, 0)])
-
-
 def numbers_read(path: Path, segments: list[Segment], num_frames: int = 12) -> list[list[int | None]]:
     return [[read_number(frame) for frame in clip] for clip, _ in read_clips(path, segments, num_frames, SIZE)]
-
-
-def numbers_wanted(name: str, segments: list[Segment], num_frames: int = 12) -> list[list[int]]:
-    return [[number_at(name, time) for time in sample_times(segment, num_frames)] for segment in segments]
 
 
 # Segments

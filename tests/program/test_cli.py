@@ -23,12 +23,9 @@ from vidfind import __version__
 from vidfind.demo.collection import draw_collection
 
 if TYPE_CHECKING:
-    from tests.conftest import Ran
+    from tests.support.ran import Ran
 
     Run = Callable[..., Ran]
-
-COMMANDS = ("index", "search", "status", "remove", "relink", "doctor", "models", "demo")
-HEAVY = ("torch", "open_clip", "lancedb", "av", "decord", "numpy", "pyarrow", "rich", "platformdirs")
 
 
 def program(*arguments: object, home: Path | None = None, **options: Any) -> subprocess.Popen[str]:
@@ -71,19 +68,6 @@ def objects(text: str) -> list[dict[str, Any]]:
 
 
 # Help and usage
-
-
-@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids=lambda command: " ".join(command) or "-")
-def test_help_ends_with_an_example_and_imports_nothing_heavy(command: tuple[str, ...]) -> None:
-    script = (
-        "import sys\nfrom vidfind.cli.app import main\n"
-        f"sys.argv = ['vidfind', *{command!r}, '--help']\n"
-        "try: main()\n"
-        f"finally: sys.stderr.write(' '.join(sys.modules.keys() & {set(HEAVY)!r}))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert f"  Example:\n    vidfind {' '.join(command)}" in done.stdout
 
 
 def test_the_version_is_told(run: Run) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.index.test_run import made  # noqa: F401, a fixture
 from tests.support import faulty
 from vidfind.encoders.encoder import Encoder
 from vidfind.index.events import Outcome
@@ -53,7 +52,7 @@ def vectors(store: Store, encoder: Encoder) -> dict[str, list[tuple[float, float
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
 @pytest.mark.parametrize("when", ["", "late-"], ids=["at once", "after a clip"])
 def test_each_fault_costs_its_file_alone(
-    made: Path,  # noqa: F811
+    made: Path,
     tmp_path: Path,
     tiny_encoder: Encoder,
     monkeypatch: pytest.MonkeyPatch,
@@ -98,7 +97,7 @@ def test_each_fault_costs_its_file_alone(
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
 def test_a_run_that_is_stopped_does_not_wait_for_a_decoder_that_hangs(
-    made: Path,  # noqa: F811
+    made: Path,
     tmp_path: Path,
     tiny_encoder: Encoder,
     monkeypatch: pytest.MonkeyPatch,

@@ -41,7 +41,7 @@ from vidfind.system import paths
 from vidfind.training.pairs import normal_caption, read_pairs
 
 if TYPE_CHECKING:
-    from tests.conftest import Ran
+    from tests.support.ran import Ran
 
     Run = Callable[..., Ran]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.store.test_store import embed, make_row, unit_vectors
+from tests.support.rows import embed, make_row, unit_vectors
 from vidfind.index.events import Outcome
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos

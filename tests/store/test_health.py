@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.store.test_store import contents_found, embed, make_row, unit_vectors
+from tests.support.rows import contents_found, embed, make_row, unit_vectors
 from vidfind.errors import IndexBusy, IndexDamaged, IndexNotFound
 from vidfind.store.health import check_index, mend_index
 from vidfind.store.settings import COPY_FILE, NEXT_FILE, SETTINGS_FILE, adapter_file_name
@@ -20,7 +20,7 @@ from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow
 
 if TYPE_CHECKING:
-    from tests.conftest import Ran
+    from tests.support.ran import Ran
 
 Damage = Callable[[Path], None]
 DAMAGES: dict[str, Damage] = {

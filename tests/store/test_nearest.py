@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.store.test_store import DIM, embed, make_row, unit_vectors
+from tests.support.rows import DIM, embed, make_row, unit_vectors
 from vidfind.store import nearest
 from vidfind.store.health import check_index
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow
 
 if TYPE_CHECKING:
-    from tests.conftest import Ran
+    from tests.support.ran import Ran
 
     Run = Callable[..., Ran]
 

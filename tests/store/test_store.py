@@ -2,38 +2,16 @@ import dataclasses
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from tests.support.rows import DAY, DIM, contents_found, embed, make_row, unit_vectors
 from vidfind.errors import IndexBusy, IndexMismatch, IndexNotFound
 from vidfind.store.folder import delete_index
-from vidfind.store.store import Embedded, Store
-from vidfind.store.tables import VideoRow, new_content, path_from_text, path_to_text
-
-DIM = 16
-DAY = datetime(2024, 5, 17, 12, 30, tzinfo=UTC)
-
-
-def make_row(path: str, num_segments: int = 2, **changes: object) -> VideoRow:
-    row = VideoRow(Path(path), Path("/videos"), 1000, 5, path, DAY, DAY, new_content(), num_segments, 20.0)
-    return dataclasses.replace(row, **changes)
-
-
-def unit_vectors(count: int, seed: int = 0) -> np.ndarray:
-    vectors = np.random.default_rng(seed).standard_normal((count, DIM)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def embed(row: VideoRow, seed: int = 0) -> Embedded:
-    spans = [(10.0 * i, 10.0 * i + 10) for i in range(row.segments)]
-    return Embedded(row.content, spans, unit_vectors(row.segments, seed))
-
-
-def contents_found(store: Store) -> set[int]:
-    return {hit.content for hit in store.search(unit_vectors(1)[0], 1000)}
+from vidfind.store.store import Store
+from vidfind.store.tables import VideoRow, path_from_text, path_to_text
 
 
 def test_a_video_comes_back_as_it_was_put(store: Store) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.store.test_store import embed, make_row
+from tests.support.rows import embed, make_row
 from tests.support.small_adapters import save_adapter
 from vidfind.errors import BadInput, StorageError
 from vidfind.store import nearest
@@ -29,7 +29,7 @@ from vidfind.store.store import Store
 from vidfind.system.storage import atomic_write, lock, storage_errors, write_text
 
 if TYPE_CHECKING:
-    from tests.conftest import Ran
+    from tests.support.ran import Ran
 
     Run = Callable[..., Ran]
 

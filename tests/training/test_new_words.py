@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Ran
+from tests.support.ran import Ran
 from tests.support.zorp import Captioned, write_csv, write_groups, write_training
 from vidfind.demo.tiny.exam import JUDGE_SEED, judge, read_exam
 from vidfind.models.load import load_encoder
