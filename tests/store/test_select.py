@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.store.test_store import make_row
+from tests.support.rows import make_row
 from vidfind.errors import BadInput
 from vidfind.store.select import local_day, select_videos
 from vidfind.store.store import Store
