@@ -1,21 +1,110 @@
-"""Every command line that a message of vidfind names."""
+"""Every command line that a message of vidfind names, as a user would type it.
+
+Lies below all other packages, so that each of them can use it. A word in capitals, such as FOLDER, is for the user to
+fill in. `tests/test_commands.py` gives each command line to the real program, and finds messages that name one by hand.
+"""
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
-from vidfind.system.paths import DEFAULT_INDEX
+DEFAULT_INDEX = "default"
+NO_ADAPTER = "none"
+
+OTHER_INDEX = Path("NAME")
+"""An index that the user is to name."""
 
 
-def index_option(path: Path) -> str:
-    """What a command needs to mean the index at `path`."""
-    return "" if path.name == DEFAULT_INDEX else f" --index {path.name}"
+def index_command(
+    index: Path | None = None,
+    folders: Iterable[Path | str] = (),
+    *,
+    model: str | None = None,
+    pretrained: str | None = None,
+    encoder: str | None = None,
+    adapter: str | None = None,
+    segment_length: float | None = None,
+) -> str:
+    """Index folders, or FOLDER if none is given, into the index at a path; `segment_length` is in seconds."""
+    options = {"model": model, "pretrained": pretrained, "encoder": encoder, "adapter": adapter}
+    length = f"{segment_length:g}" if segment_length is not None else None
+    return _line("index", *(list(folders) or ["FOLDER"]), *_options({**options, "segment": length}), index=index)
 
 
-def delete_command(path: Path) -> str:
-    return f"vidfind remove --all{index_option(path)}"
+def adapter_command(index: Path, adapter: str | None) -> str:
+    """Encode the index at a path again with another adapter, or go on with that. None: without an adapter."""
+    return _line("index", "--adapter", adapter or NO_ADAPTER, index=index)
 
 
-def adapter_command(path: Path, adapter: str | None) -> str:
-    """The command that encodes the index at `path` again with another adapter, or goes on with that."""
-    return f"vidfind index --adapter {adapter or 'none'}{index_option(path)}"
+def search_command(query: str = "dog catching frisbee", index: Path | None = None) -> str:
+    return _line("search", query, index=index)
+
+
+def status_command(index: Path | None = None) -> str:
+    return _line("status", index=index)
+
+
+def forget_command(index: Path | None = None) -> str:
+    """Forget the videos of a folder."""
+    return _line("remove", "FOLDER", index=index)
+
+
+def delete_command(index: Path) -> str:
+    """Delete the index at a path."""
+    return _line("remove", "--all", index=index)
+
+
+def finetune_command(
+    *, model: str | None = None, pretrained: str | None = None, encoder: str | None = None, name: str | None = None
+) -> str:
+    options = {"encoder": encoder, "name": name, "model": model, "pretrained": pretrained}
+    return _line("finetune", "--pairs", "FILE", *_options(options))
+
+
+def finetune_help_command() -> str:
+    return _line("finetune", "--help")
+
+
+def import_command(adapter: Path | str) -> str:
+    """Save the adapter in a file."""
+    return _line("adapters", "import", adapter)
+
+
+def encoders_command() -> str:
+    return _line("encoders")
+
+
+def models_command() -> str:
+    return _line("models")
+
+
+def doctor_command(index: Path | None = None) -> str:
+    """Check everything; with `index`, this one alone of the indexes."""
+    return _line("doctor", index=index)
+
+
+def mend_command(index: Path | None = None) -> str:
+    """Mend what can be mended; with `index`, this one alone of the indexes."""
+    return _line("doctor", "--fix", index=index)
+
+
+def bench_command() -> str:
+    """Measure, and print what a later run can be compared with."""
+    return _line("bench", "--json")
+
+
+def _line(*words: Path | str, index: Path | None = None) -> str:
+    name = [] if index is None or index.name == DEFAULT_INDEX else ["--index", index.name]
+    return " ".join(["vidfind", *(_quoted(str(word)) for word in [*words, *name])])
+
+
+def _options(values: dict[str, str | None]) -> list[str]:
+    return [word for name, value in values.items() if value is not None for word in (f"--{name}", value)]
+
+
+def _quoted(word: str) -> str:
+    """A word as one word for a shell: in double quotes where these do, as every shell knows them."""
+    return f'"{word}"' if re.fullmatch(r"[\w ,.:/-]* [\w ,.:/-]*", word) else shlex.quote(word)

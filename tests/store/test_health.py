@@ -146,7 +146,7 @@ def test_a_table_that_is_gone_is_made_anew_and_the_index_filled_again(filled: St
     shutil.rmtree(filled.path / f"{table}.lance")
     assert any(f"the table {table}" in text for text in texts(filled.path))
     done = mend_index(filled.path)
-    assert "vidfind index FOLDERS" in done[0]
+    assert "vidfind index FOLDER" in done[0]
     assert assert_consistent(filled.path) == {}
 
 
@@ -169,7 +169,7 @@ def test_settings_that_cannot_be_read_are_named_with_the_way_to_begin_again(
         Store.open(filled.path)
     [problem] = check_index(filled.path)
     assert found in problem.text
-    assert "vidfind remove --all && vidfind index FOLDERS" in problem.remedy
+    assert "vidfind remove --all && vidfind index FOLDER" in problem.remedy
     assert mend_index(filled.path) == []
 
 

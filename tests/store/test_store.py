@@ -173,7 +173,7 @@ def test_settings_that_differ_are_refused_with_a_command_for_the_shell(store: St
     message = str(raised.value)
     assert "encoder tempme, not mean" in message
     assert (
-        "vidfind remove --all && vidfind index '/my videos' --model tiny --pretrained builtin --encoder mean" in message
+        'vidfind remove --all && vidfind index "/my videos" --model tiny --pretrained builtin --encoder mean' in message
     )
 
 

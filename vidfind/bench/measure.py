@@ -22,6 +22,7 @@ from typing import Any
 from vidfind import __version__
 from vidfind.bench import SEGMENTS
 from vidfind.bench.program import Measured, run_python
+from vidfind.commands import bench_command
 from vidfind.errors import BadInput
 from vidfind.media.sampling import SEGMENT_LENGTH
 from vidfind.models.catalog import DEFAULT_MODEL, TINY, default_pretrained
@@ -354,9 +355,9 @@ def read_earlier(path: Path) -> Earlier:
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}") from error
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(f"{path} is not what `vidfind bench --json` prints.") from error
+        raise BadInput(f"{path} is not what `{bench_command()}` prints.") from error
     except ValueError as error:
-        raise BadInput(f"{path} is not what `vidfind bench --json` prints: {error}.") from error
+        raise BadInput(f"{path} is not what `{bench_command()}` prints: {error}.") from error
     return Earlier(rows, facts)
 
 

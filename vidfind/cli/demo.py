@@ -6,6 +6,7 @@ from pathlib import Path
 from vidfind.cli.index import run_index
 from vidfind.cli.options import Verbose
 from vidfind.cli.prompt import open_searcher
+from vidfind.commands import delete_command
 from vidfind.errors import BadInput
 from vidfind.system import paths
 
@@ -72,6 +73,6 @@ def _clear_demo_index(folder: Path) -> None:
     if others:
         raise BadInput(
             f"The demo needs an index called {DEMO_INDEX!r}, but yours of that name holds {others[0]}. "
-            f"Delete it first: vidfind remove --all --index {DEMO_INDEX}"
+            f"Delete it first: {delete_command(path)}"
         )
     delete_index(path)

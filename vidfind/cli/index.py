@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from vidfind import commands
 from vidfind.cli.options import (
     Device,
     Dtype,
@@ -355,6 +356,5 @@ def open_filled(name: str) -> "Store":
 
     store = Store.open(paths.index_path(name))
     if not store.count_videos():
-        option = "" if name == paths.DEFAULT_INDEX else f" --index {name}"
-        raise BadInput(f"The index {name!r} holds no videos yet. Add some: vidfind index FOLDER{option}")
+        raise BadInput(f"The index {name!r} holds no videos yet. Add some: {commands.index_command(store.path)}")
     return store

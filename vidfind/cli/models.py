@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from vidfind.cli.options import Device, Dtype, IndexName, Json, Threads, Verbose, Yes, model_option
+from vidfind.commands import finetune_help_command, index_command
 from vidfind.errors import BadInput
 from vidfind.models.catalog import DEFAULT_MODEL, TEMPME_MODEL, TEMPME_PRETRAINED
 from vidfind.system import paths
@@ -38,7 +39,7 @@ def list_all(context: typer.Context, as_json: Json = False, verbose: Verbose = F
     elif saved:
         show_adapters(saved)
     else:
-        console.message("There are no adapters yet. Fine-tuning makes them: vidfind finetune --help")
+        console.message(f"There are no adapters yet. Fine-tuning makes them: {finetune_help_command()}")
 
 
 @adapters.command()
@@ -143,7 +144,7 @@ def import_file(
     assert saved.info
     console.message(
         f"Saved the adapter {saved.name!r}, for {saved.info.model} / {saved.info.pretrained}. "
-        f"To use it: vidfind index FOLDER --adapter {saved.name}"
+        f"To use it: {index_command(adapter=saved.name)}"
     )
 
 

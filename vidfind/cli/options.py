@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from vidfind.commands import encoders_command
 from vidfind.encoders.names import EncoderName
 from vidfind.media.sampling import SEGMENT_LENGTH, Sampling
 from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL
@@ -62,7 +63,7 @@ EncoderOption = Annotated[
     EncoderName | None,
     typer.Option(
         metavar="NAME",
-        help=f"How the frames of a segment become one vector; see `vidfind encoders`. [default: {OWN} "
+        help=f"How the frames of a segment become one vector; see `{encoders_command()}`. [default: {OWN} "
         f"{DEFAULT_ENCODER}]",
     ),
 ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from vidfind.cli.index import loader_of
+from vidfind.commands import status_command
 from vidfind.errors import BadInput, ExitCode, VidfindError
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.system import paths
@@ -66,7 +67,7 @@ class Answers:
         elif self.filters != NO_FILTERS:
             console.message("Nothing found. Loosen the filters?")
         else:
-            console.message("Nothing found. See what is indexed: vidfind status")
+            console.message(f"Nothing found. See what is indexed: {status_command()}")
 
 
 def play_moment(moments: "Sequence[Moment]", rank: int) -> None:

@@ -29,6 +29,7 @@ from vidfind.cli.options import (
     Verbose,
     adapter_option,
 )
+from vidfind.commands import OTHER_INDEX, adapter_command, index_command
 from vidfind.errors import ExitCode
 from vidfind.media.sampling import DEFAULT_SAMPLING
 from vidfind.system import paths
@@ -227,7 +228,7 @@ def _save(tuned: "Adapter", training: "FineTuning", path: Path, store: "Store | 
     if training.after.r_sum < training.before.r_sum:
         console.message(
             f"That is worse than before. It is saved as {name}, but not the default. More pairs help most; "
-            f"fewer --epochs or a smaller --lr may. To use it all the same: vidfind index FOLDER --adapter {name}"
+            f"fewer --epochs or a smaller --lr may. To use it all the same: {index_command(adapter=name)}"
         )
         return False
     encoder = tuned.info.encoder
@@ -244,7 +245,6 @@ def _offer(
     saved: Path, store: "Store | None", training: "FineTuning", reencode: bool | None, options: RunOptions
 ) -> None:
     """Puts the index through the new adapter: at once where its vectors stay valid, else if the user agrees."""
-    from vidfind.commands import adapter_command
     from vidfind.display import console
     from vidfind.display.models import cost_text
     from vidfind.index.prepare import reencode_cost
@@ -254,11 +254,11 @@ def _offer(
     info, base = read_info(saved), training.encoder.identity
     ours = store.settings if store and store.count_videos() else None
     if not store or not ours or (ours.model, ours.encoder) != (base.model, base.encoder):
-        beside = ""
+        other, why = None, ""
         if store and ours:
-            other = ours.encoder if ours.model == base.model else ours.model
-            beside = f" --index NAME, as the index {store.path.name!r} is of {other}"
-        console.message(f"To use it: vidfind index FOLDER --adapter {info.name}{beside}")
+            other = OTHER_INDEX
+            why = f", as the index {store.path.name!r} is of {ours.encoder if ours.model == base.model else ours.model}"
+        console.message(f"To use it: {index_command(other, adapter=info.name)}{why}")
         return
     stays_valid = ours.weights_digest == joint_digest(base.weights_digest, info.video_digest)
     if not stays_valid and reencode is None and sys.stdin.isatty():

@@ -4,9 +4,9 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING
 
+from vidfind.commands import mend_command
 from vidfind.display.console import message, show
 from vidfind.display.text import plural, printable
-from vidfind.doctor.findings import FIX
 
 if TYPE_CHECKING:
     from vidfind.bench.measure import Earlier, Row
@@ -166,8 +166,8 @@ def show_verdict(findings: Sequence["Finding"], fix: bool) -> None:
     problems = [problem for finding in findings for problem in finding.problems]
     mended = sum(len(finding.mended) for finding in findings)
     count = f"{plural(len(problems), 'problem') if problems else 'No problem'} {'left' if fix and mended else 'found'}."
-    if any(FIX in problem.remedy for problem in problems) and not fix:
-        count += f" To mend what can be mended: {FIX}"
+    if any(mend_command() in problem.remedy for problem in problems) and not fix:
+        count += f" To mend what can be mended: {mend_command()}"
     message(count)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from vidfind.commands import finetune_command, forget_command
 from vidfind.display.console import message, note, results, show
 from vidfind.display.text import file_size, footage, gflops, home_path, milliseconds, plural, printable
 
@@ -148,8 +149,8 @@ def show_waiting(event: "Waiting") -> None:
     for away in event.offline:
         message(f"{away.folder} is not there now: its {plural(away.videos, 'video')} could not be encoded again.")
     message(
-        "So searches go on with the old vectors. Connect what is missing, or forget it with vidfind remove, then: "
-        f"{event.command}"
+        f"So searches go on with the old vectors. Connect what is missing, or forget it with `{forget_command()}`, "
+        f"then: {event.command}"
     )
 
 
@@ -233,7 +234,7 @@ def notes_table(lineup: "Lineup") -> Table:
         if way.is_default:
             text.append("; the default", "green")
         if way.needs_adapter:
-            text.append(f". Needs an adapter: vidfind finetune --pairs FILE --encoder {way.name}")
+            text.append(f". Needs an adapter: {finetune_command(encoder=way.name)}")
         if way.problem:
             text.append(f" ({printable(way.problem)})", "yellow")
         table.add_row(Text(way.name, style="cyan"), text)
@@ -246,7 +247,7 @@ def measured(lineup: "Lineup") -> str:
         f"{lineup.model} with {weights}; clips of {plural(lineup.num_frames, 'frame')}, "
         f"{plural(lineup.clips_at_a_time, 'clip')} at a time on {lineup.device} in {lineup.dtype}. "
         "Tokens: what is left of a clip after the last block. GFLOPs: matrix products and attention of a clip, two "
-        "operations for each multiply-add. Trained: the numbers that `vidfind finetune` learns."
+        "operations for each multiply-add. Trained: the numbers that fine-tuning learns."
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeVar
 
+from vidfind.commands import mend_command
 from vidfind.doctor.data import (
     index_folders,
     look_at_adapters,
@@ -20,7 +21,7 @@ from vidfind.doctor.data import (
     mend_defaults,
     mend_index,
 )
-from vidfind.doctor.findings import FIX, Check, Finding, Found, Problem, say
+from vidfind.doctor.findings import Check, Finding, Found, Problem, say
 from vidfind.doctor.machine import look_at_decoders, look_at_device, look_at_packages, look_at_player, look_at_system
 from vidfind.doctor.models import look_at_cache, look_at_model, mend_cache, mend_model, models_in_use
 from vidfind.system.paths import index_path
@@ -37,7 +38,7 @@ def examine(check: Check, fix: bool = False) -> Finding:
     try:
         mended = check.mend()
     except Exception as error:  # a doctor must get to the end, whatever it meets
-        failure = Problem(f"could not be mended: {say(error)}", f"see to that first, then: {FIX}")
+        failure = Problem(f"could not be mended: {say(error)}", f"see to that first, then: {mend_command()}")
         return Finding(check.name, check.subject, found.facts, [*found.problems, failure])
     found = _look(check)
     return Finding(check.name, check.subject, found.facts, found.problems, mended)

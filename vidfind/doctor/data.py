@@ -7,8 +7,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from vidfind.commands import delete_command, index_option
-from vidfind.doctor.findings import FIX, Found, Problem, count, file_size, say
+from vidfind.commands import delete_command, index_command, mend_command
+from vidfind.doctor.findings import Found, Problem, count, file_size, say
 from vidfind.errors import VidfindError
 from vidfind.store.settings import SETTINGS_FILE, is_index
 from vidfind.system.paths import home
@@ -65,14 +65,12 @@ def look_at_index(path: Path) -> Found:
     from vidfind.store.store import Store
 
     if path.is_dir() and not is_index(path):
-        remedy = (
-            f"vidfind index FOLDERS{index_option(path)} makes an index of it; or delete it, if nothing in it is yours"
-        )
+        remedy = f"`{index_command(path)}` makes an index of it; or delete it, if nothing in it is yours"
         return Found("", [Problem(f"{path} holds no {SETTINGS_FILE}, so it is no index", remedy)])
     problems = []
     for wrong in check_index(path):
         by_hand = wrong.remedy.startswith(NOTHING)
-        remedy = wrong.remedy.removeprefix(NOTHING) if by_hand else f"{FIX}: {wrong.remedy}"
+        remedy = wrong.remedy.removeprefix(NOTHING) if by_hand else f"{mend_command()}: {wrong.remedy}"
         problems.append(Problem(wrong.text, remedy))
     facts = ""
     with suppress(VidfindError):  # told already
@@ -104,8 +102,7 @@ def _other_weights(path: Path) -> list[Problem]:
     if digest == ours.weights_digest:
         return []
     remedy = (
-        f"bring back the weights it was made with; or make it anew: {delete_command(path)}, "
-        f"then vidfind index FOLDERS{index_option(path)}"
+        f"bring back the weights it was made with; or make it anew: {delete_command(path)}, then {index_command(path)}"
     )
     return [Problem(f"it was made with other weights or another adapter than {weights} is now", remedy)]
 
@@ -139,7 +136,7 @@ def look_at_adapters() -> Found:
 def look_at_defaults() -> Found:
     from vidfind.models.default_adapters import default_adapters, lost_defaults
 
-    remedy = f"{FIX}: it is forgotten, and new indexes use no adapter unless told to"
+    remedy = f"{mend_command()}: it is forgotten, and new indexes use no adapter unless told to"
     problems = [Problem(text, remedy) for text in lost_defaults().values()]
     return Found(", ".join(f"{name} for {model}" for model, name in default_adapters().items()) or "none", problems)
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from vidfind.errors import VidfindError
 
-FIX = "vidfind doctor --fix"
-
 
 @dataclass(frozen=True)
 class Problem:

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from vidfind.commands import mend_command
 from vidfind.doctor.data import index_folders
-from vidfind.doctor.findings import FIX, Found, Problem, file_size
+from vidfind.doctor.findings import Found, Problem, file_size
 from vidfind.errors import ModelUnavailable, VidfindError
 from vidfind.store.settings import read_generation
 
@@ -50,7 +51,9 @@ def look_at_model(model: str, pretrained: str) -> Found:
     facts = file_size(path.stat().st_size)
     if trouble := weights_problem(path) or digest_problem(path):
         remedy = (
-            f"{FIX}: it is removed, and downloaded again when it is needed" if hub else "put a whole copy in its place"
+            f"{mend_command()}: it is removed, and downloaded again when it is needed"
+            if hub
+            else "put a whole copy in its place"
         )
         return Found(facts, [Problem(f"{path} {trouble}", remedy)])
     return Found(facts)
@@ -74,7 +77,7 @@ def look_at_cache() -> Found:
     blobs = [file for folder in _model_folders() for file in (folder / "blobs").glob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in blobs)
     facts = f"in {cache}" if cache.is_dir() else f"in {cache} (not made yet)"
-    remedy = f"{FIX}: it is deleted"
+    remedy = f"{mend_command()}: it is deleted"
     problems = [Problem(f"{file} {trouble}", remedy) for file, trouble in _broken_in_cache()]
     return Found(f"{facts}, {file_size(size)} of vidfind's", problems)
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vidfind.commands import models_command
 from vidfind.encoders.tokens import Reduction, Tokens, even_parts
 from vidfind.errors import UnsupportedModel
 
@@ -136,7 +137,7 @@ def check_tower_config(config: Mapping[str, Any], name: str) -> None:
 def unsupported_tower(name: str, reason: str) -> UnsupportedModel:
     return UnsupportedModel(
         f"{name} cannot be used: {reason}, and vidfind needs a plain vision transformer. "
-        "`vidfind models` lists models that work."
+        f"`{models_command()}` lists models that work."
     )
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from vidfind import __version__
+from vidfind.commands import doctor_command
 from vidfind.errors import ModelUnavailable
 from vidfind.system.paths import adapter_path
 from vidfind.system.storage import atomic_write, storage_errors
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 PARAMETER = re.compile(r"visual\.(transformer\.resblocks\.\d+\.(temporal_position|prompts)|word_projection)")
 """What an encoder was trained with beside the model."""
-ADVICE = " `vidfind doctor` tells what to do."
+ADVICE = f" `{doctor_command()}` tells what to do."
 LORA = re.compile(r"\.lora_[ab]$")
 HEADER = "vidfind"
 FIELD_TYPES: Mapping[str, type] = {"str": str, "int": int, "Mapping[str, Any]": Mapping}

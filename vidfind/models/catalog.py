@@ -6,6 +6,7 @@ Imports only what every command needs, because the options of the commands show 
 from dataclasses import dataclass
 from pathlib import Path
 
+from vidfind.commands import models_command
 from vidfind.errors import ModelUnavailable
 
 DEFAULT_MODEL = "ViT-B-32"
@@ -101,5 +102,5 @@ def check_model(model: str) -> None:
         return
     known = {name.lower(): name for name in (TINY, *open_clip.list_models())}
     close = [known[name] for name in difflib.get_close_matches(model.lower(), known, n=3, cutoff=0.4)]
-    hint = f"Did you mean {' or '.join(close)}?" if close else "`vidfind models` lists the recommended ones."
+    hint = f"Did you mean {' or '.join(close)}?" if close else f"`{models_command()}` lists the recommended ones."
     raise ModelUnavailable(f"open_clip has no model called {model}. {hint}")

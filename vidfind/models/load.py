@@ -12,6 +12,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
+from vidfind.commands import finetune_command
 from vidfind.errors import ModelUnavailable
 from vidfind.media.files import fingerprint
 from vidfind.models.adapter_file import find_adapter
@@ -154,11 +155,11 @@ def check_needs_no_adapter(encoder: str, model: str) -> None:
     if ENCODERS[encoder].is_frozen:
         saved = [one for one in list_adapters() if one.info and (one.info.encoder, one.info.model) == (encoder, model)]
         names = ", ".join(one.name for one in saved)
-        of_model = f" --model {model}" if model != DEFAULT_MODEL else ""
+        train = finetune_command(encoder=encoder, model=model if model != DEFAULT_MODEL else None)
         raise ModelUnavailable(
             f"The encoder {encoder} knows nothing before it is trained. Add --adapter NAME with an adapter of it "
             f"({f'saved for {model}: {names}' if names else f'none is saved for {model}'}), "
-            f"or make one: vidfind finetune --pairs FILE --encoder {encoder}{of_model}"
+            f"or make one: {train}"
         )
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vidfind.commands import models_command
 from vidfind.errors import ModelUnavailable
 from vidfind.models.adapter_file import Adapter, AdapterInfo, from_tempme
 from vidfind.models.weights import loading_problem
@@ -80,7 +81,9 @@ def _check_fit(file: Path, adapter: Adapter, model: str) -> tuple[int, int]:
     open_clip = import_open_clip()
     config = open_clip.get_model_config(model)
     if config is None:
-        raise ModelUnavailable(f"open_clip has no model called {model}. `vidfind models` lists the recommended ones.")
+        raise ModelUnavailable(
+            f"open_clip has no model called {model}. `{models_command()}` lists the recommended ones."
+        )
     depth = config["vision_cfg"].get("layers")
     if not isinstance(depth, int) or not {"width", "layers"} <= config["text_cfg"].keys():
         raise ModelUnavailable(f"{model} is not a CLIP that TempMe can be trained on: its towers are of another kind.")

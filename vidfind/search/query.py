@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vidfind.commands import search_command
 from vidfind.errors import BadInput
 from vidfind.models import load as registry
 from vidfind.models import text_tower as text
@@ -134,7 +135,7 @@ def query_words(query: str) -> str:
     """The words of a query with a space between. Raises BadInput if there are none."""
     words = " ".join(query.encode("utf-8", "ignore").decode().split())  # without halves of characters
     if not any(char.isprintable() and not char.isspace() for char in words):
-        raise BadInput('The query is empty. Say what to look for: vidfind search "dog catching frisbee"')
+        raise BadInput(f"The query is empty. Say what to look for: {search_command()}")
     return words
 
 

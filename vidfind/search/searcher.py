@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidfind.commands import index_option
+from vidfind.commands import index_command
 from vidfind.errors import BadInput
 from vidfind.models.load import load_encoder as load_any_encoder
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
@@ -103,8 +103,7 @@ class Searcher:
         Raises BadInput for an index without videos, or a folder without indexed videos."""
         moments = search_moments(self.store, vector, filters, limit)
         if not moments and not self.store.count_videos():
-            option = index_option(self._path)
-            raise BadInput(f"The index {self._path.name!r} holds no videos yet. Add some: vidfind index FOLDER{option}")
+            raise BadInput(f"The index {self._path.name!r} holds no videos yet. Add some: {index_command(self._path)}")
         return moments
 
     def _follow_changes(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vidfind.commands import index_command, status_command
 from vidfind.errors import BadInput
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow
@@ -56,7 +57,9 @@ def relink_videos(old: Path, new: Path, store: Store) -> list[Relinked]:
         if not moves:
             raise _none_under(old, store, new if any(path.is_relative_to(new) for path in known) else None)
         if any(target.is_relative_to(old) for target in moves.values()):
-            raise BadInput(f"{old} and {new} lie within one another. Where the files are there: vidfind index {new}")
+            raise BadInput(
+                f"{old} and {new} lie within one another. Where the files are there: {index_command(folders=[new])}"
+            )
         for one in stores:
             rows = one.videos()
             pairs = [(rows[path], rows.get(target)) for path, target in moves.items() if path in rows]
@@ -84,5 +87,5 @@ def _none_under(path: Path, store: Store, other: Path | None = None) -> BadInput
     hint = f" (there are some under {other})" if other else ""
     return BadInput(
         f"No video of the index {store.path.name!r} is {path} or lies under it{hint}. "
-        "See what is indexed: vidfind status"
+        f"See what is indexed: {status_command()}"
     )

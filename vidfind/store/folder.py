@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
-from vidfind.commands import index_option
+from vidfind.commands import index_command
 from vidfind.errors import IndexBusy, IndexNotFound
 from vidfind.store.settings import (
     COPY_FILE,
@@ -64,8 +64,7 @@ def require_index(path: Path) -> None:
             return
         others = sorted(entry.parent.name for entry in path.parent.glob(f"*/{SETTINGS_FILE}"))
     known = f" (there is: {', '.join(others)})" if others else ""
-    option = index_option(path)
-    raise IndexNotFound(f"There is no index {path.name!r} yet{known}. Make it: vidfind index FOLDER{option}")
+    raise IndexNotFound(f"There is no index {path.name!r} yet{known}. Make it: {index_command(path)}")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidfind.commands import adapter_command, delete_command, index_option
+from vidfind.commands import adapter_command, delete_command, index_command
 from vidfind.errors import IndexDamaged, IndexMismatch
 from vidfind.store.folder import KEEP_VERSIONS, delete_entry, leftovers, require_index, writing_lock
 from vidfind.store.mend import Part, check_values, drop_indexes, mend_table, some
@@ -88,7 +88,7 @@ def _problems(path: Path) -> Iterator[Problem]:
             yield Problem(error.reason, "its copy takes its place", partial(_restore_settings, path, copied))
             yield from _problems_with(path, copied)
             return
-        again = f"{delete_command(path)} && vidfind index FOLDERS{index_option(path)}"
+        again = f"{delete_command(path)} && {index_command(path)}"
         remedy = f"nothing: what the index was made with is not known any more. To make it again: {again}"
         yield Problem(error.reason, remedy, _do_nothing)
         return
@@ -119,7 +119,7 @@ def _problems_with(path: Path, generation: Generation) -> Iterator[Problem]:
     except (IndexMismatch, IndexDamaged) as error:
         yield Problem(
             f"an encoding with another adapter was begun and cannot be finished: {error}",
-            f"it is given up. To begin again: vidfind index --adapter NAME{index_option(path)}",
+            f"it is given up. To begin again: {adapter_command(path, 'NAME')}",
             partial(_give_up, path),
         )
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from vidfind.commands import adapter_command, index_option
+from vidfind.commands import adapter_command, index_command
 from vidfind.errors import IndexDamaged
 from vidfind.store.folder import delete_entry
 from vidfind.store.settings import (
@@ -62,8 +61,7 @@ class Part:
         """What encodes again what is missing; `rows` are all that was known of videos."""
         if self.is_unfinished:
             return adapter_command(self.path, self.generation.settings.adapter)
-        folders = [str(folder) for folder in outer_folders(rows)] or ["FOLDERS"]
-        return shlex.join(["vidfind", "index", *folders]) + index_option(self.path)
+        return index_command(self.path, outer_folders(rows))
 
 
 def drop_indexes(path: Path, name: str) -> str:
@@ -99,8 +97,7 @@ def mend_table(part: Part, name: str) -> str:
     else:  # without videos, the index is made anew by the next run, for vectors of whatever size
         _replace_table(path, name, segments_schema(1).empty_table())
         _replace_table(path, videos, VIDEOS.empty_table())
-        options = shlex.join(settings_options(part.generation.settings))
-        again = f"vidfind index FOLDERS {options}{index_option(path)}"
+        again = index_command(path, **settings_options(part.generation.settings))
         return f"Emptied the index: nothing of the table {name} could be read. To make it again: {again}"
     rows: Iterable[VideoRow] = ()
     with suppress(IndexDamaged):  # the other table may be damaged too

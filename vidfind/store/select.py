@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vidfind.commands import status_command
 from vidfind.errors import BadInput
 from vidfind.media.files import find_present
 from vidfind.store.store import Store
@@ -83,7 +84,7 @@ def _under(videos: Any, folder: Path) -> Any:
         under = videos.filter(_is_under(videos["path"], Path(resolve(folder))))
         if under.num_rows:
             return under
-    raise BadInput(f"No indexed video is under {folder}. See what is indexed: vidfind status")
+    raise BadInput(f"No indexed video is under {folder}. See what is indexed: {status_command()}")
 
 
 def _is_under(texts: Any, root: Path) -> Any:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from vidfind.commands import index_option
+from vidfind.commands import mend_command
 from vidfind.errors import BadInput, IndexDamaged, IndexMismatch, VidfindError
 from vidfind.media.sampling import SEGMENT_LENGTH
 from vidfind.system.storage import atomic_write, storage_errors, write_text
@@ -140,19 +140,20 @@ def indexes_with(adapter: str, folder: Path) -> list[str]:
 
 def damaged(path: Path, reason: str) -> IndexDamaged:
     """The error of an index at `path` whose files are not as they should be."""
-    advice = f"To mend it: vidfind doctor --fix{index_option(path)}"
+    advice = f"To mend it: {mend_command(path)}"
     return IndexDamaged(f"The index {path.name!r} is damaged ({reason}). {advice}", reason)
 
 
-def settings_options(settings: IndexSettings) -> list[str]:
-    options = ["--model", settings.model, "--encoder", settings.encoder]
-    if settings.pretrained:
-        options[2:2] = ["--pretrained", settings.pretrained]
-    if settings.adapter is not None:
-        options += ["--adapter", settings.adapter]
-    if settings.segment_length != IndexSettings.segment_length:
-        options += ["--segment", f"{settings.segment_length:g}"]
-    return options
+def settings_options(settings: IndexSettings) -> dict[str, Any]:
+    """The arguments of `index_command` that make an index with these settings."""
+    length = settings.segment_length
+    return {
+        "model": settings.model,
+        "pretrained": settings.pretrained or None,
+        "encoder": settings.encoder,
+        "adapter": settings.adapter,
+        "segment_length": length if length != IndexSettings.segment_length else None,
+    }
 
 
 def mismatch(field: str, ours: object, asked: object) -> str:

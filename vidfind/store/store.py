@@ -14,7 +14,6 @@ import errno
 import json
 import os
 import re
-import shlex
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +26,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vidfind.commands import adapter_command, delete_command, index_option
+from vidfind.commands import (
+    NO_ADAPTER,
+    OTHER_INDEX,
+    adapter_command,
+    delete_command,
+    import_command,
+    index_command,
+)
 from vidfind.errors import IndexBusy, IndexMismatch
 from vidfind.store.folder import (
     KEEP_VERSIONS,
@@ -262,16 +268,22 @@ class Store:
             wanted = dataclasses.replace(wanted, pretrained="")  # those of the other model are not called the same
         if "adapter" not in asked and {"model", "pretrained", "encoder", "num_frames"} & set(differing):
             wanted = dataclasses.replace(wanted, adapter=None)  # an adapter is for what it was trained on
-        elif wanted.adapter == ours["adapter"] and wanted.adapter and not adapter_path(wanted.adapter).is_file():
-            needed = shlex.join(["vidfind", "adapters", "import", str(self.adapter)]) + " && "
-        folders = [str(folder) for folder in self.folders()] or ["FOLDER"]
-        options = [*settings_options(wanted), *(["--adapter", "none"] if asked.get("adapter", "") is None else [])]
-        again = shlex.join(["vidfind", "index", *folders, *options])
+        elif (
+            self.adapter
+            and wanted.adapter
+            and wanted.adapter == ours["adapter"]
+            and not adapter_path(wanted.adapter).is_file()
+        ):
+            needed = f"{import_command(self.adapter)} && "
+        options = settings_options(wanted)
+        if asked.get("adapter", "") is None:
+            options["adapter"] = NO_ADAPTER
+        again, beside = (index_command(index, self.folders(), **options) for index in (self.path, OTHER_INDEX))
         if "adapter" in differing and set(differing) <= {"adapter", "weights_digest", "num_frames"}:
             replace = f"To encode it again: {adapter_command(self.path, wanted.adapter)}"
         else:
-            replace = f"To replace it: {needed}{delete_command(self.path)} && {again}{index_option(self.path)}"
-        raise IndexMismatch(f"{message}To make another beside it: {needed}{again} --index NAME   {replace}")
+            replace = f"To replace it: {needed}{delete_command(self.path)} && {again}"
+        raise IndexMismatch(f"{message}To make another beside it: {needed}{beside}   {replace}")
 
     @contextmanager
     def writing(self) -> Iterator[None]:

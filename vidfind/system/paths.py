@@ -12,10 +12,9 @@ import os
 import re
 from pathlib import Path
 
+from vidfind.commands import DEFAULT_INDEX as DEFAULT_INDEX
+from vidfind.commands import NO_ADAPTER as NO_ADAPTER
 from vidfind.errors import BadInput
-
-DEFAULT_INDEX = "default"
-NO_ADAPTER = "none"
 
 
 def home() -> Path:

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 import psutil
 
+from vidfind.commands import doctor_command
 from vidfind.errors import DecoderLost, VidfindError
 
 T = TypeVar("T")
@@ -126,7 +127,7 @@ class Worker:
             self._receive(START_SECONDS)
         except DecoderLost as error:  # no file is the cause of it
             raise VidfindError(
-                "The process that decodes videos does not start. Check: vidfind doctor "
+                f"The process that decodes videos does not start. Check: {doctor_command()} "
                 "(A Python program that calls vidfind must do so under `if __name__ == '__main__':`, as that process "
                 "imports it again.)"
             ) from error

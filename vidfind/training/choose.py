@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vidfind.commands import finetune_command
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.models.adapter_file import AdapterInfo, find_adapter, read_info
 from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL, default_pretrained
@@ -95,7 +96,7 @@ def _latest_adapter(encoder: str, model: str | None = None, pretrained: str | No
     """The name of the adapter of this encoder that was made last for the model and weights, and the day.
 
     Raises ModelUnavailable when there is none."""
-    asked = "".join(f" --{key} {value}" for key, value in (("model", model), ("pretrained", pretrained)) if value)
+    train = finetune_command(encoder=encoder, name="NAME", model=model, pretrained=pretrained)
     model = model or DEFAULT_MODEL
     pretrained = pretrained or default_pretrained(model)
     saved = {adapter.name: adapter.info for adapter in list_adapters() if adapter.info}
@@ -105,8 +106,7 @@ def _latest_adapter(encoder: str, model: str | None = None, pretrained: str | No
         others = ", ".join(f"{name} of {info.model} / {info.pretrained}" for name, info in own.items())
         raise ModelUnavailable(
             f"The encoder {encoder} knows nothing before it is trained, and there is no adapter of it for {model} / "
-            f"{pretrained}{f' (there is: {others})' if others else ''}. To make one: "
-            f"vidfind finetune --pairs FILE --encoder {encoder} --name NAME{asked}"
+            f"{pretrained}{f' (there is: {others})' if others else ''}. To make one: {train}"
         )
     latest = max(fitting, key=lambda name: own[name].created)
     return latest, own[latest].created[:10]
