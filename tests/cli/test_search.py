@@ -18,6 +18,7 @@ import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import PipeInput, create_pipe_input
 
+from tests.support.waiting import PATIENCE
 from vidfind.cli.prompt import Answers, answer_prompt, make_prompt, typing_ahead
 from vidfind.demo.collection import draw_collection
 from vidfind.errors import BadInput
@@ -202,7 +203,7 @@ def test_the_program_asks_on_a_terminal_and_keeps_results_apart(at_home: Path) -
     os.close(theirs)
     typed = {b"\x1b[6n": b"\x1b[1;1R", b"vidfind>": b"a red circle\r\x04"}  # the first asks where the cursor is
     shown = b""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         for sign in [sign for sign in typed if sign in shown]:
             os.write(ours, typed.pop(sign))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.waiting import PATIENCE
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.stream import encode_ahead
 from vidfind.media.decoding import Clip, decode_ahead
@@ -38,7 +39,7 @@ def test_results_come_in_order_however_long_each_takes() -> None:
 
     def work(number: int) -> int:
         if number == 0:
-            assert later.wait(10)  # the first ends after the second has begun
+            assert later.wait(PATIENCE)  # the first ends after the second has begun
         else:
             later.set()
         return number * number
@@ -64,7 +65,7 @@ def test_no_more_is_taken_ahead_than_there_are_lanes() -> None:
             yield number
 
     def work(number: int) -> int:
-        assert free.wait(10) if number > 0 else True
+        assert free.wait(PATIENCE) if number > 0 else True
         return number
 
     results = parallel_map(work, items(), workers=2)

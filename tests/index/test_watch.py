@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import wait_until
 from vidfind.index.watch import looks
 
 SETTLING = 0.3
@@ -43,8 +44,7 @@ def growing(path: Path) -> Iterator[None]:
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        while not path.exists():
-            time.sleep(0.01)
+        wait_until(path.exists)
         yield
     finally:
         done.set()

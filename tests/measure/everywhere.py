@@ -52,6 +52,7 @@ VARIATIONS = {
     "onednn-avx2": Variation("oneDNN with AVX2 at most", {"ONEDNN_MAX_CPU_ISA": "AVX2"}),
     "mkl-sse2": Variation("matrix products with SSE2", {"MKL_CBWR": "COMPATIBLE"}),
     "bfloat16": Variation("models in bfloat16, as on a CPU that multiplies it", {"PYTHONPATH": str(PRETENCE)}),
+    "rounded": Variation("torch rounds otherwise", arguments=("-p", "tests.measure.rounded")),
     "threads": Variation("two threads for each model", {"OMP_NUM_THREADS": "2"}),
     "busy": Variation("beside busy loops", busy_loops=max(2, CORES)),
     "four": Variation("four tests at a time", arguments=("-n", "4")),

@@ -12,13 +12,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.waiting import wait_until
 from vidfind import __version__
 from vidfind.demo.collection import draw_collection
 
@@ -298,8 +298,7 @@ def test_open_starts_the_player_at_the_moment(
     script.chmod(0o755)
     monkeypatch.setenv("VIDFIND_PLAYER", f"{script} --start={{start}} {{path}}")
     paths = run("search", "a red circle", "--paths", "--open", 2).out.splitlines()
-    while not told.exists():
-        time.sleep(0.01)
+    wait_until(told.exists)
     assert told.read_text().splitlines() == ["--start=0.00", paths[1]]
     ran = run("search", "a red circle", "--open", 5)
     assert ran.code == 1

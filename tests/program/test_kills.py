@@ -26,13 +26,18 @@ import numpy as np
 import pytest
 
 from tests.support.small_adapters import save_adapter
+from tests.support.waiting import PATIENCE
 from vidfind.demo.collection import draw_collection
 from vidfind.models.adapter_file import read_adapter
 from vidfind.store.health import check_index
 from vidfind.store.settings import is_index
 from vidfind.store.store import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="there is no fork")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="there is no fork"),
+    pytest.mark.timeout(0),  # each child has a limit of its own
+]
 
 KILLS = int(os.environ.get("VIDFIND_KILLS", "24"))
 SEED = 4
@@ -69,7 +74,7 @@ class Nursery:
     def close(self) -> None:
         assert self._process.stdin and self._process.stdout
         self._process.stdin.close()
-        self._process.wait(60)
+        self._process.wait(PATIENCE)
         self._process.stdout.close()
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.support.waiting import wait_until
 from vidfind.media import decoding
 
 
@@ -40,10 +41,12 @@ def stop() -> None:
 
 
 def eat() -> None:
+    """Takes 2 GiB of memory and keeps it: more than it may have, and no more than a machine can spare."""
     eaten = []
-    while True:
+    for _ in range(2**7):
         eaten.append(bytearray(os.urandom(1)) * 2**24)
         time.sleep(0.01)
+    time.sleep(1000)
 
 
 def deceive() -> None:
@@ -92,11 +95,10 @@ def grow(size: int) -> Iterator[int]:
     yield os.getpid()
 
 
-def work(seconds: float) -> Iterator[str]:
-    """Says something after so many seconds of computing."""
-    begun = time.process_time()
-    while time.process_time() - begun < seconds:
-        pass
+def work(begun: str, go: str) -> Iterator[str]:
+    """Makes a file, and says something once there is another."""
+    Path(begun).touch()
+    wait_until(Path(go).exists)
     yield "done"
 
 

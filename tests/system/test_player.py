@@ -2,11 +2,11 @@
 
 import os
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE, wait_until
 from vidfind.errors import BadInput
 from vidfind.system.player import PLAYERS, play, player_command, template_command
 
@@ -92,7 +92,7 @@ def test_a_player_that_is_not_there_is_an_error_with_the_remedy(
 
 
 def test_a_player_that_fails_at_once_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidfind.system.player.HAND_OVER", 10)  # a busy machine may take long to start it
+    monkeypatch.setattr("vidfind.system.player.HAND_OVER", PATIENCE)  # a busy machine may take long to start it
     monkeypatch.setenv("VIDFIND_PLAYER", f"{sys.executable} -c 'raise SystemExit(4)'")
     with pytest.raises(BadInput, match="exit code 4"):
         play(tmp_path, 1)
@@ -112,14 +112,5 @@ def test_the_player_is_started_with_the_file_and_the_moment(tmp_path: Path, monk
     script.chmod(0o755)
     monkeypatch.setenv("VIDFIND_PLAYER", f"{script} --start={{start}} {{path}}")
     assert play(video, 12.34) == str(script)
-    wait_for(told)
+    wait_until(told.exists)
     assert told.read_text().splitlines() == ["--start=12.34", str(video)]
-
-
-def wait_for(path: Path) -> None:
-    """The player runs on its own: give it ten seconds."""
-    for _ in range(1000):
-        if path.exists():
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"{path} did not appear")

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.support import faulty
+from tests.support.waiting import wait_until
 from vidfind.errors import DecoderLost, UnreadableVideo
 from vidfind.system import worker
 from vidfind.system.worker import Worker, borrow_worker
@@ -72,7 +73,7 @@ def test_a_process_that_hangs_is_ended_and_replaced(one: Worker, fault: str) -> 
     process = psutil.Process(one.pid)
     with pytest.raises(DecoderLost, match="nothing came of it in 1 seconds"):
         list(one.run(faulty.fail, fault, seconds=1.0))
-    assert not process.is_running()
+    process.wait(LONG)
     assert len(list(one.run(faulty.count, 2, seconds=LONG))) == 2
 
 
@@ -132,7 +133,7 @@ def test_leaving_early_ends_what_is_at_work(one: Worker) -> None:
     next(results)
     process = psutil.Process(one.pid)
     results.close()
-    assert not process.is_running()
+    process.wait(LONG)
     assert one.pid is None
 
 
@@ -161,13 +162,16 @@ def parent(call: str, seconds: float) -> subprocess.Popen[str]:
 
 
 @posix
-def test_time_in_which_all_was_stopped_does_not_count() -> None:
-    with parent("work, 1.0", seconds=3.0) as process:
+def test_time_in_which_all_was_stopped_does_not_count(tmp_path: Path) -> None:
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    with parent(f"work, {str(begun)!r}, {str(go)!r}", seconds=3.0) as process:
         assert process.stdout
-        process.stdout.readline()
+        wait_until(begun.exists)
         os.killpg(process.pid, signal.SIGSTOP)
         time.sleep(4)
+        go.touch()
         os.killpg(process.pid, signal.SIGCONT)
+        process.stdout.readline()
         assert process.stdout.read() == "done\n"
     assert process.returncode == 0
 
@@ -178,7 +182,7 @@ def test_a_worker_ends_when_its_parent_is_killed() -> None:
         assert process.stdout
         child = psutil.Process(int(process.stdout.readline()))
         process.kill()
-        child.wait(20)
+        child.wait(LONG)
 
 
 def test_a_program_that_is_imported_again_by_its_workers_is_told_what_it_lacks(clips: Path, tmp_path: Path) -> None:
