@@ -25,10 +25,10 @@ def test_all_frames_are_varied_alike_and_clips_differently(clip: torch.Tensor) -
 
 
 @pytest.mark.parametrize("number", range(len(OPERATIONS)))
-@pytest.mark.parametrize("lot", [-1.0, 1.0])
-def test_every_operation_leaves_most_of_a_picture_as_it_is(clip: torch.Tensor, number: int, lot: float) -> None:
+@pytest.mark.parametrize("strength", [-1.0, 1.0])
+def test_every_operation_leaves_most_of_a_picture_as_it_is(clip: torch.Tensor, number: int, strength: float) -> None:
     frames = clip.permute(0, 3, 1, 2)
-    varied = OPERATIONS[number](frames, lot).float()
+    varied = OPERATIONS[number](frames, strength).float()
     assert torch.corrcoef(torch.stack([varied.flatten(), frames.float().flatten()]))[0, 1] > 0.6
 
 

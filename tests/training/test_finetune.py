@@ -24,7 +24,7 @@ from vidfind.models.adapter_file import from_tempme, read_adapter, write_adapter
 from vidfind.models.load import load_encoder, load_for_training
 from vidfind.training.finetune import FineTuning, Stepped, Validated
 from vidfind.training.optimize import backward_in_chunks, contrastive_loss, make_optimizer, rate_factor
-from vidfind.training.pairs import Pair, same_meaning, split_pairs
+from vidfind.training.pairs import Pair, false_negative_mask, split_pairs
 from vidfind.training.recipe import Recipe
 from vidfind.training.trainable import prepare
 
@@ -155,7 +155,7 @@ def test_every_encoder_learns_and_its_adapter_gives_what_was_learned(
     pairs: list[Pair], tmp_path: Path, name: str
 ) -> None:
     encoder, _ = load_for_training(model="tiny", encoder=name, num_frames=8, device="cpu")
-    training, losses = train(pairs, encoder, Recipe(epochs=4, learning_rate=4e-3, keep=0.0))
+    training, losses = train(pairs, encoder, Recipe(epochs=4, learning_rate=4e-3, distill_weight=0.0))
     assert losses[-1] < 0.95 * losses[0]
     adapter = training.adapter("it")
     assert adapter and adapter.info
@@ -338,7 +338,9 @@ def test_what_nothing_can_be_learned_from_is_refused_with_advice(pairs: list[Pai
 
 
 def test_captions_of_one_video_and_equal_captions_are_not_set_against_each_other() -> None:
-    same = same_meaning([pair("a.mp4", "Rex"), pair("a.mp4", "a dog"), pair("b.mp4", "  rex "), pair("c.mp4", "a cat")])
+    same = false_negative_mask(
+        [pair("a.mp4", "Rex"), pair("a.mp4", "a dog"), pair("b.mp4", "  rex "), pair("c.mp4", "a cat")]
+    )
     assert same.tolist() == [
         [True, True, True, False],
         [True, True, False, False],

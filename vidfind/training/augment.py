@@ -1,4 +1,4 @@
-"""Training clips, varied: one draw for all frames of a clip, so that its motion stays what it is."""
+"""Augments training clips: all frames of a clip get the same random changes, so that its motion stays the same."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ LAYERS = 2  # operations on one clip
 GREY = 118.0  # the mean of ImageNet
 
 # RandAugment (Cubuk et al., 2020), as TempMe trains with it, but without solarize, posterize, equalize, colour and
-# contrast: captions of one's own videos are full of colours ("the blue kayak"). Each takes a lot from -1 to 1.
+# contrast: captions of one's own videos are full of colours ("the blue kayak"). Strengths are random, -1 to 1.
 OPERATIONS: tuple[Callable[[Tensor, float], Tensor], ...] = (
-    lambda x, lot: x,
-    lambda x, lot: _move(x, angle=9 * lot),
-    lambda x, lot: _move(x, right=lot * 0.1),
-    lambda x, lot: _move(x, down=lot * 0.1),
-    lambda x, lot: _move(x, scale=1 + 0.15 * lot),
-    lambda x, lot: transforms.adjust_brightness(x, 1 + 0.25 * lot),
-    lambda x, lot: transforms.adjust_sharpness(x, 1 + 0.5 * lot),
+    lambda x, strength: x,
+    lambda x, strength: _move(x, angle=9 * strength),
+    lambda x, strength: _move(x, right=strength * 0.1),
+    lambda x, strength: _move(x, down=strength * 0.1),
+    lambda x, strength: _move(x, scale=1 + 0.15 * strength),
+    lambda x, strength: transforms.adjust_brightness(x, 1 + 0.25 * strength),
+    lambda x, strength: transforms.adjust_sharpness(x, 1 + 0.5 * strength),
 )
 
 
 def augment(clip: Tensor, caption: str, rng: Random) -> Tensor:
-    """A clip (T, S, S, 3) uint8, varied; mirrored now and then unless the caption names a side."""
+    """Returns a changed clip (T, S, S, 3) uint8; half of the clips are mirrored, unless the caption names a side."""
     frames = clip.permute(0, 3, 1, 2)  # (T, 3, S, S)
     if rng.random() < MIRRORED and not SIDES.search(caption):
         frames = frames.flip(-1)
@@ -39,7 +39,7 @@ def augment(clip: Tensor, caption: str, rng: Random) -> Tensor:
 
 
 def _move(x: Tensor, angle: float = 0, right: float = 0, down: float = 0, scale: float = 1) -> Tensor:
-    """Turned by degrees, moved by shares of the picture, scaled. What is empty then is a grey of medium brightness."""
+    """Rotates by degrees, moves by shares of the picture, and scales; fills empty parts with a medium grey."""
     size = x.shape[-1]
     moved: Tensor = transforms.affine(
         x,

@@ -1,4 +1,4 @@
-"""Clips of one training, decoded once: a temporary file of frames, bounded in size, that vanishes when it is closed.
+"""Keeps the decoded clips of one training in a temporary file of limited size, which vanishes when it is closed.
 
 Knows nothing of models or captions.
 """
@@ -22,36 +22,38 @@ from vidfind.media.sampling import Segment
 
 Frames = npt.NDArray[np.uint8]  # (T, S, S, 3)
 
-# 1.8 MB a clip of 12 frames of 224 x 224: room for 11,000 of them.
+# Room for 11,000 clips of 12 frames of 224 x 224, 1.8 MB each.
 MAX_BYTES = 20 * 10**9
-# Of the room left on the disk of temporary files.
+# Share of the free space on the disk of temporary files.
 MAX_SHARE = 0.5
 
 
 class ClipCache:
-    """T frames of each stretch of video. Fill it, then ask by number; what no longer fits is decoded at each asking.
+    """T frames of each segment of some videos: fill it, then read by number.
 
-    with ClipCache(stretches, num_frames=12, size=224) as cache:
+    Clips that do not fit in the file are decoded again at each access.
+
+    with ClipCache(segments, num_frames=12, size=224) as cache:
         for number, reason in cache.fill(): ...
         frames = cache[0]
     """
 
     def __init__(
-        self, stretches: Sequence[tuple[Path, Segment]], num_frames: int, size: int, max_bytes: int = MAX_BYTES
+        self, segments: Sequence[tuple[Path, Segment]], num_frames: int, size: int, max_bytes: int = MAX_BYTES
     ) -> None:
-        self.stretches = stretches
+        self.segments = segments
         self.shape = (num_frames, size, size, 3)
         self.clip_bytes = num_frames * size * size * 3
-        # Its name is gone from the disk at once (Windows: when closed), so nothing is left behind by a killed process.
+        # The file has no name on disk (on Windows: until it is closed), so a killed process leaves nothing behind.
         self._file = tempfile.TemporaryFile(prefix="vidfind-")  # noqa: SIM115, closed by `close`
         room = min(max_bytes, int(shutil.disk_usage(tempfile.gettempdir()).free * MAX_SHARE))
-        self.kept = min(len(stretches), room // self.clip_bytes)
+        self.kept = min(len(segments), room // self.clip_bytes)
         self._lock = threading.Lock()
 
     def fill(self) -> Iterator[tuple[int, str]]:
-        """Decodes all stretches, several at a time; yields the number of each, and why it cannot be read or ""."""
+        """Decodes all segments, several at a time; yields the number of each, and why it cannot be read, or ""."""
         with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as pool:
-            futures = {pool.submit(self._keep, number): number for number in range(len(self.stretches))}
+            futures = {pool.submit(self._keep, number): number for number in range(len(self.segments))}
             try:
                 for future in as_completed(futures):
                     yield futures[future], future.result()
@@ -59,16 +61,16 @@ class ClipCache:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def __getitem__(self, number: int) -> Frames:
-        """(T, S, S, 3) uint8. Raises UnreadableVideo for what cannot be decoded."""
+        """Returns a clip (T, S, S, 3) uint8. Raises UnreadableVideo if it cannot be decoded."""
         if number >= self.kept:
             return self._decode(number)
         with self._lock:
             self._file.seek(number * self.clip_bytes)
-            data = bytearray(self._file.read(self.clip_bytes))  # not bytes: torch wants what could be written to
+            data = bytearray(self._file.read(self.clip_bytes))  # not bytes: torch needs a writable buffer
         return np.frombuffer(data, np.uint8).reshape(self.shape)
 
     def __len__(self) -> int:
-        return len(self.stretches)
+        return len(self.segments)
 
     def __enter__(self) -> ClipCache:
         return self
@@ -95,7 +97,7 @@ class ClipCache:
         return ""
 
     def _decode(self, number: int) -> Frames:
-        path, segment = self.stretches[number]
+        path, segment = self.segments[number]
         for frames in read_clips(path, [segment], self.shape[0], self.shape[1]):
             return frames
         raise UnreadableVideo(f"is damaged: nothing can be decoded at {segment.start:g} seconds")

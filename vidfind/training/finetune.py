@@ -29,7 +29,7 @@ from vidfind.models.adapter_file import Adapter, AdapterInfo
 from vidfind.training.augment import augment
 from vidfind.training.clip_cache import ClipCache
 from vidfind.training.optimize import backward_in_chunks, contrastive_loss, make_optimizer
-from vidfind.training.pairs import BadLine, Pair, same_meaning, split_pairs
+from vidfind.training.pairs import BadLine, Pair, false_negative_mask, split_pairs
 from vidfind.training.recall import Retrieval, ranks, recall_of
 from vidfind.training.recipe import FEWEST_EPOCHS, FEWEST_STEPS, Recipe, is_frozen, kind_of
 from vidfind.training.trainable import prepare
@@ -115,9 +115,9 @@ class FineTuning:
         self._trained, self._kept = prepare(encoder, self.recipe, start)
         # What has learned nothing yet is compared with plain CLIP, which it leaves as it is.
         self._before = (encoder.with_encoder("mean") if is_frozen(encoder) else encoder).copy()
-        stretches = dict.fromkeys((pair.path, pair.segment) for pair in [*self.training, *self.held_out])
-        self._number = {stretch: number for number, stretch in enumerate(stretches)}
-        self._clips = ClipCache(list(stretches), encoder.num_frames, encoder.image_size)
+        segments = dict.fromkeys((pair.path, pair.segment) for pair in [*self.training, *self.held_out])
+        self._number = {segment: number for number, segment in enumerate(segments)}
+        self._clips = ClipCache(list(segments), encoder.num_frames, encoder.image_size)
         self._chunk = max(1, activation_room(encoder.device) // activation_bytes(encoder, autocast))  # clips
         self._known: dict[int, Tensor] = {}
         self._best: dict[str, Tensor] = {}
@@ -168,7 +168,7 @@ class FineTuning:
         """The loss of a batch; its gradients are added to the trained parameters."""
         ids = torch.split(self._token_ids(batch), CAPTIONS_A_CHUNK)
         clips = self._varied_clips(batch)
-        same = same_meaning(batch)
+        mask = false_negative_mask(batch)
         while True:
             parts = torch.split(clips, self._chunk)
             try:
@@ -180,7 +180,7 @@ class FineTuning:
                 return backward_in_chunks(
                     [partial(self._video, self.encoder, part) for part in parts],
                     [partial(self._text, self.encoder, part) for part in ids],
-                    partial(self._loss_and_change, same=same, before=before),
+                    partial(self._loss_and_change, false_negatives=mask, before=before),
                 ).item()
             except torch.OutOfMemoryError as error:
                 for parameter in self._trained.values():
@@ -230,14 +230,16 @@ class FineTuning:
         good = [pair for pair in everything if self._of(pair) not in bad]
         self.training, self.held_out = split_pairs(good, self.recipe.val, self.recipe.seed)
 
-    def _loss(self, video: Tensor, text: Tensor, same: Tensor) -> Tensor:
+    def _loss(self, video: Tensor, text: Tensor, false_negatives: Tensor) -> Tensor:
         scale = self.encoder.model.logit_scale.detach().exp().clamp(max=MAX_SCALE)
-        return contrastive_loss(video.float(), text.float(), scale, same)
+        return contrastive_loss(video.float(), text.float(), scale, false_negatives)
 
-    def _loss_and_change(self, video: Tensor, text: Tensor, same: Tensor, before: Sequence[Tensor]) -> Tensor:
+    def _loss_and_change(
+        self, video: Tensor, text: Tensor, false_negatives: Tensor, before: Sequence[Tensor]
+    ) -> Tensor:
         """The contrastive loss, and by how much features (B, D) have moved from what they were before training."""
         moved = [1 - F.cosine_similarity(a.float(), b.float()) for a, b in zip((video, text), before, strict=True)]
-        return self._loss(video, text, same) + self.recipe.keep * torch.cat(moved).mean()
+        return self._loss(video, text, false_negatives) + self.recipe.distill_weight * torch.cat(moved).mean()
 
     def _video(self, encoder: Encoder, clips: Tensor) -> Tensor:
         if self.recipe.text_only:  # they are features already
@@ -292,17 +294,17 @@ class FineTuning:
         video = F.normalize(self._features(numbers, None if step else self._before), dim=-1)
         ids = torch.split(self._token_ids(pairs), CAPTIONS_A_CHUNK)
         text = F.normalize(torch.cat([self._text(self.encoder, part).float() for part in ids]), dim=-1)
-        same = same_meaning(pairs)
+        mask = false_negative_mask(pairs)
         relevant = torch.zeros(len(pairs), len(numbers), dtype=torch.bool)
         for column, number in enumerate(own):
-            relevant[:, number] |= same[:, column]
+            relevant[:, number] |= mask[:, column]
         similarity, right = (text @ video.T).cpu().numpy(), relevant.numpy()
         captions, clips = len(self.held_out), len(set(own[: len(self.held_out)]))  # held out: they come first
         retrieval = Retrieval(
             recall_of(ranks(similarity[:captions], right[:captions])),
             recall_of(ranks(similarity[:, :clips].T, right[:, :clips].T)),
         )
-        loss = self._loss(video[own], text, same).item()
+        loss = self._loss(video[own], text, mask).item()
         # Of few pairs the recall often stays the same: then the loss tells which state is better.
         key = (retrieval.r_sum, -loss)
         is_best = step > 0 and key > self._best_key

@@ -1,4 +1,4 @@
-"""Symmetric InfoNCE, and its exact gradient in bounded memory. Pure functions on tensors.
+"""Symmetric InfoNCE, its exact gradient in bounded memory, and the optimizer with its schedule.
 
 Letters: B pairs of a clip and a caption, D embedding size.
 """
@@ -18,18 +18,18 @@ from vidfind.training.recipe import Recipe
 from vidfind.training.trainable import is_addition
 
 Chunk = Callable[[], Tensor]
-"""Computes the features (b, D) of a part of the batch, the same ones whenever it is called."""
+"""Computes the features (b, D) of a part of the batch; every call gives the same features."""
 
 
-def contrastive_loss(video: Tensor, text: Tensor, scale: Tensor, same: Tensor | None = None) -> Tensor:
-    """The mean of row and column cross-entropy of `scale` * cosine, for features (B, D) of B pairs; any length.
+def contrastive_loss(video: Tensor, text: Tensor, scale: Tensor, false_negatives: Tensor | None = None) -> Tensor:
+    """Returns the mean of row and column cross-entropy of `scale` * cosine, for features (B, D) of any length.
 
-    `same` (B, B) bool: pairs that are not to be set against each other, such as two captions of one video.
+    `false_negatives` (B, B) bool: pairs that must not count as negatives, such as two captions of one video.
     """
     logits = scale * F.normalize(video, dim=-1) @ F.normalize(text, dim=-1).T
-    if same is not None:
+    if false_negatives is not None:
         others = ~torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-        logits = logits.masked_fill(same.to(logits.device) & others, -math.inf)
+        logits = logits.masked_fill(false_negatives.to(logits.device) & others, -math.inf)
     target = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
@@ -37,12 +37,12 @@ def contrastive_loss(video: Tensor, text: Tensor, scale: Tensor, same: Tensor | 
 def backward_in_chunks(
     video: Sequence[Chunk], text: Sequence[Chunk], loss_of: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """The loss, detached, of all chunks together; its gradients are added to the parameters the chunks depend on.
+    """Returns the loss of all chunks together, detached, and adds its gradients to the parameters of the chunks.
 
-    Only one chunk's activations are held at a time, for the price of a second forward pass: features first, without
-    activations; then the gradient of the loss at the features; then each chunk once more, with its part of it
-    (GradCache: Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", 2021). Exact,
-    as contrast needs all pairs at once and accumulating the losses of parts would not be.
+    Memory holds the activations of only one chunk at a time, at the price of a second forward pass: first all features
+    without activations; then the gradient of the loss at the features; then each chunk again, with its part of that
+    gradient (GradCache: Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", 2021).
+    The result is exact. Adding up losses of parts would not be, because contrast needs all pairs at once.
     """
     if len(video) == len(text) == 1:
         loss = loss_of(video[0](), text[0]())
@@ -62,16 +62,16 @@ def backward_in_chunks(
     return loss.detach()
 
 
-CLIP_RATE = 0.01  # full fine-tuning: the learning rate of CLIP's own weights, as a share of that of the new ones
+CLIP_RATE = 0.01  # full fine-tuning: learning rate of CLIP's own weights, as a share of that of new parameters
 
 
 def make_optimizer(
     trained: Mapping[str, nn.Parameter], recipe: Recipe, steps: int
 ) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
-    """AdamW, and the schedule of its learning rate over so many steps.
+    """Returns AdamW, and the schedule of its learning rate over `steps` steps.
 
-    In full fine-tuning CLIP's own weights learn slowly, and neither biases nor norms are decayed; prompts never are, as
-    they are tokens and no weights.
+    In full fine-tuning CLIP's own weights learn slowly, and biases and norms are not decayed. Prompts are never
+    decayed, because they are tokens and not weights.
     """
     prompts = [p for name, p in trained.items() if name.endswith(".prompts")]
     new = [p for name, p in trained.items() if is_addition(name) and not name.endswith(".prompts")]
@@ -89,7 +89,7 @@ def make_optimizer(
 
 
 def rate_factor(steps: int, warm_up: float, step: int) -> float:
-    """The learning rate after `step` steps, as a share of the highest: a linear rise, then a cosine."""
+    """Returns the learning rate after `step` steps, as a share of the highest: a linear rise, then a cosine."""
     rise = max(1, round(warm_up * steps))
     if step < rise:
         return (step + 1) / rise

@@ -1,4 +1,4 @@
-"""Captioned videos: reads a file of captions, finds all that is wrong with it, and sums it up in a digest.
+"""Reads a file of captions for videos, finds all its errors, and splits the pairs into training and held-out ones.
 
 Knows nothing of models. Times are in seconds.
 """
@@ -29,18 +29,17 @@ from vidfind.training.recipe import FEWEST_HELD_OUT
 
 NEEDED = ("path", "caption")
 COLUMNS = (*NEEDED, "start", "end")
-DELIMITERS = ",;\t"  # a semicolon is what Excel writes where numbers have a comma
+DELIMITERS = ",;\t"  # Excel writes semicolons in countries where numbers have a comma
 JSON_LINES = frozenset({".jsonl", ".ndjson"})
 # People write 0:05 for the end of a video of 4.8 seconds.
 END_MARGIN = 0.5
-# Opening a file is mostly waiting for the disk.
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A caption and the stretch of a video it tells of: `has_moment`, or the whole video, from 0 to its duration.
+    """A caption and the part of a video that it describes: a moment (`has_moment`), or the whole video.
 
-    `line` is where it stands in the file. Several pairs may have one video, and several one caption."""
+    `start` and `end` are in seconds. `line` is the line in the file. Pairs may share a video or a caption."""
 
     path: Path
     caption: str
@@ -56,7 +55,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class BadLine:
-    """A line that cannot be used. `reason` names the video where there is one."""
+    """A line that cannot be used. `reason` names the video, if the line has one."""
 
     line: int
     reason: str
@@ -64,7 +63,7 @@ class BadLine:
 
 @dataclass(frozen=True)
 class _Record:
-    """A caption as it stands in the file, where nothing has been checked."""
+    """A caption as the file has it, before any check."""
 
     line: int
     path: str
@@ -74,15 +73,15 @@ class _Record:
 
 
 class _Bad(Exception):
-    """Why a line cannot be used."""
+    """The reason why a line cannot be used."""
 
 
 def read_pairs(path: Path) -> tuple[list[Pair], list[BadLine]]:
-    """All pairs of a file of captions, in its order, and all its lines that cannot be used.
+    """Returns all pairs of a file of captions, in its order, and all lines that cannot be used.
 
-    The file is a CSV with the columns `path,caption` and, if wanted, `start,end`, or JSON lines with these fields
-    (.jsonl), where `caption` may be a list. Paths count from the folder of the file. Every video is opened once.
-    Identical lines are one pair. Raises BadInput when the file as a whole cannot be read."""
+    The file is a CSV with the columns `path,caption` and optionally `start,end`, or JSON lines (.jsonl) with these
+    fields, where `caption` may be a list. Paths are relative to the folder of the file. Every video is opened once.
+    Identical lines give one pair. Raises BadInput if the file as a whole cannot be read."""
     text = _read_text(path)
     parse = _parse_json_lines if path.suffix.lower() in JSON_LINES else _parse_csv
     entries = list(parse(path, text))
@@ -103,7 +102,7 @@ def read_pairs(path: Path) -> tuple[list[Pair], list[BadLine]]:
 
 
 def require_good(path: Path, bad: Sequence[BadLine]) -> None:
-    """Raises BadPairs, which holds all the bad lines, if there are any."""
+    """Raises BadPairs, with all bad lines, if there are any."""
     if bad:
         lines = len({one.line for one in bad})
         what = "1 line that" if lines == 1 else f"{lines:,} lines that"
@@ -111,12 +110,12 @@ def require_good(path: Path, bad: Sequence[BadLine]) -> None:
 
 
 def normal_caption(text: str) -> str:
-    """A caption without what makes no difference: two that are equal so are right for each other's videos."""
+    """Returns a caption without differences of case and spaces: equal ones are right for each other's videos."""
     return " ".join(text.casefold().split())
 
 
 def pairs_digest(pairs: Iterable[Pair]) -> str:
-    """32 hexadecimal digits of what the pairs say; their order and the folder of a video make no difference."""
+    """Returns 32 hexadecimal digits for the content of the pairs, independent of their order and of folders."""
     lines = sorted(
         json.dumps([pair.caption, round(pair.start, 3), round(pair.end, 3), pair.path.name, pair.path.stat().st_size])
         for pair in pairs
@@ -148,9 +147,9 @@ def _read_text(path: Path) -> str:
 
 def _parse_csv(path: Path, text: str) -> Iterator[_Record | BadLine]:
     header_line = next(line for line in text.splitlines() if line.strip())
-    delimiter = max(DELIMITERS, key=header_line.count)  # a comma if there is none of them
-    csv.field_size_limit(2**31 - 1)  # Python's own takes a long caption for an error, and all lines after it are lost
-    # Strict: a quote that is never closed would swallow lines without a word.
+    delimiter = max(DELIMITERS, key=header_line.count)  # a comma if the line has none of them
+    csv.field_size_limit(2**31 - 1)  # with Python's limit a long caption is an error, and all lines after it are lost
+    # Strict: otherwise a quote that is never closed silently swallows lines.
     rows = _csv_rows(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True))
     header = next(rows)[1]
     names = [name.strip().lower() for name in header] if isinstance(header, list) else [header_line]
@@ -178,7 +177,7 @@ def _parse_csv(path: Path, text: str) -> Iterator[_Record | BadLine]:
 
 
 def _csv_rows(reader: Any) -> Iterator[tuple[int, list[str] | str]]:
-    """Each row that is not blank, or what is wrong with it, with the line where it begins."""
+    """Yields the first line number of each row that is not blank, and the row, or the error in it."""
     while True:
         line = reader.line_num + 1
         try:
@@ -196,7 +195,7 @@ def _csv_rows(reader: Any) -> Iterator[tuple[int, list[str] | str]]:
 
 
 def _parse_json_lines(path: Path, text: str) -> Iterator[_Record | BadLine]:
-    for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: JSON may hold other line ends
+    for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: JSON may contain other line ends
         if not line.strip():
             continue
         try:
@@ -210,7 +209,7 @@ def _json_records(number: int, line: str) -> list[_Record]:
         value = json.loads(line)
     except json.JSONDecodeError as error:
         raise _Bad(f"is not JSON: {error.msg} at character {error.pos + 1}") from error
-    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, brackets by the thousand
+    except (ValueError, RecursionError) as error:  # numbers with thousands of digits, thousands of brackets
         raise _Bad(f"is not JSON that can be read: {error}") from error
     if not isinstance(value, dict):
         raise _Bad('is not an object: write {"path": "a.mp4", "caption": "a dog"}')
@@ -237,7 +236,7 @@ def _json_time(fields: dict[str, Any], name: str) -> str:
 
 
 def _one_line(caption: str) -> str:
-    """A caption without line breaks, and without the halves of characters that JSON can hold."""
+    """Returns a caption without line breaks, and without the lone surrogates that JSON may contain."""
     return " ".join(caption.encode("utf-8", "replace").decode().split())
 
 
@@ -249,7 +248,7 @@ def _resolve(folder: Path, record: _Record) -> Path:
 
 
 def _probe_all(paths: Iterable[Path]) -> dict[Path, float | str]:
-    """How long each video is, or why it cannot be read."""
+    """Returns the duration of each video in seconds, or the reason why it cannot be read."""
 
     def duration(path: Path) -> float | str:
         try:
@@ -258,7 +257,7 @@ def _probe_all(paths: Iterable[Path]) -> dict[Path, float | str]:
             return str(error)
         except OSError as error:
             return f"cannot be read: {error.strerror or error}"
-        except ValueError:  # a character that no file name has
+        except ValueError:  # a character that file names cannot have
             return "cannot be the name of a file"
 
     ordered = sorted(paths)
@@ -299,9 +298,9 @@ FEWEST_PAIRS = 8
 
 
 def split_pairs(pairs: Sequence[Pair], val: float, seed: int) -> tuple[list[Pair], list[Pair]]:
-    """Pairs to train on, and pairs held out: whole videos by lot, `val` of all pairs and FEWEST_HELD_OUT at least.
+    """Returns the pairs to train on, and the held-out pairs: random whole videos, a share `val` of all pairs.
 
-    Raises BadInput when there is too little to learn from or to judge by."""
+    At least FEWEST_HELD_OUT are held out. Raises BadInput if too few are left to learn from or to judge by."""
     if len(pairs) < FEWEST_PAIRS:
         raise BadInput(
             f"Too few pairs to learn from: {len(pairs)}. At least {FEWEST_PAIRS} are needed, and 40 are better. "
@@ -328,8 +327,8 @@ def split_pairs(pairs: Sequence[Pair], val: float, seed: int) -> tuple[list[Pair
     return training, [pair for pair in pairs if pair.path in chosen]
 
 
-def same_meaning(pairs: Sequence[Pair]) -> Tensor:
-    """(B, B) bool: which pairs are not to be set against each other: of one video, or with one caption."""
+def false_negative_mask(pairs: Sequence[Pair]) -> Tensor:
+    """Returns the false-negative mask (B, B) bool: pairs of the same video, or with the same caption."""
     captions = [normal_caption(pair.caption) for pair in pairs]
     same = [[a.path == b.path or captions[i] == captions[j] for j, b in enumerate(pairs)] for i, a in enumerate(pairs)]
     return torch.tensor(same)

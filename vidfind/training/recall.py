@@ -1,6 +1,6 @@
-"""How well captions find what they tell of, and the other way round: recall, and ranks.
+"""Recall and ranks: how well captions find their videos, and videos their captions.
 
-Works on similarities alone; knows nothing of files or models. Letters: Q queries, N items.
+Works on similarities only; knows nothing of files or models. Letters: Q queries, N items.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Recall:
-    """How `count` queries did. R@k: of 100 queries, how many have a right item among their first k.
+    """Results of `count` queries. R@k is the percentage of queries with a right item among their first k.
 
-    The rank of a query is that of its best right item; 1 is best."""
+    `median` and `mean` are of the ranks. The rank of a query is that of its best right item; 1 is best."""
 
     r1: float
     r5: float
@@ -41,20 +41,20 @@ class Retrieval:
         return sum(recall.r1 + recall.r5 + recall.r10 for recall in (self.text_to_video, self.video_to_text))
 
     def as_dict(self) -> dict[str, Any]:
-        """Nothing but dicts and numbers, for JSON."""
+        """Returns nested dicts of numbers, for JSON."""
         return {**dataclasses.asdict(self), "r_sum": self.r_sum}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Retrieval:
-        """What `as_dict` gave."""
+        """Returns the object that `as_dict` was called on."""
         return cls(Recall(**values["text_to_video"]), Recall(**values["video_to_text"]))
 
 
 def judge(similarity: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_]) -> Retrieval:
-    """Both directions at once, from similarities of captions and items (C, N) and which of them belong together.
+    """Returns both directions, from similarities of captions and items (C, N) and a mask (C, N) of right pairs.
 
-    A caption or item to which nothing belongs is no query; it stays among what the others have to be told from.
-    Raises ValueError when nothing belongs together."""
+    A caption or item without a right partner is not a query, but stays a candidate for the others. Raises ValueError
+    if there is no right pair."""
     captions, items = relevant.any(axis=1), relevant.any(axis=0)
     return Retrieval(
         recall_of(ranks(similarity[captions], relevant[captions])),
@@ -63,10 +63,10 @@ def judge(similarity: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_])
 
 
 def ranks(similarity: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """The rank of each query's best right item among all that are not right: (Q, N), (Q, N) -> (Q,), 1 is best.
+    """Returns the rank of each query's best right item among all wrong items: (Q, N), (Q, N) -> (Q,); 1 is best.
 
-    Every query needs a right item. What scores the same as it counts half, as a fair lot would have it: an encoder to
-    which all is the same gets no credit. Something that is not a number is worse than anything."""
+    Every query needs a right item. A wrong item with the same score counts half, as the average over random orders, so
+    that an encoder that gives everything the same score gets no credit. NaN counts as the lowest score."""
     similarity = np.where(np.isnan(similarity), -np.inf, similarity)
     if not relevant.any(axis=1).all():
         raise ValueError("every query needs a right item")
@@ -78,7 +78,7 @@ def ranks(similarity: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_])
 
 
 def recall_of(ranks: npt.NDArray[np.float64]) -> Recall:
-    """Recall from the rank of each query. Raises ValueError when there is none."""
+    """Returns the recall for the rank of each query (Q,). Raises ValueError if there are no queries."""
     if not len(ranks):
         raise ValueError("there are no queries")
     r1, r5, r10 = (100 * float(np.mean(ranks <= k)) for k in (1, 5, 10))

@@ -14,33 +14,34 @@ if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
 
 FEWEST_EPOCHS = 5
-FEWEST_STEPS = 100  # a small set is gone through as often as that takes
-FEWEST_HELD_OUT = 4  # pairs: with fewer, recall says nothing
+FEWEST_STEPS = 100  # a small set is repeated until this many steps are done
+FEWEST_HELD_OUT = 4  # pairs; with fewer, recall means nothing
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. The defaults are the paper's."""
+    """The settings of a training. The defaults are those of the TempMe paper."""
 
     epochs: int | None = None
-    """None: FEWEST_EPOCHS, or more until there are FEWEST_STEPS."""
+    """Passes through all pairs. None: FEWEST_EPOCHS, or more until there are FEWEST_STEPS steps."""
     learning_rate: float = 6e-4
     rank: int = 8
-    """Of the LoRA; training that goes on from an adapter keeps the rank of that."""
+    """Rank of the LoRA; training that continues an adapter keeps its rank."""
     batch_size: int = 128
     seed: int = 42
     val: float = 0.1
-    """Share of the pairs that is held out, whole videos at a time; FEWEST_HELD_OUT at least."""
+    """Share of the pairs that is held out, whole videos at a time; at least FEWEST_HELD_OUT."""
     weight_decay: float = 0.2
     warm_up: float = 0.1
-    """Share of the steps in which the learning rate rises; a cosine to zero follows."""
-    keep: float = 6.0
-    """Weight of a loss that is not in the paper: 1 - cosine of a vector and that which the encoder gave for the same
-    clip or caption before training. It holds on to what the model knows: a few pairs say nothing of all the rest."""
+    """Share of the steps in which the learning rate rises; then it falls to zero along a cosine."""
+    distill_weight: float = 6.0
+    """Weight of a distillation loss that is not in the paper: 1 - cosine between a vector and the vector that the
+    encoder gave for the same clip or caption before training. It keeps what the model knows; a few pairs cannot
+    teach everything else again."""
     full: bool = False
-    """Train all of CLIP's weights, at a smaller learning rate, instead of LoRA."""
+    """Train all weights of CLIP, at a smaller learning rate, instead of LoRA."""
     text_only: bool = False
-    """Train the LoRA of the text tower alone: video vectors, and so indexes, stay as they are."""
+    """Train only the LoRA of the text tower: video vectors, and so indexes, stay valid."""
 
 
 def is_frozen(encoder: Encoder) -> bool:
@@ -51,7 +52,7 @@ def is_frozen(encoder: Encoder) -> bool:
 
 
 def check_recipe(encoder: Encoder, recipe: Recipe) -> None:
-    """Raises BadInput for what the encoder cannot be trained with."""
+    """Raises BadInput if the encoder cannot be trained with this recipe."""
     name = encoder.identity.encoder
     if is_frozen(encoder) and (recipe.full or recipe.text_only or recipe.rank != Recipe.rank):
         raise BadInput(
@@ -60,5 +61,5 @@ def check_recipe(encoder: Encoder, recipe: Recipe) -> None:
 
 
 def kind_of(encoder: Encoder, recipe: Recipe) -> str:
-    """What AdapterInfo.kind says."""
+    """Returns the kind of the adapter, as in `AdapterInfo.kind`."""
     return "full" if recipe.full else "text" if recipe.text_only else "frozen" if is_frozen(encoder) else "lora"

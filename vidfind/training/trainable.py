@@ -18,7 +18,10 @@ from vidfind.training.recipe import Recipe, check_recipe, is_frozen
 def prepare(
     encoder: Encoder, recipe: Recipe, start: Adapter | None
 ) -> tuple[dict[str, nn.Parameter], dict[str, Tensor]]:
-    """What will be trained, by its names in an adapter, and what of `start` is kept as it is; all else is frozen."""
+    """Prepares the model of `encoder` for training that starts from the adapter `start`.
+
+    Returns the parameters that learn, by their names in an adapter, and the tensors of `start` that stay unchanged; all
+    other parameters are frozen. Raises UnsupportedModel, and BadInput if the recipe does not fit the encoder."""
     model = encoder.model
     if not has_plain_text_tower(model):
         raise UnsupportedModel(f"{encoder.identity.model} cannot be fine-tuned: its text tower is not CLIP's own.")
@@ -45,7 +48,7 @@ def prepare(
                 trained[name].copy_(start.tensors[name])
     encoder.parameters.update({name: tensor.to(encoder.device) for name, tensor in start.parameters().items()})
     if not recipe.text_only:
-        # What is noise at the start is drawn anew, with the seed of the recipe.
+        # Random initial values are drawn again, with the seed of the recipe.
         known = start.parameters() if is_frozen(encoder) else encoder.parameters
         for name, untrained in ENCODERS[encoder.identity.encoder].parameters(encoder.backbone).items():
             value = fit_position(known.get(name, untrained), len(untrained)).to(encoder.device)
@@ -54,5 +57,5 @@ def prepare(
 
 
 def is_addition(name: str) -> bool:
-    """Whether a tensor of an adapter is a small one beside CLIP's own weights: LoRA, or a parameter of the encoder."""
+    """Whether a tensor of an adapter is an addition to CLIP's own weights: LoRA, or a parameter of the encoder."""
     return ".lora_" in name or PARAMETER.fullmatch(name) is not None
