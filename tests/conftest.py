@@ -44,9 +44,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """An empty index of 16 numbers a vector, named as by default: enough wherever vectors may be random."""
+    from vidfind.encoders.names import EncoderIdentity
     from vidfind.store.store import IndexSettings, Store
 
-    settings = IndexSettings("tiny", "builtin", "digest", "tempme", None, 12)
+    settings = IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12))
     return Store.create(tmp_path / "indexes" / "default", settings, dim=16)
 
 

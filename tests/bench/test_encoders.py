@@ -14,6 +14,7 @@ from vidfind.bench.encoders import Lineup, Way, count_trained, line_up, random_e
 from vidfind.display.models import figures_table, notes_table
 from vidfind.encoders.costs import ClipCost
 from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.names import EncoderIdentity
 from vidfind.encoders.table import ENCODERS
 from vidfind.store.store import IndexSettings, Store
 from vidfind.system.imports import import_open_clip
@@ -149,7 +150,7 @@ def test_encoders_prints_the_same_facts_as_json(run: Run) -> None:
 
 
 def test_encoders_measures_the_model_of_the_index(run: Run, tmp_path: Path) -> None:
-    settings = IndexSettings("tiny", "builtin", "digest", "mean", None, 12)
+    settings = IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "mean", None, 12))
     Store.create(tmp_path / "home" / "indexes" / "trip", settings, dim=8)
     ran = run("encoders", "--index", "trip", "--device", "cpu", "--json")
     assert {json.loads(line)["model"] for line in ran.out.splitlines()} == {"tiny"}

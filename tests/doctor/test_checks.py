@@ -23,6 +23,7 @@ from tests.support.rows import embed, make_row
 from tests.support.small_adapters import save_adapter
 from vidfind.doctor import checks as doctor
 from vidfind.doctor.findings import Check, Found, Problem
+from vidfind.encoders.names import EncoderIdentity
 from vidfind.errors import ModelUnavailable
 from vidfind.media import read as video
 from vidfind.models.adapter_file import read_info
@@ -58,7 +59,7 @@ def index(run: Run) -> Store:
 
 def make_index(name: str, adapter: Path | None = None, **changes: Any) -> Store:
     values = {"model": "tiny", "pretrained": "builtin", "weights_digest": "", "encoder": "tempme", "num_frames": 12}
-    settings = IndexSettings(**{**values, "adapter": adapter and adapter.stem, **changes})
+    settings = IndexSettings(EncoderIdentity(**{**values, "adapter": adapter and adapter.stem, **changes}))
     store = Store.create(index_path(name), settings, 16, adapter)
     row = make_row("/videos/a.mp4")
     store.put([row], [embed(row)])

@@ -18,7 +18,8 @@ from tests.support.golden_clip import (
     load_golden,
 )
 from tests.support.rounding import rounding
-from vidfind.encoders.encoder import Encoder, EncoderIdentity, choose_dtype, cpu_has_bf16
+from vidfind.encoders.encoder import Encoder, choose_dtype, cpu_has_bf16
+from vidfind.encoders.names import EncoderIdentity
 from vidfind.encoders.table import ENCODERS
 from vidfind.encoders.tempme import position_name
 from vidfind.errors import ModelUnavailable, UnsupportedModel

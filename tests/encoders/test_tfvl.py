@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from tests.support.rounding import rounding
-from vidfind.encoders.encoder import Encoder, EncoderIdentity
+from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.names import EncoderIdentity
 from vidfind.encoders.tfvl import DEFAULTS, PROJECTION, Settings, tfvl_parameters, tfvl_reduction, word_scale
 from vidfind.encoders.tokens import Backbone
 from vidfind.encoders.towers import read_words

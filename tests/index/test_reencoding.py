@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import shutil
 import signal
@@ -20,6 +18,7 @@ import pytest
 from tests.support.small_adapters import save_adapter
 from vidfind.demo.collection import draw_collection
 from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import IndexBusy, IndexMismatch, ModelUnavailable
 from vidfind.index.events import Event, Outcome, Reencoding, Switched, Waiting
 from vidfind.index.prepare import open_store, reencode_cost
@@ -148,7 +147,7 @@ def test_another_adapter_encodes_everything_again_and_then_searches_are_those_of
     events = library.index(library.films / "one", library.films / "two", adapter="home")
     assert statuses(events) == ["changed"] * 6
     assert isinstance(events[-1], Switched)
-    assert library.store.settings.adapter == "home"
+    assert library.store.settings.identity.adapter == "home"
     assert library.search() == pytest.approx(fresh_scores(library, "home"), abs=1e-3)
 
 
@@ -200,7 +199,7 @@ def test_an_adapter_of_queries_alone_answers_at_once_and_encodes_nothing(library
     before = library.search()
     events = library.index(library.films / "one", library.films / "two", adapter="words")
     assert statuses(events) == ["unchanged"] * 6
-    assert library.store.settings.adapter == "words"
+    assert library.store.settings.identity.adapter == "words"
     assert "changes queries alone" in library.said[0]
     after = library.search()
     assert after != pytest.approx(before, abs=0.01)
@@ -276,10 +275,10 @@ def test_a_killed_encoding_leaves_an_index_that_answers_and_the_next_run_finishe
         assert line
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    if library.store.settings.adapter is None:  # else it was done already
+    if library.store.settings.identity.adapter is None:  # else it was done already
         assert library.search() == before
     library.index(adapter="home")
-    assert library.store.settings.adapter == "home"
+    assert library.store.settings.identity.adapter == "home"
     assert library.search() == pytest.approx(fresh_scores(library, "home"), abs=1e-3)
 
 
@@ -363,12 +362,12 @@ def test_the_command_that_mends_an_index_works_also_when_its_adapter_was_removed
     library.index(adapter="home")
     remove_adapter("home")
     with pytest.raises(IndexMismatch, match="segment length") as raised:
-        library.store.require(segment_length=5.0)
+        library.store.require(EncoderChoice(), segment_length=5.0)
     copy = str(library.store.adapter)
     assert f"beside it: vidfind adapters import {copy} && vidfind index {library.films}" in str(raised.value)
     assert "--adapter home --segment 5 --index NAME" in str(raised.value)
     with pytest.raises(IndexMismatch) as raised:
-        library.store.require(encoder="mean")
+        library.store.require(EncoderChoice(encoder="mean"))
     assert "--adapter" not in str(raised.value)
 
 
@@ -379,7 +378,7 @@ def test_an_adapter_of_another_model_is_refused_with_what_can_be_done(library: L
     save_adapter(adapter_path("other"), weights_digest="of other weights")
     with pytest.raises(ModelUnavailable, match="trained on other weights"):
         library.index(adapter="other")
-    assert library.store.settings.adapter is None
+    assert library.store.settings.identity.adapter is None
     assert library.store.unfinished() is None
 
 
@@ -423,11 +422,6 @@ def test_deleting_an_index_deletes_all_its_tables_and_adapters(library: Library)
     assert not library.path.exists()
 
 
-def test_settings_without_an_adapter_are_written_as_they_always_were(library: Library) -> None:
-    text = (library.path / "settings.json").read_text()
-    assert json.loads(text) == {"format": 2, **dataclasses.asdict(library.store.settings)}
-
-
 # The default adapter
 
 
@@ -441,18 +435,18 @@ def fresh(library: Library, **asked: object) -> tuple[Store, list[str]]:
 def test_a_new_index_uses_the_default_adapter_and_says_so(library: Library) -> None:
     set_default_adapter("home")
     store, said = fresh(library)
-    assert (store.settings.adapter, said) == (
+    assert (store.settings.identity.adapter, said) == (
         "home",
         ["Using the adapter home, the default for this model; --adapter none does without."],
     )
     library.index(library.films / "one")
-    assert library.store.settings.adapter is None  # one that is there keeps its own
+    assert library.store.settings.identity.adapter is None  # one that is there keeps its own
 
 
 def test_a_new_index_does_without_the_default_adapter_when_asked(library: Library) -> None:
     set_default_adapter("home")
     store, said = fresh(library, adapter=None)
-    assert (store.settings.adapter, said) == (None, [])
+    assert (store.settings.identity.adapter, said) == (None, [])
 
 
 @pytest.mark.parametrize("what", ["missing", "broken", "no list", "other weights", "other encoder"])
@@ -470,5 +464,5 @@ def test_a_default_adapter_that_is_of_no_use_does_not_hinder(library: Library, w
     else:
         asked["encoder"] = "mean"
     store, said = fresh(library, **asked)
-    assert store.settings.adapter is None
+    assert store.settings.identity.adapter is None
     assert len(said) == (what in ("other weights", "other encoder"))

@@ -1,4 +1,3 @@
-import dataclasses
 import functools
 import itertools
 import os
@@ -320,7 +319,7 @@ def test_an_index_keeps_its_settings_once_it_has_videos(index, library: Path, fi
     asked: list[dict[str, object]] = []
     store, load = open_store(film_store.path, lambda **options: asked.append(options), {})
     load()
-    ours = dataclasses.asdict(store.settings)
+    ours = vars(store.settings.identity)
     assert asked == [{name: ours[name] for name in ("model", "pretrained", "encoder", "adapter")}]
     with pytest.raises(IndexMismatch, match="segment length"):
         open_store(film_store.path, never, {"segment_length": 5.0})

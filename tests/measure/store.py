@@ -64,12 +64,14 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 def make(home: Path, segments: int, weights: Path, model: str = "ViT-B-32") -> None:
     """An index of so many segments in `home`, and the empty files that its videos are."""
+    from vidfind.encoders.names import EncoderIdentity
     from vidfind.models.load import weights_digest
     from vidfind.store.settings import IndexSettings
     from vidfind.store.store import Store
 
     dim = 768 if "L" in model else 512
-    settings = IndexSettings(model, str(weights.resolve()), weights_digest(model, weights), "tempme", None, 12)
+    digest = weights_digest(model, weights)
+    settings = IndexSettings(EncoderIdentity(model, str(weights.resolve()), digest, "tempme", None, 12))
     store = Store.create(home.resolve() / "indexes" / "default", settings, dim)
     world, rows, embedded = World(dim), [], []
     with store.writing():

@@ -283,9 +283,10 @@ def test_any_text_comes_back_from_json(text: str) -> None:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """An index that all examples use, because making one takes longer than they do."""
+    from vidfind.encoders.names import EncoderIdentity
     from vidfind.store.store import IndexSettings
 
-    made = IndexSettings("tiny", "builtin", "digest", "tempme", None, 12)
+    made = IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12))
     yield Store.create(tmp_path_factory.mktemp("shared") / "default", made, dim=16)
 
 

@@ -41,13 +41,9 @@ def refuse(**_: Any) -> Encoder:
 def index(tmp_path: Path, tiny_encoder: Encoder) -> Path:
     """An index of the built-in model with one video."""
     path = tmp_path / "indexes" / "default"
-    store = Store.create(path, settings_of(tiny_encoder), tiny_encoder.dim)
+    store = Store.create(path, IndexSettings(tiny_encoder.identity), tiny_encoder.dim)
     add_video(store, "/v/a.mp4", tiny_encoder)
     return path
-
-
-def settings_of(encoder: Encoder) -> IndexSettings:
-    return IndexSettings(**dataclasses.asdict(encoder.identity))
 
 
 def add_video(store: Store, name: str, encoder: Encoder) -> None:
@@ -96,7 +92,7 @@ def test_an_empty_query_is_refused(index: Path, text: str) -> None:
 
 
 def test_other_weights_than_the_index_was_made_with_are_refused(tmp_path: Path, tiny_encoder: Encoder) -> None:
-    settings = dataclasses.replace(settings_of(tiny_encoder), weights_digest="other")
+    settings = IndexSettings(dataclasses.replace(tiny_encoder.identity, weights_digest="other"))
     Store.create(tmp_path / "default", settings, tiny_encoder.dim)
     with pytest.raises(IndexMismatch, match="other weights"):
         query_encoder(tmp_path / "default", lambda **_: tiny_encoder).vector("a red circle")
@@ -225,11 +221,11 @@ def test_a_searcher_sees_that_an_index_was_deleted_and_made_anew(index: Path, ti
     delete_index(index)
     with pytest.raises(IndexNotFound):
         searcher.find("a red circle")
-    add_video(Store.create(index, settings_of(tiny_encoder), tiny_encoder.dim), "/v/new.mp4", tiny_encoder)
+    add_video(Store.create(index, IndexSettings(tiny_encoder.identity), tiny_encoder.dim), "/v/new.mp4", tiny_encoder)
     assert [moment.path.name for moment in searcher.find("a red circle")] == ["new.mp4"]
 
 
 def test_an_index_without_videos_says_what_to_type(tmp_path: Path, tiny_encoder: Encoder) -> None:
-    Store.create(tmp_path / "default", settings_of(tiny_encoder), tiny_encoder.dim)
+    Store.create(tmp_path / "default", IndexSettings(tiny_encoder.identity), tiny_encoder.dim)
     with pytest.raises(BadInput, match=r"holds no videos yet\. Add some: vidfind index FOLDER"):
         Searcher(tmp_path / "default", refuse).find("a red circle")

@@ -12,6 +12,7 @@ import pytest
 from vidfind.errors import BadInput
 from vidfind.search.moments import search_moments
 from vidfind.store.edit import Relinked, relink_videos, remove_videos
+from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow
 
@@ -149,7 +150,7 @@ def test_a_relink_that_was_killed_is_finished_by_the_next(
 ) -> None:
     for number in (1, 2, 3):
         add(store, f"/old/{number}.mp4", number)
-    unfinished = store.begin_again(dataclasses.replace(store.settings, adapter="home"), None)
+    unfinished = store.begin_again(IndexSettings(dataclasses.replace(store.settings.identity, adapter="home")), None)
     add(unfinished, "/old/1.mp4", 4)
     original = getattr(Store, done)
 
@@ -169,7 +170,7 @@ def test_a_relink_that_was_killed_is_finished_by_the_next(
 def test_an_encoding_that_is_not_finished_is_relinked_too(store: Store) -> None:
     add(store, "/old/a.mp4", 1)
     add(store, "/old/b.mp4", 2)
-    unfinished = store.begin_again(dataclasses.replace(store.settings, adapter="home"), None)
+    unfinished = store.begin_again(IndexSettings(dataclasses.replace(store.settings.identity, adapter="home")), None)
     add(unfinished, "/old/a.mp4", 3)
     assert len(relink(store, "/old", "/new")) == 2
     assert set(paths(store)) == {"/new/a.mp4", "/new/b.mp4"}

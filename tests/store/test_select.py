@@ -21,9 +21,10 @@ BORDER = datetime(2024, 5, 17, tzinfo=UTC)
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Videos in folders of like names, filmed around midnight of a few days, one in seven of them failed."""
+    from vidfind.encoders.names import EncoderIdentity
     from vidfind.store.store import IndexSettings
 
-    settings = IndexSettings("tiny", "builtin", "digest", "tempme", None, 12)
+    settings = IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12))
     store = Store.create(tmp_path_factory.mktemp("filters") / "default", settings, dim=4)
     rows = []
     for number in range(210):

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.rows import DAY, DIM, contents_found, embed, make_row, unit_vectors
+from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import IndexBusy, IndexMismatch, IndexNotFound
 from vidfind.store.folder import delete_index
+from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow, path_from_text, path_to_text
 
@@ -167,9 +169,9 @@ def test_an_unfinished_encoding_of_an_older_format_is_brought_up_to_date_too(sto
 def test_settings_that_differ_are_refused_with_a_command_for_the_shell(store: Store) -> None:
     row = make_row("/my videos/a.mp4", folder=Path("/my videos"))
     store.put([row], [embed(row)])
-    store.require(**dataclasses.asdict(store.settings))
+    store.require_identity(store.settings.identity)
     with pytest.raises(IndexMismatch) as raised:
-        store.require(encoder="mean")
+        store.require(EncoderChoice(encoder="mean"))
     message = str(raised.value)
     assert "encoder tempme, not mean" in message
     assert (
@@ -178,14 +180,14 @@ def test_settings_that_differ_are_refused_with_a_command_for_the_shell(store: St
 
 
 def test_the_same_weights_by_another_name_are_accepted(store: Store) -> None:
-    digest = store.settings.weights_digest
-    store.require(model="tiny", pretrained="/elsewhere/tiny.safetensors", weights_digest=digest)
+    identity = store.settings.identity
+    store.require_identity(dataclasses.replace(identity, pretrained="/elsewhere/tiny.safetensors"))
     with pytest.raises(IndexMismatch, match="other weights"):
-        store.require(model="tiny", pretrained="builtin", weights_digest="changed")
+        store.require_identity(dataclasses.replace(identity, weights_digest="changed"))
 
 
 def test_only_an_index_without_videos_is_replaced(store: Store) -> None:
-    other = dataclasses.replace(store.settings, encoder="mean")
+    other = IndexSettings(dataclasses.replace(store.settings.identity, encoder="mean"))
     assert Store.create(store.path, other, 2 * DIM).dim == 2 * DIM
     assert Store.open(store.path).settings == other
     Store.open(store.path).put([make_row("/videos/a.mp4")])

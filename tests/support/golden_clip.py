@@ -7,7 +7,8 @@ import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.model import CLIP
 
-from vidfind.encoders.encoder import Encoder, EncoderIdentity
+from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.names import EncoderIdentity
 from vidfind.models.adapter_file import Adapter, from_tempme
 from vidfind.models.lora import attach_lora
 from vidfind.training.recipe import Recipe

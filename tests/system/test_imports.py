@@ -12,10 +12,12 @@ from vidfind.system import imports
 USE_INDEX = """
 from pathlib import Path
 import numpy
+from vidfind.encoders.names import EncoderIdentity
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store
 
-store = Store.create(Path(sys.argv[1]), IndexSettings("tiny", "builtin", "digest", "tempme", None, 12), dim=4)
+settings = IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12))
+store = Store.create(Path(sys.argv[1]), settings, dim=4)
 with store.writing():
     store.put([], [Embedded(1, [(0.0, 1.0)], numpy.eye(4)[:1])])
 found = store.search(numpy.ones(4), 5)

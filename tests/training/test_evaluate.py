@@ -19,12 +19,12 @@ from vidfind.demo.collection import draw_collection
 from vidfind.demo.drawing import draw
 from vidfind.demo.world import FRAME_RATE, Scene, random_background, random_scene, random_shape, reverse
 from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.names import EncoderIdentity
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.media.probe import probe
 from vidfind.media.write import write_video
 from vidfind.models.catalog import TINY_WEIGHTS
 from vidfind.models.load import load_encoder, weights_digest
-from vidfind.store.settings import IndexSettings
 from vidfind.system.paths import adapter_path
 from vidfind.training.choose import choose_encoders, load_encoders
 from vidfind.training.evaluate import Measuring, Progress, Verdict, check_pairs, evaluate
@@ -298,7 +298,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-INDEX = IndexSettings("ViT-B-16", "laion2b_s34b_b88k", "digest", "tempme", "holiday", 12, 5.0)
+INDEX = EncoderIdentity("ViT-B-16", "laion2b_s34b_b88k", "digest", "tempme", "holiday", 12)
 OF_MEAN = dataclasses.replace(INDEX, encoder="mean")
 OF_INDEX = {"model": "ViT-B-16", "pretrained": "laion2b_s34b_b88k"}
 OF_MINE = {"model": "tiny", "pretrained": "builtin"}
@@ -333,7 +333,7 @@ OF_MINE = {"model": "tiny", "pretrained": "builtin"}
     ],
 )
 def test_what_is_not_chosen_comes_from_the_adapter_then_the_index(
-    home: Path, names: list[str], asked: dict[str, str], ours: IndexSettings | None, chosen: dict[str, object]
+    home: Path, names: list[str], asked: dict[str, str], ours: EncoderIdentity | None, chosen: dict[str, object]
 ) -> None:
     assert choose_encoders(names, asked, ours, Path("own.safetensors")) == chosen
 

@@ -17,7 +17,8 @@ import torch
 from tests.support.golden_clip import golden_adapter, golden_clips, golden_model, golden_part, load_golden
 from tests.support.rounding import rounding
 from vidfind.demo.collection import draw_collection
-from vidfind.encoders.encoder import Encoder, EncoderIdentity
+from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.names import EncoderIdentity
 from vidfind.errors import BadInput, BadPairs
 from vidfind.media.probe import probe
 from vidfind.models.adapter_file import from_tempme, read_adapter, write_adapter

@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from vidfind.encoders.costs import ClipCost, clip_costs, clips_to_time
-from vidfind.encoders.encoder import DEFAULT_NUM_FRAMES, Encoder, EncoderIdentity, choose_device, choose_dtype
+from vidfind.encoders.encoder import Encoder, choose_device, choose_dtype
+from vidfind.encoders.names import DEFAULT_NUM_FRAMES, EncoderIdentity
 from vidfind.encoders.table import ENCODERS
 from vidfind.encoders.towers import check_tower_config
 from vidfind.errors import UnsupportedModel

@@ -75,6 +75,7 @@ def make_index(home: str, segments: int, model: str, weights: str) -> Told:
 
     import numpy as np
 
+    from vidfind.encoders.names import EncoderIdentity
     from vidfind.models.catalog import TINY
     from vidfind.models.load import load_encoder, weights_digest
     from vidfind.store.settings import IndexSettings
@@ -83,7 +84,8 @@ def make_index(home: str, segments: int, model: str, weights: str) -> Told:
 
     pretrained = "builtin" if model == TINY else weights
     dim = load_encoder(model, pretrained, device="cpu").dim
-    settings = IndexSettings(model, pretrained, weights_digest(model, Path(weights)), "tempme", None, NUM_FRAMES)
+    digest = weights_digest(model, Path(weights))
+    settings = IndexSettings(EncoderIdentity(model, pretrained, digest, "tempme", None, NUM_FRAMES))
     store = Store.create(Path(home) / "indexes" / "default", settings, dim)
     rng = np.random.default_rng(0)
     spans = [(SEGMENT_LENGTH * i, SEGMENT_LENGTH * (i + 1)) for i in range(SEGMENTS_A_VIDEO)]
@@ -223,7 +225,8 @@ def encode_on_gpu(runs: int) -> Told:
     import open_clip
     import torch
 
-    from vidfind.encoders.encoder import Encoder, EncoderIdentity
+    from vidfind.encoders.encoder import Encoder
+    from vidfind.encoders.names import EncoderIdentity
     from vidfind.models.clip import random_clip
 
     if not torch.cuda.is_available():

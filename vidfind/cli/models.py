@@ -192,7 +192,7 @@ def encoders_command(
         use_threads(threads)
         path = paths.index_path(name)
         if model is None and (name != paths.DEFAULT_INDEX or is_index(path)):
-            model = Store.open(path).settings.model
+            model = Store.open(path).settings.identity.model
         lineup = line_up(model, device, dtype, activity.say)
     if as_json:
         for values in lineup_json(lineup):

@@ -166,7 +166,7 @@ def _what_to_train(
     store: "Store | None", adapter: str | None, asked: Mapping[str, str], text_only: bool
 ) -> dict[str, Any]:
     """The arguments of `load_for_training`: what was asked for, or else what the index was made with."""
-    ours = store.settings if store else None
+    ours = store.settings.identity if store else None
     if adapter == paths.NO_ADAPTER:
         start: Path | str | None = None
     elif adapter or not (store and text_only):
@@ -232,7 +232,7 @@ def _save(tuned: "Adapter", training: "FineTuning", path: Path, store: "Store | 
         )
         return False
     encoder = tuned.info.encoder
-    if encoder == DEFAULT_ENCODER or (store and store.settings.encoder == encoder):
+    if encoder == DEFAULT_ENCODER or (store and store.settings.identity.encoder == encoder):
         set_default_adapter(name)
         its_encoder = f", and its encoder {encoder}" if encoder != DEFAULT_ENCODER else ""
         console.message(f"Saved as {name}. New indexes of this model use it{its_encoder}.")
@@ -252,7 +252,7 @@ def _offer(
     from vidfind.models.load import joint_digest
 
     info, base = read_info(saved), training.encoder.identity
-    ours = store.settings if store and store.count_videos() else None
+    ours = store.settings.identity if store and store.count_videos() else None
     if not store or not ours or (ours.model, ours.encoder) != (base.model, base.encoder):
         other, why = None, ""
         if store and ours:
@@ -320,8 +320,10 @@ def evaluate_command(
         from vidfind.training.evaluate import Measuring, Verdict, check_pairs, evaluate
 
         store = _store_if_any(name)
-        ours = store.settings if store else None
-        choices = choose_encoders(names, asked, ours, store.adapter if store else None, activity.announce)
+        settings = store.settings if store else None
+        choices = choose_encoders(
+            names, asked, settings.identity if settings else None, store.adapter if store else None, activity.announce
+        )
         activity.say(f"Reading {printable(pairs)}")
         good = _read_pairs(pairs, skip_bad)
         check_pairs(good)  # before a model is fetched for nothing
@@ -333,7 +335,7 @@ def evaluate_command(
             announce=activity.announce,
         )
         activity.say("Reading videos")
-        length = segment or (ours or IndexSettings).segment_length
+        length = segment or (settings or IndexSettings).segment_length
         verdict: Verdict | None = None
         with closing(evaluate(good, encoders, length, sampling)) as events:
             for event in events:

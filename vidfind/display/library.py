@@ -35,12 +35,12 @@ def show_status(status: "IndexStatus", path: Path, online: Collection[Path]) -> 
     """What an index holds, what it was made with, and which of its folders are `online`, that is, there now.
 
     On stderr the videos that could not be read, or not wholly."""
-    ours = status.settings
+    ours, length = status.settings.identity, status.settings.segment_length
     adapter = f", adapter {ours.adapter}" if ours.adapter else ""
     facts = {
         "Index": f"{status.name}, in {home_path(path)}",
         "Model": f"{ours.model} / {ours.pretrained}",
-        "Encoder": f"{ours.encoder}{adapter}, {ours.num_frames} frames of each {ours.segment_length:g} s segment",
+        "Encoder": f"{ours.encoder}{adapter}, {ours.num_frames} frames of each {length:g} s segment",
         "Videos": _count_videos(status),
         "Footage": footage(status.hours * 3600),
         "Segments": f"{status.segments:,}",

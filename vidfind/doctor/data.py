@@ -75,9 +75,10 @@ def look_at_index(path: Path) -> Found:
     facts = ""
     with suppress(VidfindError):  # told already
         status = Store.open(path).status()
-        made_with = f"{status.settings.model} / {status.settings.pretrained}, {status.settings.encoder}"
+        identity = status.settings.identity
+        made_with = f"{identity.model} / {identity.pretrained}, {identity.encoder}"
         facts = f"{count(status.videos, 'video')}, {count(status.segments, 'segment')}, {made_with}"
-        facts += f", adapter {status.settings.adapter}" if status.settings.adapter else ""
+        facts += f", adapter {identity.adapter}" if identity.adapter else ""
         facts += f", {len(status.failed):,} could not be read" if status.failed else ""
         problems += _other_weights(path)
     return Found(facts, problems)
@@ -92,7 +93,7 @@ def _other_weights(path: Path) -> list[Problem]:
     from vidfind.store.store import Store
 
     store = Store.open(path)
-    ours = store.settings
+    ours = store.settings.identity
     weights, _ = look_for_weights(ours.model, ours.pretrained)
     if weights is None or weights_problem(weights):  # told in the check of the model
         return []

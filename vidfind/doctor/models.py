@@ -30,8 +30,8 @@ def models_in_use(indexes: Sequence[Path]) -> list[tuple[str, str]]:
     used = []
     for path in indexes:
         with suppress(VidfindError, OSError):  # told already
-            settings = read_generation(path).settings
-            used.append((settings.model, settings.pretrained))
+            identity = read_generation(path).settings.identity
+            used.append((identity.model, identity.pretrained))
     used += [(saved.info.model, saved.info.pretrained) for saved in list_adapters() if saved.info]
     used += [(entry.model, entry.pretrained) for entry in MODELS if entry.hub and find_in_cache(entry.hub)]
     return list(dict.fromkeys(used))

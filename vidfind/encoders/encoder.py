@@ -6,7 +6,7 @@ Letters as in tokens.py: B clips, T frames a clip, S pixels, C width, D embeddin
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,28 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidfind.encoders.clusters import NotFinite
+from vidfind.encoders.names import EncoderIdentity
 from vidfind.encoders.table import ENCODERS
 from vidfind.encoders.tokens import Backbone
 from vidfind.encoders.towers import check_image_tower, embed_patches, encode_frames, encode_tokens, has_plain_text_tower
 from vidfind.errors import ModelUnavailable, UnsupportedModel
 
-DEFAULT_NUM_FRAMES = 12
 # What one core holds in its cache best; larger ones were no quicker.
 CLIPS_A_BATCH = 4
 # Enough to fill a GPU: 384 frames.
 CLIPS_A_BATCH_ON_DEVICE = 32
-
-
-@dataclass(frozen=True)
-class EncoderIdentity:
-    """What must be equal for two vectors to be comparable."""
-
-    model: str
-    pretrained: str
-    weights_digest: str
-    encoder: str
-    adapter: str | None
-    num_frames: int
 
 
 class Encoder:

@@ -1,6 +1,60 @@
-"""The names of the encoders. Imports no PyTorch, so that `vidfind --help` stays instant."""
+"""The names of the encoders, what a user asks for, and what an encoder is.
 
+Imports no PyTorch, so that `vidfind --help` stays instant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+from vidfind.system.paths import NO_ADAPTER
 
 EncoderName = Literal["tempme", "tempme-fast", "mean", "tome", "centerclip", "centerclip-spectral", "tfvl"]
 """The keys of `encoders.table.ENCODERS`."""
+DEFAULT_NUM_FRAMES = 12
+
+
+@dataclass(frozen=True)
+class EncoderChoice:
+    """The encoder that a user asks for. None: not asked, so that the adapter, the index or a default decides.
+
+    `models.load.resolve` makes something definite of it, and is the only place that does.
+    """
+
+    model: str | None = None
+    """open_clip's name."""
+    pretrained: str | None = None
+    """open_clip's name of the weights, or a checkpoint file."""
+    encoder: str | None = None
+    """A key of `encoders.table.ENCODERS`."""
+    adapter: str | Path | None = None
+    """The name of a saved adapter, or its file. `paths.NO_ADAPTER`: none is wanted, which is not the same as None."""
+    num_frames: int | None = None
+    """How many frames of a clip are encoded."""
+
+    def over(self, identity: EncoderIdentity) -> EncoderIdentity:
+        """The identity wanted: `identity`, but for what is asked for."""
+        adapter = identity.adapter if self.adapter is None else str(self.adapter)
+        return EncoderIdentity(
+            self.model or identity.model,
+            self.pretrained or identity.pretrained,
+            identity.weights_digest,
+            self.encoder or identity.encoder,
+            None if adapter == NO_ADAPTER else adapter,
+            self.num_frames or identity.num_frames,
+        )
+
+
+@dataclass(frozen=True)
+class EncoderIdentity:
+    """Everything that must be equal for two vectors to be comparable."""
+
+    model: str
+    pretrained: str
+    weights_digest: str
+    encoder: str
+    adapter: str | None
+    """The name of the adapter; None without one."""
+    num_frames: int

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput, IndexNotFound, ModelUnavailable
 from vidfind.index.events import Cost
 from vidfind.media.files import find_videos
@@ -20,7 +21,7 @@ from vidfind.models.load import check_needs_no_adapter
 from vidfind.store.settings import IndexSettings, is_index
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow
-from vidfind.system.paths import adapter_path
+from vidfind.system.paths import NO_ADAPTER, adapter_path
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
@@ -54,24 +55,31 @@ def open_store(
         return _make_store(path, load_encoder, asked, default_adapter, announce)
     if not store.count_videos():
         return _make_store(path, load_encoder, {**_begun_with(store, asked), **asked}, default_adapter, announce)
-    if asked.get("model", store.settings.model) != store.settings.model:
+    if asked.get("model", store.settings.identity.model) != store.settings.identity.model:
         # A name that was mistyped must not be answered with a command that deletes the index.
         look_for_weights(asked["model"], asked.get("pretrained") or default_pretrained(asked["model"]))
     if "adapter" in asked:
         return _change_adapter(store, load_encoder, asked, announce)
-    if asked.get("encoder", store.settings.encoder) != store.settings.encoder:
+    if asked.get("encoder", store.settings.identity.encoder) != store.settings.identity.encoder:
         # Nor one that would fail after the deletion.
-        check_needs_no_adapter(asked["encoder"], asked.get("model", store.settings.model))
-    store.require(**asked)
+        check_needs_no_adapter(asked["encoder"], asked.get("model", store.settings.identity.model))
+    store.require(_choice(asked), asked.get("segment_length"))
     if begun := store.describe_unfinished():
         announce(f"Encoding again with {_with(begun.adapter)} is not finished. To go on with it: {begun.command}")
     return store, functools.cache(functools.partial(_load_own, store, load_encoder))
 
 
+def _choice(asked: Mapping[str, Any]) -> EncoderChoice:
+    values = {name: value for name, value in asked.items() if name != "segment_length"}
+    if "adapter" in values and values["adapter"] is None:
+        values["adapter"] = NO_ADAPTER
+    return EncoderChoice(**values)
+
+
 def _begun_with(store: Store, asked: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of an index without videos, as far as they go with what is asked."""
-    ours = store.settings
-    own: dict[str, Any] = {"segment_length": ours.segment_length}
+    ours = store.settings.identity
+    own: dict[str, Any] = {"segment_length": store.settings.segment_length}
     if all(asked.get(name, getattr(ours, name)) == getattr(ours, name) for name in ("model", "pretrained", "encoder")):
         own |= {"model": ours.model, "pretrained": ours.pretrained, "encoder": ours.encoder}
         if ours.adapter is None or adapter_path(ours.adapter).is_file():
@@ -95,7 +103,7 @@ def _make_store(
     else:
         encoder, choice = _load_with_default(load_encoder, choice, default, announce)
     length = {"segment_length": asked["segment_length"]} if "segment_length" in asked else {}
-    settings = IndexSettings(**dataclasses.asdict(encoder.identity), **length)
+    settings = IndexSettings(encoder.identity, **length)
     return Store.create(path, settings, encoder.dim, choice.get("adapter")), lambda: encoder
 
 
@@ -120,11 +128,11 @@ def _change_adapter(
     store: Store, load_encoder: Callable[..., Encoder], asked: Mapping[str, Any], announce: Announce
 ) -> tuple[Store, Callable[[], Encoder]]:
     """The index with the adapter asked for: as it is, with its adapter switched, or a store beside it to be filled."""
-    ours = store.settings
-    store.require(**{name: value for name, value in asked.items() if name != "adapter"})
+    ours = store.settings.identity
+    store.require(replace(_choice(asked), adapter=None), asked.get("segment_length"))
     file = find_adapter(asked["adapter"]) if asked["adapter"] is not None else None
     if file and (info := read_info(file)) and (info.model, info.encoder) != (ours.model, ours.encoder):
-        store.require(model=info.model, pretrained=info.pretrained, encoder=info.encoder, adapter=info.name)
+        store.require(EncoderChoice(info.model, info.pretrained, info.encoder, info.name))
     begun = store.unfinished()
     if begun and begun.has_adapter(file):
         return begun, functools.cache(functools.partial(_load_own, begun, load_encoder))
@@ -134,12 +142,12 @@ def _change_adapter(
         return store, functools.cache(functools.partial(_load_own, store, load_encoder))
 
     encoder = load_encoder(model=ours.model, pretrained=ours.pretrained, encoder=ours.encoder, adapter=file)
-    settings = IndexSettings(**dataclasses.asdict(encoder.identity), segment_length=ours.segment_length)
-    if settings.has_vectors_of(ours):
+    settings = replace(store.settings, identity=encoder.identity)
+    if settings.has_vectors_of(store.settings):
         if begun:
             _give_up(store, begun, announce)
         announce(
-            f"Searches of the index {store.path.name!r} go through {_with(settings.adapter)} now. "
+            f"Searches of the index {store.path.name!r} go through {_with(settings.identity.adapter)} now. "
             "That changes queries alone: no video has to be encoded again."
         )
         return store.switch_adapter(settings, file), lambda: encoder
@@ -152,11 +160,11 @@ def _change_adapter(
 
 def _give_up(store: Store, begun: Store, announce: Announce) -> None:
     store.give_up_unfinished()
-    announce(f"Gave up encoding again with {_with(begun.settings.adapter)}, which was not finished.")
+    announce(f"Gave up encoding again with {_with(begun.settings.identity.adapter)}, which was not finished.")
 
 
 def _load_own(store: Store, load_encoder: Callable[..., Encoder]) -> Encoder:
-    ours = store.settings
+    ours = store.settings.identity
     return load_encoder(model=ours.model, pretrained=ours.pretrained, encoder=ours.encoder, adapter=store.adapter)
 
 

@@ -79,11 +79,11 @@ def index_videos(
         log.info("%d videos found, %d to encode", len(found), len(plan.encode))
         again = [before[job.file.path] for job in plan.encode if job.file.path in before]
         if again:
-            yield Reencoding(store.settings.adapter, cost(store, again))
+            yield Reencoding(store.settings.identity.adapter, cost(store, again))
         yield from _settle(plan, folder_of, store)
         if plan.encode:
             encoder = load_encoder()
-            store.require(**dataclasses.asdict(encoder.identity))
+            store.require_identity(encoder.identity)
             yield from encode_planned(plan.encode, folder_of, store, encoder, workers, sampling)
             yield from _settle_twins(plan.twins, folder_of, store)
         if store.is_unfinished and not any(_is_under(path, leave) for path in before):
@@ -109,12 +109,14 @@ def _finish(before: Mapping[Path, VideoRow], store: Store) -> Iterator[Event]:
     offline = Counter(row.folder for row in missing if not row.failed and look(row, row.folder) == "offline")
     if offline:
         folders = [Offline(folder, count) for folder, count in sorted(offline.items())]
-        yield Waiting(store.settings.adapter, folders, adapter_command(store.path, store.settings.adapter))
+        yield Waiting(
+            store.settings.identity.adapter, folders, adapter_command(store.path, store.settings.identity.adapter)
+        )
         return
     store.finish()
     for row in missing:
         yield Outcome(row.path, "removed", row.segments, row.duration)
-    yield Switched(store.settings.adapter)
+    yield Switched(store.settings.identity.adapter)
 
 
 def _settle(plan: Plan, folder_of: FolderOf, store: Store) -> Iterator[Event]:

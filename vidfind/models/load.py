@@ -70,7 +70,8 @@ def load_encoder(
     pretrained = pretrained or default_pretrained(model)
     weights = find_weights(model, pretrained, announce)
 
-    from vidfind.encoders.encoder import DEFAULT_NUM_FRAMES, Encoder, EncoderIdentity, choose_device, choose_dtype
+    from vidfind.encoders.encoder import Encoder, choose_device, choose_dtype
+    from vidfind.encoders.names import DEFAULT_NUM_FRAMES, EncoderIdentity
     from vidfind.models.adapter_file import read_adapter
     from vidfind.models.lora import fold_adapter
 

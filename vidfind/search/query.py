@@ -6,7 +6,6 @@ alone (models/text_tower.py); the whole model (encoders/encoder.py), which takes
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -91,7 +90,7 @@ class QueryEncoder:
     @functools.cached_property
     def _tower(self) -> text.TextTower | None:
         """The text half of the model; None where only the whole knows, or says what is wrong."""
-        ours, adapter = self._generation.settings, self._adapter
+        ours, adapter = self._generation.settings.identity, self._adapter
         config = _config(ours.model, ours.pretrained)
         if config is None or (ours.adapter and not adapter):
             return None
@@ -114,7 +113,7 @@ class QueryEncoder:
 
     def _name(self, words: str) -> bytes:
         """What the vector of a query is kept under; empty where it cannot be told what it depends on."""
-        ours = self._generation.settings
+        ours = self._generation.settings.identity
         if ours.adapter and not self._generation.adapter_file:
             return b""
         depends = [KEPT_FORMAT, ours.model, ours.pretrained, ours.weights_digest, self._generation.adapter_file]
@@ -151,7 +150,7 @@ def load_query_encoder(store: Store, load_encoder: Callable[..., Encoder]) -> En
     """The encoder that the index was made with, its own adapter included.
 
     Raises IndexMismatch if its weights are not the same any more."""
-    ours = store.settings
+    ours = store.settings.identity
     encoder = load_encoder(model=ours.model, pretrained=ours.pretrained, encoder=ours.encoder, adapter=store.adapter)
-    store.require(**dataclasses.asdict(encoder.identity))
+    store.require_identity(encoder.identity)
     return encoder

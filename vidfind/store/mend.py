@@ -17,7 +17,7 @@ from vidfind.errors import IndexDamaged
 from vidfind.store.folder import delete_entry
 from vidfind.store.settings import (
     Generation,
-    settings_options,
+    make_command,
 )
 from vidfind.store.store import Store, outer_folders
 from vidfind.store.tables import (
@@ -60,7 +60,7 @@ class Part:
     def command(self, rows: Iterable[VideoRow]) -> str:
         """What encodes again what is missing; `rows` are all that was known of videos."""
         if self.is_unfinished:
-            return adapter_command(self.path, self.generation.settings.adapter)
+            return adapter_command(self.path, self.generation.settings.identity.adapter)
         return index_command(self.path, outer_folders(rows))
 
 
@@ -97,7 +97,8 @@ def mend_table(part: Part, name: str) -> str:
     else:  # without videos, the index is made anew by the next run, for vectors of whatever size
         _replace_table(path, name, segments_schema(1).empty_table())
         _replace_table(path, videos, VIDEOS.empty_table())
-        again = index_command(path, **settings_options(part.generation.settings))
+        settings = part.generation.settings
+        again = make_command(path, (), settings, settings.identity.adapter)
         return f"Emptied the index: nothing of the table {name} could be read. To make it again: {again}"
     rows: Iterable[VideoRow] = ()
     with suppress(IndexDamaged):  # the other table may be damaged too

@@ -13,12 +13,13 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from vidfind.commands import mend_command
+from vidfind.commands import index_command, mend_command
+from vidfind.encoders.names import EncoderIdentity
 from vidfind.errors import BadInput, IndexDamaged, IndexMismatch, VidfindError
 from vidfind.media.sampling import SEGMENT_LENGTH
 from vidfind.system.storage import atomic_write, storage_errors, write_text
@@ -36,17 +37,14 @@ COPY_FILE = "settings.copy.json"
 class IndexSettings:
     """What the vectors of an index depend on; vectors made with other settings are never compared."""
 
-    model: str
-    pretrained: str
-    weights_digest: str
-    encoder: str
-    adapter: str | None
-    num_frames: int
+    identity: EncoderIdentity
     segment_length: float = SEGMENT_LENGTH
+    """In seconds."""
 
     def has_vectors_of(self, other: IndexSettings) -> bool:
         """Whether video vectors are the same with both: their adapters may differ in what they do to queries."""
-        return dataclasses.replace(self, adapter=None) == dataclasses.replace(other, adapter=None)
+        plain, others = (dataclasses.replace(one.identity, adapter=None) for one in (self, other))
+        return (plain, self.segment_length) == (others, other.segment_length)
 
 
 @dataclass(frozen=True)
@@ -76,22 +74,26 @@ def read_generation(path: Path, file: str = SETTINGS_FILE) -> Generation:
         if version not in READABLE_FORMATS:
             raise ValueError(f"there is no format {version!r}")
         number, adapter_file = int(values.pop("generation", 0)), str(values.pop("adapter_file", ""))
-        _check_types(values)
-        return Generation(IndexSettings(**values), number, adapter_file)
+        return Generation(_read_settings(values), number, adapter_file)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise damaged(path, f"{file}: {reason}") from error
 
 
-def _check_types(values: Mapping[str, Any]) -> None:
-    """Raises TypeError for a setting that is missing or no value of its kind."""
-    for name, kind in get_type_hints(IndexSettings).items():
-        if not isinstance(values.get(name), int | float if kind is float else kind):
+def _read_settings(values: Mapping[str, Any]) -> IndexSettings:
+    """The settings in a file, where the identity is not a part of its own: all lie side by side.
+
+    Raises TypeError for a setting that is missing, unknown or no value of its kind."""
+    kinds = {**get_type_hints(EncoderIdentity), "segment_length": int | float}
+    for name, kind in kinds.items():
+        if not isinstance(values.get(name), kind):
             raise TypeError(f"{name} is {values.get(name)!r}")
+    identity = {name: value for name, value in values.items() if name != "segment_length"}
+    return IndexSettings(EncoderIdentity(**identity), values["segment_length"])
 
 
 def write_generation(path: Path, generation: Generation, file: str = SETTINGS_FILE) -> None:
-    values = {"format": FORMAT_VERSION, **dataclasses.asdict(generation.settings)}
+    values = {"format": FORMAT_VERSION, **_fields(generation.settings)}
     if generation.number:
         values["generation"] = generation.number
     if generation.adapter_file:
@@ -131,7 +133,7 @@ def indexes_with(adapter: str, folder: Path) -> list[str]:
     for file in (SETTINGS_FILE, NEXT_FILE):
         for entry in folder.glob(f"*/{file}"):
             try:
-                if is_index(entry.parent) and read_generation(entry.parent, file).settings.adapter == adapter:
+                if is_index(entry.parent) and read_generation(entry.parent, file).settings.identity.adapter == adapter:
                     names.add(entry.parent.name)
             except (VidfindError, OSError):
                 continue  # nobody searches it either
@@ -144,20 +146,39 @@ def damaged(path: Path, reason: str) -> IndexDamaged:
     return IndexDamaged(f"The index {path.name!r} is damaged ({reason}). {advice}", reason)
 
 
-def settings_options(settings: IndexSettings) -> dict[str, Any]:
-    """The arguments of `index_command` that make an index with these settings."""
-    length = settings.segment_length
-    return {
-        "model": settings.model,
-        "pretrained": settings.pretrained or None,
-        "encoder": settings.encoder,
-        "adapter": settings.adapter,
-        "segment_length": length if length != IndexSettings.segment_length else None,
-    }
+def make_command(index: Path, folders: Iterable[Path], settings: IndexSettings, adapter: str | None) -> str:
+    """The command that makes an index of these settings, but of `adapter`."""
+    identity, length = settings.identity, settings.segment_length
+    return index_command(
+        index,
+        folders,
+        model=identity.model,
+        pretrained=identity.pretrained or None,
+        encoder=identity.encoder,
+        adapter=adapter,
+        segment_length=length if length != IndexSettings.segment_length else None,
+    )
 
 
-def mismatch(field: str, ours: object, asked: object) -> str:
-    if field == "weights_digest":
+def differing_fields(ours: IndexSettings, others: IndexSettings) -> list[str]:
+    """The names of the settings in which the two differ."""
+    own, other = _fields(ours), _fields(others)
+    return [name for name, value in own.items() if other[name] != value]
+
+
+def mismatch(ours: IndexSettings, asked: IndexSettings, differing: Sequence[str]) -> str:
+    """A line that says how the settings `differing` differ."""
+    own, other = _fields(ours), _fields(asked)
+    return ", ".join(_difference(name, own[name], other[name]) for name in differing)
+
+
+def _difference(name: str, ours: object, asked: object) -> str:
+    if name == "weights_digest":
         return "other weights, which have changed since under the same name"
-    name = field.replace("_", " ")
-    return f"{name} {ours if ours is not None else 'none'}, not {asked if asked is not None else 'none'}"
+    words = name.replace("_", " ")
+    return f"{words} {ours if ours is not None else 'none'}, not {asked if asked is not None else 'none'}"
+
+
+def _fields(settings: IndexSettings) -> dict[str, object]:
+    """All settings side by side, as they lie in a file."""
+    return {**vars(settings.identity), "segment_length": settings.segment_length}

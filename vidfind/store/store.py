@@ -26,14 +26,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vidfind.commands import (
-    NO_ADAPTER,
-    OTHER_INDEX,
-    adapter_command,
-    delete_command,
-    import_command,
-    index_command,
-)
+from vidfind.commands import NO_ADAPTER, OTHER_INDEX, adapter_command, delete_command, import_command
+from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.errors import IndexBusy, IndexMismatch
 from vidfind.store.folder import (
     KEEP_VERSIONS,
@@ -53,11 +47,12 @@ from vidfind.store.settings import (
     adapter_file_name,
     copy_settings,
     damaged,
+    differing_fields,
     is_index,
     keep_adapter,
+    make_command,
     mismatch,
     read_generation,
-    settings_options,
     write_generation,
 )
 from vidfind.store.tables import (
@@ -181,16 +176,16 @@ class Store:
 
         Raises IndexDamaged if that is missing."""
         if not self._generation.adapter_file:
-            return self.settings.adapter
+            return self.settings.identity.adapter
         file = self.path / self._generation.adapter_file
         if not file.is_file():
-            raise damaged(self.path, f"its copy of the adapter {self.settings.adapter} is missing")
+            raise damaged(self.path, f"its copy of the adapter {self.settings.identity.adapter} is missing")
         return file
 
     def has_adapter(self, adapter: Path | None) -> bool:
         """Whether the file of an adapter (None: no adapter) has the content of the index's own."""
         if adapter is None:
-            return self.settings.adapter is None
+            return self.settings.identity.adapter is None
         own = self._generation.adapter_file
         return own == adapter_file_name(adapter) and (self.path / own).is_file()
 
@@ -206,7 +201,7 @@ class Store:
         begun = self.unfinished()
         if begun is None:
             return None
-        adapter = begun.settings.adapter
+        adapter = begun.settings.identity.adapter
         return Unfinished(adapter, begun.count_videos(), adapter_command(self.path, adapter))
 
     def in_use(self) -> Store:
@@ -252,38 +247,48 @@ class Store:
         """How many numbers a vector has."""
         return int(self._segments.schema.field("vector").type.list_size)
 
-    def require(self, **asked: object) -> None:
-        """Raises IndexMismatch, with the command that mends it, if any setting named differs from the index's own."""
-        ours = dataclasses.asdict(self.settings)
-        differing = [field for field, value in asked.items() if ours[field] != value]
-        if "weights_digest" in asked and "weights_digest" not in differing and "model" not in differing:
-            differing = [field for field in differing if field != "pretrained"]  # the same weights by another name
+    def require(self, asked: EncoderChoice, segment_length: float | None = None) -> None:
+        """Raises IndexMismatch, with the command that mends it, if the index was made with something else.
+
+        What is None is not asked for, and may be anything."""
+        ours = self.settings
+        identity = asked.over(ours.identity)
+        wanted = IndexSettings(identity, segment_length or ours.segment_length)
+        differing = differing_fields(ours, wanted)
         if not differing:
             return
-        difference = ", ".join(mismatch(field, ours[field], asked[field]) for field in differing)
-        message = f"The index {self.path.name!r} was made with {difference}. "
-        wanted = dataclasses.replace(self.settings, **{field: asked[field] for field in differing})  # type: ignore[arg-type]  # one value a field
-        needed = ""
-        if "model" in differing and "pretrained" not in asked:
-            wanted = dataclasses.replace(wanted, pretrained="")  # those of the other model are not called the same
-        if "adapter" not in asked and {"model", "pretrained", "encoder", "num_frames"} & set(differing):
-            wanted = dataclasses.replace(wanted, adapter=None)  # an adapter is for what it was trained on
-        elif (
-            self.adapter
-            and wanted.adapter
-            and wanted.adapter == ours["adapter"]
-            and not adapter_path(wanted.adapter).is_file()
-        ):
+        if "model" in differing and asked.pretrained is None:
+            identity = dataclasses.replace(identity, pretrained="")  # those of the other model are not called the same
+        if asked.adapter is None and {"model", "pretrained", "encoder", "num_frames"} & set(differing):
+            identity = dataclasses.replace(identity, adapter=None)  # an adapter is for what it was trained on
+        wanted = dataclasses.replace(wanted, identity=identity)
+        raise self._mismatch(wanted, differing, NO_ADAPTER if asked.adapter == NO_ADAPTER else identity.adapter)
+
+    def require_identity(self, identity: EncoderIdentity) -> None:
+        """Raises IndexMismatch, with the command that mends it, if the vectors of the index are not of this encoder."""
+        ours = self.settings.identity
+        if (identity.model, identity.weights_digest) == (ours.model, ours.weights_digest):
+            identity = dataclasses.replace(identity, pretrained=ours.pretrained)  # the same weights by another name
+        wanted = dataclasses.replace(self.settings, identity=identity)
+        if differing := differing_fields(self.settings, wanted):
+            raise self._mismatch(wanted, differing, identity.adapter or NO_ADAPTER)
+
+    def _mismatch(self, wanted: IndexSettings, differing: Sequence[str], adapter: str | None) -> IndexMismatch:
+        """The error that the settings `differing` are others than `wanted`, with the commands that mend it.
+
+        `adapter` is what those commands say of the adapter; None: nothing."""
+        own, needed = self.settings.identity.adapter, ""
+        if own and own == adapter and self.adapter and not adapter_path(own).is_file():
             needed = f"{import_command(self.adapter)} && "
-        options = settings_options(wanted)
-        if asked.get("adapter", "") is None:
-            options["adapter"] = NO_ADAPTER
-        again, beside = (index_command(index, self.folders(), **options) for index in (self.path, OTHER_INDEX))
+        again, beside = (make_command(index, self.folders(), wanted, adapter) for index in (self.path, OTHER_INDEX))
         if "adapter" in differing and set(differing) <= {"adapter", "weights_digest", "num_frames"}:
-            replace = f"To encode it again: {adapter_command(self.path, wanted.adapter)}"
+            replace = f"To encode it again: {adapter_command(self.path, wanted.identity.adapter)}"
         else:
             replace = f"To replace it: {needed}{delete_command(self.path)} && {again}"
-        raise IndexMismatch(f"{message}To make another beside it: {needed}{beside}   {replace}")
+        return IndexMismatch(
+            f"The index {self.path.name!r} was made with {mismatch(self.settings, wanted, differing)}. "
+            f"To make another beside it: {needed}{beside}   {replace}"
+        )
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -17,7 +17,7 @@ from vidfind.system.paths import adapter_path
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
-    from vidfind.store.settings import IndexSettings
+    from vidfind.encoders.names import EncoderIdentity
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 def choose_encoders(
     names: Sequence[str],
     asked: Mapping[str, str | None],
-    ours: IndexSettings | None = None,
+    ours: EncoderIdentity | None = None,
     own_adapter: Path | str | None = None,
     announce: Callable[[str], None] = log.info,
 ) -> dict[str, dict[str, Any]]:
     """What is to be judged: for each column its name, and the arguments of `load_encoder`.
 
     `names` are those of encoders and saved adapters to compare. Without any, one encoder is judged: what `asked` names,
-    or what the index was made with that has the settings `ours`, and `own_adapter`. `asked` holds what the user chose
+    or `ours`, the encoder of the index, with its `own_adapter`. `asked` holds what the user chose
     of `model`, `pretrained`, `encoder` and `adapter`; model and weights not chosen are those of the adapter, or else of
     the index. An encoder that means nothing before it is trained is judged with its latest adapter, of which
     `announce` is told. Raises BadInput for a name that nothing has, ModelUnavailable for an adapter that cannot be read

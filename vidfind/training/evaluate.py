@@ -27,7 +27,8 @@ from vidfind.training.pairs import Pair, normal_caption
 from vidfind.training.recall import Retrieval, judge, ranks, recall_of
 
 if TYPE_CHECKING:
-    from vidfind.encoders.encoder import Encoder, EncoderIdentity
+    from vidfind.encoders.encoder import Encoder
+    from vidfind.encoders.names import EncoderIdentity
 log = logging.getLogger(__name__)
 # Some 100 MB inside the widest text tower.
 CAPTIONS_A_BATCH = 256

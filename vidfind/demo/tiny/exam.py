@@ -18,7 +18,8 @@ from vidfind.demo.captions import caption
 from vidfind.demo.collection import distinct_scenes
 from vidfind.demo.drawing import draw
 from vidfind.demo.world import Scene
-from vidfind.encoders.encoder import DEFAULT_NUM_FRAMES, Encoder
+from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.names import DEFAULT_NUM_FRAMES
 from vidfind.media.probe import probe
 from vidfind.media.read import read_clips
 from vidfind.media.sampling import Sampling, Segment
