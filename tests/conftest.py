@@ -63,12 +63,15 @@ def tiny_encoder() -> Encoder:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """The program with a home of its own, run inside this process: starting it anew costs seconds of imports."""
     from vidfind.cli.app import main
+    from vidfind.display import console
 
     monkeypatch.setenv("VIDFIND_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # undone afterwards, whatever the program sets
 
     def run(*arguments: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["vidfind", *map(str, arguments)])
         logging.getLogger("vidfind").setLevel(logging.NOTSET)  # what -v of another test has set
+        console.messages.quiet = False  # and what -q has
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()

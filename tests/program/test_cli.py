@@ -394,6 +394,42 @@ def test_a_whole_index_is_deleted_only_when_confirmed(run: Run, indexed: Path) -
     assert run("status").code == 1
 
 
+def test_status_remove_and_relink_print_json(run: Run, indexed: Path, films: Path) -> None:
+    (status,) = objects(run("status", "--json").out)
+    assert (status["name"], status["model"], status["encoder"]) == ("default", "tiny", "tempme")
+    assert (status["videos"], status["failed"], status["unfinished"]) == (4, [], None)
+    assert status["folders"] == [{"path": str(films), "online": True}]
+    relinked = objects(run("relink", films / "inner", "/elsewhere", "--json").out)
+    assert [one["old"] for one in relinked] == [str(path) for path in sorted((films / "inner").iterdir())]
+    assert all(one["path"].startswith("/elsewhere/") and one["was_known"] is False for one in relinked)
+    ran = run("remove", "/elsewhere", "--json")
+    assert (objects(ran.out), ran.err) == ([{"path": relinked[0]["path"]}], "")
+    assert objects(run("remove", "--all", "--yes", "--json").out) == [{"index": "default"}]
+
+
+def test_models_print_json(run: Run) -> None:
+    models = {(one["model"], one["pretrained"]): one for one in objects(run("models", "--json").out)}
+    assert models["tiny", "builtin"]["path"]
+    assert models["ViT-B-32", "laion2b_s34b_b79k"]["size"] == 605_143_284
+
+
+def test_quiet_leaves_results_and_errors(run: Run, indexed: Path, films: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "bad.mp4").write_bytes(b"no video")
+    ran = run("index", bad, "-q", "--device", "cpu")
+    assert ran.code == 3
+    assert ran.out.strip() == "1 failed."
+    assert ran.err.splitlines()[0] == "1 video could not be read:"
+    assert len(ran.err.splitlines()) == 2
+    again = run("index", bad, "--quiet", "--device", "cpu")
+    assert (again.code, again.err) == (3, "")
+    ran = run("remove", bad, "-q")
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    ran = run("status", "--index", "none-there", "-q")
+    assert ran.code == 1 and ran.err.startswith("Error: There is no index")
+
+
 def test_models_lists_what_can_be_chosen(run: Run) -> None:
     ran = run("models")
     assert (ran.code, ran.err) == (0, "")

@@ -18,9 +18,17 @@ from vidfind.cli.app import app
 FILE = Path(__file__).parents[2] / "vidfind" / "cli" / "README.md"
 INTRODUCTION = """# All commands and options
 
-`vidfind --version` prints the version. Every command takes `-v`, `--verbose` and `-h`, `--help`. Results go to stdout;
-progress and messages go to stderr. Exit codes: 0 done, 1 error, 2 wrong usage, 3 done but some videos failed,
-130 interrupted.
+`vidfind --version` prints the version. Every command takes `-q`, `--quiet`, `-v`, `--verbose` and `-h`, `--help`.
+Results go to stdout; progress and messages go to stderr, of which `--quiet` leaves only errors. Exit codes: 0 done,
+1 error, 2 wrong usage, 3 done but some videos failed, 130 interrupted.
+
+`vidfind --install-completion` lets your shell complete commands, options and the names of indexes, adapters, encoders
+and models; `vidfind --show-completion` prints the script for it.
+
+With `--json` each line is one object. `status`: `name`, `path`, what the index was made with, `videos`, `segments`,
+`seconds` of footage, `size` in bytes, `folders`, `failed` and `damaged` videos with the `reason`, and `unfinished`.
+`models`: `model`, `pretrained`, `size`, `licence`, `note`, and the `path` of weights that are on this machine.
+`remove`: the `path` of each video, or `index`. `relink`: `path`, `old` and `was_known` of each video.
 
 This page is written from the commands by `uv run python -m tests.support.reference`: change the help texts, not this
 page."""
@@ -57,7 +65,7 @@ def describe(path: str, command: Any) -> Iterator[str]:
 
 def is_own(parameter: Any) -> bool:
     """Whether a parameter is not one that every command has."""
-    return not {"--verbose", "--help"} & set(parameter.opts)
+    return not {"--verbose", "--quiet", "--help"} & set(parameter.opts)
 
 
 def row(parameter: Any, context: typer.Context) -> str:

@@ -11,13 +11,12 @@ import typer
 
 from vidfind import __version__
 from vidfind.cli import demo, diagnose, index, library, models, search, training
-from vidfind.cli.options import Verbose
+from vidfind.cli.options import Quiet, Verbose
 from vidfind.errors import ExitCode, VidfindError
 
 app = typer.Typer(
     name="vidfind",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,  # rich takes a quarter of a second to draw a help page
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -54,6 +53,7 @@ def vidfind(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Search your own videos in plain words: the file and the moment, on your own machine.

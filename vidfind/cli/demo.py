@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from vidfind.cli.index import run_index
-from vidfind.cli.options import Verbose
+from vidfind.cli.options import Quiet, Verbose
 from vidfind.cli.prompt import open_searcher
 from vidfind.commands import delete_command
 from vidfind.errors import BadInput
@@ -22,7 +22,7 @@ DEMO_QUERIES = (
 )
 
 
-def demo_command(verbose: Verbose = False) -> None:
+def demo_command(quiet: Quiet = False, verbose: Verbose = False) -> None:
     """Show all of vidfind in a minute: draw videos, index them with the built-in model, search them.
 
     \b

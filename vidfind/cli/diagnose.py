@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from vidfind.bench import GROUPS, SEGMENTS
-from vidfind.cli.options import Device, Json, Threads, Verbose, model_option, pretrained_option
+from vidfind.cli import completion
+from vidfind.cli.options import Device, Json, Quiet, Threads, Verbose, model_option, pretrained_option
 from vidfind.errors import ExitCode
 from vidfind.models.catalog import DEFAULT_MODEL
 from vidfind.system import paths
@@ -34,6 +35,7 @@ def bench_command(
     threads: Threads = None,
     device: Device = "auto",
     as_json: Json = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Measure how fast this machine decodes, encodes, indexes and searches, with videos that are drawn for it.
@@ -115,9 +117,16 @@ def doctor_command(
         bool, typer.Option("--fix", help="Mend what can be mended; nothing that you made is deleted.")
     ] = False,
     name: Annotated[
-        str | None, typer.Option("--index", metavar="NAME", help="Of the indexes, look at this one alone.")
+        str | None,
+        typer.Option(
+            "--index",
+            metavar="NAME",
+            help="Of the indexes, look at this one alone.",
+            autocompletion=completion.index_names,
+        ),
     ] = None,
     as_json: Json = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Check this machine, the indexes, adapters and models; print what a bug report needs, and mend with --fix.

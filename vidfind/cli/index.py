@@ -24,6 +24,7 @@ from vidfind.cli.options import (
     Model,
     Nice,
     Pretrained,
+    Quiet,
     SamplingChoice,
     SegmentLength,
     Threads,
@@ -98,6 +99,7 @@ def index_command(
     device: Device = "auto",
     dtype: Dtype = "auto",
     as_json: Json = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Make the videos of folders searchable; run it again after changes, or to go on after Ctrl-C.

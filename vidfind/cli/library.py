@@ -7,25 +7,32 @@ from typing import Annotated
 
 import typer
 
-from vidfind.cli.options import IndexName, Verbose, Yes
+from vidfind.cli.options import IndexName, Json, Quiet, Verbose, Yes
 from vidfind.errors import BadInput
 from vidfind.system import paths
 
 
-def status_command(name: IndexName = paths.DEFAULT_INDEX, verbose: Verbose = False) -> None:
+def status_command(
+    name: IndexName = paths.DEFAULT_INDEX, as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False
+) -> None:
     """Show what an index holds, what it was made with, and which videos could not be read.
 
     \b
     Example:
       vidfind status
     """
-    from vidfind.display.library import show_status
+    from vidfind.display import console
+    from vidfind.display.library import show_status, status_json
     from vidfind.media.files import find_present
     from vidfind.store.store import Store
 
     store = Store.open(paths.index_path(name))
     described = store.status()
-    show_status(described, store.path, find_present({folder: folder for folder in described.folders}))
+    online = find_present({folder: folder for folder in described.folders})
+    if as_json:
+        console.json_line(status_json(described, store.path, online))
+    else:
+        show_status(described, store.path, online)
 
 
 def remove_command(
@@ -33,6 +40,8 @@ def remove_command(
     everything: Annotated[bool, typer.Option("--all", help="Delete the whole index.")] = False,
     yes: Yes = False,
     name: IndexName = paths.DEFAULT_INDEX,
+    as_json: Json = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Forget videos, or delete a whole index; the video files themselves are never touched.
@@ -55,20 +64,29 @@ def remove_command(
         from vidfind.store.edit import remove_videos
 
         removed = remove_videos(path, Store.open(store_path))
-        console.message(f"Forgot {plural(len(removed), 'video')}. The files are where they were.")
+        if as_json:
+            for row in removed:
+                console.json_line({"path": row.path})
+        else:
+            console.message(f"Forgot {plural(len(removed), 'video')}. The files are where they were.")
         return
     if is_index(store_path) and not yes:
         if not sys.stdin.isatty():
             raise BadInput(f"Deleting the index {name!r} must be confirmed: add --yes.")
         typer.confirm(f"Delete the index {name!r}? The videos stay where they are", abort=True, err=True)
     delete_index(store_path)
-    console.message(f"Deleted the index {name!r}.")
+    if as_json:
+        console.json_line({"index": name})
+    else:
+        console.message(f"Deleted the index {name!r}.")
 
 
 def relink_command(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="The folder, or video, as the index knows it.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="Where it is now.")],
     name: IndexName = paths.DEFAULT_INDEX,
+    as_json: Json = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Tell an index that a folder has another path now, as after a drive got another letter; nothing is encoded again.
@@ -78,12 +96,16 @@ def relink_command(
       vidfind relink /media/usb1/films /media/usb2/films
     """
     from vidfind.display import console
-    from vidfind.display.library import show_relinked
+    from vidfind.display.library import relinked_json, show_relinked
     from vidfind.media.files import find_present
     from vidfind.store.edit import relink_videos
     from vidfind.store.store import Store
 
     relinked = relink_videos(old, new, Store.open(paths.index_path(name)))
+    if as_json:
+        for values in relinked_json(relinked):
+            console.json_line(values)
+        return
     show_relinked(relinked)
     new = Path(os.path.abspath(new))
     if not find_present({new: new}):

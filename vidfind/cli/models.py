@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from vidfind.cli.options import Device, Dtype, IndexName, Json, Threads, Verbose, Yes, model_option
+from vidfind.cli import completion
+from vidfind.cli.options import Device, Dtype, IndexName, Json, Quiet, Threads, Verbose, Yes, model_option
 from vidfind.commands import finetune_help_command, index_command
 from vidfind.errors import BadInput
 from vidfind.models.catalog import DEFAULT_MODEL, TEMPME_MODEL, TEMPME_PRETRAINED
@@ -14,12 +15,14 @@ from vidfind.system import paths
 
 adapters = typer.Typer(name="adapters")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a saved adapter.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of a saved adapter.", autocompletion=completion.adapter_names)
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there already.")]
 
 
 @adapters.callback(invoke_without_command=True)
-def list_all(context: typer.Context, as_json: Json = False, verbose: Verbose = False) -> None:
+def list_all(context: typer.Context, as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
     """List the adapters that fine-tuning has saved; the commands below do more with them.
 
     \b
@@ -43,7 +46,7 @@ def list_all(context: typer.Context, as_json: Json = False, verbose: Verbose = F
 
 
 @adapters.command()
-def show(name: Name, as_json: Json = False, verbose: Verbose = False) -> None:
+def show(name: Name, as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
     """Show what an adapter was trained on, how well it does, and which indexes use it.
 
     \b
@@ -65,8 +68,12 @@ def show(name: Name, as_json: Json = False, verbose: Verbose = False) -> None:
 
 @adapters.command()
 def remove(
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Names of saved adapters.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME", help="Names of saved adapters.", autocompletion=completion.adapter_names),
+    ],
     yes: Yes = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Delete saved adapters; indexes made with them keep a copy each, and can be searched as before.
@@ -100,6 +107,7 @@ def export(
     name: Name,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to: a file, or a folder.")],
     force: Force = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Copy an adapter to a file, to be imported on another machine.
@@ -129,6 +137,7 @@ def import_file(
         typer.Option(metavar="NAME|FILE", help=f"The weights it was trained on. [default: {TEMPME_PRETRAINED}]"),
     ] = None,
     force: Force = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Save the adapter in a file: one that was exported, or a checkpoint of the public TempMe code.
@@ -148,17 +157,23 @@ def import_file(
     )
 
 
-def models_command(verbose: Verbose = False) -> None:
+def models_command(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
     """List the recommended models, their sizes and licences, and which are on this machine.
 
     \b
     Example:
       vidfind models
     """
-    from vidfind.display.models import show_models
+    from vidfind.display import console
+    from vidfind.display.models import model_json, show_models
     from vidfind.models.hub import list_models
 
-    show_models(list_models())
+    models = list_models()
+    if as_json:
+        for entry in models:
+            console.json_line(model_json(entry))
+    else:
+        show_models(models)
 
 
 def encoders_command(
@@ -168,6 +183,7 @@ def encoders_command(
     device: Device = "auto",
     dtype: Dtype = "auto",
     as_json: Json = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """List the ways to encode a clip, with what each costs: tokens, GFLOPs, trained numbers, time on this machine.

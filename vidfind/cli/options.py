@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from vidfind.cli import completion
 from vidfind.commands import encoders_command
 from vidfind.encoders.names import EncoderName
 from vidfind.media.sampling import SEGMENT_LENGTH, Sampling
@@ -21,6 +22,13 @@ def _show_log(wanted: bool) -> None:
         console.show_log()
 
 
+def _be_quiet(wanted: bool) -> None:
+    if wanted:
+        from vidfind.display import console
+
+        console.be_quiet()
+
+
 def _lower_priority(wanted: bool) -> None:
     if wanted:
         from vidfind.system.machine import lower_priority
@@ -30,8 +38,14 @@ def _lower_priority(wanted: bool) -> None:
 
 # Which index, and how it is reported
 
-IndexName = Annotated[str, typer.Option("--index", metavar="NAME", help="The index to use.")]
+IndexName = Annotated[
+    str,
+    typer.Option("--index", metavar="NAME", help="The index to use.", autocompletion=completion.index_names),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", callback=_be_quiet, help="Write nothing to stderr but errors and questions.")
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", callback=_show_log, help="Say on stderr what is being done.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before something is deleted.")]
 
@@ -41,19 +55,25 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before someth
 def model_option(default: str = "") -> Any:
     """`default` describes a default that is no value of the option."""
     return typer.Option(
-        metavar="NAME", help="The CLIP model, by open_clip's name." + (default and f" [default: {default}]")
+        metavar="NAME",
+        help="The CLIP model, by open_clip's name." + (default and f" [default: {default}]"),
+        autocompletion=completion.model_names,
     )
 
 
 def pretrained_option(default: str) -> Any:
     return typer.Option(
-        metavar="NAME|FILE", help=f"The weights of the model: open_clip's name, or a file. [default: {default}]"
+        metavar="NAME|FILE",
+        help=f"The weights of the model: open_clip's name, or a file. [default: {default}]",
+        autocompletion=completion.weight_names,
     )
 
 
 def adapter_option(use: str, default: str) -> Any:
     """`use` is a sentence about what the command does with the adapter."""
-    return typer.Option(metavar="NAME", help=f"{use} [default: {default}]")
+    return typer.Option(
+        metavar="NAME", help=f"{use} [default: {default}]", autocompletion=completion.adapter_names_or_none
+    )
 
 
 OWN = "the adapter's or the index's own, or"

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from vidfind.cli.options import Device, Dtype, IndexName, Json, Verbose
+from vidfind.cli.options import Device, Dtype, IndexName, Json, Quiet, Verbose
 from vidfind.cli.prompt import WHAT_TO_GIVE, Answers, Form, answer_all, open_searcher, play_moment
 from vidfind.errors import BadInput
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters, parse_period
@@ -64,6 +64,7 @@ def search_command(
     name: IndexName = paths.DEFAULT_INDEX,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Find the moments that a query describes, best first.

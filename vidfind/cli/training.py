@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vidfind.cli import completion
 from vidfind.cli.index import RunOptions, run_index
 from vidfind.cli.options import (
     Device,
@@ -22,6 +23,7 @@ from vidfind.cli.options import (
     Nice,
     Pairs,
     Pretrained,
+    Quiet,
     SamplingChoice,
     SegmentLength,
     SkipBad,
@@ -100,6 +102,7 @@ def finetune_command(
     dtype: Dtype = "auto",
     nice: Nice = False,
     threads: Threads = None,
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Teach vidfind your own words from videos with captions: names, places, things that only you call so.
@@ -282,6 +285,7 @@ def evaluate_command(
         typer.Option(
             metavar="LIST",
             help="Judge several encoders and adapters side by side, with time and tokens: mean,tempme,NAME.",
+            autocompletion=completion.names_to_compare,
         ),
     ] = None,
     model: Model = None,
@@ -293,6 +297,7 @@ def evaluate_command(
     device: Device = "auto",
     dtype: Dtype = "auto",
     as_json: Json = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Measure how well an encoder finds videos by captions of yours; write down a few dozen to know.

@@ -37,6 +37,7 @@ class Activity:
 
     def __init__(self, text: str, enabled: bool = True, log_interval: float = LOG_INTERVAL) -> None:
         self._spinner = Spinner("dots", Text(text))
+        enabled = enabled and not console.messages.quiet
         self._enabled = enabled and console.messages.is_terminal
         self._log_interval = log_interval if enabled and not console.messages.is_terminal else math.inf
         self._logged_at = running_clock().now()

@@ -9,18 +9,22 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from vidfind.display.text import printable
 
 results = Console(markup=False, highlight=False, emoji=False)
 messages = Console(markup=False, highlight=False, emoji=False, stderr=True)
+errors = Console(markup=False, highlight=False, emoji=False, stderr=True)
+"""What went wrong goes here, so that `be_quiet` does not hide it."""
 PIPE_WIDTH = 10_000  # not a terminal: nothing is shortened or folded
 
 
@@ -33,7 +37,7 @@ def message(text: str) -> None:
 
 
 def error(text: object) -> None:
-    messages.print(Text.assemble(("Error: ", "bold red"), printable(text)), soft_wrap=True)
+    errors.print(Text.assemble(("Error: ", "bold red"), printable(text)), soft_wrap=True)
 
 
 def json_line(values: dict[str, Any]) -> None:
@@ -56,6 +60,21 @@ def path_line(path: Path, ends_with_nul: bool = False) -> None:
     sys.stdout.flush()  # a reader that has left is noticed here, not when Python ends
 
 
+def new_table(gap: int = 1) -> Table:
+    """An empty table in the style of all of vidfind's, with so many cells on both sides of a column."""
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap), header_style="bold")
+
+
+def facts(rows: Iterable[tuple[str | Text, str | Text]], style: str = "bold") -> Table:
+    """Names in a column of this style, and what there is to say of each in a column that is folded."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style=style, no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, fact in rows:
+        grid.add_row(name, fact if isinstance(fact, Text) else printable(fact))
+    return grid
+
+
 def show(renderable: RenderableType) -> None:
     """A table on stdout, as wide as the terminal; a pipe gets all of it."""
     if not results.is_terminal:
@@ -76,6 +95,12 @@ class LogLines(logging.Handler):
 logger = logging.getLogger("vidfind")
 logger.addHandler(LogLines())
 logger.propagate = False  # open_clip gives the root logger a handler, which would say all of it again
+
+
+def be_quiet() -> None:
+    """Shows no progress and no messages from here on, but errors."""
+    messages.quiet = True
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # downloads draw bars of their own
 
 
 def show_log() -> None:

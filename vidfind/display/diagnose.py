@@ -5,7 +5,7 @@ import os
 from typing import TYPE_CHECKING
 
 from vidfind.commands import mend_command
-from vidfind.display.console import message, show
+from vidfind.display.console import message, new_table, note, show
 from vidfind.display.text import plural, printable
 
 if TYPE_CHECKING:
@@ -17,12 +17,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from vidfind.bench.measure import change
-from vidfind.display.console import note
 from vidfind.display.text import file_size, home_path
 
 GROUPS = {
@@ -39,7 +37,7 @@ def show_rows(rows: Sequence["Row"], earlier: "Earlier | None") -> None:
 
 def rows_table(rows: Sequence["Row"], earlier: "Earlier | None") -> Table:
     """Medians with the spread of their runs, and what they are beside; in bold what is clearly better than earlier."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
+    table = new_table()
     table.add_column("", overflow="fold")
     has_spread = any(spread(row) for row in rows)
     for name in ("Median", "", *(["Spread"] if has_spread else [])):

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.text import Text
 
-from vidfind.display.console import message, messages, show
+from vidfind.display.console import errors, message, messages, show
 from vidfind.display.text import home_path, plural, printable, times_real
 from vidfind.system.times import clock
 
@@ -55,7 +56,8 @@ class IndexSummary:
 
 def show_summary(summary: IndexSummary, when: str = "") -> None:
     """What became of the videos (`when`: at which time); on stderr why some failed, and folders that are not there."""
-    show_videos("could not be read", [(outcome.path, outcome.message) for outcome in summary.failed if outcome.is_news])
+    news = [(outcome.path, outcome.message) for outcome in summary.failed if outcome.is_news]
+    show_videos("could not be read", news, console=errors)
     if old := sum(not outcome.is_news for outcome in summary.failed):
         message(f"As before, {plural(old, 'video')} could not be read: `status` says why, --force tries again.")
     show_videos("could be read only in part", [(outcome.path, outcome.damage) for outcome in summary.damaged])
@@ -79,16 +81,18 @@ def show_summary(summary: IndexSummary, when: str = "") -> None:
     show(Text("  ".join(filter(None, [when, f"{text}."]))))
 
 
-def show_videos(what: str, videos: Sequence[tuple[Path, str]], lines: int | None = None) -> None:
+def show_videos(
+    what: str, videos: Sequence[tuple[Path, str]], lines: int | None = None, console: Console = messages
+) -> None:
     """How many videos there are of which that can be said, and each with its reason, on stderr.
 
     Only the first `lines` of them, where that is given; with `-v` all."""
     if not videos:
         return
     shown = videos[: None if logger.isEnabledFor(logging.DEBUG) else lines]
-    messages.print(Text(f"{plural(len(videos), 'video')} {what}:", style="bold yellow"), soft_wrap=True)
+    console.print(Text(f"{plural(len(videos), 'video')} {what}:", style="bold yellow"), soft_wrap=True)
     for path, reason in shown:
-        messages.print(Text.assemble("  ", home_path(path), (f" {printable(reason)}", "yellow")), soft_wrap=True)
+        console.print(Text.assemble("  ", home_path(path), (f" {printable(reason)}", "yellow")), soft_wrap=True)
     if len(shown) < len(videos):
         message(f"  and {len(videos) - len(shown):,} more; -v shows all")
 

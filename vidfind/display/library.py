@@ -1,15 +1,15 @@
 """Shows what an index holds, and which videos were renamed."""
 
-from collections.abc import Collection, Sequence
+import dataclasses
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
-from vidfind.display.console import message, show
+from vidfind.display.console import errors, facts, message, show
 from vidfind.display.index import show_videos
-from vidfind.display.text import file_size, footage, home_path, plural, printable
+from vidfind.display.text import file_size, footage, home_path, plural
 
 if TYPE_CHECKING:
     from vidfind.store.edit import Relinked
@@ -37,7 +37,7 @@ def show_status(status: "IndexStatus", path: Path, online: Collection[Path]) -> 
     On stderr the videos that could not be read, or not wholly."""
     ours, length = status.settings.identity, status.settings.segment_length
     adapter = f", adapter {ours.adapter}" if ours.adapter else ""
-    facts = {
+    rows = {
         "Index": f"{status.name}, in {home_path(path)}",
         "Model": f"{ours.model} / {ours.pretrained}",
         "Encoder": f"{ours.encoder}{adapter}, {ours.num_frames} frames of each {length:g} s segment",
@@ -48,18 +48,40 @@ def show_status(status: "IndexStatus", path: Path, online: Collection[Path]) -> 
     }
     if begun := status.unfinished:
         kind = f"with the adapter {begun.adapter}" if begun.adapter else "with no adapter"
-        facts["Unfinished"] = f"{plural(begun.videos, 'video')} encoded again {kind}; to go on: {begun.command}"
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, fact in facts.items():
-        table.add_row(name, printable(fact))
-    for number, folder in enumerate(status.folders):
-        missing = ("" if folder in online else ", not there now", "yellow")
-        table.add_row("" if number else "Folders", Text.assemble(home_path(folder), missing))
-    show(table)
-    show_videos("could not be read", [(row.path, row.failed) for row in status.failed], STATUS_LINES)
+        rows["Unfinished"] = f"{plural(begun.videos, 'video')} encoded again {kind}; to go on: {begun.command}"
+    folders = [
+        ("" if number else "Folders", Text.assemble(home_path(folder), _presence(folder in online)))
+        for number, folder in enumerate(status.folders)
+    ]
+    show(facts([*rows.items(), *folders]))
+    show_videos("could not be read", [(row.path, row.failed) for row in status.failed], STATUS_LINES, errors)
     show_videos("could be read only in part", [(row.path, row.damage) for row in status.damaged], STATUS_LINES)
+
+
+def _presence(is_online: bool) -> tuple[str, str]:
+    return ("" if is_online else ", not there now", "yellow")
+
+
+def status_json(status: "IndexStatus", path: Path, online: Collection[Path]) -> dict[str, Any]:
+    """The line of `vidfind status --json`."""
+    return {
+        "name": status.name,
+        "path": path,
+        **dataclasses.asdict(status.settings),
+        "videos": status.videos,
+        "segments": status.segments,
+        "seconds": round(status.hours * 3600, 3),
+        "size": status.size_on_disk,
+        "folders": [{"path": folder, "online": folder in online} for folder in status.folders],
+        "failed": [{"path": row.path, "reason": row.failed} for row in status.failed],
+        "damaged": [{"path": row.path, "reason": row.damage} for row in status.damaged],
+        "unfinished": vars(status.unfinished) if status.unfinished else None,
+    }
+
+
+def relinked_json(relinked: Sequence["Relinked"]) -> Iterator[dict[str, Any]]:
+    """A line of `vidfind relink --json` for each video."""
+    return ({"path": one.path, "old": one.source, "was_known": one.was_known} for one in relinked)
 
 
 def _count_videos(status: "IndexStatus") -> str:

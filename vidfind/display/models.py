@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vidfind.commands import finetune_command, forget_command
-from vidfind.display.console import message, note, results, show
+from vidfind.display.console import facts, message, new_table, note, results, show
 from vidfind.display.text import file_size, footage, gflops, home_path, milliseconds, plural, printable
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 import dataclasses
 from typing import Any
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -35,7 +34,7 @@ DIRECTIONS = {"text_to_video": "Text to video", "video_to_text": "Video to text"
 
 def show_adapters(saved: Sequence["SavedAdapter"]) -> None:
     """What each was trained for and how, how much it helped, when, and how big it is; then what is wrong with files."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
+    table = new_table()
     table.add_column("Adapter", style="cyan", no_wrap=True)
     table.add_column("Model", overflow="fold")
     table.add_column("Encoder", overflow="fold")
@@ -45,12 +44,12 @@ def show_adapters(saved: Sequence["SavedAdapter"]) -> None:
     table.add_column("Size", justify="right", no_wrap=True)
     table.add_column("Default", no_wrap=True)
     for adapter in saved:
-        facts: list[str | Text] = [Text("cannot be read", style="yellow"), "", "", "", ""]
+        values: list[str | Text] = [Text("cannot be read", style="yellow"), "", "", "", ""]
         if info := adapter.info:
             trained = [f"{info.model} / {info.pretrained}", info.encoder, info.kind]
-            facts = [*trained, _gain(info.metrics), info.created[:10]]
+            values = [*trained, _gain(info.metrics), info.created[:10]]
         default = Text("yes", style="green") if adapter.is_default else ""
-        texts = [printable(fact) if isinstance(fact, str) else fact for fact in facts]
+        texts = [printable(fact) if isinstance(fact, str) else fact for fact in values]
         table.add_row(printable(adapter.name), *texts, file_size(adapter.size_bytes), default)
     show(table)
     for adapter in saved:
@@ -60,25 +59,20 @@ def show_adapters(saved: Sequence["SavedAdapter"]) -> None:
 
 def show_adapter(adapter: "SavedAdapter", used_by: Sequence[str]) -> None:
     """All that the header of an adapter says, and the indexes that use it."""
-    facts = {"Adapter": f"{adapter.name}, in {home_path(adapter.path)}"}
+    rows = {"Adapter": f"{adapter.name}, in {home_path(adapter.path)}"}
     if info := adapter.info:
         rank = f", rank {info.rank}" if info.rank else ""
-        facts |= {
+        rows |= {
             "Model": f"{info.model} / {info.pretrained}",
             "Encoder": f"{info.encoder}, {info.num_frames} frames",
             "Trained": f"{KINDS.get(info.kind, info.kind)}{rank}",
             "Captions": plural(info.num_pairs, "pair") if info.num_pairs else "unknown",
             "Made": f"{info.created or 'unknown'}, with vidfind {info.version}",
         }
-    facts["Size"] = file_size(adapter.size_bytes)
-    facts["Default"] = "yes, new indexes of its model use it" if adapter.is_default else "no"
-    facts["Indexes"] = ", ".join(used_by) or "none"
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, fact in facts.items():
-        table.add_row(name, printable(fact))
-    show(table)
+    rows["Size"] = file_size(adapter.size_bytes)
+    rows["Default"] = "yes, new indexes of its model use it" if adapter.is_default else "no"
+    rows["Indexes"] = ", ".join(used_by) or "none"
+    show(facts(rows.items()))
     if adapter.info and (recall := _recall_table(adapter.info.metrics)):
         show(recall)
     if adapter.problem:
@@ -115,7 +109,7 @@ def _recall_table(metrics: Mapping[str, Any]) -> Table | None:
     names = {"r1": "R@1", "r5": "R@5", "r10": "R@10", "median": "Median rank", "mean": "Mean rank"}
     count = metrics.get("pairs")
     heading = f"Kept aside: {plural(count, 'pair')}" if isinstance(count, int) else "Kept aside"
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
+    table = new_table()
     table.add_column(heading, no_wrap=True)
     for name in names.values():
         table.add_column(name, justify="right")
@@ -160,7 +154,7 @@ def _with(adapter: str | None) -> str:
 
 def show_models(models: Sequence["ModelEntry"]) -> None:
     """What can be chosen, how big it is, and whether it is on this machine."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
+    table = new_table()
     table.add_column("Model", style="cyan", no_wrap=True)
     table.add_column("Weights", overflow="fold", no_wrap=results.width >= 72)  # to be copied: the note folds first
     table.add_column("Size", justify="right", no_wrap=True)
@@ -171,6 +165,18 @@ def show_models(models: Sequence["ModelEntry"]) -> None:
         here = Text("yes", style="green") if entry.path else Text("no", style="dim")
         table.add_row(entry.model, entry.pretrained, file_size(entry.size_bytes), entry.licence, here, entry.note)
     show(table)
+
+
+def model_json(entry: "ModelEntry") -> dict[str, Any]:
+    """A line of `vidfind models --json`; `size` in bytes, `path` of the weights where they are on this machine."""
+    return {
+        "model": entry.model,
+        "pretrained": entry.pretrained,
+        "size": entry.size_bytes,
+        "licence": entry.licence,
+        "note": entry.note,
+        "path": entry.path,
+    }
 
 
 BASELINE = "mean"
@@ -187,7 +193,7 @@ def show_lineup(lineup: "Lineup") -> None:
 
 def figures_table(lineup: "Lineup") -> Table:
     """Tokens and GFLOPs, each also as a change from plain CLIP; trained numbers and time."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
+    table = new_table()
     table.add_column("Encoder", no_wrap=True)
     for name in ("Tokens", "", "GFLOPs", "", "Trained", "ms a clip"):
         table.add_column(name, justify="right", no_wrap=True, style="" if name else "dim")
@@ -226,9 +232,7 @@ def _time(cost: "ClipCost | None") -> str:
 
 def notes_table(lineup: "Lineup") -> Table:
     """What each encoder does, what it needs, and what is in its way."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    rows: list[tuple[str | Text, str | Text]] = []
     for way in lineup.ways:
         text = Text(printable(way.note))
         if way.is_default:
@@ -237,8 +241,8 @@ def notes_table(lineup: "Lineup") -> Table:
             text.append(f". Needs an adapter: {finetune_command(encoder=way.name)}")
         if way.problem:
             text.append(f" ({printable(way.problem)})", "yellow")
-        table.add_row(Text(way.name, style="cyan"), text)
-    return table
+        rows.append((way.name, text))
+    return facts(rows, style="cyan")
 
 
 def measured(lineup: "Lineup") -> str:

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from vidfind.display.console import PIPE_WIDTH, results, show
+from vidfind.display.console import PIPE_WIDTH, new_table, results, show
 from vidfind.display.text import short_paths, span
 from vidfind.system.times import clock
 
@@ -32,7 +31,7 @@ def result_table(moments: Sequence["Moment"], width: int) -> Table:
     marks = {moment.path: _mark(moment) for moment in moments}
     names = short_paths(marks, file_width, {path: mark.cell_len for path, mark in marks.items()})
     files = [Text.assemble(_linked(names[moment.path], moment.path), marks[moment.path]) for moment in moments]
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
+    table = new_table()
     for name in columns:
         table.add_column(name, justify="left" if name == "Date" else "right", style=STYLES[name], no_wrap=True)
         if name == "Score":

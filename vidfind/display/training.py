@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from vidfind.display.console import messages, note, show
+from vidfind.display.console import errors, new_table, note, show
 from vidfind.display.text import gflops, milliseconds, plural, printable
 from vidfind.system.times import clock
 
@@ -44,14 +43,14 @@ def show_bad_lines(path: Path, bad: Sequence["BadLine"]) -> None:
     if not bad:
         return
     heading = f"{printable(path)} has lines that cannot be used:"
-    messages.print(Text(heading, style="bold yellow"), soft_wrap=True)
+    errors.print(Text(heading, style="bold yellow"), soft_wrap=True)
     show_lines(bad)
 
 
 def show_lines(bad: Sequence["BadLine"]) -> None:
     """The number and the reason of each."""
     for one in bad:
-        messages.print(Text.assemble(f"  line {one.line}: ", (printable(one.reason), "yellow")), soft_wrap=True)
+        errors.print(Text.assemble(f"  line {one.line}: ", (printable(one.reason), "yellow")), soft_wrap=True)
 
 
 def show_verdict(verdict: "Verdict") -> None:
@@ -112,7 +111,7 @@ def verdict_json(verdict: "Verdict") -> Iterator[dict[str, Any]]:
 def recall_table(columns: Mapping[str, "Retrieval"], costs: Mapping[str, "ClipCost"] | None = None) -> Table:
     """Recall and ranks in both directions, and costs by the same names; of several, the best of each row is bold."""
     gap = 0 if len(columns) >= CROWDED else 1
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap), header_style="bold")
+    table = new_table(gap)
     table.add_column("", no_wrap=True)
     for name in map(printable, columns):
         title = name.replace("-", "-\n") if len(columns) >= MANY else name
