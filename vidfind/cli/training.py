@@ -32,6 +32,7 @@ from vidfind.cli.options import (
     adapter_option,
 )
 from vidfind.commands import OTHER_INDEX, adapter_command, index_command
+from vidfind.encoders.names import DEFAULT_NUM_FRAMES
 from vidfind.errors import ExitCode
 from vidfind.media.sampling import DEFAULT_SAMPLING
 from vidfind.system import paths
@@ -68,7 +69,9 @@ def finetune_command(
     frames: Annotated[
         int | None,
         typer.Option(
-            metavar="COUNT", min=1, help="Frames of each clip; tempme needs a multiple of 8 or 12. [default: 12]"
+            metavar="COUNT",
+            min=1,
+            help=f"Frames of each clip; tempme needs a multiple of 8 or 12. [default: {DEFAULT_NUM_FRAMES}]",
         ),
     ] = None,
     seed: Annotated[

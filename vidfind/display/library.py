@@ -1,6 +1,5 @@
 """Shows what an index holds, and which videos were renamed."""
 
-import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +66,8 @@ def status_json(status: "IndexStatus", path: Path, online: Collection[Path]) -> 
     return {
         "name": status.name,
         "path": path,
-        **dataclasses.asdict(status.settings),
+        **vars(status.settings.identity),
+        "segment_length": status.settings.segment_length,
         "videos": status.videos,
         "segments": status.segments,
         "seconds": round(status.hours * 3600, 3),

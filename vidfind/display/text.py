@@ -1,6 +1,5 @@
 """Values as short texts for people: sizes, lengths, moments, paths. Writes nothing to a screen."""
 
-import math
 import os
 import unicodedata
 from collections import Counter
@@ -9,6 +8,8 @@ from pathlib import Path
 
 from rich.cells import cell_len
 
+from vidfind.system.text import file_size as file_size
+from vidfind.system.text import plural as plural
 from vidfind.system.times import clock
 
 # Text
@@ -47,17 +48,6 @@ def times_real(speed: float) -> str:
     return f"{speed:.1f}x real time" if speed < 10 else f"{speed:,.0f}x real time"
 
 
-def file_size(size: int) -> str:
-    """A size in bytes for people, as 605 MB.
-
-    >>> file_size(604_000_000), file_size(1_710_517_724)
-    ('604 MB', '1.7 GB')
-    """
-    if size >= 1e9:
-        return f"{size / 1e9:.1f} GB"
-    return f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{math.ceil(size / 1e3)} kB"
-
-
 def gflops(flops: int) -> str:
     """Billions of operations, with two digits at least.
 
@@ -74,10 +64,6 @@ def milliseconds(seconds: float) -> str:
     ('421', '6.3')
     """
     return f"{1000 * seconds:,.0f}" if seconds >= 0.01 else f"{1000 * seconds:.1f}"
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def short_paths(paths: Iterable[Path], width: int, taken: Mapping[Path, int] | None = None) -> dict[Path, str]:

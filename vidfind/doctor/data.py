@@ -8,10 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from vidfind.commands import delete_command, index_command, mend_command
-from vidfind.doctor.findings import Found, Problem, count, file_size, say
+from vidfind.doctor.findings import Found, Problem, say
 from vidfind.errors import VidfindError
 from vidfind.store.settings import SETTINGS_FILE, is_index
 from vidfind.system.paths import home
+from vidfind.system.text import file_size, plural
 
 MINIMAL_FREE = 200_000_000  # bytes; LanceDB writes a table anew when it is tidied up
 NETWORK_DRIVES = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afpfs", "webdav", "9p", "fuse.sshfs", "fuse.rclone", "davfs"}
@@ -77,7 +78,7 @@ def look_at_index(path: Path) -> Found:
         status = Store.open(path).status()
         identity = status.settings.identity
         made_with = f"{identity.model} / {identity.pretrained}, {identity.encoder}"
-        facts = f"{count(status.videos, 'video')}, {count(status.segments, 'segment')}, {made_with}"
+        facts = f"{plural(status.videos, 'video')}, {plural(status.segments, 'segment')}, {made_with}"
         facts += f", adapter {identity.adapter}" if identity.adapter else ""
         facts += f", {len(status.failed):,} could not be read" if status.failed else ""
         problems += _other_weights(path)

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from vidfind import __version__
-from vidfind.doctor.findings import Found, Problem, file_size, say
+from vidfind.doctor.findings import Found, Problem, say
 from vidfind.system import player
+from vidfind.system.text import file_size
 
 CLIP_FRAMES = 24
 CLIP_SIZE = 64

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from vidfind.commands import mend_command
 from vidfind.doctor.data import index_folders
-from vidfind.doctor.findings import Found, Problem, file_size
+from vidfind.doctor.findings import Found, Problem
 from vidfind.errors import ModelUnavailable, VidfindError
 from vidfind.store.settings import read_generation
+from vidfind.system.text import file_size
 
 STALE = 3600.0  # seconds; what was not written to for so long is no download that is going on
 COMMIT = re.compile(rb"[0-9a-f]{40}\s*")
