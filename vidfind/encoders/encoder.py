@@ -30,8 +30,13 @@ CLIPS_A_BATCH_ON_DEVICE = 32
 class Encoder:
     """A CLIP of open_clip that turns clips and text into vectors of one space.
 
-    encoder = load_encoder("ViT-B-32", "laion2b_s34b_b79k")         # registry.py
-    scores = encoder.encode_video(clips) @ encoder.encode_text(["a dog catches a frisbee"]).T
+    >>> import numpy as np
+    >>> from vidfind import load_encoder
+    >>> encoder = load_encoder("tiny")
+    >>> clips = np.zeros((2, encoder.num_frames, encoder.image_size, encoder.image_size, 3), np.uint8)
+    >>> scores = encoder.encode_video(clips) @ encoder.encode_text(["a red circle"]).T
+    >>> scores.shape
+    torch.Size([2, 1])
     """
 
     def __init__(

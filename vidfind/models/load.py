@@ -53,6 +53,11 @@ def load_encoder(
 ) -> "Encoder":
     """An encoder ready to use.
 
+    >>> from vidfind import load_encoder
+    >>> encoder = load_encoder("tiny", encoder="mean", device="cpu")
+    >>> encoder.num_frames, encoder.image_size, encoder.dim
+    (12, 56, 128)
+
     `model` and `pretrained` are open_clip's names; `pretrained` may be a checkpoint file. `adapter` is the name of a
     saved one, or its file. What is not given is what the adapter was trained with, or ViT-B-32, the recommended
     weights, `tempme` and 12 frames. `announce` is told, in a line, before a download begins.

@@ -33,18 +33,28 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SavedAdapter:
-    """An adapter's file. `info` is None where it cannot be read, for the reason in `problem`."""
+    """An adapter that fine-tuning has saved, or that was imported."""
 
     name: str
+    """What `load_encoder` and `--adapter` take."""
     path: Path
+    """Its file."""
     size_bytes: int
     is_default: bool
+    """Whether new indexes of its model use it."""
     info: AdapterInfo | None
+    """What it was trained for, on what, and how well it did; None if the file cannot be read."""
     problem: str = ""
+    """Why the file cannot be read; empty if it can."""
 
 
 def list_adapters() -> list[SavedAdapter]:
-    """All saved adapters by name, those that cannot be read among them."""
+    """All saved adapters, in the order of their names. Those that cannot be read have a `problem`.
+
+    >>> from vidfind import list_adapters, load_encoder
+    >>> for adapter in list_adapters():
+    ...     encoder = load_encoder(adapter=adapter.name)
+    """
     return [_describe(path) for path in sorted((home() / "adapters").glob("*.safetensors"))]
 
 

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from vidfind.encoders.encoder import Encoder, choose_dtype
 from vidfind.errors import BadInput, BadPairs
-from vidfind.models.adapter_file import Adapter, AdapterInfo
+from vidfind.models.adapter_file import Adapter, AdapterInfo, write_adapter
+from vidfind.models.saved_adapters import SavedAdapter, check_free, saved_adapter
 from vidfind.training.augment import augment
 from vidfind.training.clip_cache import ClipCache
 from vidfind.training.optimize import backward_in_chunks, contrastive_loss, make_optimizer
@@ -81,9 +82,16 @@ Event = Decoded | Stepped | Validated
 class FineTuning:
     """A training: what is trained, what is held out, and the best state so far, whenever it is stopped.
 
-    with FineTuning(pairs, load_encoder("ViT-B-32", dtype="float32")) as training:
-        for event in training.run(): ...
-        write_adapter(path, training.adapter("home"))
+    >>> from vidfind import FineTuning, Recipe, load_encoder, read_pairs
+    >>> pairs, bad_lines = read_pairs("captions.csv")
+    >>> encoder = load_encoder("tiny", dtype="float32")
+    >>> with FineTuning(pairs, encoder, Recipe(epochs=1)) as training:
+    ...     for event in training.run():
+    ...         pass  # Decoded, Stepped and Validated tell how it goes
+    ...     saved = training.save("rex")
+    >>> encoder = load_encoder(adapter="rex")
+
+    Training changes the model of `encoder`: load it anew with the adapter to use the result.
     """
 
     def __init__(
@@ -212,6 +220,16 @@ class FineTuning:
             },
         )
         return Adapter({**self._kept, **self._best}, info)
+
+    def save(self, name: str, force: bool = False) -> SavedAdapter:
+        """Saves the best state so far as the adapter `name`, in place of one of that name only with `force`.
+
+        Raises BadInput for a name that is taken or cannot be one, and before the first step; StorageError."""
+        adapter = self.adapter(name)
+        if adapter is None:
+            raise BadInput("Nothing has been learned yet: let the training run first.")
+        write_adapter(check_free(name, force), adapter)
+        return saved_adapter(name)
 
     def _decode(self) -> Iterator[Decoded]:
         bad: dict[int, str] = {}

@@ -37,16 +37,20 @@ END_MARGIN = 0.5
 
 @dataclass(frozen=True)
 class Pair:
-    """A caption and the part of a video that it describes: a moment (`has_moment`), or the whole video.
+    """A caption and the part of a video that it describes: a moment, or the whole video.
 
-    `start` and `end` are in seconds. `line` is the line in the file. Pairs may share a video or a caption."""
+    Several pairs may have the same video, and several the same caption."""
 
     path: Path
     caption: str
     start: float
+    """Where the moment begins, in seconds; 0 for a whole video."""
     end: float
+    """Where the moment ends, in seconds; the duration for a whole video."""
     has_moment: bool
+    """Whether the caption describes a moment; False: the whole video."""
     line: int
+    """Where the caption stands in its file, from 1."""
 
     @property
     def segment(self) -> Segment:
@@ -55,10 +59,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class BadLine:
-    """A line that cannot be used. `reason` names the video, if the line has one."""
+    """A line of a file of captions that cannot be used."""
 
     line: int
+    """Where it stands in the file, from 1."""
     reason: str
+    """What is wrong with it, with the name of the video if there is one."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +82,18 @@ class _Bad(Exception):
     """The reason why a line cannot be used."""
 
 
-def read_pairs(path: Path) -> tuple[list[Pair], list[BadLine]]:
+def read_pairs(path: str | Path) -> tuple[list[Pair], list[BadLine]]:
     """Returns all pairs of a file of captions, in its order, and all lines that cannot be used.
+
+    >>> from vidfind import read_pairs
+    >>> pairs, bad_lines = read_pairs("captions.csv")
+    >>> pairs[0].path.name, pairs[0].start, len(bad_lines)
+    ('clip-01.mp4', 0.0, 0)
 
     The file is a CSV with the columns `path,caption` and optionally `start,end`, or JSON lines (.jsonl) with these
     fields, where `caption` may be a list. Paths are relative to the folder of the file. Every video is opened once.
     Identical lines give one pair. Raises BadInput if the file as a whole cannot be read."""
+    path = Path(os.path.expanduser(path))
     text = _read_text(path)
     parse = _parse_json_lines if path.suffix.lower() in JSON_LINES else _parse_csv
     entries = list(parse(path, text))

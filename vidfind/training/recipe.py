@@ -20,17 +20,24 @@ FEWEST_HELD_OUT = 4  # pairs; with fewer, recall means nothing
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of a training. The defaults are those of the TempMe paper."""
+    """The settings of a training. The defaults are those of the TempMe paper.
+
+    >>> from vidfind import Recipe
+    >>> for_many_pairs = Recipe(epochs=3, batch_size=256, seed=1)
+    """
 
     epochs: int | None = None
-    """Passes through all pairs. None: FEWEST_EPOCHS, or more until there are FEWEST_STEPS steps."""
+    """Passes through all pairs. None: 5, or as many as 100 steps take; then it may also stop when nothing improves."""
     learning_rate: float = 6e-4
+    """The highest learning rate: that of the end of the warm-up."""
     rank: int = 8
     """Rank of the LoRA; training that continues an adapter keeps its rank."""
     batch_size: int = 128
+    """Pairs in each step."""
     seed: int = 42
+    """Of everything random: which pairs are held out, in which order the others come, how clips are varied."""
     val: float = 0.1
-    """Share of the pairs that is held out, whole videos at a time; at least FEWEST_HELD_OUT."""
+    """Share of the pairs that is held out to judge by, whole videos at a time; 4 pairs at least."""
     weight_decay: float = 0.2
     warm_up: float = 0.1
     """Share of the steps in which the learning rate rises; then it falls to zero along a cosine."""
