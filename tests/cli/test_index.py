@@ -61,7 +61,7 @@ def watch(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
 
     Takes steps: what is done, and what is true of the index when the next step may come. The last is Ctrl-C, a second
     later: what is told until then is told too often."""
-    monkeypatch.setattr(vidfind.index.watch, "looks", partial(vidfind.index.watch.looks, settling=0.4))
+    monkeypatch.setattr(vidfind.index.watch, "watch_videos", partial(vidfind.index.watch.watch_videos, settling=0.4))
     index = tmp_path / "home" / "indexes" / "default"
     has_ended = threading.Event()
 

@@ -15,7 +15,7 @@ from vidfind.display import console
 from vidfind.display.activity import Activity, progress_lines
 from vidfind.display.search import result_table
 from vidfind.display.text import home_path, printable, short_paths, span
-from vidfind.index.events import Progress
+from vidfind.encoders.stream import Progress
 from vidfind.search.moments import Moment
 from vidfind.system.times import clock
 

@@ -12,8 +12,10 @@ import torch
 
 from tests.support.waiting import PATIENCE
 from vidfind.encoders.encoder import Encoder
-from vidfind.encoders.stream import encode_ahead
-from vidfind.media.decoding import Clip, decode_ahead
+from vidfind.encoders.stream import EncodedVideo, FailedVideo, Progress, encode_ahead, encode_videos
+from vidfind.media.decoding import Clip, decode_ahead, read_clips
+from vidfind.media.files import fingerprint
+from vidfind.media.sampling import split_segments
 from vidfind.system.machine import parallel_map
 
 
@@ -32,6 +34,52 @@ def test_vectors_belong_to_the_clips_they_come_with(clips: Path, tiny_encoder: E
             np.testing.assert_allclose(vector, one_by_one[clip.path, clip.times.tobytes()], atol=1e-5)
             count += 1
     assert count == len(one_by_one)
+
+
+def test_each_video_comes_with_its_segments_and_their_vectors_from_each_encoder(
+    clips: Path, tmp_path: Path, tiny_encoder: Encoder
+) -> None:
+    (tmp_path / "text.mp4").write_text("this is not a video\n" * 100)
+    paths = [clips / "long.mp4", tmp_path / "text.mp4", clips / "vfr.mp4", tmp_path / "gone.mp4"]
+    mean = tiny_encoder.with_encoder("mean")
+    events = list(encode_videos(paths, [tiny_encoder, mean], 2.0, sampling="exact"))
+    videos = {event.path: event for event in events if isinstance(event, EncodedVideo)}
+    assert videos.keys() == {clips / "long.mp4", clips / "vfr.mp4"}
+    for path, video in videos.items():
+        assert (video.fingerprint, video.lost_segments, video.time_error) == (fingerprint(path), 0, 0)
+        assert video.segments == split_segments(video.info.duration, 2.0)
+        for encoder, vectors in zip((tiny_encoder, mean), video.vectors, strict=True):
+            clip = next(read_clips(path, video.segments[-1:], encoder.num_frames, encoder.image_size))
+            assert vectors.shape == (len(video.segments), encoder.dim)
+            np.testing.assert_allclose(vectors[-1], encoder.encode_video(clip[None])[0].numpy(), atol=1e-5)
+    failed = {event.path.name: event.try_again for event in events if isinstance(event, FailedVideo)}
+    assert failed == {"text.mp4": False, "gone.mp4": True}
+
+
+def test_of_a_damaged_video_the_segments_that_could_be_read_are_encoded(clips: Path, tiny_encoder: Encoder) -> None:
+    [video] = [
+        event
+        for event in encode_videos([clips / "damaged.mp4"], [tiny_encoder], 0.5)
+        if not isinstance(event, Progress)
+    ]
+    assert isinstance(video, EncodedVideo)
+    all_segments = split_segments(video.info.duration, 0.5)
+    assert video.segments == all_segments[: len(video.vectors[0])]
+    assert 0 < len(video.segments) == len(all_segments) - video.lost_segments < len(all_segments)
+    assert video.readable_until is not None and video.readable_until < video.info.duration
+
+
+def test_progress_ends_with_all_that_could_be_encoded(clips: Path, tmp_path: Path, tiny_encoder: Encoder) -> None:
+    (tmp_path / "text.mp4").write_text("this is not a video\n" * 100)
+    paths = [clips / "damaged.mp4", tmp_path / "text.mp4", clips / "long.mp4"]
+    events = list(encode_videos(paths, [tiny_encoder], 0.5))
+    seconds = sum(
+        segment.end - segment.start for event in events if isinstance(event, EncodedVideo) for segment in event.segments
+    )
+    last = events[-1]
+    assert isinstance(last, Progress)
+    assert (last.done_files, last.total_files) == (3, 3)
+    assert last.done_seconds == pytest.approx(seconds) == pytest.approx(last.total_seconds)
 
 
 def test_results_come_in_order_however_long_each_takes() -> None:

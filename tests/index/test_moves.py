@@ -11,6 +11,7 @@ import pytest
 
 from vidfind.encoders.encoder import Encoder
 from vidfind.index.events import Offline, Outcome
+from vidfind.index.options import IndexOptions
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
 from vidfind.store.edit import relink_videos
@@ -51,7 +52,7 @@ class Library:
 
     def index(self, *folders: Path, **options: bool) -> dict[str, str]:
         """The status of each video by its path from here; what is unchanged is left out."""
-        events = index_videos(folders or [self.films], self.store, _never, **options)
+        events = index_videos(folders or [self.films], self.store, _never, IndexOptions(**options))
         outcomes = [event for event in events if isinstance(event, Outcome) and event.status != "unchanged"]
         return {outcome.path.relative_to(self.folder).as_posix(): outcome.status for outcome in outcomes}
 
@@ -294,7 +295,7 @@ def test_other_content_of_the_same_name_and_size_is_noticed(
         file.seek(-1, os.SEEK_END)
         file.write(b"\xa5")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + seconds * 10**9))
-    events = index_videos([library.films], library.store, lambda: tiny_encoder, **options)
+    events = index_videos([library.films], library.store, lambda: tiny_encoder, IndexOptions(**options))
     told = [(event.path.name, event.status) for event in events if isinstance(event, Outcome)]
     assert ("b.mp4", "changed") in told
     assert [status for name, status in told if name != "b.mp4"] == ["unchanged"] * 4

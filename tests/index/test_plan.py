@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from vidfind.index import presence
-from vidfind.index.plan import Plan, make_plan
-from vidfind.index.presence import Presence, look_on_disk
+from vidfind.index.plan import Known, Plan, make_plan
+from vidfind.index.presence import Disk, Presence
 from vidfind.media.files import VideoFile, fingerprint
-from vidfind.store.tables import VideoRow
+from vidfind.store.tables import TRY_AGAIN, VideoRow
 
 DAY = datetime(2024, 5, 17, tzinfo=UTC)
 FOLDER = Path("/videos")
@@ -21,13 +21,13 @@ def video(name: str, size: int = 1000, mtime_ns: int = 5) -> VideoFile:
     return VideoFile(FOLDER / name, size, mtime_ns)
 
 
-def row(name: str, content: str, size: int = 1000, mtime_ns: int = 5, failed: str = "") -> VideoRow:
-    return VideoRow(FOLDER / name, FOLDER, size, mtime_ns, content, DAY, DAY, content=7, segments=1, failed=failed)
+def row(name: str, fingerprint: str, size: int = 1000, mtime_ns: int = 5, failed: str = "") -> VideoRow:
+    return VideoRow(FOLDER / name, FOLDER, size, mtime_ns, fingerprint, DAY, DAY, content=7, segments=1, failed=failed)
 
 
 def presence_of(path: Path, folder: Path) -> Presence:
     """What there is to be seen of a video that was indexed on DAY."""
-    return look_on_disk()(VideoRow(path, folder, 1000, 5, "A", DAY, DAY), folder)
+    return Disk().presence(VideoRow(path, folder, 1000, 5, "A", DAY, DAY), folder)
 
 
 def plan_of(
@@ -44,7 +44,7 @@ def plan_of(
         return (contents or {})[path.name]
 
     stored = {row.path: row for row in rows}
-    return make_plan(found, stored, folders or [FOLDER], fingerprint, lambda path, folder: presence, force)
+    return make_plan(found, Known(stored), folders or [FOLDER], fingerprint, lambda path, folder: presence, force)
 
 
 def test_a_video_never_seen_is_new() -> None:
@@ -106,12 +106,12 @@ def test_of_two_copies_the_one_that_is_gone_was_moved_and_not_the_one_on_a_drive
     away = VideoRow(Path("/usb/a.mp4"), Path("/usb"), 1000, 5, "A", DAY, DAY, content=7)
     gone = row("b.mp4", "A")
 
-    def look(row: VideoRow, folder: Path) -> Presence:
+    def presence(row: VideoRow, folder: Path) -> Presence:
         return "offline" if folder == Path("/usb") else "gone"
 
     for rows in ([away, gone], [gone, away]):
         stored = {row.path: row for row in rows}
-        plan = make_plan([video("c.mp4")], stored, [FOLDER], lambda path: "A", look)
+        plan = make_plan([video("c.mp4")], Known(stored), [FOLDER], lambda path: "A", presence)
         assert [(reuse.status, reuse.source) for reuse in plan.reuse] == [("moved", gone)]
         assert (plan.removed, plan.encode) == ([], [])
 
@@ -130,7 +130,7 @@ def test_a_mount_point_within_the_folder_indexed_keeps_its_videos_when_asked_for
     (tmp_path / "nas").mkdir()
     path = tmp_path / "nas" / "a.mp4"
     away = VideoRow(path, tmp_path, 1000, 5, "A", DAY, DAY)
-    plan = make_plan([], {path: away}, [tmp_path / "nas"], fingerprint, look_on_disk())
+    plan = make_plan([], Known({path: away}), [tmp_path / "nas"], fingerprint, Disk().presence)
     assert plan == Plan(offline=[(away, tmp_path / "nas")])
 
 
@@ -139,7 +139,7 @@ def test_what_seems_unchanged_is_compared_when_asked() -> None:
     files = [video("a.mp4"), video("b.mp4"), video("c.mp4")]
     stored = {row.path: row for row in rows}
     contents = {"a.mp4": "A", "b.mp4": "X"}  # a fingerprint of c would be a KeyError
-    plan = make_plan(files, stored, [FOLDER], lambda path: contents[path.name], lambda *_: "there", verify=True)
+    plan = make_plan(files, Known(stored), [FOLDER], lambda path: contents[path.name], lambda *_: "there", verify=True)
     assert [(job.file.path.name, job.status) for job in plan.encode] == [("b.mp4", "changed")]
     assert (plan.unchanged, plan.failed) == (rows[:1], rows[2:])
 
@@ -152,7 +152,7 @@ def test_what_cannot_be_compared_is_told_and_stays(caplog: pytest.LogCaptureFixt
     stored = {row.path: row for row in rows}
     logging.getLogger("vidfind").addHandler(caplog.handler)
     try:
-        plan = make_plan([video("a.mp4")], stored, [FOLDER], refuse, lambda *_: "there", verify=True)
+        plan = make_plan([video("a.mp4")], Known(stored), [FOLDER], refuse, lambda *_: "there", verify=True)
     finally:
         logging.getLogger("vidfind").removeHandler(caplog.handler)
     assert plan == Plan(unchanged=rows)
@@ -162,7 +162,7 @@ def test_what_cannot_be_compared_is_told_and_stays(caplog: pytest.LogCaptureFixt
 def test_of_two_equal_new_videos_one_is_encoded() -> None:
     plan = plan_of([video("a.mp4"), video("b.mp4")], [], {"a.mp4": "A", "b.mp4": "A"})
     assert [job.file.path.name for job in plan.encode] == ["a.mp4"]
-    assert [(job.file.path.name, first.name) for job, first in plan.twins] == [("b.mp4", "a.mp4")]
+    assert [(job.file.path.name, first.name) for job, first in plan.duplicates] == [("b.mp4", "a.mp4")]
 
 
 def test_names_passed_along_a_row_of_videos_encode_nothing() -> None:
@@ -202,10 +202,25 @@ def test_a_video_that_failed_is_tried_again_only_when_it_changes() -> None:
     assert len(plan_of([video("a.mp4", mtime_ns=6)], [failed], {"a.mp4": "A"}).encode) == 1
 
 
+def test_a_video_that_failed_for_the_disk_is_tried_again_on_every_run() -> None:
+    failed = row("a.mp4", "", mtime_ns=TRY_AGAIN, failed="cannot be read: Input/output error")
+    for mtime_ns in (5, TRY_AGAIN):  # whatever the file's own time
+        plan = plan_of([video("a.mp4", mtime_ns=mtime_ns)], [failed], {"a.mp4": "A"})
+        assert [job.status for job in plan.encode] == ["changed"]
+
+
+def test_an_ignored_video_stays_and_its_contents_are_known() -> None:
+    ignored = row("a.mp4", "A")
+    known = Known({ignored.path: ignored}, ignored={ignored.path})
+    plan = make_plan([video("b.mp4")], known, [FOLDER], lambda path: "A", lambda *_: "gone")
+    assert [(reuse.file.path.name, reuse.status) for reuse in plan.reuse] == [("b.mp4", "new")]
+    assert plan.removed == []
+
+
 def test_a_video_whose_fingerprint_cannot_be_read_goes_to_the_encoder(tmp_path: Path) -> None:
     file = VideoFile(tmp_path / "vanished.mp4", 1000, 6)
     stored = {file.path: VideoRow(file.path, tmp_path, 1000, 5, "A", DAY, DAY)}
-    assert len(make_plan([file], stored, [tmp_path], fingerprint, look_on_disk()).encode) == 1
+    assert len(make_plan([file], Known(stored), [tmp_path], fingerprint, Disk().presence).encode) == 1
 
 
 def test_force_encodes_everything_but_still_removes_what_is_gone() -> None:

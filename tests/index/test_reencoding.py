@@ -21,6 +21,7 @@ from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import IndexBusy, IndexMismatch, ModelUnavailable
 from vidfind.index.events import Event, Outcome, Reencoding, Switched, Waiting
+from vidfind.index.options import IndexOptions
 from vidfind.index.prepare import open_store, reencode_cost
 from vidfind.index.run import index_videos
 from vidfind.models.default_adapters import set_default_adapter
@@ -353,7 +354,7 @@ def test_an_index_refuses_the_encoder_of_another_adapter(library: Library) -> No
     library.index(adapter="home")
     other = load("tiny", adapter="garden")
     with pytest.raises(IndexMismatch, match=r"adapter home, not garden.* again: vidfind index --adapter garden$"):
-        list(index_videos([library.films], library.store, lambda: other, force=True))
+        list(index_videos([library.films], library.store, lambda: other, IndexOptions(force=True)))
     with pytest.raises(IndexMismatch, match="adapter home, not garden"):
         load_query_encoder(library.store, lambda **_: other)
 

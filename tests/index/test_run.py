@@ -6,14 +6,17 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.support.films import LENGTHS
 from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.stream import Progress
 from vidfind.errors import BadInput, IndexBusy, IndexMismatch, ModelUnavailable
-from vidfind.index.events import Event, Offline, Outcome, Progress, Vanished
+from vidfind.index.events import Event, Offline, Outcome, Vanished
+from vidfind.index.options import IndexOptions
 from vidfind.index.prepare import check_folders, needs_index, open_store
 from vidfind.index.run import index_videos
 from vidfind.media import decoding
@@ -41,8 +44,8 @@ def film_store(tmp_path: Path, tiny_encoder: Encoder) -> Store:
 def index(film_store: Store, tiny_encoder: Encoder) -> Callable[..., dict[str, Outcome]]:
     """Indexes folders, and gives the outcome of each video by its name."""
 
-    def run(*folders: Path, **options: object) -> dict[str, Outcome]:
-        events = list(index_videos(folders, film_store, lambda: tiny_encoder, **options))
+    def run(*folders: Path, ignored: frozenset[Path] = frozenset(), **options: Any) -> dict[str, Outcome]:
+        events = list(index_videos(folders, film_store, lambda: tiny_encoder, IndexOptions(**options), ignored))
         return {event.path.name: event for event in events if isinstance(event, Outcome)}
 
     return run
@@ -151,7 +154,9 @@ def test_a_copy_is_indexed_without_encoding(index, library: Path, film_store: St
     index(library)
     shutil.copy(library / "b.mp4", library / "copy.mp4")
     events = list(index_videos([library], film_store, never))
-    assert [event.message for event in events if event.path.name == "copy.mp4"] == [f"the same as {library / 'b.mp4'}"]
+    [copy] = [event for event in events if event.path.name == "copy.mp4"]
+    assert copy.message == f"the same as {copy.same_as}"
+    assert (copy.same_as, copy.is_copy) == (library / "b.mp4", True)
 
 
 def test_equal_new_videos_are_encoded_once_and_both_found(
@@ -219,9 +224,11 @@ def test_an_unreadable_video_is_tried_again_only_when_it_changes_or_by_force(
     bad = library / "a.mp4"
     good = bad.read_bytes()
     bad.write_bytes(b"")
-    index(library)
-    assert {event.status for event in index_videos([bad], film_store, never)} == {"failed"}
-    assert index(bad, force=True)["a.mp4"].status == "failed"
+    assert index(library)["a.mp4"].is_news
+    [outcome] = index_videos([bad], film_store, never)
+    assert (outcome.status, outcome.was_tried_before, outcome.is_news) == ("failed", True, False)
+    outcome = index(bad, force=True)["a.mp4"]
+    assert (outcome.status, outcome.was_tried_before, outcome.is_news) == ("failed", False, True)
     bad.write_bytes(good)
     assert index(library)["a.mp4"].status == "changed"
     assert film_store.status().failed == []
@@ -427,7 +434,7 @@ def test_what_is_changing_still_is_neither_encoded_nor_forgotten(
     (library / "a.mp4").write_bytes(b"half of a copy")
     (library / "new.mp4").write_bytes(b"half of a recording")
     leave = frozenset({library / "inner", library / "a.mp4", library / "new.mp4"})
-    assert statuses(index(library, leave=leave)) == {"b.mp4": "unchanged"}
+    assert statuses(index(library, ignored=leave)) == {"b.mp4": "unchanged"}
     assert film_store.videos() == stored
     assert statuses(index(library)) == {
         "a.mp4": "failed",
@@ -443,8 +450,8 @@ def test_a_video_is_not_encoded_again_while_its_old_name_is_left_alone(
     index(library)
     old, new = library / "b.mp4", library / "moved.mp4"
     old.rename(new)
-    outcome = index(library, leave=frozenset({old}))["moved.mp4"]
-    assert (outcome.status, outcome.message) == ("new", f"the same as {old}")
+    outcome = index(library, ignored=frozenset({old}))["moved.mp4"]
+    assert (outcome.status, outcome.same_as) == ("new", old)
     assert statuses(index(library))["b.mp4"] == "removed"
 
 

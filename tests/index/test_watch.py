@@ -1,4 +1,4 @@
-"""When folders are looked at again: real files that appear, grow, move and vanish, and settling times of a moment."""
+"""Following folders: real files that appear, grow, move and vanish, and settling times of a moment."""
 
 from __future__ import annotations
 
@@ -6,14 +6,32 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.waiting import wait_until
-from vidfind.index.watch import looks
+from vidfind.demo.collection import draw_collection
+from vidfind.encoders.encoder import Encoder
+from vidfind.errors import BadInput
+from vidfind.index.events import Outcome
+from vidfind.index.options import IndexOptions
+from vidfind.index.prepare import open_to_index
+from vidfind.index.watch import (
+    FolderBack,
+    FolderLeft,
+    OpenIndex,
+    Retrying,
+    RunEnded,
+    WatchEvent,
+    Watching,
+    looks,
+    watch_videos,
+)
+from vidfind.store.store import Store
 
 SETTLING = 0.3
 LONG = 3.0  # where a file must not settle between two writes, however busy the machine is
@@ -243,3 +261,89 @@ def test_whoever_could_not_look_is_told_again(folder: Path) -> None:
     watching = looks([folder], settling=SETTLING)
     next(watching)
     assert watching.send(True) == frozenset()
+
+
+# Bringing an index up to date
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    """A folder of two drawn videos from long ago."""
+    for path, _ in draw_collection(tmp_path / "drawn", 2):
+        os.utime(path, (OLD, OLD))
+    return tmp_path / "drawn"
+
+
+@pytest.fixture
+def open_index(tmp_path: Path, tiny_encoder: Encoder) -> OpenIndex:
+    """Opens an index of the tiny model, `index` beside the films."""
+    return lambda folders, asked: open_to_index(folders, tmp_path / "index", lambda **_: tiny_encoder, asked)
+
+
+def until(kind: type[WatchEvent], events: Iterator[WatchEvent]) -> list[WatchEvent]:
+    """The next events, up to the first of a kind."""
+    found = [next(events)]
+    while not isinstance(found[-1], kind):
+        found.append(next(events))
+    return found
+
+
+def statuses(events: list[WatchEvent]) -> dict[str, str]:
+    return {event.path.name: event.status for event in events if isinstance(event, Outcome)}
+
+
+def test_the_first_run_yields_all_and_later_ones_what_is_new(films: Path, open_index: OpenIndex) -> None:
+    with closing(watch_videos([films], open_index, {}, settling=SETTLING)) as watching:
+        *events, ended, start = until(Watching, watching)
+        assert statuses(events) == {"clip-1.mp4": "new", "clip-2.mp4": "new"}
+        assert (ended, start) == (RunEnded(is_first=True, has_news=True), Watching(folders=1, changing=0))
+        (films / "clip-1.mp4").unlink()
+        assert until(Outcome, watching) == [Outcome(films / "clip-1.mp4", "removed", 1, pytest.approx(3, abs=3))]
+        assert until(RunEnded, watching)[-1] == RunEnded(is_first=False, has_news=True)
+        (films / "clip-2.mp4").touch()
+        assert until(RunEnded, watching) == [RunEnded(is_first=False, has_news=False)]
+
+
+def test_a_busy_index_is_reported_once_and_tried_again(films: Path, open_index: OpenIndex, tmp_path: Path) -> None:
+    with closing(watch_videos([films], open_index, {}, settling=SETTLING)) as watching:
+        until(Watching, watching)
+        with Store.open(tmp_path / "index").writing():
+            (films / "clip-1.mp4").unlink()
+            first, second = until(Retrying, watching)[-1], until(Retrying, watching)[-1]
+        assert isinstance(first, Retrying) and isinstance(second, Retrying)
+        assert (first.reason, first.is_new, second.is_new) == (second.reason, True, False)
+        assert statuses(until(Outcome, watching)) == {"clip-1.mp4": "removed"}
+
+
+def test_folders_that_go_and_come_back_are_reported(films: Path, open_index: OpenIndex, tmp_path: Path) -> None:
+    with closing(watch_videos([films], open_index, {}, settling=SETTLING)) as watching:
+        until(Watching, watching)
+        films.rename(tmp_path / "away")
+        assert until(FolderLeft, watching)[-1] == FolderLeft(films)
+        (tmp_path / "away").rename(films)
+        assert until(FolderBack, watching)[-1] == FolderBack(films)
+
+
+def test_an_adapter_asked_for_is_asked_for_until_there_is_an_index(films: Path, open_index: OpenIndex) -> None:
+    asked: list[object] = []
+
+    def note(folders: Sequence[Path], choice: Mapping[str, Any]) -> Any:
+        asked.append(choice)
+        return open_index(folders, choice)
+
+    empty = films.with_name("empty")
+    empty.mkdir()
+    with closing(watch_videos([empty], note, {"adapter": None}, settling=SETTLING)) as watching:
+        until(Watching, watching)
+        shutil.copy2(films / "clip-1.mp4", empty)
+        until(Outcome, watching)
+        until(RunEnded, watching)
+        shutil.copy2(films / "clip-2.mp4", empty)
+        until(Outcome, watching)
+    assert asked[0] == asked[1] == {"adapter": None}
+    assert asked[-1] == {}
+
+
+def test_an_error_in_the_first_run_ends_the_watch(films: Path, open_index: OpenIndex) -> None:
+    with pytest.raises(BadInput, match="There is no folder or video"):
+        next(watch_videos([films / "nowhere"], open_index, {}, IndexOptions(), settling=SETTLING))

@@ -15,6 +15,7 @@ import pytest
 from tests.support import faulty
 from vidfind.encoders.encoder import Encoder
 from vidfind.index.events import Outcome
+from vidfind.index.options import IndexOptions
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
 from vidfind.media import decoding
@@ -106,7 +107,9 @@ def test_a_run_that_is_stopped_does_not_wait_for_a_decoder_that_hangs(
     shutil.copy(made / "b.mp4", tmp_path / "hang.mp4")
     monkeypatch.setattr(decoding, "read_video", faulty.read_video)
     store, load = open_store(tmp_path / "index", lambda: tiny_encoder, {})
-    with closing(index_videos([tmp_path / "a.mp4", tmp_path / "hang.mp4"], store, load, workers=2)) as events:
+    with closing(
+        index_videos([tmp_path / "a.mp4", tmp_path / "hang.mp4"], store, load, IndexOptions(workers=2))
+    ) as events:
         assert next(event for event in events if isinstance(event, Outcome)).path.name == "a.mp4"
         threads = {thread for thread in threading.enumerate() if thread.name == "decode"}
         assert threads

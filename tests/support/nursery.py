@@ -165,13 +165,14 @@ def index(home: Path, folders: list[str], asked: dict[str, Any]) -> None:
     """`vidfind index`, with an encoder that is loaded already."""
     from vidfind.index import run as pipeline
     from vidfind.index import writer
+    from vidfind.index.options import IndexOptions
     from vidfind.index.prepare import open_store
     from vidfind.store import nearest
 
     writer.VIDEOS_A_COMMIT = VIDEOS_A_COMMIT
     nearest.INDEXED_ROWS = LARGE
     store, encoder = open_store(home / "indexes" / "default", load, asked)
-    running = pipeline.index_videos([Path(folder) for folder in folders], store, encoder, workers=1)
+    running = pipeline.index_videos([Path(folder) for folder in folders], store, encoder, IndexOptions(workers=1))
     with closing(running) as events:
         for _ in events:
             pass

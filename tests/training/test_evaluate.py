@@ -20,6 +20,7 @@ from vidfind.demo.drawing import draw
 from vidfind.demo.world import FRAME_RATE, Scene, random_background, random_scene, random_shape, reverse
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderIdentity
+from vidfind.encoders.stream import Progress
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.media.probe import probe
 from vidfind.media.write import write_video
@@ -27,7 +28,7 @@ from vidfind.models.catalog import TINY_WEIGHTS
 from vidfind.models.load import load_encoder, weights_digest
 from vidfind.system.paths import adapter_path
 from vidfind.training.choose import choose_encoders, load_encoders
-from vidfind.training.evaluate import Measuring, Progress, Verdict, check_pairs, evaluate
+from vidfind.training.evaluate import Measuring, Verdict, check_pairs, evaluate
 from vidfind.training.pairs import Pair
 
 CLIPS = 24

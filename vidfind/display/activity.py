@@ -22,8 +22,7 @@ from vidfind.system.machine import running_clock
 from vidfind.system.times import clock
 
 if TYPE_CHECKING:
-    from vidfind.index.events import Progress
-    from vidfind.training import evaluate
+    from vidfind.encoders.stream import Progress
 
 
 LOG_INTERVAL = 30.0  # seconds
@@ -41,7 +40,7 @@ class Activity:
         self._enabled = enabled and console.messages.is_terminal
         self._log_interval = log_interval if enabled and not console.messages.is_terminal else math.inf
         self._logged_at = running_clock().now()
-        self._progress: Progress | evaluate.Progress | None = None
+        self._progress: Progress | None = None
         self._drawn: RenderableType | None = None
         self._since = running_clock().now()
         self._live: Live | None = None
@@ -55,13 +54,13 @@ class Activity:
     def __exit__(self, *_: object) -> None:
         if sys.platform != "win32" and signal.getsignal(signal.SIGTSTP) == self._stop_process:
             signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        self._hide()
+        self.hide()
 
     def _stop_process(self, *_: object) -> None:
         """Ctrl-Z: gives the terminal back as it was, stops, and draws again when it goes on."""
         assert sys.platform != "win32"
         was_shown = self._live is not None
-        self._hide()
+        self.hide()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTSTP)  # returns when the process goes on
         signal.signal(signal.SIGTSTP, self._stop_process)
@@ -78,10 +77,10 @@ class Activity:
 
     def announce(self, text: str) -> None:
         """A line that stays. The activity is hidden until more is said of it: a download draws a bar of its own."""
-        self._hide()
+        self.hide()
         console.message(text)
 
-    def advance(self, progress: "Progress | evaluate.Progress") -> None:
+    def advance(self, progress: "Progress") -> None:
         """Turns into a bar of the footage done."""
         self._progress = progress
         self._log("  ".join(progress_facts(progress, self.elapsed)))
@@ -125,7 +124,8 @@ class Activity:
             )
             self._live.start(refresh=True)
 
-    def _hide(self) -> None:
+    def hide(self) -> None:
+        """Shows nothing until more is said of what is at work."""
         live, self._live = self._live, None
         if live:
             live.stop()
@@ -138,7 +138,7 @@ class Activity:
         return progress_lines(self._progress, self.elapsed, console.messages.width)
 
 
-def progress_lines(progress: "Progress | evaluate.Progress", elapsed: float, width: int) -> RenderableType:
+def progress_lines(progress: "Progress", elapsed: float, width: int) -> RenderableType:
     """A bar with footage, files, speed and time left, and the file at work on a line of its own."""
     done, total = progress.done_seconds, max(progress.total_seconds, progress.done_seconds)
     text = Text("  ".join(progress_facts(progress, elapsed)), no_wrap=True, overflow="ellipsis")
@@ -153,7 +153,7 @@ def progress_lines(progress: "Progress | evaluate.Progress", elapsed: float, wid
     return Group(line, file)
 
 
-def progress_facts(progress: "Progress | evaluate.Progress", elapsed: float) -> list[str]:
+def progress_facts(progress: "Progress", elapsed: float) -> list[str]:
     """Footage and files done, speed and time left, each as a short text; `elapsed` is in seconds."""
     done, total = progress.done_seconds, max(progress.total_seconds, progress.done_seconds)
     speed = done / elapsed if elapsed > 0 else 0.0

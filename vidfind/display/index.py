@@ -2,9 +2,7 @@
 
 import logging
 import math
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,45 +14,16 @@ from vidfind.display.text import home_path, plural, printable, times_real
 from vidfind.system.times import clock
 
 if TYPE_CHECKING:
-    from vidfind.index.events import Offline, Outcome, Vanished
+    from vidfind.index.events import IndexSummary, Outcome
+    from vidfind.index.plan import Status
+    from vidfind.index.watch import FolderBack, FolderLeft, Retrying, Watching
 
 logger = logging.getLogger(__name__)
 
-STATUSES = ("new", "changed", "moved", "unchanged", "removed", "failed")
+STATUSES: tuple["Status", ...] = ("new", "changed", "moved", "unchanged", "removed", "failed")
 
 
-@dataclass
-class IndexSummary:
-    """What a run did: `footage` of its new and changed videos, in `elapsed` seconds, and what needs attention."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    footage: float = 0.0
-    elapsed: float = 0.0
-    failed: list["Outcome"] = field(default_factory=list)
-    copies: int = 0
-    damaged: list["Outcome"] = field(default_factory=list)
-    offline: list["Offline"] = field(default_factory=list)
-    vanished: list["Vanished"] = field(default_factory=list)
-
-    @property
-    def missed(self) -> int:
-        """How many videos should be in the index and are not."""
-        return len(self.failed) + sum(vanished.videos for vanished in self.vanished)
-
-    def add(self, outcome: "Outcome") -> None:
-        self.counts[outcome.status] += 1
-        if outcome.is_copy:
-            self.copies += 1
-            return
-        if outcome.damage and outcome.status in ("new", "changed"):
-            self.damaged.append(outcome)
-        if outcome.status in ("new", "changed"):
-            self.footage += outcome.seconds
-        if outcome.status == "failed":
-            self.failed.append(outcome)
-
-
-def show_summary(summary: IndexSummary, when: str = "") -> None:
+def show_summary(summary: "IndexSummary", when: str = "") -> None:
     """What became of the videos (`when`: at which time); on stderr why some failed, and folders that are not there."""
     news = [(outcome.path, outcome.message) for outcome in summary.failed if outcome.is_news]
     show_videos("could not be read", news, console=errors)
@@ -81,6 +50,23 @@ def show_summary(summary: IndexSummary, when: str = "") -> None:
     show(Text("  ".join(filter(None, [when, f"{text}."]))))
 
 
+def show_watching(event: "Retrying | Watching | FolderLeft | FolderBack", now: str) -> None:
+    """Shows an event of `watch_videos` on stderr; `now` is the time of day."""
+    from vidfind.index.watch import FolderLeft, Retrying, Watching
+
+    if isinstance(event, Watching):
+        if event.changing:
+            message(f"{plural(event.changing, 'file')} just changed: indexed when that is over.")
+        message(f"Watching {plural(event.folders, 'folder')} for changes. Ctrl-C ends it.")
+    elif isinstance(event, Retrying):
+        if event.is_new:
+            message(f"{now}  {event.reason} Trying again until that works.")
+    elif isinstance(event, FolderLeft):
+        message(f"{now}  {event.folder} is not there now: its videos stay in the index.")
+    else:
+        message(f"{now}  {event.folder} is there again.")
+
+
 def show_videos(
     what: str, videos: Sequence[tuple[Path, str]], lines: int | None = None, console: Console = messages
 ) -> None:
@@ -97,7 +83,13 @@ def show_videos(
         message(f"  and {len(videos) - len(shown):,} more; -v shows all")
 
 
-def summary_json(summary: IndexSummary) -> dict[str, Any]:
+def outcome_json(outcome: "Outcome") -> dict[str, Any]:
+    """The line of `vidfind index --json` for a video."""
+    keys = ("path", "status", "segments", "seconds", "message", "damage")
+    return {**{key: getattr(outcome, key) for key in keys}, "off": outcome.time_error}
+
+
+def summary_json(summary: "IndexSummary") -> dict[str, Any]:
     """The last line of `vidfind index --json`."""
     counts = {status: summary.counts[status] for status in STATUSES}
     kept = [{"folder": offline.folder, "videos": offline.videos} for offline in summary.offline]

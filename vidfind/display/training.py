@@ -103,7 +103,8 @@ def show_before_and_after(before: "Retrieval", after: "Retrieval", pairs: int, p
 
 def verdict_json(verdict: "Verdict") -> Iterator[dict[str, Any]]:
     """A line of `vidfind eval --json` for each encoder."""
-    counts = {key: value for key, value in vars(verdict).items() if key not in ("retrieval", "costs")}
+    counts = {key: value for key, value in vars(verdict).items() if key not in ("retrieval", "costs", "time_error")}
+    counts["off"] = verdict.time_error
     for name, retrieval in verdict.retrieval.items():
         yield {"name": name, **retrieval.as_dict(), **verdict.costs[name].as_dict(), **counts}
 

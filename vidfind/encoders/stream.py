@@ -1,27 +1,177 @@
-"""Videos to vectors: what `decode_ahead` says of them, and the vectors of their clips, made while more are decoded.
+"""Videos to vectors: a stream of encoded videos, made while more of them are decoded.
 
-Joins decoding and encoders; knows nothing of the index. Times are in seconds.
+Joins decoding and encoders, and knows nothing of an index: whatever else encodes videos can yield the same events.
+Times are in seconds.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.media.decoding import Clip, Message, decode_ahead
-from vidfind.media.sampling import DEFAULT_SAMPLING, Sampling
+from vidfind.media.decoding import Clip, Done, Message, Opened, decode_ahead
+from vidfind.media.probe import VideoInfo
+from vidfind.media.sampling import DEFAULT_SAMPLING, Sampling, Segment
 from vidfind.system.machine import parallel_map
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
 
 Vectors = list[npt.NDArray[np.float32]]
-"""Of the N clips in a batch of messages, from each encoder: (N, D)."""
+"""From each encoder (N, D), of unit length: one row for each of N clips."""
+
+
+@dataclass(frozen=True)
+class EncodedVideo:
+    """A video, and the vectors of its segments. Of a damaged one, only the segments that could be read."""
+
+    path: Path
+    fingerprint: str
+    """Equal for files with the same contents."""
+    info: VideoInfo
+    segments: list[Segment]
+    """The N segments that were encoded, in the order of their times."""
+    vectors: Vectors
+    lost_segments: int = 0
+    """How many segments follow that could not be read."""
+    readable_until: float | None = None
+    """The time from which on a damaged video cannot be decoded; None if it was decoded to its end."""
+    time_error: float = 0.0
+    """The largest distance of a frame taken from the time wanted, where keyframes were taken instead."""
+
+
+@dataclass(frozen=True)
+class FailedVideo:
+    """A video that could not be encoded."""
+
+    path: Path
+    reason: str
+    """Follows the video's name in a sentence: "is not a video"."""
+    try_again: bool
+    """Whether the disk or the permissions were at fault, not what is in the file."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the encoding is."""
+
+    path: Path
+    """The video at work."""
+    done_seconds: float
+    """Length of the segments encoded so far."""
+    total_seconds: float
+    """Length of all videos: an estimate until all of them are opened."""
+    done_files: int
+    total_files: int
+
+
+def encode_videos(
+    paths: Sequence[Path],
+    encoders: Sequence[Encoder],
+    segment_length: float,
+    workers: int | None = None,
+    sampling: Sampling = DEFAULT_SAMPLING,
+) -> Generator[EncodedVideo | FailedVideo | Progress]:
+    """Decodes and encodes videos; yields each as soon as it is done, in any order, and Progress after every batch.
+
+    Close the generator to stop early.
+
+    Arguments:
+        paths: the videos, each once.
+        encoders: one or more that look at the same frames: each clip is decoded once for all of them.
+        segment_length: in seconds.
+        workers: number of processes that decode; None: one for each core, 2 to 8.
+        sampling: which frames stand for a segment.
+
+    Raises ModelUnavailable, as `Encoder.encode_video` does."""
+    open_videos: dict[Path, _OpenVideo] = {}
+    totals = _Totals({path: _size(path) for path in paths})
+    with closing(encode_ahead(paths, segment_length, encoders, workers, sampling)) as batches:
+        for batch, encoded in batches:
+            vectors = zip(*encoded, strict=True)  # for each clip, one from each encoder
+            for message in batch:
+                path = message.path
+                if isinstance(message, Opened):
+                    open_videos[path] = _OpenVideo(message)
+                    totals.opened(path, message.info.duration)
+                elif isinstance(message, Clip):
+                    open_videos[path].vectors.append(next(vectors))
+                    totals.done_seconds += message.seconds
+                elif isinstance(message, Done):
+                    video = open_videos.pop(path)
+                    totals.ended(path, video.seconds_left)
+                    yield video.encoded(message)
+                else:
+                    totals.ended(path, open_videos.pop(path).seconds_left if path in open_videos else 0.0)
+                    yield FailedVideo(path, message.reason, message.try_again)
+            yield totals.progress(batch[-1].path)
+
+
+@dataclass
+class _OpenVideo:
+    """A video of which some clips have been encoded."""
+
+    opened: Opened
+    vectors: list[tuple[npt.NDArray[np.float32], ...]] = field(default_factory=list)
+    """For each segment done, one (D,) from each encoder."""
+
+    @property
+    def seconds_left(self) -> float:
+        return sum(segment.end - segment.start for segment in self.opened.segments[len(self.vectors) :])
+
+    def encoded(self, done: Done) -> EncodedVideo:
+        opened, count = self.opened, len(self.vectors)
+        return EncodedVideo(
+            opened.path,
+            opened.fingerprint,
+            opened.info,
+            opened.segments[:count],
+            [np.stack(of_encoder) for of_encoder in zip(*self.vectors, strict=True)],
+            lost_segments=len(opened.segments) - count,
+            readable_until=done.until,
+            time_error=done.time_error,
+        )
+
+
+class _Totals:
+    """Counts for Progress. The length of videos that are not opened yet is estimated from their size in bytes."""
+
+    def __init__(self, sizes: dict[Path, int]) -> None:
+        self.done_seconds = 0.0
+        self._files, self._done_files = len(sizes), 0
+        self._unopened = dict(sizes)  # in bytes
+        self._unopened_bytes, self._opened_bytes = sum(sizes.values()), 0
+        self._opened_seconds = 0.0
+
+    def opened(self, path: Path, seconds: float) -> None:
+        size = self._unopened.pop(path)
+        self._unopened_bytes -= size
+        self._opened_bytes += size
+        self._opened_seconds += seconds
+
+    def ended(self, path: Path, seconds_left: float) -> None:
+        """A video is done, or failed: `seconds_left` of it are not encoded."""
+        self._done_files += 1
+        self._unopened_bytes -= self._unopened.pop(path, 0)
+        self._opened_seconds -= seconds_left
+
+    def progress(self, path: Path) -> Progress:
+        seconds_a_byte = self._opened_seconds / self._opened_bytes if self._opened_bytes else 0.0
+        total = self._opened_seconds + self._unopened_bytes * seconds_a_byte
+        return Progress(path, self.done_seconds, total, self._done_files, self._files)
+
+
+def _size(path: Path) -> int:
+    with suppress(OSError):  # reported when it is decoded
+        return os.stat(path).st_size
+    return 0
 
 
 def encode_ahead(
@@ -31,9 +181,9 @@ def encode_ahead(
     workers: int | None = None,
     sampling: Sampling = DEFAULT_SAMPLING,
 ) -> Generator[tuple[list[Message], Vectors]]:
-    """What `decode_ahead` yields, with the vectors of its clips; for encoders that look at the same frames.
+    """Yields the batches of `decode_ahead`, each with the vectors of its clips, from each encoder.
 
-    Close the generator to stop early. Raises ModelUnavailable, as `encode_video` does."""
+    Close the generator to stop early. Raises ModelUnavailable, as `Encoder.encode_video` does."""
     first = encoders[0]
     decoding = decode_ahead(
         paths, segment_length, first.num_frames, first.image_size, workers, sampling, first.batch_size

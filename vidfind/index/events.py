@@ -1,50 +1,44 @@
-"""The events that indexing yields, for screens and tests."""
+"""The events that indexing yields, for screens and tests, and the summary of a run that is made from them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from vidfind.encoders.stream import Progress
 from vidfind.index.plan import Status
-
-SAME = "the same as "
-NOT_TRIED_AGAIN = "(not tried again: it has not changed since)"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one video. `seconds` is its length; `message` says why it failed, or where it was moved from;
-    `damage` what could not be read of a video that is indexed; `off` how far, at most, frames taken of it lie from the
-    times wanted, in seconds, where keyframes were taken instead, and None if none was taken in this run."""
+    """The result for one video. Its fields decide; `message` and `damage` are sentences for the user alone."""
 
     path: Path
     status: Status
     segments: int = 0
     seconds: float = 0.0
+    """Length of the video."""
     message: str = ""
+    """Why the video failed or was removed, where it was moved from, or of which other video it is a copy."""
     damage: str = ""
-    off: float | None = None
+    """The part of an indexed video that cannot be read."""
+    time_error: float | None = None
+    """The largest distance in seconds of a frame taken from the time wanted; None if no frame was taken in this run."""
+    same_as: Path | None = None
+    """The video with the same contents whose vectors this one shares, or whose failure."""
+    was_tried_before: bool = False
+    """Whether an earlier run failed with this video: it has not changed since, and was not tried again."""
 
     @property
     def is_copy(self) -> bool:
-        """Whether the content of a new or changed video was known already: it has not been encoded."""
-        return self.status in ("new", "changed") and self.message.startswith(SAME)
+        """Whether the contents of a new or changed video were known already: nothing was encoded."""
+        return self.status in ("new", "changed") and self.same_as is not None
 
     @property
     def is_news(self) -> bool:
-        """Whether this run has found something out about the video."""
-        return self.status != "unchanged" and not self.message.endswith(NOT_TRIED_AGAIN)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far the encoding is. `path` is the video at work; `total_seconds` is an estimate until all are opened."""
-
-    path: Path
-    done_seconds: float
-    total_seconds: float
-    done_files: int
-    total_files: int
+        """Whether this run has found out something about the video."""
+        return self.status != "unchanged" and not self.was_tried_before
 
 
 @dataclass(frozen=True)
@@ -106,3 +100,49 @@ class Arranging:
 
 
 Event = Outcome | Progress | Offline | Vanished | Reencoding | Switched | Waiting | Arranging
+
+
+@dataclass
+class IndexSummary:
+    """Counts of a run, made from its events, and what needs the user's attention. Times are in seconds."""
+
+    counts: Counter[Status] = field(default_factory=Counter)
+    footage: float = 0.0
+    """Length of the new and changed videos that were encoded."""
+    elapsed: float = 0.0
+    """Duration of the run; whoever runs it measures it."""
+    copies: int = 0
+    failed: list[Outcome] = field(default_factory=list)
+    damaged: list[Outcome] = field(default_factory=list)
+    offline: list[Offline] = field(default_factory=list)
+    vanished: list[Vanished] = field(default_factory=list)
+    ending: Switched | Waiting | None = None
+    """How encoding all of the index again ended, if that was done."""
+
+    @property
+    def missed(self) -> int:
+        """Number of videos that should be in the index, or be encoded again, and are not. Exit code 3 if any."""
+        waiting = self.ending.offline if isinstance(self.ending, Waiting) else []
+        return len(self.failed) + sum(one.videos for one in self.vanished) + sum(one.videos for one in waiting)
+
+    def add(self, event: Event) -> None:
+        """Counts an event; those of no lasting interest, such as Progress, change nothing."""
+        if isinstance(event, Outcome):
+            self._add_outcome(event)
+        elif isinstance(event, Offline):
+            self.offline.append(event)
+        elif isinstance(event, Vanished):
+            self.vanished.append(event)
+        elif isinstance(event, Switched | Waiting):
+            self.ending = event
+
+    def _add_outcome(self, outcome: Outcome) -> None:
+        self.counts[outcome.status] += 1
+        if outcome.status == "failed":
+            self.failed.append(outcome)
+        elif outcome.is_copy:
+            self.copies += 1
+        elif outcome.status in ("new", "changed"):
+            self.footage += outcome.seconds
+            if outcome.damage:
+                self.damaged.append(outcome)

@@ -1,4 +1,4 @@
-"""What an indexing run will do with each video: decided first, from what is on disk and what is stored.
+"""The plan of an indexing run: what to do with each video, decided first, from what is on disk and what is stored.
 
 Decodes nothing and writes nothing: a plan of ten thousand unchanged videos takes a moment.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from vidfind.index.presence import Look
+from vidfind.index.presence import Presence
 from vidfind.media.files import VideoFile
 from vidfind.store.tables import VideoRow
 
@@ -43,7 +43,7 @@ class Plan:
     """Each video found, and each stored one under the folders asked for, is in just one of these."""
 
     encode: list[Job] = field(default_factory=list)
-    twins: list[tuple[Job, Path]] = field(default_factory=list)  # with the path in `encode` that has the same content
+    duplicates: list[tuple[Job, Path]] = field(default_factory=list)  # with the path in `encode` of the same contents
     reuse: list[Reuse] = field(default_factory=list)
     unchanged: list[VideoRow] = field(default_factory=list)
     failed: list[VideoRow] = field(default_factory=list)  # failed before, and not changed since
@@ -51,54 +51,76 @@ class Plan:
     offline: list[tuple[VideoRow, Path]] = field(default_factory=list)  # with the folder that is not there now
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of videos before a run."""
+
+    stored: Mapping[Path, VideoRow]
+    """The rows of the index."""
+    before: Collection[Path] = ()
+    """Paths that count as changed, not as new, where they have no row: those of the index that is encoded again."""
+    ignored: Collection[Path] = ()
+    """Paths among `stored` that stay as they are: their rows are used for matching contents only."""
+
+
 def make_plan(
     found: Sequence[VideoFile],
-    stored: Mapping[Path, VideoRow],
+    known: Known,
     folders: Sequence[Path],
-    fingerprint: Callable[[Path], str],
-    look: Look,
+    take_fingerprint: Callable[[Path], str],
+    presence: Callable[[VideoRow, Path], Presence],
     force: bool = False,
-    known: Collection[Path] = (),
     verify: bool = False,
-    left: Collection[Path] = (),
 ) -> Plan:
-    """Decides what to do, from what is on disk, what is stored, and two functions that look closer where it matters.
+    """Decides what to do with each video, from what is on disk and what is known.
 
-    `folders` are those asked for, absolute; stored videos outside them are left alone. Fingerprints are taken only of
-    new and changed files that have the size of another video; to `verify`, also of those that seem unchanged.
-    `look(row, folder)` is asked only about stored videos that were not found: is the video gone, or only its folder
-    not there now? What is `known` counts as changed, not as new, when it is not stored. Of the stored videos `left`
-    alone, only the contents count."""
+    Arguments:
+        found: the files on disk.
+        known: the rows of the index, and how to take them.
+        folders: those asked for, absolute; stored videos outside them are left alone.
+        take_fingerprint: reads a file; called only for new and changed files that have the size of another video.
+        presence: called only for stored videos that were not found: is the video gone, or is its folder not there now?
+        force: encode every file found.
+        verify: compare also the fingerprints of files that seem unchanged."""
     plan = Plan()
-    fingerprint = functools.cache(fingerprint)
-    on_disk = {file.path for file in found}
+    take_fingerprint = functools.cache(take_fingerprint)
     todo: list[Job] = []
     for file in found:
-        row = stored.get(file.path)
-        if force or row is None or (row.size, row.mtime_ns) != (file.size, file.mtime_ns):
-            todo.append(Job(file, "new" if row is None and file.path not in known else "changed"))
-        elif verify and not row.failed and _has_changed(row, fingerprint):
+        row = known.stored.get(file.path)
+        if force or row is None or not _looks_unchanged(row, file):
+            todo.append(Job(file, "new" if row is None and file.path not in known.before else "changed"))
+        elif verify and not row.failed and _has_changed(row, take_fingerprint):
             todo.append(Job(file, "changed"))
         else:
             (plan.failed if row.failed else plan.unchanged).append(row)
 
-    missing = {path: row for path, row in stored.items() if path not in on_disk and path not in left}
+    settled = {file.path for file in found}.union(known.ignored)
+    missing = {path: row for path, row in known.stored.items() if path not in settled}
     if force:
         plan.encode.extend(todo)
     else:
-        for path in _match_contents(plan, todo, stored, missing, fingerprint, look):
+        for path in _match_contents(plan, todo, known.stored, missing, take_fingerprint, presence):
             del missing[path]
+    _sort_missing(plan, missing, folders, presence)
+    return plan
 
+
+def _sort_missing(
+    plan: Plan,
+    missing: Mapping[Path, VideoRow],
+    folders: Sequence[Path],
+    presence: Callable[[VideoRow, Path], Presence],
+) -> None:
+    """Sorts stored videos that were not found into `plan`, if they lie in one of `folders`: removed, or offline."""
     for path, row in missing.items():
         asked = [folder for folder in folders if path.is_relative_to(folder)]
         # Its own folder, and those asked for: a mount point within the folder, asked for by itself, may be empty now.
-        seen = {folder: look(row, folder) for folder in (row.folder, *asked)} if asked else {}
-        if away := [folder for folder, presence in seen.items() if presence == "offline"]:
+        seen = {folder: presence(row, folder) for folder in (row.folder, *asked)} if asked else {}
+        if away := [folder for folder, seen_as in seen.items() if seen_as == "offline"]:
             plan.offline.append((row, away[0]))
         elif asked:
             reason = "left out, or found by another path" if seen[row.folder] == "there" else ""
             plan.removed.append((row, reason))
-    return plan
 
 
 def _match_contents(
@@ -106,8 +128,8 @@ def _match_contents(
     todo: Sequence[Job],
     stored: Mapping[Path, VideoRow],
     missing: Mapping[Path, VideoRow],
-    fingerprint: Callable[[Path], str],
-    look: Look,
+    take_fingerprint: Callable[[Path], str],
+    presence: Callable[[VideoRow, Path], Presence],
 ) -> set[Path]:
     """Sorts `todo` into `plan`: what must be encoded, and what the index or another file of `todo` has already.
 
@@ -118,45 +140,49 @@ def _match_contents(
             sources[row.fingerprint].append(row)
 
     @functools.cache
-    def left_behind(content: str) -> Iterator[VideoRow]:
-        """The missing videos of a content, each given once. Those that are gone come first; one whose folder is not
-        there now counts as moved too: a drive under a new letter is encoded once."""
-        missed = [(look(row, row.folder), row) for row in sources[content] if row.path in missing]
-        return iter([row for wanted in ("gone", "offline") for presence, row in missed if presence == wanted])
+    def left_behind(fingerprint: str) -> Iterator[VideoRow]:
+        """The missing videos with a fingerprint, each given once. Those that are gone come first; one whose folder is
+        not there now counts as moved too: a drive under a new letter is encoded once."""
+        missed = [(presence(row, row.folder), row) for row in sources[fingerprint] if row.path in missing]
+        return iter([row for wanted in ("gone", "offline") for seen_as, row in missed if seen_as == wanted])
 
     sizes = Counter(row.size for row in stored.values()) + Counter(job.file.size for job in todo)
     moved_from: set[Path] = set()
-    firsts: dict[str, Path] = {}
+    originals: dict[str, Path] = {}  # by fingerprint
     for job in todo:
         path = job.file.path
-        content = _try_fingerprint(path, fingerprint) if sizes[job.file.size] > 1 else ""
+        fingerprint = _try_fingerprint(path, take_fingerprint) if sizes[job.file.size] > 1 else ""
         own = stored.get(path)
-        if content in sources and own and own.fingerprint == content:
+        if fingerprint in sources and own and own.fingerprint == fingerprint:
             plan.reuse.append(Reuse(job.file, "unchanged", own))  # only its date has changed
-        elif content in sources and (left := next(left_behind(content), None)):
+        elif fingerprint in sources and (left := next(left_behind(fingerprint), None)):
             plan.reuse.append(Reuse(job.file, "moved", left))
             moved_from.add(left.path)
-        elif content in sources:
-            plan.reuse.append(Reuse(job.file, job.status, sources[content][0]))
-        elif content in firsts:
-            plan.twins.append((job, firsts[content]))
+        elif fingerprint in sources:
+            plan.reuse.append(Reuse(job.file, job.status, sources[fingerprint][0]))
+        elif fingerprint in originals:
+            plan.duplicates.append((job, originals[fingerprint]))
         else:
             plan.encode.append(job)
-            if content:
-                firsts[content] = path
+            if fingerprint:
+                originals[fingerprint] = path
     return moved_from
 
 
-def _has_changed(row: VideoRow, fingerprint: Callable[[Path], str]) -> bool:
+def _looks_unchanged(row: VideoRow, file: VideoFile) -> bool:
+    return not row.try_again and (row.size, row.mtime_ns) == (file.size, file.mtime_ns)
+
+
+def _has_changed(row: VideoRow, take_fingerprint: Callable[[Path], str]) -> bool:
     try:
-        return fingerprint(row.path) != row.fingerprint
+        return take_fingerprint(row.path) != row.fingerprint
     except OSError as error:
         log.warning("Cannot compare %s with the index: %s", row.path, error.strerror or error)
         return False  # what is stored may well be right
 
 
-def _try_fingerprint(path: Path, fingerprint: Callable[[Path], str]) -> str:
+def _try_fingerprint(path: Path, take_fingerprint: Callable[[Path], str]) -> str:
     try:
-        return fingerprint(path)
+        return take_fingerprint(path)
     except OSError:
-        return ""  # it goes on to be encoded, and the trouble is told there
+        return ""  # it is to be encoded, and that reports the error

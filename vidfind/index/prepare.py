@@ -17,7 +17,7 @@ from vidfind.media.files import find_videos
 from vidfind.models.adapter_file import find_adapter, read_info
 from vidfind.models.catalog import DEFAULT_ENCODER, default_pretrained
 from vidfind.models.hub import look_for_weights
-from vidfind.models.load import check_needs_no_adapter
+from vidfind.models.load import check_needs_no_adapter, default_adapter
 from vidfind.store.settings import IndexSettings, is_index
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow
@@ -35,7 +35,7 @@ def open_store(
     path: Path,
     load_encoder: Callable[..., Encoder],
     asked: Mapping[str, Any],
-    default_adapter: Callable[[str | None, str | None], str | None] = lambda model, pretrained: None,
+    find_default: Callable[[str | None, str | None], str | None] = lambda model, pretrained: None,
     announce: Announce = log.info,
 ) -> tuple[Store, Callable[[], Encoder]]:
     """The index at `path`, made now if there is none or an empty one, and a function that loads the encoder it needs.
@@ -45,16 +45,16 @@ def open_store(
     IndexMismatch if `asked` differs, but for the adapter. Another adapter is put in at once where it leaves video
     vectors as they are; else the store is a new one beside that in use, for `index_videos` to fill.
     One without videos keeps what it was begun with, but for what is asked.
-    A new index takes `default_adapter` of the model and weights asked for, if no adapter is. `announce` is told, in a
+    A new index takes `find_default` of the model and weights asked for, if no adapter is. `announce` is told, in a
     line, what was not asked for."""
     try:
         store = Store.open(path)
     except IndexNotFound:
         store = None
     if store is None:
-        return _make_store(path, load_encoder, asked, default_adapter, announce)
+        return _make_store(path, load_encoder, asked, find_default, announce)
     if not store.count_videos():
-        return _make_store(path, load_encoder, {**_begun_with(store, asked), **asked}, default_adapter, announce)
+        return _make_store(path, load_encoder, {**_begun_with(store, asked), **asked}, find_default, announce)
     if asked.get("model", store.settings.identity.model) != store.settings.identity.model:
         # A name that was mistyped must not be answered with a command that deletes the index.
         look_for_weights(asked["model"], asked.get("pretrained") or default_pretrained(asked["model"]))
@@ -67,6 +67,23 @@ def open_store(
     if begun := store.describe_unfinished():
         announce(f"Encoding again with {_with(begun.adapter)} is not finished. To go on with it: {begun.command}")
     return store, functools.cache(functools.partial(_load_own, store, load_encoder))
+
+
+def open_to_index(
+    folders: Sequence[Path],
+    path: Path,
+    load_encoder: Callable[..., Encoder],
+    asked: Mapping[str, Any],
+    exclude: Sequence[str] = (),
+    announce: Announce = log.info,
+) -> tuple[Store, Callable[[], Encoder]] | None:
+    """`open_store` for a run over `folders`; None if they hold no video and the index neither: no model is loaded.
+
+    Raises BadInput for a folder that was never there, before a model is fetched for nothing."""
+    check_folders(folders, path)
+    if folders and not needs_index(folders, path, exclude):
+        return None
+    return open_store(path, load_encoder, asked, default_adapter, announce)
 
 
 def _choice(asked: Mapping[str, Any]) -> EncoderChoice:
@@ -91,11 +108,11 @@ def _make_store(
     path: Path,
     load_encoder: Callable[..., Encoder],
     asked: Mapping[str, Any],
-    default_adapter: Callable[[str | None, str | None], str | None],
+    find_default: Callable[[str | None, str | None], str | None],
     announce: Announce,
 ) -> tuple[Store, Callable[[], Encoder]]:
     choice = {name: value for name, value in asked.items() if name != "segment_length"}
-    default = None if "adapter" in asked else default_adapter(asked.get("model"), asked.get("pretrained"))
+    default = None if "adapter" in asked else find_default(asked.get("model"), asked.get("pretrained"))
     if name := choice.get("adapter"):
         choice["adapter"] = find_adapter(name)
     if default is None:

@@ -1,37 +1,27 @@
 """The indexing pipeline: walk folders, plan what to do, decode, encode, store.
 
-Is handed its store and a way to get its encoder; never prints. Decoding threads feed a bounded queue, the caller's
-thread encodes what is in it, and one thread writes to the store, many videos a commit. Times are in seconds.
+Gets its store and a function that loads its encoder; never prints. `encode_videos` decodes and encodes ahead of the
+caller's thread, and one more thread writes to the store, many videos with each commit. Times are in seconds.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidfind.commands import adapter_command
 from vidfind.index.encode import FolderOf, encode_planned
-from vidfind.index.events import (
-    NOT_TRIED_AGAIN,
-    SAME,
-    Arranging,
-    Event,
-    Offline,
-    Outcome,
-    Reencoding,
-    Switched,
-    Waiting,
-)
-from vidfind.index.plan import Job, Plan, make_plan
+from vidfind.index.events import Arranging, Event, Offline, Outcome, Reencoding, Switched, Waiting
+from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
+from vidfind.index.plan import Job, Known, Plan, Reuse, make_plan
 from vidfind.index.prepare import check_folders, cost
-from vidfind.index.presence import look_on_disk
+from vidfind.index.presence import Disk
 from vidfind.media.files import VideoFile, find_videos, fingerprint
-from vidfind.media.sampling import DEFAULT_SAMPLING, Sampling
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow
 
@@ -40,57 +30,84 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Walk:
+    """What is on disk and what the index holds, as far as a run is concerned."""
+
+    found: list[VideoFile]
+    stored: dict[Path, VideoRow]
+    before: dict[Path, VideoRow]
+    """The videos of the index in use, where the store is an unfinished one beside it; else empty."""
+    folders: list[Path]
+    """The folders asked for, there or not, and those of the videos that are indexed again."""
+    folder_of: FolderOf
+
+
 def index_videos(
     folders: Sequence[Path],
     store: Store,
     load_encoder: Callable[[], Encoder],
-    exclude: Sequence[str] = (),
-    force: bool = False,
-    workers: int | None = None,
-    verify: bool = False,
-    leave: frozenset[Path] = frozenset(),
-    sampling: Sampling = DEFAULT_SAMPLING,
+    options: IndexOptions = DEFAULT_OPTIONS,
+    ignored: frozenset[Path] = frozenset(),
 ) -> Generator[Event]:
-    """Brings the index up to date with `folders`; yields an Outcome for each video, and what happens meanwhile.
+    """Brings the index up to date with `folders`; yields an Outcome for each video, and other events on the way.
 
-    The encoder is loaded only if something must be encoded. Whatever has been yielded is stored, also when the
-    iteration is left early: close the generator (`contextlib.closing`) and the next run goes on from there.
-    An unfinished store gets all that the index in use has as well, also without `folders`, and takes its place when it
-    is complete. To `verify`, files that seem unchanged are compared with what is stored of them. Nothing is done about
-    the paths to `leave`, nor about what lies below them: they stay as they are stored.
-    Raises BadInput for a folder that was never there, IndexBusy, IndexMismatch if the encoder is not the index's."""
-    roots = check_folders(folders, store.path)
+    Everything yielded is stored, also when the iteration ends early: close the generator (`contextlib.closing`), and
+    the next run continues from there. An unfinished store also gets everything that the index in use has, even without
+    `folders`, and takes its place when it is complete.
+
+    Arguments:
+        folders: folders and single videos. One that is not there now is kept in the index.
+        store: the index, as `open_store` opens it.
+        load_encoder: called at most once, and only if something must be encoded.
+        options: how to go about it.
+        ignored: files and folders about which nothing is done: they, and all below them, stay as they are stored.
+
+    Raises BadInput for a folder that was never there, IndexBusy if another process writes to the index, and
+    IndexMismatch if the encoder is not the index's."""
     with store.writing():
-        walked = [root for root in roots if root.exists()]
-        found = [file for file in find_videos(walked, exclude) if not _is_under(file.path, leave)]
-        before = store.in_use().videos() if store.is_unfinished else {}
-        known = {**before, **store.videos()} if store.is_unfinished else {}
-        elsewhere = [path for path in known if not _is_under(path, leave | set(walked))]
-        found += find_videos(elsewhere)
-        kept_under = {path: row.folder for path, row in known.items()}
-        planned = dict.fromkeys([*roots, *kept_under.values()])
-
-        def folder_of(path: Path) -> Path:
-            return kept_under.get(path) or next(one for one in (*reversed(path.parents), path) if one in planned)
-
-        stored = store.videos()
-        left = {path for path in stored if _is_under(path, leave)}
-        plan = make_plan(found, stored, list(planned), fingerprint, look_on_disk(), force, before, verify, left)
-        log.info("%d videos found, %d to encode", len(found), len(plan.encode))
-        again = [before[job.file.path] for job in plan.encode if job.file.path in before]
-        if again:
-            yield Reencoding(store.settings.identity.adapter, cost(store, again))
-        yield from _settle(plan, folder_of, store)
-        if plan.encode:
-            encoder = load_encoder()
-            store.require_identity(encoder.identity)
-            yield from encode_planned(plan.encode, folder_of, store, encoder, workers, sampling)
-            yield from _settle_twins(plan.twins, folder_of, store)
-        if store.is_unfinished and not any(_is_under(path, leave) for path in before):
-            yield from _finish(before, store)
+        walk = _walk(folders, store, options.exclude, ignored)
+        known = Known(walk.stored, walk.before.keys(), {path for path in walk.stored if _is_under(path, ignored)})
+        plan = make_plan(walk.found, known, walk.folders, fingerprint, Disk().presence, options.force, options.verify)
+        log.info("%d videos found, %d to encode", len(walk.found), len(plan.encode))
+        yield from _run(plan, walk, store, load_encoder, options)
+        if store.is_unfinished and not any(_is_under(path, ignored) for path in walk.before):
+            yield from _finish(walk.before, store)
         if segments := store.segments_to_arrange():
             yield Arranging(segments)
         store.compact()
+
+
+def _walk(folders: Sequence[Path], store: Store, exclude: Sequence[str], ignored: frozenset[Path]) -> Walk:
+    roots = check_folders(folders, store.path)
+    present = [root for root in roots if root.exists()]
+    found = [file for file in find_videos(present, exclude) if not _is_under(file.path, ignored)]
+    stored = store.videos()
+    before = store.in_use().videos() if store.is_unfinished else {}
+    again = {**before, **stored} if store.is_unfinished else {}
+    found += find_videos(path for path in again if not _is_under(path, ignored | set(present)))
+    own_folder = {path: row.folder for path, row in again.items()}
+    planned = dict.fromkeys([*roots, *own_folder.values()])
+
+    def folder_of(path: Path) -> Path:
+        return own_folder.get(path) or next(one for one in (*reversed(path.parents), path) if one in planned)
+
+    return Walk(found, stored, before, list(planned), folder_of)
+
+
+def _run(
+    plan: Plan, walk: Walk, store: Store, load_encoder: Callable[[], Encoder], options: IndexOptions
+) -> Iterator[Event]:
+    """Carries out the plan."""
+    again = [walk.before[job.file.path] for job in plan.encode if job.file.path in walk.before]
+    if again:
+        yield Reencoding(store.settings.identity.adapter, cost(store, again))
+    yield from _settle(plan, walk.folder_of, store)
+    if plan.encode:
+        encoder = load_encoder()
+        store.require_identity(encoder.identity)
+        yield from encode_planned(plan.encode, walk.folder_of, store, encoder, options)
+        yield from _settle_duplicates(plan.duplicates, walk.folder_of, store)
 
 
 def _is_under(path: Path, folders: frozenset[Path]) -> bool:
@@ -105,8 +122,8 @@ def _finish(before: Mapping[Path, VideoRow], store: Store) -> Iterator[Event]:
     rows = store.videos()
     new = {row.fingerprint for path, row in rows.items() if path not in before and not row.failed}
     missing = [row for path, row in before.items() if path not in rows and row.fingerprint not in new]  # nor moved
-    look = look_on_disk()  # a new one: a drive may have been unplugged meanwhile
-    offline = Counter(row.folder for row in missing if not row.failed and look(row, row.folder) == "offline")
+    presence = Disk().presence  # a new look: a drive may have been unplugged meanwhile
+    offline = Counter(row.folder for row in missing if not row.failed and presence(row, row.folder) == "offline")
     if offline:
         folders = [Offline(folder, count) for folder, count in sorted(offline.items())]
         yield Waiting(
@@ -120,7 +137,7 @@ def _finish(before: Mapping[Path, VideoRow], store: Store) -> Iterator[Event]:
 
 
 def _settle(plan: Plan, folder_of: FolderOf, store: Store) -> Iterator[Event]:
-    """Stores and tells everything of the plan that needs no encoder."""
+    """Stores everything of the plan that needs no encoder, and yields its events."""
     now = datetime.now(UTC)
     rows = [_copy_row(reuse.source, reuse.file, folder_of(reuse.file.path), now) for reuse in plan.reuse]
     moved = [reuse.source.path for reuse in plan.reuse if reuse.status == "moved"]
@@ -136,31 +153,38 @@ def _settle(plan: Plan, folder_of: FolderOf, store: Store) -> Iterator[Event]:
     for row in plan.unchanged:
         yield Outcome(row.path, "unchanged", row.segments, row.duration)
     for row in plan.failed:
-        yield Outcome(row.path, "failed", message=f"{row.failed} {NOT_TRIED_AGAIN}")
+        message = f"{row.failed} (not tried again: it has not changed since)"
+        yield Outcome(row.path, "failed", message=message, was_tried_before=True)
     for reuse in plan.reuse:
-        source = reuse.source
-        message = {"moved": f"from {source.path}", "unchanged": ""}.get(reuse.status, f"{SAME}{source.path}")
-        yield Outcome(reuse.file.path, reuse.status, source.segments, source.duration, message, source.damage)
+        yield _reused(reuse)
 
 
-def _settle_twins(twins: Sequence[tuple[Job, Path]], folder_of: FolderOf, store: Store) -> Iterator[Outcome]:
-    """Stores and tells the videos that are the same as one just encoded."""
-    rows = store.videos() if twins else {}
+def _reused(reuse: Reuse) -> Outcome:
+    source = reuse.source
+    outcome = Outcome(reuse.file.path, reuse.status, source.segments, source.duration, damage=source.damage)
+    if reuse.status == "unchanged":
+        return outcome
+    if reuse.status == "moved":
+        return replace(outcome, message=f"from {source.path}")
+    return replace(outcome, message=f"the same as {source.path}", same_as=source.path)
+
+
+def _settle_duplicates(duplicates: Sequence[tuple[Job, Path]], folder_of: FolderOf, store: Store) -> Iterator[Outcome]:
+    """Stores the videos that have the same contents as one just encoded, and yields their outcomes."""
+    rows = store.videos() if duplicates else {}
     now = datetime.now(UTC)
-    # A first that is not there failed in passing (it vanished): its twins are new again on the next run.
+    # An original without a row failed in passing (it vanished): its duplicates are new again on the next run.
     store.put(
-        [_copy_row(rows[first], job.file, folder_of(job.file.path), now) for job, first in twins if first in rows]
+        [_copy_row(rows[first], job.file, folder_of(job.file.path), now) for job, first in duplicates if first in rows]
     )
-    for job, first in twins:
-        row = rows.get(first)
-        failed = "it vanished" if row is None else row.failed
+    for job, first in duplicates:
+        path, row, message = job.file.path, rows.get(first), f"the same as {first}"
         if row is None or row.failed:
-            yield Outcome(job.file.path, "failed", message=f"{SAME}{first}: {failed}")
+            message += f": {row.failed if row else 'it vanished'}"
+            yield Outcome(path, "failed", message=message, same_as=first)
         else:
-            yield Outcome(job.file.path, job.status, row.segments, row.duration, f"{SAME}{first}", row.damage)
+            yield Outcome(path, job.status, row.segments, row.duration, message, row.damage, same_as=first)
 
 
 def _copy_row(source: VideoRow, file: VideoFile, folder: Path, now: datetime) -> VideoRow:
-    return dataclasses.replace(
-        source, path=file.path, folder=folder, size=file.size, mtime_ns=file.mtime_ns, indexed_at=now
-    )
+    return replace(source, path=file.path, folder=folder, size=file.size, mtime_ns=file.mtime_ns, indexed_at=now)

@@ -1,6 +1,7 @@
-"""When to look at folders again, as something in them has changed, and what to leave alone, as it is changing still.
+"""Following folders: brings an index up to date, and again after each change in the folders.
 
-Knows nothing of what is in a video, nor of the index. Times are in seconds.
+`watch_videos` decides when to run, what to leave alone, and what happens after an error; `looks` follows the folders,
+and knows nothing of the index. Times are in seconds.
 """
 
 from __future__ import annotations
@@ -9,15 +10,23 @@ import logging
 import math
 import os
 import time
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import watchfiles
 
-from vidfind.errors import VidfindError
+from vidfind.errors import IndexBusy, VidfindError
+from vidfind.index.events import Event, Offline, Outcome, Vanished, Waiting
+from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
+from vidfind.index.run import index_videos
 from vidfind.media.files import find_videos, is_searched, is_video_name
+
+if TYPE_CHECKING:
+    from vidfind.encoders.encoder import Encoder
+    from vidfind.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +38,129 @@ LONGEST_SETTLING = 600.0
 SOON = 10
 # How often changes are collected.
 TICK = 0.5
-# Between two walks through a network share that tells of no changes (WATCHFILES_FORCE_POLLING).
+# Between two walks through a network share that reports no changes (WATCHFILES_FORCE_POLLING).
 POLLING = 5.0
 
 Changes = set[tuple[watchfiles.Change, str]]
+Choice = Mapping[str, Any]
+OpenIndex = Callable[[Sequence[Path], Choice], "tuple[Store, Callable[[], Encoder]] | None"]
+"""`open_to_index`, without what stays the same from run to run."""
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """A run is over. Where it `has_news`, its summary is worth showing."""
+
+    is_first: bool
+    has_news: bool
+
+
+@dataclass(frozen=True)
+class Watching:
+    """The first run is over; from now on the folders are followed. `changing` files are still being written."""
+
+    folders: int
+    changing: int
+
+
+@dataclass(frozen=True)
+class Retrying:
+    """A run failed, and another follows in a while. `is_new`: the run before did not fail for the same reason."""
+
+    reason: str
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class FolderLeft:
+    """A folder is not there any more: its videos stay in the index."""
+
+    folder: Path
+
+
+@dataclass(frozen=True)
+class FolderBack:
+    """A folder is there again."""
+
+    folder: Path
+
+
+WatchEvent = Event | RunEnded | Watching | Retrying | FolderLeft | FolderBack
+
+
+def watch_videos(
+    folders: Sequence[Path],
+    open_index: OpenIndex,
+    choice: Choice,
+    options: IndexOptions = DEFAULT_OPTIONS,
+    settling: float = SETTLING,
+) -> Generator[WatchEvent]:
+    """Brings an index up to date with `folders`, and again whenever something in them changes; never ends by itself.
+
+    The first run yields all events, and ends the watch with an error. Later runs yield only news, and after an error
+    the next run tries again, as after an IndexBusy in the first one. `open_index` is called for each run, with the
+    folders that are there and the encoder chosen. Files are left alone until they have not changed for `settling`
+    seconds. Only the first run verifies the contents of files that look unchanged.
+    Raises BadInput for a folder that was never there, and VidfindError if the system cannot follow so many folders."""
+    watching = looks(folders, options.exclude, settling)
+    changing, reason = next(watching), ""
+    away: set[Path] = set()
+    is_first = True
+    while True:
+        away, was_away = {folder for folder in folders if not folder.exists()}, away
+        if not is_first:
+            yield from (
+                FolderLeft(folder) if folder in away else FolderBack(folder) for folder in sorted(away ^ was_away)
+            )
+        present = [folder for folder in folders if is_first or folder not in away]
+        try:
+            if present:
+                choice = yield from _run_once(present, open_index, choice, options, changing, is_first)
+        except (VidfindError, OSError) as error:
+            if is_first and not isinstance(error, IndexBusy):
+                raise
+            yield Retrying(str(error), is_new=str(error) != reason)
+            reason = str(error)
+        else:
+            reason = ""
+            if is_first:
+                yield Watching(len(folders), len(changing))
+            is_first, options = False, replace(options, verify=False)
+        changing = watching.send(bool(reason))
+
+
+def _run_once(
+    folders: Sequence[Path],
+    open_index: OpenIndex,
+    choice: Choice,
+    options: IndexOptions,
+    changing: frozenset[Path],
+    is_first: bool,
+) -> Generator[WatchEvent, None, Choice]:
+    """One of the runs of `watch_videos`; returns the choice of an encoder for the next."""
+    opened = open_index(folders, choice)
+    has_news = is_first and not changing
+    if opened:
+        store, load_encoder = opened
+        with closing(index_videos(folders, store, load_encoder, options, ignored=changing)) as events:
+            for event in events:
+                if is_first or _is_news(event, has_news):
+                    has_news = has_news or isinstance(event, Outcome | Vanished)
+                    yield event
+        if not store.is_unfinished:
+            # The adapter asked for is in use now. From here on the index's own is, which another command may change.
+            choice = {key: value for key, value in choice.items() if key != "adapter"}
+    yield RunEnded(is_first, has_news)
+    return choice
+
+
+def _is_news(event: Event, has_news: bool) -> bool:
+    """Whether a later run yields an event; `has_news`: whether the run has found out something already."""
+    if isinstance(event, Outcome):
+        return event.is_news
+    if isinstance(event, Waiting):
+        return has_news
+    return not isinstance(event, Offline)
 
 
 def looks(
@@ -40,9 +168,9 @@ def looks(
 ) -> Generator[frozenset[Path], bool | None]:
     """Yields whenever it is time to bring an index of `folders` up to date: once at first, then after changes.
 
-    What is yielded are the files and folders to be left alone, with all below them: they have changed (appeared,
-    vanished) within the last seconds, and another look comes when they have not for `settling` seconds. A folder need
-    not be there, and may go and come back. Send True to be told again after a while in any case.
+    Yields the files and folders to be left alone, with all below them: they have changed (appeared, vanished) within
+    the last seconds, and another look comes when they have not for `settling` seconds. A folder need not be there, and
+    may go and come back. Send True for another look after a while in any case.
     Raises VidfindError if the system cannot follow so many folders."""
     roots = [Path(os.path.abspath(folder)) for folder in folders]
     changing = _Changing(settling)

@@ -68,28 +68,23 @@ class Clip:
 
 @dataclass(frozen=True)
 class Done:
-    """`until`: as far as the video could be decoded, in seconds, if that was not to its end. `off`: how far, at most,
-    keyframes and other frames that were taken instead of those shown at the times wanted lie from these, in seconds."""
-
     path: Path
     until: float | None = None
-    off: float = 0.0
+    """The time up to which the video could be decoded, if that was not to its end, in seconds."""
+    time_error: float = 0.0
+    """The largest distance of a frame from the time wanted, in seconds, where other frames were taken instead of those
+    shown at the times wanted, such as keyframes."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """`try_again`: the disk or the rights were at fault, not what is in the file."""
-
     path: Path
     reason: str
     try_again: bool
+    """Whether the disk or the permissions were at fault, not what is in the file."""
 
 
 Message = Opened | Clip | Done | Failed
-
-
-class _Stopped(Exception):
-    """Nobody wants more messages."""
 
 
 def decode_ahead(
@@ -101,85 +96,104 @@ def decode_ahead(
     sampling: Sampling = DEFAULT_SAMPLING,
     batch_size: int = CLIPS_A_BATCH,
 ) -> Generator[list[Message]]:
-    """Reads videos in `workers` processes (DECODERS of them by default); yields what they say until all are done.
+    """Decodes videos in `workers` processes (DECODERS of them by default), and yields their messages.
 
-    In batches of at most `batch_size` clips, of what is there already: full when the encoder is the slower side, short
-    when decoding is. Messages of one video are in order, those of several are mixed. Close the generator to stop
+    Each batch holds at most `batch_size` clips, of what is there already: full when the encoder is the slower side,
+    short when decoding is. Messages of one video are in order, those of several are mixed. Close the generator to stop
     early."""
-    todo: queue.SimpleQueue[Path] = queue.SimpleQueue()
-    for path in paths:
-        todo.put(path)
-    messages: queue.Queue[Message | Exception] = queue.Queue(max(CLIPS_WAITING, 2 * batch_size))
-    stop = threading.Event()
-    busy: list[Worker] = []
-
     count = min(workers or DECODERS, len(paths))
     decoder_threads = max(1, (os.cpu_count() or 1) // max(1, count))
+    arguments = (segment_length, num_frames, size, sampling, decoder_threads)
+    feed = _Feed(paths, lambda worker, path: _decode_video(worker, path, *arguments), count, batch_size)
+    unfinished = len(paths)
+    try:
+        while unfinished:
+            if batch := feed.take_batch():
+                unfinished -= sum(isinstance(message, Done | Failed) for message in batch)
+                yield batch
+    finally:
+        feed.close(is_finished=not unfinished)
 
-    def say(message: Message | Exception) -> None:
-        while not stop.is_set():
-            try:
-                return messages.put(message, timeout=TICK)
-            except queue.Full:
-                pass
-        raise _Stopped
 
-    def decode() -> None:
+class _Stopped(Exception):
+    """Nobody wants more messages."""
+
+
+class _Feed:
+    """Threads that decode videos, each with a worker process of its own, into one bounded queue of messages."""
+
+    def __init__(
+        self,
+        paths: Iterable[Path],
+        decode: Callable[[Worker, Path], Generator[Message]],
+        count: int,
+        batch_size: int,
+    ) -> None:
+        self._decode, self._batch_size = decode, batch_size
+        self._todo: queue.SimpleQueue[Path] = queue.SimpleQueue()
+        for path in paths:
+            self._todo.put(path)
+        self._messages: queue.Queue[Message | Exception] = queue.Queue(max(CLIPS_WAITING, 2 * batch_size))
+        self._stop = threading.Event()
+        self._busy: list[Worker] = []
+        self._threads = [threading.Thread(target=self._run, name="decode", daemon=True) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def take_batch(self) -> list[Message]:
+        """The messages in the queue, up to `batch_size` clips; empty only after a while without any.
+
+        Raises whatever a thread has raised."""
+        batch: list[Message] = []
+        clips = 0
+        with suppress(queue.Empty):
+            while clips < self._batch_size:
+                message = self._messages.get_nowait() if batch else self._messages.get(timeout=TICK)
+                if isinstance(message, Exception):
+                    raise message
+                batch.append(message)
+                clips += isinstance(message, Clip)
+        return batch
+
+    def close(self, is_finished: bool) -> None:
+        """Stops the threads. If not all videos are finished, the workers end in the middle of what they are at."""
+        self._stop.set()
+        if not is_finished:
+            for worker in self._busy:
+                worker.end()
+        for thread in self._threads:
+            thread.join(PATIENCE_AT_END)
+
+    def _run(self) -> None:
+        """Decodes videos until none is left."""
         try:
             with borrow_worker() as worker:
-                busy.append(worker)
-                while not stop.is_set():
-                    path = todo.get_nowait()
-                    with closing(
-                        _decode_video(worker, path, segment_length, num_frames, size, sampling, decoder_threads)
-                    ) as spoken:
-                        for message in spoken:
-                            say(message)
+                self._busy.append(worker)
+                while not self._stop.is_set():
+                    path = self._todo.get_nowait()
+                    with closing(self._decode(worker, path)) as messages:
+                        for message in messages:
+                            self._put(message)
         except (queue.Empty, _Stopped):
             pass
         except Exception as error:  # a bug: raised again in the caller's thread, which would wait forever otherwise
             with suppress(_Stopped):
-                say(error)
+                self._put(error)
 
-    threads = [threading.Thread(target=decode, name="decode", daemon=True) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    unfinished = len(paths)
-    try:
-        while unfinished:
-            batch = _take_batch(messages, batch_size)
-            unfinished -= sum(isinstance(message, Done | Failed) for message in batch)
-            if batch:
-                yield batch
-    finally:
-        stop.set()
-        if unfinished:
-            for worker in busy:
-                worker.end()
-        for thread in threads:
-            thread.join(PATIENCE_AT_END)
-
-
-def _take_batch(messages: queue.Queue[Message | Exception], batch_size: int) -> list[Message]:
-    """What is in the queue, until it makes a batch of clips; empty only after a while with nothing."""
-    batch: list[Message] = []
-    clips = 0
-    try:
-        while clips < batch_size:
-            message = messages.get_nowait() if batch else messages.get(timeout=TICK)
-            if isinstance(message, Exception):
-                raise message
-            batch.append(message)
-            clips += isinstance(message, Clip)
-    except queue.Empty:
-        pass
-    return batch
+    def _put(self, message: Message | Exception) -> None:
+        """Waits for room in the queue. Raises _Stopped when the feed is closed."""
+        while not self._stop.is_set():
+            try:
+                return self._messages.put(message, timeout=TICK)
+            except queue.Full:
+                pass
+        raise _Stopped
 
 
 def _decode_video(
     worker: Worker, path: Path, segment_length: float, num_frames: int, size: int, sampling: Sampling, threads: int
 ) -> Generator[Message]:
-    """What `read_video` says, run in a worker; a loss of the worker, and what is wrong with the file, as Failed."""
+    """The messages of `read_video`, run in a worker. Whatever is wrong, also the loss of the worker, becomes Failed."""
     try:
         yield from _run(worker, segment_length, read_video, path, segment_length, num_frames, size, sampling, threads)
     except UnreadableVideo as error:
@@ -197,14 +211,14 @@ def read_video(
     sampling: Sampling = DEFAULT_SAMPLING,
     threads: int | None = None,
 ) -> Iterator[Message]:
-    """All there is to know of a video, for `decode_ahead`: runs in a worker. Raises UnreadableVideo and OSError."""
-    content = fingerprint(path)
+    """Reads a video; yields its messages, for `decode_ahead`. Runs in a worker. Raises UnreadableVideo and OSError."""
+    digest = fingerprint(path)
     info = media_probe.probe(path)
     segments = split_segments(info.duration, segment_length)
-    yield Opened(path, content, info, segments)
+    yield Opened(path, digest, info, segments)
     clips = video.read_clips(path, segments, num_frames, size, sampling, threads)
     lengths = [segment.end - segment.start for segment in segments]
-    off = 0.0
+    time_error = 0.0
     while True:
         try:
             frames, times = next(clips)
@@ -213,19 +227,19 @@ def read_video(
             break
         if sampling != "exact":
             wanted = sample_times(segments[len(segments) - len(lengths)], num_frames)
-            off = max(off, float(np.abs(times - wanted).max()))
+            time_error = max(time_error, float(np.abs(times - wanted).max()))
         yield Clip(path, lengths.pop(0), frames, times)
     if len(lengths) == len(segments):
         raise UnreadableVideo("is damaged: nothing but its first frame can be decoded")
-    if off:
-        log.info("%s: frames lie up to %.2f seconds from the times wanted", path, off)
-    yield Done(path, until, round(off, 3))
+    if time_error:
+        log.info("%s: frames lie up to %.2f seconds from the times wanted", path, time_error)
+    yield Done(path, until, round(time_error, 3))
 
 
 def _run(
     worker: Worker, longest: float, function: Callable[..., Iterable[T]], path: Path, *arguments: object
 ) -> Generator[T]:
-    """What `function` yields, run in the worker with the patience that the file and its longest segment deserve.
+    """Yields the results of `function`, run in the worker with the patience that the file and its segments deserve.
 
     Raises UnreadableVideo whatever is wrong with the file, and OSError if it is the disk."""
     patience = PATIENCE + os.stat(path).st_size * PATIENCE_A_BYTE + longest * PATIENCE_A_SECOND
@@ -246,10 +260,12 @@ def probe(path: Path) -> VideoInfo:
     return _first(_run_once(_probe, path))
 
 
-def read_clips(path: Path, segments: Sequence[Segment], num_frames: int, size: int) -> Generator[npt.NDArray[np.uint8]]:
+def read_clips(
+    path: Path, segments: Sequence[Segment], num_frames: int, size: int, sampling: Sampling = "exact"
+) -> Generator[npt.NDArray[np.uint8]]:
     """The frames of video.read_clips, in a worker: (T, S, S, 3) for each segment. Raises UnreadableVideo as `probe`."""
     longest = max((segment.end - segment.start for segment in segments), default=0.0)
-    with closing(_run_once(video.read_clips, path, segments, num_frames, size, longest=longest)) as samples:
+    with closing(_run_once(video.read_clips, path, segments, num_frames, size, sampling, longest=longest)) as samples:
         for frames, _ in samples:
             yield frames
 

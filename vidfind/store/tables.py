@@ -55,6 +55,10 @@ LANCE_END = b"LANC"
 """The last bytes of LanceDB's files of data, and of its indexes."""
 
 
+TRY_AGAIN = -1
+"""Stored as `mtime_ns` of a video whose failure was not its own, but the disk's: no file has this modification time."""
+
+
 @dataclass(frozen=True)
 class VideoRow:
     """A video in the index. `folder` is what it was indexed under; `failed` is the reason, empty when all is well.
@@ -76,6 +80,11 @@ class VideoRow:
     codec: str = ""
     failed: str = ""
     damage: str = ""
+
+    @property
+    def try_again(self) -> bool:
+        """Whether every run tries this failed video again, though its file has not changed."""
+        return self.mtime_ns == TRY_AGAIN
 
 
 def new_content() -> int:

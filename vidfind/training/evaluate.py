@@ -1,7 +1,8 @@
 """The judging pipeline: captioned videos, encoders, and how well each finds the videos by their captions.
 
-Is handed its pairs and its encoders; never prints. Videos are decoded once for all encoders and cut into segments as in
-an index; only their vectors are kept, and a few clips that encoders are timed with. Times are in seconds.
+Gets its pairs and its encoders; never prints. Videos are decoded once for encoders that look at the same frames, and
+cut into segments as in an index. Only their vectors are kept. A few clips are read again at the end, to time the
+encoders with. Times are in seconds.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfind.encoders.costs import ClipCost, clip_costs, clips_to_time
-from vidfind.encoders.stream import encode_ahead
+from vidfind.encoders.stream import EncodedVideo, FailedVideo, Progress, encode_videos
 from vidfind.errors import BadInput
-from vidfind.media.decoding import Clip, Done, Failed, Opened
+from vidfind.media.decoding import Clip, decode_ahead
 from vidfind.media.sampling import DEFAULT_SAMPLING, SEGMENT_LENGTH, Sampling, Segment
 from vidfind.training.pairs import Pair, normal_caption
 from vidfind.training.recall import Retrieval, judge, ranks, recall_of
@@ -32,26 +33,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 # Some 100 MB inside the widest text tower.
 CAPTIONS_A_BATCH = 256
-Target = tuple[Path, Segment]
-"""What a caption tells of: a moment of a video, or all of it."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far decoding and encoding are. `total_seconds` is an estimate until all videos are opened.
-
-    A video counts again for encoders that look at other frames."""
-
-    path: Path
-    done_seconds: float
-    total_seconds: float
-    done_files: int
-    total_files: int
+Clips = npt.NDArray[np.uint8]
+"""(B, T, S, S, 3) RGB."""
+VideoSegment = tuple[Path, Segment]
+"""What a caption describes: a moment of a video, or all of it."""
 
 
 @dataclass(frozen=True)
 class Measuring:
-    """All is encoded; what follows is the measurement of what a clip costs, for seconds."""
+    """All is encoded; next the cost of a clip is measured, which takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +49,8 @@ class Verdict:
     """How each encoder did, by its name, and on what: distinct captions, videos, and the segments they were cut into.
 
     `costs`: what a clip takes them where `clips_at_a_time` are encoded side by side. `moments` is 0 where whole videos
-    were to be found. `off` is how far, at most, the frames taken lie from the times wanted, in seconds."""
+    were to be found. `time_error` is the largest distance of a frame taken from the time
+    wanted, in seconds."""
 
     retrieval: dict[str, Retrieval]
     costs: dict[str, ClipCost]
@@ -69,26 +60,14 @@ class Verdict:
     moments: int
     segments: int
     segment_length: float
-    off: float = 0.0
-
-
-Clips = npt.NDArray[np.uint8]
-"""(B, T, S, S, 3) RGB."""
-
-
-@dataclass(frozen=True)
-class _Footage:
-    """The segments of a video, and a vector of each (N, D)."""
-
-    segments: list[Segment]
-    vectors: npt.NDArray[np.float32]
+    time_error: float = 0.0
 
 
 def check_pairs(pairs: Sequence[Pair]) -> None:
     """Raises BadInput when there is so little to tell apart that every answer would be right."""
     if len(pairs) < 2:
         raise BadInput(f"To judge takes two captions or more, and there {'is 1' if pairs else 'are none'}.")
-    if len(_targets(pairs)) < 2:
+    if len(_captioned(pairs)) < 2:
         raise BadInput(f"To judge takes two videos or moments to tell apart: all captions are of {pairs[0].path}.")
 
 
@@ -98,7 +77,9 @@ def evaluate(
     segment_length: float = SEGMENT_LENGTH,
     sampling: Sampling = DEFAULT_SAMPLING,
 ) -> Generator[Progress | Measuring | Verdict]:
-    """Decodes and encodes the videos of the pairs, and yields how far it is; at last the Verdict.
+    """Decodes and encodes the videos of the pairs; yields Progress, and at last the Verdict.
+
+    A video counts again in Progress for encoders that look at other frames.
 
     Each distinct caption is one query; where several videos have the same one, all of them are right.
 
@@ -115,27 +96,42 @@ def evaluate(
     passes: dict[tuple[int, int], list[Encoder]] = defaultdict(list)
     for encoder in distinct.values():
         passes[encoder.num_frames, encoder.image_size].append(encoder)
-    totals = _Totals(len(passes) * len({pair.path for pair in pairs}))
-    footage: dict[EncoderIdentity, dict[Path, _Footage]] = {}
+    encoded: dict[EncoderIdentity, _Encoded] = {}
     timed: dict[EncoderIdentity, tuple[Encoder, Clips]] = {}
-    for group in passes.values():
-        encoded, clips = yield from _encode_videos(pairs, group, segment_length, sampling, totals)
-        footage |= encoded
-        timed |= {_video_identity(encoder): (encoder, clips) for encoder in group}
-    any_footage = next(iter(footage.values()))
+    paths = list(dict.fromkeys(pair.path for pair in pairs))
+    done_seconds, time_error = 0.0, 0.0
+    for number, group in enumerate(passes.values()):
+        videos: dict[Path, EncodedVideo] = {}
+        before = done_seconds
+        for event in _encode_pass(pairs, paths, group, segment_length, sampling):
+            if isinstance(event, EncodedVideo):
+                videos[event.path] = event
+            else:
+                progress = _over_passes(event, before, number, len(passes))
+                done_seconds = progress.done_seconds
+                yield progress
+        time_error = max(time_error, *(video.time_error for video in videos.values()))
+        _check_moments(pairs, videos)
+        clips = _read_clips(paths, group[0], segment_length, sampling)
+        segments = {path: videos[path].segments for path in paths}
+        for position, encoder in enumerate(group):
+            vectors = np.concatenate([videos[path].vectors[position] for path in paths])
+            encoded[_video_identity(encoder)] = _Encoded(segments, vectors)
+            timed[_video_identity(encoder)] = encoder, clips
+    any_encoded = next(iter(encoded.values()))
     yield Measuring()
     # Afterwards and in turn: in the run itself decoders take the cores away, now from one encoder and now from another.
     costs = clip_costs(timed)
     yield Verdict(
-        {name: _judge(pairs, footage[_video_identity(encoder)], encoder) for name, encoder in encoders.items()},
+        {name: _judge(pairs, encoded[_video_identity(encoder)], encoder) for name, encoder in encoders.items()},
         {name: costs[_video_identity(encoder)] for name, encoder in encoders.items()},
         clips_at_a_time=clips_to_time(next(iter(encoders.values()))),
         captions=len({normal_caption(pair.caption) for pair in pairs}),
-        videos=len(any_footage),
-        moments=len(_targets(pairs)) if any(pair.has_moment for pair in pairs) else 0,
-        segments=sum(len(one.segments) for one in any_footage.values()),
+        videos=len(any_encoded.segments),
+        moments=len(_captioned(pairs)) if any(pair.has_moment for pair in pairs) else 0,
+        segments=len(any_encoded.vectors),
         segment_length=segment_length,
-        off=totals.off,
+        time_error=time_error,
     )
 
 
@@ -144,72 +140,68 @@ def _video_identity(encoder: Encoder) -> EncoderIdentity:
     return dataclasses.replace(encoder.identity, adapter=None)
 
 
-@dataclass
-class _Totals:
-    """What Progress is made from. Videos not opened yet are taken to be as long as the others on average."""
+@dataclass(frozen=True)
+class _Encoded:
+    """The segments of all videos, and the vectors of them from one encoder."""
 
-    files: int
-    opened_files: int = 0
-    opened_seconds: float = 0.0
-    done_files: int = 0
-    done_seconds: float = 0.0
-    off: float = 0.0
-
-    def progress(self, path: Path) -> Progress:
-        mean = self.opened_seconds / self.opened_files if self.opened_files else 0.0
-        return Progress(path, self.done_seconds, mean * self.files, self.done_files, self.files)
+    segments: dict[Path, list[Segment]]
+    vectors: npt.NDArray[np.float32]
+    """(N, D): one row for each segment of the first video, then of the second, and so on."""
 
 
-def _encode_videos(
-    pairs: Sequence[Pair], encoders: Sequence[Encoder], segment_length: float, sampling: Sampling, totals: _Totals
-) -> Generator[Progress, None, tuple[dict[EncoderIdentity, dict[Path, _Footage]], Clips]]:
-    """One pass over the videos, for encoders that look at the same frames.
-
-    And the clips to time them with: the first, some again where there are too few."""
+def _encode_pass(
+    pairs: Sequence[Pair],
+    paths: Sequence[Path],
+    encoders: Sequence[Encoder],
+    segment_length: float,
+    sampling: Sampling,
+) -> Generator[EncodedVideo | Progress]:
+    """One pass over the videos, for encoders that look at the same frames. Raises BadInput if a video fails."""
     lines = {pair.path: pair.line for pair in reversed(pairs)}
-    segments: dict[Path, list[Segment]] = {}
-    vectors: list[dict[Path, list[npt.NDArray[np.float32]]]] = [defaultdict(list) for _ in encoders]
-    paths = list(dict.fromkeys(pair.path for pair in pairs))
-    first: list[Clips] = []
-    with closing(encode_ahead(paths, segment_length, encoders, sampling=sampling)) as batches:
-        for batch, encoded in batches:
-            clips = [message for message in batch if isinstance(message, Clip)]
-            for own, of_clips in zip(vectors, encoded, strict=True):
-                for clip, vector in zip(clips, of_clips, strict=True):
-                    own[clip.path].append(vector)
-            first += [clip.frames for clip in clips[: clips_to_time(encoders[0]) - len(first)]]
-            totals.done_seconds += sum(clip.seconds for clip in clips)
-            for message in batch:
-                if isinstance(message, Opened):
-                    segments[message.path] = message.segments
-                    totals.opened_files += 1
-                    totals.opened_seconds += message.info.duration
-                elif isinstance(message, Failed):
-                    raise BadInput(f"{message.path} (line {lines[message.path]}) {message.reason}")
-                elif isinstance(message, Done):
-                    totals.done_files += 1
-                    totals.off = max(totals.off, message.off)
-                    _cut_to_readable(message.path, segments, len(vectors[0][message.path]))
-            yield totals.progress(batch[-1].path)
-    _check_footage(pairs, segments)
-    footage = {
-        _video_identity(encoder): {path: _Footage(segments[path], np.stack(own[path])) for path in paths}
-        for encoder, own in zip(encoders, vectors, strict=True)
-    }
-    return footage, np.stack([first[number % len(first)] for number in range(clips_to_time(encoders[0]))])
+    with closing(encode_videos(paths, encoders, segment_length, sampling=sampling)) as events:
+        for event in events:
+            if isinstance(event, FailedVideo):
+                raise BadInput(f"{event.path} (line {lines[event.path]}) {event.reason}")
+            if isinstance(event, EncodedVideo) and event.lost_segments:
+                read, count = len(event.segments), len(event.segments) + event.lost_segments
+                log.warning("%s is damaged: %d of %d segments could be read", event.path, read, count)
+            yield event
 
 
-def _cut_to_readable(path: Path, segments: dict[Path, list[Segment]], count: int) -> None:
-    """Forget the segments of a damaged video that could not be read."""
-    if count < len(segments[path]):
-        log.warning("%s is damaged: %d of %d segments could be read", path, count, len(segments[path]))
-    segments[path] = segments[path][:count]
+def _over_passes(progress: Progress, done_seconds: float, number: int, count: int) -> Progress:
+    """The progress of all `count` passes, from that of pass `number` (from 0); the passes before took `done_seconds`.
+
+    Each pass counts every video once more."""
+    return Progress(
+        progress.path,
+        done_seconds + progress.done_seconds,
+        done_seconds + progress.total_seconds * (count - number),
+        progress.total_files * number + progress.done_files,
+        progress.total_files * count,
+    )
 
 
-def _check_footage(pairs: Sequence[Pair], segments: Mapping[Path, list[Segment]]) -> None:
+def _read_clips(paths: Sequence[Path], encoder: Encoder, segment_length: float, sampling: Sampling) -> Clips:
+    """As many clips as an encoder is timed with: the first of the videos, some again where there are too few."""
+    wanted = clips_to_time(encoder)
+    frames: list[Clips] = []
+    decoding = decode_ahead(
+        paths[:wanted], segment_length, encoder.num_frames, encoder.image_size, sampling=sampling, batch_size=wanted
+    )
+    with closing(decoding) as batches:
+        for batch in batches:
+            frames += [message.frames for message in batch if isinstance(message, Clip)]
+            if len(frames) >= wanted:
+                break
+    if not frames:  # all could be read a moment ago
+        raise BadInput(f"{paths[0]} cannot be read any more. Is its drive still there?")
+    return np.stack([frames[number % len(frames)] for number in range(wanted)])
+
+
+def _check_moments(pairs: Sequence[Pair], videos: Mapping[Path, EncodedVideo]) -> None:
     """Raises BadInput for a pair whose moment lies where its video is damaged."""
     for pair in pairs:
-        if not any(_overlap(segment, pair.segment) for segment in segments[pair.path]):
+        if not any(_overlap(segment, pair.segment) for segment in videos[pair.path].segments):
             raise BadInput(
                 f"{pair.path} is damaged, and the moment of line {pair.line} cannot be read: take the line out."
             )
@@ -219,49 +211,49 @@ def _overlap(one: Segment, other: Segment) -> bool:
     return one.start < other.end and other.start < one.end
 
 
-def _targets(pairs: Sequence[Pair]) -> list[Target]:
-    """The distinct moments that are told of; whole videos where no moment is given."""
+def _captioned(pairs: Sequence[Pair]) -> list[VideoSegment]:
+    """The distinct moments that have a caption; whole videos where no moment is given."""
     return list(dict.fromkeys((pair.path, pair.segment) for pair in pairs))
 
 
-def _judge(pairs: Sequence[Pair], footage: Mapping[Path, _Footage], encoder: Encoder) -> Retrieval:
-    """Letters: C distinct captions, N segments, M targets."""
+def _judge(pairs: Sequence[Pair], encoded: _Encoded, encoder: Encoder) -> Retrieval:
+    """Letters: C distinct captions, N segments, M captioned moments."""
     captions: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
         captions[normal_caption(pair.caption)].append(pair)
     text = _encode_texts(encoder, [same[0].caption for same in captions.values()])  # (C, D)
-    similarity = text @ np.concatenate([one.vectors for one in footage.values()]).T  # (C, N)
+    similarity = text @ encoded.vectors.T  # (C, N)
 
-    targets = _targets(pairs)
-    numbers = _segment_numbers(footage, targets)
+    moments = _captioned(pairs)
+    rows = _rows_of(moments, encoded.segments)
     segment_is_right = np.zeros(similarity.shape, dtype=bool)  # (C, N)
-    target_is_right = np.zeros((len(captions), len(targets)), dtype=bool)  # (C, M)
-    targets_of: dict[Path, list[int]] = defaultdict(list)
-    for number, (path, _) in enumerate(targets):
-        targets_of[path].append(number)
-    for row, same in enumerate(captions.values()):
+    moment_is_right = np.zeros((len(captions), len(moments)), dtype=bool)  # (C, M)
+    moments_of: dict[Path, list[int]] = defaultdict(list)
+    for number, (path, _) in enumerate(moments):
+        moments_of[path].append(number)
+    for caption, same in enumerate(captions.values()):
         for pair in same:
-            segment_is_right[row, numbers[pair.path, pair.segment]] = True
-            overlapping = [i for i in targets_of[pair.path] if _overlap(targets[i][1], pair.segment)]
-            target_is_right[row, overlapping] = True
-    best = np.stack([similarity[:, numbers[target]].max(axis=1) for target in targets], axis=1)  # (C, M)
-    found = judge(best, target_is_right)
+            segment_is_right[caption, rows[pair.path, pair.segment]] = True
+            overlapping = [i for i in moments_of[pair.path] if _overlap(moments[i][1], pair.segment)]
+            moment_is_right[caption, overlapping] = True
+    best = np.stack([similarity[:, rows[moment]].max(axis=1) for moment in moments], axis=1)  # (C, M)
+    found = judge(best, moment_is_right)
     if any(pair.has_moment for pair in pairs):
         found = dataclasses.replace(found, text_to_video=recall_of(ranks(similarity, segment_is_right)))
     return found
 
 
-def _segment_numbers(footage: Mapping[Path, _Footage], targets: Sequence[Target]) -> dict[Target, list[int]]:
-    """Which of all segments, counted over all videos, overlap each target."""
+def _rows_of(
+    moments: Sequence[VideoSegment], segments: Mapping[Path, Sequence[Segment]]
+) -> dict[VideoSegment, list[int]]:
+    """For each moment, the rows of the segments that overlap it, counted over all videos."""
     first, count = {}, 0
-    for path, one in footage.items():
+    for path, of_video in segments.items():
         first[path] = count
-        count += len(one.segments)
+        count += len(of_video)
     return {
-        (path, moment): [
-            first[path] + i for i, segment in enumerate(footage[path].segments) if _overlap(segment, moment)
-        ]
-        for path, moment in targets
+        (path, moment): [first[path] + i for i, segment in enumerate(segments[path]) if _overlap(segment, moment)]
+        for path, moment in moments
     }
 
 

@@ -1,0 +1,27 @@
+"""Options of indexing, and their defaults. Imports nothing heavy: the command line reads its own defaults here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vidfind.media.sampling import DEFAULT_SAMPLING, Sampling
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """Options of `index_videos`, with their defaults."""
+
+    exclude: Sequence[str] = ()
+    """Patterns of files and folders that are ignored, as `find_videos` takes them, for instance `*/drafts/*`."""
+    force: bool = False
+    """Encode every video again: also those that have not changed, and those that failed before."""
+    verify: bool = False
+    """Compare the contents of files that seem unchanged (same size, same time) with what is stored."""
+    sampling: Sampling = DEFAULT_SAMPLING
+    """Which frames stand for a segment: see `media/sampling.py`."""
+    workers: int | None = None
+    """Number of processes that decode videos. None: one for each core, 2 to 8."""
+
+
+DEFAULT_OPTIONS = IndexOptions()
