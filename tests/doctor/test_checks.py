@@ -21,6 +21,7 @@ from safetensors.torch import save
 from tests.support import faulty
 from tests.support.rows import embed, make_row
 from tests.support.small_adapters import save_adapter
+from tests.support.stored import compact, put
 from vidfind.doctor import checks as doctor
 from vidfind.doctor.findings import Check, Found, Problem
 from vidfind.encoders.names import EncoderIdentity
@@ -62,7 +63,7 @@ def make_index(name: str, adapter: Path | None = None, **changes: Any) -> Store:
     settings = IndexSettings(EncoderIdentity(**{**values, "adapter": adapter and adapter.stem, **changes}))
     store = Store.create(index_path(name), settings, 16, adapter)
     row = make_row("/videos/a.mp4")
-    store.put([row], [embed(row)])
+    put(store, [row], [embed(row)])
     return store
 
 
@@ -132,7 +133,7 @@ def test_a_healthy_index_and_adapter_are_told_and_nothing_is_changed(run: Run, i
 
 
 def test_videos_that_could_not_be_read_are_counted_and_no_problem_of_the_index(run: Run, index: Store) -> None:
-    index.put([make_row("/videos/bad.mp4", 0, failed="is empty", content=0)], [])
+    put(index, [make_row("/videos/bad.mp4", 0, failed="is empty", content=0)], [])
     ran = run("doctor", "--index", "default", "--json")
     assert findings(ran)["Index default"]["facts"] == "1 video, 2 segments, tiny / builtin, tempme, 1 could not be read"
     assert ran.code == 0
@@ -291,8 +292,8 @@ def test_whatever_file_is_damaged_the_doctor_gets_to_the_end_and_the_index_works
         if not any("settings.json" in text or "made with is not known" in text for text in texts):
             store = Store.open(index_path("default"))
             row = make_row("/videos/new.mp4")
-            store.put([row], [embed(row)])
-            store.compact()
+            put(store, [row], [embed(row)])
+            compact(store)
             assert row.path in store.videos(), file
 
 

@@ -29,10 +29,10 @@ from vidfind.models.load import default_adapter, load_encoder
 from vidfind.models.saved_adapters import remove_adapter
 from vidfind.search.moments import search_moments
 from vidfind.search.query import encode_query, load_query_encoder
-from vidfind.store import store as store_module
 from vidfind.store.edit import remove_videos
 from vidfind.store.folder import delete_index
 from vidfind.store.settings import NEXT_FILE
+from vidfind.store.status import Unfinished, index_status
 from vidfind.store.store import Store
 from vidfind.system.paths import adapter_path
 
@@ -217,8 +217,8 @@ def test_searches_use_the_old_vectors_until_an_interrupted_encoding_is_finished(
     events = library.index(adapter="home", stop_after=2)
     assert statuses(events) == ["changed"] * 2
     assert library.search() == before
-    unfinished = library.store.status().unfinished
-    assert unfinished == store_module.Unfinished("home", 2, "vidfind index --adapter home")
+    unfinished = index_status(library.store).unfinished
+    assert unfinished == Unfinished("home", 2, "vidfind index --adapter home")
 
     assert statuses(library.index(library.films / "one")) == ["unchanged"] * 3
     assert library.said == [
@@ -228,7 +228,7 @@ def test_searches_use_the_old_vectors_until_an_interrupted_encoding_is_finished(
     assert sorted(statuses(events)) == ["changed"] * 4 + ["unchanged"] * 2
     assert kinds(events, Reencoding)[0].cost.videos == 4
     assert library.search() == pytest.approx(fresh_scores(library, "home"), abs=1e-3)
-    assert library.store.status().unfinished is None
+    assert index_status(library.store).unfinished is None
 
 
 def test_what_changes_while_an_encoding_is_unfinished_is_in_it_at_the_end(library: Library, drawn: Path) -> None:
@@ -251,10 +251,10 @@ def test_a_third_adapter_gives_up_the_unfinished_one(library: Library) -> None:
     library.index(adapter="home", stop_after=2)
     library.index(adapter="garden", stop_after=1)
     assert library.said == ["Gave up encoding again with the adapter home, which was not finished."]
-    assert library.store.status().unfinished == store_module.Unfinished("garden", 1, "vidfind index --adapter garden")
+    assert index_status(library.store).unfinished == Unfinished("garden", 1, "vidfind index --adapter garden")
     before = library.search()
     assert library.index(adapter=None) == []  # the one in use: no other is wanted any more
-    assert library.store.status().unfinished is None
+    assert index_status(library.store).unfinished is None
     assert library.search() == before
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.support.films import LENGTHS
+from tests.support.stored import put
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.stream import Progress
 from vidfind.errors import BadInput, IndexBusy, IndexMismatch, ModelUnavailable
@@ -24,6 +25,7 @@ from vidfind.media.sampling import split_segments
 from vidfind.media.write import write_video
 from vidfind.search.moments import search_moments
 from vidfind.search.query import encode_query
+from vidfind.store.status import index_status
 from vidfind.store.store import Embedded, Store
 
 
@@ -147,7 +149,7 @@ def test_a_video_replaced_by_another_is_changed(index, library: Path, film_store
     write_video(library / "b.mp4", np.zeros((20, 64, 96, 3), np.uint8), 4)
     outcomes = index(library)
     assert (outcomes["b.mp4"].status, outcomes["b.mp4"].seconds) == ("changed", pytest.approx(5, abs=0.3))
-    assert film_store.status().segments == 5
+    assert index_status(film_store).segments == 5
 
 
 def test_a_copy_is_indexed_without_encoding(index, library: Path, film_store: Store) -> None:
@@ -215,7 +217,7 @@ def test_an_unreadable_video_is_recorded_and_the_others_are_indexed(index, libra
         "text.mp4": "failed",
     }
     assert outcomes["empty.mp4"].message
-    assert [row.path.name for row in film_store.status().failed] == ["empty.mp4", "text.mp4"]
+    assert [row.path.name for row in index_status(film_store).failed] == ["empty.mp4", "text.mp4"]
 
 
 def test_an_unreadable_video_is_tried_again_only_when_it_changes_or_by_force(
@@ -231,7 +233,7 @@ def test_an_unreadable_video_is_tried_again_only_when_it_changes_or_by_force(
     assert (outcome.status, outcome.was_tried_before, outcome.is_news) == ("failed", False, True)
     bad.write_bytes(good)
     assert index(library)["a.mp4"].status == "changed"
-    assert film_store.status().failed == []
+    assert index_status(film_store).failed == []
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="nothing is forbidden to root")
@@ -259,7 +261,7 @@ def test_force_encodes_again(index, library: Path, film_store: Store, tiny_encod
     before = scores(film_store, tiny_encoder)
     assert set(statuses(index(library, force=True)).values()) == {"changed"}
     assert scores(film_store, tiny_encoder) == pytest.approx(before, abs=1e-3)
-    assert film_store.status().segments == 5
+    assert index_status(film_store).segments == 5
 
 
 def test_a_run_that_is_interrupted_keeps_what_is_done_and_the_next_goes_on(
@@ -301,7 +303,7 @@ def test_ctrl_c_while_encoding_keeps_what_is_done(
 
 def test_what_a_killed_run_left_is_cleared(index, library: Path, film_store: Store, tiny_encoder: Encoder) -> None:
     vectors = np.ones((2, tiny_encoder.dim), np.float32)
-    film_store.put([], [Embedded(12345, [(0, 10), (10, 20)], vectors)])
+    put(film_store, [], [Embedded(12345, [(0, 10), (10, 20)], vectors)])
     index(library)
     assert {hit.content for hit in film_store.search(vectors[0], 100)} == {
         row.content for row in film_store.videos().values()
@@ -385,7 +387,7 @@ def test_what_can_be_read_of_a_damaged_video_is_indexed_and_the_rest_told(
     assert outcome.status == "new"
     assert 0 < outcome.segments < 10
     assert outcome.damage == "is damaged: nothing after 0:01 of 0:03 can be decoded"
-    assert store.status().segments == outcome.segments
+    assert index_status(store).segments == outcome.segments
     assert [row.damage for row in store.videos().values()] == [outcome.damage]
 
 

@@ -74,16 +74,16 @@ def make(home: Path, segments: int, weights: Path, model: str = "ViT-B-32") -> N
     settings = IndexSettings(EncoderIdentity(model, str(weights.resolve()), digest, "tempme", None, 12))
     store = Store.create(home.resolve() / "indexes" / "default", settings, dim)
     world, rows, embedded = World(dim), [], []
-    with store.writing():
+    with store.writing() as writer:
         for row in make_videos(home.resolve() / "videos", segments // SEGMENTS_A_VIDEO):
             rows.append(row)
             embedded.append(embed(row.content, world))
             if len(rows) == VIDEOS_A_COMMIT:
-                store.put(rows, embedded)
+                writer.put(rows, embedded)
                 rows, embedded = [], []
-        store.put(rows, embedded)
+        writer.put(rows, embedded)
         began = time.monotonic()
-        store.compact(timedelta(milliseconds=1))
+        writer.compact(timedelta(milliseconds=1))
         print(f"compacted in {time.monotonic() - began:.1f} s")
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.stored import put
 from tests.support.waiting import wait_until
 from vidfind import __version__
 from vidfind.demo.collection import draw_collection
@@ -335,9 +336,9 @@ def test_status_tells_of_videos_that_are_not_whole_or_could_not_be_read(run: Run
 
     store = Store.open(indexed / "indexes" / "default")
     row = next(row for path, row in store.videos().items() if path.name == "clip-1.mp4")
-    store.put([dataclasses.replace(row, damage="ends early: 0:28 of 0:35 is there")])
+    put(store, [dataclasses.replace(row, damage="ends early: 0:28 of 0:35 is there")])
     bad = [dataclasses.replace(row, path=films / f"bad-{i:02}.mp4", failed="is empty") for i in range(23)]
-    store.put(bad)
+    put(store, bad)
     ran = run("status")
     assert "Videos    4, of which 1 could be read only in part; 23 more could not be read " in ran.out
     assert ran.err.splitlines() == [

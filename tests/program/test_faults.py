@@ -19,6 +19,7 @@ from vidfind.index.options import IndexOptions
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
 from vidfind.media import decoding
+from vidfind.store.status import index_status
 from vidfind.store.store import Store
 from vidfind.system import worker
 
@@ -81,7 +82,7 @@ def test_each_fault_costs_its_file_alone(
         outcome = outcomes[f"{when}{fault}.mp4"]
         assert outcome.status == "failed"
         assert reason in outcome.message
-    failed = {row.path.stem.removeprefix("late-"): row.failed for row in store.status().failed}
+    failed = {row.path.stem.removeprefix("late-"): row.failed for row in index_status(store).failed}
     assert failed.keys() == REASONS.keys()
     expected, found = vectors(clean, tiny_encoder), vectors(store, tiny_encoder)
     assert {name: found[name] for name in GOOD} == expected

@@ -16,6 +16,7 @@ from vidfind.index.events import Outcome
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
 from vidfind.media import decoding
+from vidfind.store.status import index_status
 
 SEED = 20
 MUTATIONS = 500
@@ -82,7 +83,7 @@ def test_no_broken_file_hangs_or_ends_a_run(
             )
     counts = Counter(outcome.status for outcome in outcomes)
     assert min(counts.values()) > 50, counts
-    assert store.status().segments == sum(outcome.segments for outcome in outcomes)
+    assert index_status(store).segments == sum(outcome.segments for outcome in outcomes)
     assert all(row.duration < 3600 for row in store.videos().values())
     assert capfd.readouterr() == ("", "")
     assert len(psutil.Process().children()) <= decoding.DECODERS + 1  # and multiprocessing's own

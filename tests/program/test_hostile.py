@@ -22,6 +22,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from tests.support.stored import put
 from vidfind.cli.app import main
 from vidfind.display.console import json_line
 from vidfind.display.search import result_table
@@ -311,7 +312,7 @@ def test_videos_of_any_name_are_stored_moved_and_forgotten_one_by_one(
     for name in found:
         row = VideoRow(root / os.fsdecode(name), root, 1, 5, "f", day, day, new_content(), 1, 10.0, damage=str(name))
         rows[row.path] = row
-    shared.put(list(rows.values()), [Embedded(row.content, [(0, 10)], np.ones((1, 16))) for row in rows.values()])
+    put(shared, list(rows.values()), [Embedded(row.content, [(0, 10)], np.ones((1, 16))) for row in rows.values()])
     assert shared.videos() == rows
     relink_videos(root, Path("/new"), shared)
     assert set(shared.videos()) == {Path("/new", path.name) for path in rows}

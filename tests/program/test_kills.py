@@ -201,8 +201,8 @@ def assert_equal(path: Path, goal: Path) -> None:
 def files_after_compaction(path: Path) -> Counter[str]:
     """How many files of each kind an index has when all that can go has gone."""
     store = Store.open(path)
-    with store.writing():
-        store.compact(timedelta(milliseconds=1))
+    with store.writing() as writer:
+        writer.compact(timedelta(milliseconds=1))
     folders = (file.parent for file in path.rglob("*") if file.is_file())
     return Counter("index" if folder.parent.name == "_indices" else folder.name for folder in folders)
 

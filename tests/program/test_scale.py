@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.rows import embed, make_row, unit_vectors
+from tests.support.stored import compact, put, remove
 from vidfind.index.events import Outcome
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
 from vidfind.store.health import check_index
+from vidfind.store.status import index_status
 from vidfind.store.store import Store
 
 if TYPE_CHECKING:
@@ -37,13 +39,13 @@ def num_files(store: Store) -> Counter[str]:
 def test_a_hundred_thousand_segments_of_many_commits_lie_in_a_few_files(store: Store) -> None:
     for commit in range(COMMITS):
         rows = [make_row(f"/videos/{commit}-{i}.mp4", SEGMENTS_A_VIDEO) for i in range(VIDEOS_A_COMMIT)]
-        store.put(rows, [embed(row, commit) for row in rows])
+        put(store, rows, [embed(row, commit) for row in rows])
         if commit % 50 == 49:
-            store.remove([rows[0].path])
-            store.compact(timedelta(milliseconds=1))
+            remove(store, [rows[0].path])
+            compact(store, timedelta(milliseconds=1))
             assert sum(num_files(store).values()) < 20, num_files(store)
     assert len(store.videos()) == COMMITS * VIDEOS_A_COMMIT - COMMITS // 50
-    assert store.status().segments == len(store.videos()) * SEGMENTS_A_VIDEO
+    assert index_status(store).segments == len(store.videos()) * SEGMENTS_A_VIDEO
     assert len(store.search(unit_vectors(1)[0], 100)) == 100
     assert check_index(store.path) == []
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.stored import put
 from vidfind.errors import BadInput
 from vidfind.search.filters import Filters
 from vidfind.search.moments import merge_hits, search_moments
@@ -34,7 +35,7 @@ def add_video(
     number = content or new_content()
     duration = 10.0 * len(scores)
     row = VideoRow(Path(path), Path(folder), 1, 5, path, created, DAY, number, len(scores), duration, damage=damage)
-    store.put([row], [] if content else [Embedded(number, spans, vectors)])
+    put(store, [row], [] if content else [Embedded(number, spans, vectors)])
     return row
 
 
@@ -102,7 +103,7 @@ def test_videos_with_equal_content_are_both_found(store: Store) -> None:
 
 def test_vectors_of_a_run_that_was_killed_are_not_found(store: Store) -> None:
     add_video(store, "/v/a.mp4", [0.5])
-    store.put([], [Embedded(new_content(), [(0.0, 10.0)] * 300, np.tile(QUERY, (300, 1)))])
+    put(store, [], [Embedded(new_content(), [(0.0, 10.0)] * 300, np.tile(QUERY, (300, 1)))])
     assert [name for name, _, _ in found(store)] == ["a.mp4"]
 
 

@@ -52,8 +52,8 @@ def add_video(store: Store, name: str, encoder: Encoder) -> None:
     day, content = datetime(2024, 5, 17, tzinfo=UTC), new_content()
     row = VideoRow(Path(name), Path("/v"), 1, 1, name, day, day, content, 1, 10.0)
     vector = encoder.encode_text([name]).numpy()
-    with store.writing():
-        store.put([row], [Embedded(content, [(0.0, 10.0)], vector)])
+    with store.writing() as writer:
+        writer.put([row], [Embedded(content, [(0.0, 10.0)], vector)])
 
 
 def query_encoder(path: Path, load: Callable[..., Encoder] = refuse) -> QueryEncoder:

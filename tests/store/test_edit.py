@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.stored import begin_again, put
 from vidfind.errors import BadInput
 from vidfind.search.moments import search_moments
 from vidfind.store.edit import Relinked, relink_videos, remove_videos
-from vidfind.store.settings import IndexSettings
-from vidfind.store.store import Embedded, Store
+from vidfind.store.store import Embedded, Store, StoreWriter
 from vidfind.store.tables import VideoRow
 
 DAY = datetime(2024, 5, 17, tzinfo=UTC)
@@ -26,7 +26,7 @@ def add(store: Store, path: str, number: int, folder: str = "/old", failed: str 
     row = VideoRow(
         Path(path), Path(folder), 1, 5, f"{content}", DAY, DAY, content, min(content, 1), 10.0, failed=failed
     )
-    store.put([row], [] if failed else [Embedded(number, [(0, 10)], AXES[number : number + 1])])
+    put(store, [row], [] if failed else [Embedded(number, [(0, 10)], AXES[number : number + 1])])
     return row
 
 
@@ -150,16 +150,16 @@ def test_a_relink_that_was_killed_is_finished_by_the_next(
 ) -> None:
     for number in (1, 2, 3):
         add(store, f"/old/{number}.mp4", number)
-    unfinished = store.begin_again(IndexSettings(dataclasses.replace(store.settings.identity, adapter="home")), None)
+    unfinished = begin_again(store, "home")
     add(unfinished, "/old/1.mp4", 4)
-    original = getattr(Store, done)
+    original = getattr(StoreWriter, done)
 
-    def killed(self: Store, *arguments: object) -> None:
+    def killed(self: StoreWriter, *arguments: object) -> None:
         original(self, *arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Store, done, killed)
+        patch.setattr(StoreWriter, done, killed)
         relink(store, "/old", "/new")
     relink(store, "/old", "/new")
     assert paths(store) == {f"/new/{number}.mp4": "/new" for number in (1, 2, 3)}
@@ -170,7 +170,7 @@ def test_a_relink_that_was_killed_is_finished_by_the_next(
 def test_an_encoding_that_is_not_finished_is_relinked_too(store: Store) -> None:
     add(store, "/old/a.mp4", 1)
     add(store, "/old/b.mp4", 2)
-    unfinished = store.begin_again(IndexSettings(dataclasses.replace(store.settings.identity, adapter="home")), None)
+    unfinished = begin_again(store, "home")
     add(unfinished, "/old/a.mp4", 3)
     assert len(relink(store, "/old", "/new")) == 2
     assert set(paths(store)) == {"/new/a.mp4", "/new/b.mp4"}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.rows import contents_found, embed, make_row, unit_vectors
+from tests.support.stored import begin_again, compact, put, remove
 from vidfind.errors import IndexBusy, IndexDamaged, IndexNotFound
 from vidfind.store.health import check_index, mend_index
 from vidfind.store.settings import COPY_FILE, NEXT_FILE, SETTINGS_FILE, adapter_file_name
@@ -41,13 +42,13 @@ def filled(store: Store) -> Store:
     """Four commits of three videos, and one video removed again."""
     for commit in range(4):
         rows = [make_row(f"/videos/{commit}-{i}.mp4") for i in range(3)]
-        store.put(rows, [embed(row, commit) for row in rows])
-    store.remove([Path("/videos/0-0.mp4")])
-    with store.writing():
-        store.compact()  # of the vectors of what was removed; joins the files
+        put(store, rows, [embed(row, commit) for row in rows])
+    remove(store, [Path("/videos/0-0.mp4")])
+    with store.writing() as writer:
+        writer.compact()  # of the vectors of what was removed; joins the files
     for commit in range(4, 8):
         rows = [make_row(f"/videos/{commit}-{i}.mp4") for i in range(3)]
-        store.put(rows, [embed(row, commit) for row in rows])
+        put(store, rows, [embed(row, commit) for row in rows])
     return store
 
 
@@ -87,13 +88,13 @@ def test_an_earlier_version_that_cannot_be_read_does_not_keep_an_index_from_bein
 ) -> None:
     DAMAGES[damage](newest_first(filled.path / "segments.lance", "_versions/*.manifest")[1])
     with pytest.raises(IndexDamaged):
-        filled.compact()
+        compact(filled)
     assert texts(filled.path) == [
         "earlier versions of the table segments cannot be read, which keeps it from being tidied up"
     ]
     mend_index(filled.path)
     assert len(assert_consistent(filled.path)) == 23
-    Store.open(filled.path).compact()
+    compact(Store.open(filled.path))
 
 
 def test_an_index_that_is_being_written_is_not_mended(filled: Store) -> None:
@@ -133,8 +134,8 @@ def test_a_damaged_list_of_files_costs_the_last_commit_alone(filled: Store, tabl
 
 def test_a_damaged_list_of_deleted_rows_costs_nothing(store: Store) -> None:
     rows = [make_row(f"/videos/{i}.mp4") for i in range(3)]
-    store.put(rows, [embed(row) for row in rows])
-    store.remove([rows[0].path])
+    put(store, rows, [embed(row) for row in rows])
+    remove(store, [rows[0].path])
     [deletions] = (store.path / "videos.lance" / "_deletions").iterdir()
     os.truncate(deletions, 10)
     mend_index(store.path)
@@ -196,8 +197,8 @@ def test_settings_of_a_newer_vidfind_are_left_alone(filled: Store) -> None:
 def test_videos_without_all_their_vectors_are_forgotten_so_that_they_are_encoded_again(store: Store) -> None:
     whole, lacking, copy = make_row("/videos/a.mp4"), make_row("/videos/b.mp4", 3), make_row("/other/c.mp4", 3)
     copy = VideoRow(**{**vars(copy), "content": lacking.content, "folder": Path("/other")})
-    store.put([whole], [embed(whole)])
-    store.put([lacking, copy], [embed(VideoRow(**{**vars(lacking), "segments": 2}))])
+    put(store, [whole], [embed(whole)])
+    put(store, [lacking, copy], [embed(VideoRow(**{**vars(lacking), "segments": 2}))])
     [problem, *_] = check_index(store.path)
     assert "/other/c.mp4, /videos/b.mp4" in problem.text or "/videos/b.mp4, /other/c.mp4" in problem.text
     assert "vidfind index /other /videos" in problem.remedy
@@ -211,14 +212,14 @@ def test_vectors_that_are_not_of_unit_length_are_found(store: Store) -> None:
     vectors[1] = 0  # not NaN: LanceDB takes none
     vectors[2] *= 2
     rows = [good, zero, long]
-    store.put(rows, [Embedded(row.content, [(0.0, 1.0)], vectors[i : i + 1]) for i, row in enumerate(rows)])
+    put(store, rows, [Embedded(row.content, [(0.0, 1.0)], vectors[i : i + 1]) for i, row in enumerate(rows)])
     assert "broken vectors: " in texts(store.path)[0]
     mend_index(store.path)
     assert assert_consistent(store.path) == {good.path: good}
 
 
 def test_vectors_of_no_video_are_cleared(filled: Store) -> None:
-    filled.put([], [embed(make_row("/videos/killed.mp4"))])
+    put(filled, [], [embed(make_row("/videos/killed.mp4"))])
     assert "belong to no video: 2" in texts(filled.path)[0]
     mend_index(filled.path)
     assert_consistent(filled.path)
@@ -250,7 +251,8 @@ def test_an_adapter_copy_that_is_lost_is_copied_again_from_the_saved_one(filled:
     saved = tmp_path / "adapters" / "home.safetensors"
     saved.parent.mkdir()
     saved.write_bytes(b"trained")
-    switched = filled.switch_adapter(filled.settings, saved)
+    with filled.writing() as writer:
+        switched = writer.switch_adapter(filled.settings, saved)
     for damage in (Path.unlink, lambda file: file.write_bytes(b"other")):
         damage(switched.path / adapter_file_name(saved))
         assert str(saved) in check_index(filled.path)[0].remedy
@@ -266,9 +268,9 @@ def test_an_adapter_copy_that_is_lost_is_copied_again_from_the_saved_one(filled:
 
 
 def test_an_unfinished_encoding_is_checked_and_mended_too(filled: Store) -> None:
-    begun = filled.begin_again(filled.settings, None)
+    begun = begin_again(filled)
     row = make_row("/videos/0-1.mp4")
-    begun.put([row])
+    put(begun, [row])
     [problem] = check_index(filled.path)
     assert "videos without vectors" in problem.text
     assert "vidfind index --adapter none" in problem.remedy
@@ -278,7 +280,7 @@ def test_an_unfinished_encoding_is_checked_and_mended_too(filled: Store) -> None
 
 
 def test_an_unfinished_encoding_whose_settings_are_lost_is_given_up(filled: Store) -> None:
-    filled.begin_again(filled.settings, None)
+    begin_again(filled)
     (filled.path / NEXT_FILE).write_text("")
     assert "cannot be finished" in texts(filled.path)[0]
     mend_index(filled.path)

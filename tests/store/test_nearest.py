@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.rows import DIM, embed, make_row, unit_vectors
+from tests.support.stored import compact, put, remove
 from vidfind.store import nearest
 from vidfind.store.health import check_index
 from vidfind.store.store import Embedded, Store
@@ -28,18 +29,18 @@ def large(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setattr(nearest, "INDEXED_ROWS", 500)
     monkeypatch.setattr(nearest, "ROWS_A_PART", 100)
     add(store, 20)
-    store.compact()
+    compact(store)
     return store
 
 
 def add(store: Store, videos: int, seed: int = 0) -> list[VideoRow]:
     rows = [make_row(f"/videos/{seed}-{i}.mp4", SEGMENTS) for i in range(videos)]
-    store.put(rows, [embed(row, seed + i) for i, row in enumerate(rows)])
+    put(store, rows, [embed(row, seed + i) for i, row in enumerate(rows)])
     return rows
 
 
 def approximate_indexes(store: Store) -> list[str]:
-    return [index.name for index in store._segments.list_indices() if index.name.startswith("vector")]
+    return [index.name for index in store.tables.segments.list_indices() if index.name.startswith("vector")]
 
 
 def assert_hits_are_exact(store: Store) -> None:
@@ -51,8 +52,8 @@ def assert_hits_are_exact(store: Store) -> None:
 
 def test_a_small_index_is_searched_exactly_and_has_no_approximate_one(store: Store) -> None:
     add(store, 3)
-    store.compact()
-    assert list(store._segments.list_indices()) == []
+    compact(store)
+    assert list(store.tables.segments.list_indices()) == []
     assert_hits_are_exact(store)
 
 
@@ -64,22 +65,22 @@ def test_a_large_index_gets_an_approximate_one_which_finds_the_same(large: Store
 def test_what_is_added_later_is_found_before_and_after_it_is_folded_in(large: Store) -> None:
     add(large, 3, seed=50)
     assert_hits_are_exact(large)
-    large.compact()
-    assert large._segments.index_stats("vector_600").num_unindexed_rows == 0
+    compact(large)
+    assert large.tables.segments.index_stats("vector_600").num_unindexed_rows == 0
     assert_hits_are_exact(large)
 
 
 def test_an_index_that_has_grown_several_fold_is_trained_again(large: Store) -> None:
     add(large, 50, seed=100)
-    large.compact()
+    compact(large)
     assert approximate_indexes(large) == ["vector_2100"]
     assert_hits_are_exact(large)
 
 
 def test_a_run_that_was_killed_between_the_new_index_and_the_old_leaves_nothing_for_long(large: Store) -> None:
-    large._segments.create_index("vector", config=nearest.approximate(400), replace=True, name="vector_100")
+    large.tables.segments.create_index("vector", config=nearest.approximate(400), replace=True, name="vector_100")
     assert_hits_are_exact(large)
-    large.compact()
+    compact(large)
     assert approximate_indexes(large) == ["vector_600"]
 
 
@@ -90,8 +91,8 @@ def test_all_segments_are_given_when_more_are_asked_for(large: Store) -> None:
 def test_what_was_removed_is_not_found(large: Store) -> None:
     query = unit_vectors(1, seed=99)[0]
     best = large.search(query, 1)[0].content
-    large.remove(row.path for row in large.videos().values() if row.content == best)
-    large.compact()
+    remove(large, [row.path for row in large.videos().values() if row.content == best])
+    compact(large)
     assert best not in {hit.content for hit in large.search(query, 600)}
     assert_hits_are_exact(large)
 
@@ -109,7 +110,7 @@ def test_an_approximate_index_cut_short_is_found_and_mended(large: Store) -> Non
 
 def test_few_segments_beside_an_approximate_index_may_be_asked_for_by_content(large: Store) -> None:
     row = make_row("/videos/one.mp4", 2)
-    large.put([row], [Embedded(row.content, [(0.0, 1.0), (1.0, 2.0)], np.eye(2, DIM))])
+    put(large, [row], [Embedded(row.content, [(0.0, 1.0), (1.0, 2.0)], np.eye(2, DIM))])
     assert {hit.content for hit in large.search(unit_vectors(1)[0], 20, [row.content])} == {row.content}
 
 

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.rows import make_row
+from tests.support.stored import put
 from vidfind.errors import BadInput
 from vidfind.store.select import local_day, select_videos
 from vidfind.store.store import Store
@@ -32,7 +33,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Store:
         failed = "broken" if number % 7 == 0 else ""
         path = f"{FOLDERS[number % len(FOLDERS)] if number % 11 else '/v'}/{number}.mp4"
         rows.append(make_row(path, created=created, failed=failed, content=0 if failed else 1 + number // 2))
-    store.put(rows)
+    put(store, rows)
     return store
 
 

@@ -8,17 +8,19 @@ from pathlib import Path
 import pytest
 
 from tests.support.rows import DAY, DIM, contents_found, embed, make_row, unit_vectors
+from tests.support.stored import begin_again, compact, put, remove
 from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import IndexBusy, IndexMismatch, IndexNotFound
 from vidfind.store.folder import delete_index
 from vidfind.store.settings import IndexSettings
+from vidfind.store.status import index_status
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow, path_from_text, path_to_text
 
 
 def test_a_video_comes_back_as_it_was_put(store: Store) -> None:
     row = make_row("/videos/a.mp4", width=1920, height=1080, codec="hevc")
-    store.put([row], [embed(row)])
+    put(store, [row], [embed(row)])
     assert Store.open(store.path).videos() == {row.path: row}
 
 
@@ -29,16 +31,16 @@ def test_any_file_name_can_be_stored_found_and_removed(store: Store, name: bytes
     path = Path(os.fsdecode(b"/videos/" + name))
     assert path_from_text(path_to_text(path)) == path
     row = dataclasses.replace(make_row("/videos/x"), path=path)
-    store.put([row], [embed(row)])
+    put(store, [row], [embed(row)])
     assert list(store.videos()) == [path]
-    store.remove([path])
+    remove(store, [path])
     assert store.videos() == {}
 
 
 def test_hits_are_the_most_alike_segments_with_their_cosine(store: Store) -> None:
     rows = [make_row(f"/videos/{i}.mp4", 5) for i in range(20)]
     embedded = [embed(row, seed) for seed, row in enumerate(rows)]
-    store.put(rows, embedded)
+    put(store, rows, embedded)
     query = unit_vectors(1, seed=99)[0]
     expected = sorted((float(vector @ query) for one in embedded for vector in one.vectors), reverse=True)
     scores = [hit.score for hit in store.search(query, 10)]
@@ -48,43 +50,43 @@ def test_hits_are_the_most_alike_segments_with_their_cosine(store: Store) -> Non
 
 def test_a_search_can_be_limited_to_some_videos(store: Store) -> None:
     rows = [make_row(f"/videos/{i}.mp4") for i in range(5)]
-    store.put(rows, [embed(row, seed) for seed, row in enumerate(rows)])
+    put(store, rows, [embed(row, seed) for seed, row in enumerate(rows)])
     query = unit_vectors(1)[0]
     assert {hit.content for hit in store.search(query, 100, [rows[3].content])} == {rows[3].content}
     assert store.search(query, 100, []) == []
 
 
 def test_many_videos_are_stored_in_two_commits(store: Store) -> None:
-    before = store._videos.version, store._segments.version
+    before = store.tables.videos.version, store.tables.segments.version
     rows = [make_row(f"/videos/{i}.mp4") for i in range(64)]
-    store.put(rows, [embed(row) for row in rows])
-    assert (store._videos.version - before[0], store._segments.version - before[1]) == (1, 1)
+    put(store, rows, [embed(row) for row in rows])
+    assert (store.tables.videos.version - before[0], store.tables.segments.version - before[1]) == (1, 1)
 
 
 def test_a_video_encoded_again_loses_its_old_vectors_when_compacted(store: Store) -> None:
     old, new = make_row("/videos/a.mp4", 3), make_row("/videos/a.mp4", 2)
-    store.put([old], [embed(old)])
-    store.put([new], [embed(new)])
-    store.compact()
+    put(store, [old], [embed(old)])
+    put(store, [new], [embed(new)])
+    compact(store)
     assert contents_found(store) == {new.content}
-    assert store.status().segments == 2
+    assert index_status(store).segments == 2
 
 
 def test_vectors_without_a_video_are_cleared_when_compacted(store: Store) -> None:
-    store.put([], [embed(make_row("/videos/killed.mp4"))])
-    store.compact()
+    put(store, [], [embed(make_row("/videos/killed.mp4"))])
+    compact(store)
     assert contents_found(store) == set()
 
 
 def test_what_a_killed_process_has_half_written_is_cleared_when_compacted(store: Store) -> None:
-    store.put([row := make_row("/videos/a.mp4")], [embed(row)])
+    put(store, [row := make_row("/videos/a.mp4")], [embed(row)])
     data = store.path / "segments.lance" / "data"
     whole = set(data.iterdir())
     for name in (".tmpJ7bZ1q", "000111.lance", "101010.lance#1"):
         (data / name).write_bytes(b"half a file")
     (store.path / ".settings.json.part").write_text("{")
-    with store.writing():
-        store.compact(timedelta(milliseconds=1))
+    with store.writing() as writer:
+        writer.compact(timedelta(milliseconds=1))
     assert set(data.iterdir()) == whole
     assert not (store.path / ".settings.json.part").exists()
     assert contents_found(store) == {row.content}
@@ -93,15 +95,15 @@ def test_what_a_killed_process_has_half_written_is_cleared_when_compacted(store:
 def test_a_copy_shares_its_vectors_and_keeps_them_when_the_original_goes(store: Store) -> None:
     original = make_row("/videos/a.mp4")
     copy = dataclasses.replace(original, path=Path("/videos/b.mp4"))
-    store.put([original], [embed(original)])
-    store.put([copy])
-    store.remove([original.path])
-    store.compact()
+    put(store, [original], [embed(original)])
+    put(store, [copy])
+    remove(store, [original.path])
+    compact(store)
     assert contents_found(store) == {copy.content}
 
 
 def test_removing_what_is_not_there_does_nothing(store: Store) -> None:
-    store.remove([Path("/videos/nothing.mp4")])
+    remove(store, [Path("/videos/nothing.mp4")])
     assert store.videos() == {}
 
 
@@ -109,8 +111,8 @@ def test_status_counts_footage_failures_damage_and_folders(store: Store, tmp_pat
     good = make_row("/videos/a.mp4", 3, duration=1800.0)
     inner = make_row("/videos/inner/b.mp4", 1, duration=1800.0, folder=Path("/videos/inner"), damage="ends early")
     bad = VideoRow(tmp_path / "bad.mp4", tmp_path, 10, 5, "", DAY, DAY, failed="it is empty")
-    store.put([good, inner, bad], [embed(good), embed(inner)])
-    status = store.status()
+    put(store, [good, inner, bad], [embed(good), embed(inner)])
+    status = index_status(store)
     assert (status.videos, status.hours, status.segments) == (2, 1.0, 4)
     assert status.failed == [bad]
     assert status.folders == sorted([Path("/videos"), tmp_path])
@@ -134,8 +136,8 @@ def test_an_index_of_a_later_format_is_refused(store: Store) -> None:
 
 def test_an_index_of_an_older_format_is_read_as_it_is_and_brought_up_to_date_when_written(store: Store) -> None:
     row = make_row("/videos/a.mp4")
-    store.put([row], [embed(row)])
-    store._videos.drop_columns(["damage"])
+    put(store, [row], [embed(row)])
+    store.tables.videos.drop_columns(["damage"])
     file = store.path / "settings.json"
     file.write_text(file.read_text().replace('"format": 2', '"format": 1'))
 
@@ -143,18 +145,18 @@ def test_an_index_of_an_older_format_is_read_as_it_is_and_brought_up_to_date_whe
     assert old.videos() == {row.path: row}
     assert '"format": 1' in file.read_text()
     damaged = make_row("/videos/b.mp4", damage="ends early")
-    with old.writing():
-        old.put([damaged], [embed(damaged)])
+    with old.writing() as writer:
+        writer.put([damaged], [embed(damaged)])
     assert Store.open(store.path).videos() == {row.path: row, damaged.path: damaged}
     assert '"format": 2' in file.read_text()
 
 
 def test_an_unfinished_encoding_of_an_older_format_is_brought_up_to_date_too(store: Store) -> None:
     row = make_row("/videos/a.mp4")
-    begun = store.begin_again(store.settings, None)
+    begun = begin_again(store)
     for one, file in ((store, "settings.json"), (begun, "settings.next.json")):
-        one.put([row], [embed(row)])
-        one._videos.drop_columns(["damage"])
+        put(one, [row], [embed(row)])
+        one.tables.videos.drop_columns(["damage"])
         (one.path / file).write_text((one.path / file).read_text().replace('"format": 2', '"format": 1'))
 
     with Store.open(store.path).writing():
@@ -162,13 +164,13 @@ def test_an_unfinished_encoding_of_an_older_format_is_brought_up_to_date_too(sto
     damaged = make_row("/videos/b.mp4", damage="ends early")
     for one in (Store.open(store.path), Store.open(store.path).unfinished()):
         assert one.videos() == {row.path: row}
-        one.put([damaged], [embed(damaged)])
+        put(one, [damaged], [embed(damaged)])
         assert one.videos()[damaged.path] == damaged
 
 
 def test_settings_that_differ_are_refused_with_a_command_for_the_shell(store: Store) -> None:
     row = make_row("/my videos/a.mp4", folder=Path("/my videos"))
-    store.put([row], [embed(row)])
+    put(store, [row], [embed(row)])
     store.require_identity(store.settings.identity)
     with pytest.raises(IndexMismatch) as raised:
         store.require(EncoderChoice(encoder="mean"))
@@ -190,7 +192,7 @@ def test_only_an_index_without_videos_is_replaced(store: Store) -> None:
     other = IndexSettings(dataclasses.replace(store.settings.identity, encoder="mean"))
     assert Store.create(store.path, other, 2 * DIM).dim == 2 * DIM
     assert Store.open(store.path).settings == other
-    Store.open(store.path).put([make_row("/videos/a.mp4")])
+    put(Store.open(store.path), [make_row("/videos/a.mp4")])
     with pytest.raises(IndexMismatch, match="already is an index"):
         Store.create(store.path, store.settings, DIM)
 
@@ -209,7 +211,7 @@ def test_one_process_at_a_time_writes(store: Store) -> None:
 
 def test_an_index_is_neither_deleted_nor_made_anew_while_it_is_written(store: Store) -> None:
     other = Store.open(store.path)
-    with store.writing():
+    with store.writing() as writer:
         for attempt in (
             lambda: delete_index(store.path),
             lambda: Store.create(store.path, store.settings, DIM),
@@ -217,7 +219,7 @@ def test_an_index_is_neither_deleted_nor_made_anew_while_it_is_written(store: St
         ):
             with pytest.raises(IndexBusy):
                 attempt()
-        store.put([row := make_row("/videos/a.mp4")], [embed(row)])
+        writer.put([row := make_row("/videos/a.mp4")], [embed(row)])
     assert Store.open(store.path).videos() == {row.path: row}
 
 
@@ -231,9 +233,9 @@ def test_two_runs_that_make_the_same_index_at_once_both_write_to_it(store: Store
     second = Store.create(store.path, store.settings, DIM)
     rows = [make_row(f"/videos/{name}.mp4") for name in ("a", "b")]
     for one, row in zip((store, second), rows, strict=True):
-        with one.writing():
-            one.put([row], [embed(row)])
-            one.compact()
+        with one.writing() as writer:
+            writer.put([row], [embed(row)])
+            writer.compact()
     for one in (store, second, Store.open(store.path)):
         assert one.videos() == {row.path: row for row in rows}
         assert contents_found(one) == {row.content for row in rows}
@@ -242,12 +244,12 @@ def test_two_runs_that_make_the_same_index_at_once_both_write_to_it(store: Store
 def test_what_is_finished_is_found_while_more_is_written(store: Store) -> None:
     searching = Store.open(store.path)
     rows = [make_row(f"/videos/{name}.mp4") for name in "abc"]
-    with store.writing():
+    with store.writing() as writer:
         for number, row in enumerate(rows, start=1):
-            store.put([row], [embed(row)])
+            writer.put([row], [embed(row)])
             for one in (searching, Store.open(store.path)):
                 assert contents_found(one) == {row.content for row in rows[:number]}
-        store.compact()
+        writer.compact()
         assert contents_found(searching) == {row.content for row in rows}
 
 

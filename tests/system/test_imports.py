@@ -18,8 +18,8 @@ from vidfind.store.store import Embedded, Store
 
 settings = IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12))
 store = Store.create(Path(sys.argv[1]), settings, dim=4)
-with store.writing():
-    store.put([], [Embedded(1, [(0.0, 1.0)], numpy.eye(4)[:1])])
+with store.writing() as writer:
+    writer.put([], [Embedded(1, [(0.0, 1.0)], numpy.eye(4)[:1])])
 found = store.search(numpy.ones(4), 5)
 made_up = [name for name, module in sys.modules.items() if isinstance(module, imports._Module)]
 print(len(found), made_up, "lancedb.namespace" in sys.modules)

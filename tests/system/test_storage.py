@@ -21,6 +21,7 @@ import pytest
 
 from tests.support.rows import embed, make_row
 from tests.support.small_adapters import save_adapter
+from tests.support.stored import compact, put, remove
 from vidfind.errors import BadInput, StorageError
 from vidfind.store import nearest
 from vidfind.store.health import check_index
@@ -109,15 +110,15 @@ def test_an_index_is_whole_wherever_in_a_file_the_disk_is_full(
     """LanceDB does not always notice: some of these sizes cut off the end of a file that it then counts on."""
     for commit in range(3):
         rows = [make_row(f"/videos/{commit}-{i}.mp4") for i in range(4)]
-        store.put(rows, [embed(row) for row in rows])
+        put(store, rows, [embed(row) for row in rows])
     if what.startswith("arrange"):
         monkeypatch.setattr(nearest, "INDEXED_ROWS", 2)
     if what == "arrange again":
         monkeypatch.setattr(nearest, "GROWTH", 1)
-        store.compact()
-        store.put([row := make_row("/videos/last.mp4")], [embed(row)])
+        compact(store)
+        put(store, [row := make_row("/videos/last.mp4")], [embed(row)])
     if what == "migrate":
-        store._videos.drop_columns(["damage"])
+        store.tables.videos.drop_columns(["damage"])
     told = set()
     for size in range(200, 5000, 400):
         path = store.path.with_name(f"full-{size}")
@@ -132,11 +133,11 @@ def test_an_index_is_whole_wherever_in_a_file_the_disk_is_full(
         try:
             with longest_file(size):
                 if what == "put":
-                    full.put(rows, [embed(row) for row in rows])
+                    put(full, rows, [embed(row) for row in rows])
                 elif what == "remove":
-                    full.remove([Path("/videos/0-1.mp4")])
+                    remove(full, [Path("/videos/0-1.mp4")])
                 elif what in ("compact", "arrange", "arrange again"):
-                    full.compact()
+                    compact(full)
                 else:
                     with full.writing():
                         pass
@@ -146,8 +147,8 @@ def test_an_index_is_whole_wherever_in_a_file_the_disk_is_full(
             told.add("full")
             assert full.videos() == before
         assert all("no video" in problem.text for problem in check_index(path))
-        with full.writing():  # and now there is room
-            full.put(rows, [embed(row) for row in rows])
+        with full.writing() as writer:  # and now there is room
+            writer.put(rows, [embed(row) for row in rows])
         assert Store.open(path).videos().keys() >= {row.path for row in rows}
     assert told == {"done", "full"}
 

@@ -91,7 +91,7 @@ def make_index(home: str, segments: int, model: str, weights: str) -> Told:
     spans = [(SEGMENT_LENGTH * i, SEGMENT_LENGTH * (i + 1)) for i in range(SEGMENTS_A_VIDEO)]
     now, root = datetime.now(UTC), Path(home) / "videos"
     rows, embedded = [], []
-    with store.writing():
+    with store.writing() as writer:
         for number in range(max(1, segments // SEGMENTS_A_VIDEO)):
             path = root / f"{number // VIDEOS_A_FOLDER:04}" / f"{number:06}.mp4"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,10 +104,10 @@ def make_index(home: str, segments: int, model: str, weights: str) -> Told:
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
             embedded.append(Embedded(rows[-1].content, spans, vectors.astype(np.float32)))
             if len(rows) == VIDEOS_A_COMMIT:
-                store.put(rows, embedded)
+                writer.put(rows, embedded)
                 rows, embedded = [], []
-        store.put(rows, embedded)
-        store.compact()
+        writer.put(rows, embedded)
+        writer.compact()
     yield from ()
 
 

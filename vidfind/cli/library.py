@@ -24,10 +24,11 @@ def status_command(
     from vidfind.display import console
     from vidfind.display.library import show_status, status_json
     from vidfind.media.files import find_present
+    from vidfind.store.status import index_status
     from vidfind.store.store import Store
 
     store = Store.open(paths.index_path(name))
-    described = store.status()
+    described = index_status(store)
     online = find_present({folder: folder for folder in described.folders})
     if as_json:
         console.json_line(status_json(described, store.path, online))

@@ -12,7 +12,7 @@ from vidfind.display.text import file_size, footage, home_path, plural
 
 if TYPE_CHECKING:
     from vidfind.store.edit import Relinked
-    from vidfind.store.store import IndexStatus
+    from vidfind.store.status import IndexStatus
 
 STATUS_LINES = 20  # videos that could not be read, of which `vidfind status` shows that many
 

@@ -63,6 +63,7 @@ def index_folders() -> list[Path]:
 
 def look_at_index(path: Path) -> Found:
     from vidfind.store.health import check_index
+    from vidfind.store.status import index_status
     from vidfind.store.store import Store
 
     if path.is_dir() and not is_index(path):
@@ -75,7 +76,7 @@ def look_at_index(path: Path) -> Found:
         problems.append(Problem(wrong.text, remedy))
     facts = ""
     with suppress(VidfindError):  # told already
-        status = Store.open(path).status()
+        status = index_status(Store.open(path))
         identity = status.settings.identity
         made_with = f"{identity.model} / {identity.pretrained}, {identity.encoder}"
         facts = f"{plural(status.videos, 'video')}, {plural(status.segments, 'segment')}, {made_with}"

@@ -14,10 +14,10 @@ from vidfind.index.events import Outcome, Vanished
 from vidfind.index.options import IndexOptions
 from vidfind.index.plan import Job
 from vidfind.index.presence import Disk
-from vidfind.index.writer import Writer
+from vidfind.index.writer import CommitQueue
 from vidfind.media.files import VideoFile
 from vidfind.media.probe import VideoInfo
-from vidfind.store.store import Embedded, Store
+from vidfind.store.store import Embedded, StoreWriter
 from vidfind.store.tables import TRY_AGAIN, VideoRow, new_content
 from vidfind.system.machine import running_clock
 from vidfind.system.times import clock
@@ -33,24 +33,26 @@ LAST_SECOND = 253402300799  # of the year 9999
 
 
 def encode_planned(
-    jobs: Sequence[Job], folder_of: FolderOf, store: Store, encoder: Encoder, options: IndexOptions
+    jobs: Sequence[Job], folder_of: FolderOf, writer: StoreWriter, encoder: Encoder, options: IndexOptions
 ) -> Iterator[Outcome | Progress | Vanished]:
     """Decodes, encodes and stores videos; yields their Outcomes, and Progress after every batch."""
     files = {job.file.path: job for job in jobs}
     vanished: Counter[Path] = Counter()
     seconds, started = 0.0, running_clock().now()
-    encoding = encode_videos(list(files), [encoder], store.settings.segment_length, options.workers, options.sampling)
-    with closing(encoding) as events, closing(Writer(store)) as writer:
+    encoding = encode_videos(
+        list(files), [encoder], writer.store.settings.segment_length, options.workers, options.sampling
+    )
+    with closing(encoding) as events, closing(CommitQueue(writer)) as queue:
         for event in events:
             if isinstance(event, Progress):
-                writer.commit_when_due()
+                queue.commit_when_due()
                 seconds = event.done_seconds
                 yield event
                 continue
             job, folder = files[event.path], folder_of(event.path)
             if isinstance(event, EncodedVideo):
                 row, embedded = _encoded_row(job.file, folder, event)
-                writer.add(row, embedded)
+                queue.add(row, embedded)
                 yield Outcome(
                     row.path, job.status, row.segments, row.duration, damage=row.damage, time_error=event.time_error
                 )
@@ -58,7 +60,7 @@ def encode_planned(
                 row = _failed_row(job.file, folder, event)
                 presence = Disk().presence(row, folder)
                 if presence == "there":  # else it is not here to be recorded: the next run sees what became of it
-                    writer.add(row)
+                    queue.add(row)
                 if presence == "offline":
                     vanished[folder] += 1
                 else:
@@ -66,7 +68,7 @@ def encode_planned(
     for folder, count in sorted(vanished.items()):
         yield Vanished(folder, count)
     if seconds:
-        store.note_speed(seconds, running_clock().now() - started)
+        writer.note_speed(seconds, running_clock().now() - started)
 
 
 def _encoded_row(file: VideoFile, folder: Path, video: EncodedVideo) -> tuple[VideoRow, Embedded]:

@@ -19,6 +19,7 @@ from vidfind.models.catalog import DEFAULT_ENCODER, default_pretrained
 from vidfind.models.hub import look_for_weights
 from vidfind.models.load import check_needs_no_adapter, default_adapter
 from vidfind.store.settings import IndexSettings, is_index
+from vidfind.store.status import find_unfinished
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow
 from vidfind.system.paths import NO_ADAPTER, adapter_path
@@ -64,7 +65,7 @@ def open_store(
         # Nor one that would fail after the deletion.
         check_needs_no_adapter(asked["encoder"], asked.get("model", store.settings.identity.model))
     store.require(_choice(asked), asked.get("segment_length"))
-    if begun := store.describe_unfinished():
+    if begun := find_unfinished(store):
         announce(f"Encoding again with {_with(begun.adapter)} is not finished. To go on with it: {begun.command}")
     return store, functools.cache(functools.partial(_load_own, store, load_encoder))
 
@@ -167,16 +168,20 @@ def _change_adapter(
             f"Searches of the index {store.path.name!r} go through {_with(settings.identity.adapter)} now. "
             "That changes queries alone: no video has to be encoded again."
         )
-        return store.switch_adapter(settings, file), lambda: encoder
+        with store.writing() as writer:
+            return writer.switch_adapter(settings, file), lambda: encoder
     if begun and settings.has_vectors_of(begun.settings):
-        return begun.switch_adapter(settings, file), lambda: encoder
+        with begun.writing() as writer:
+            return writer.switch_adapter(settings, file), lambda: encoder
     if begun:
         _give_up(store, begun, announce)
-    return store.begin_again(settings, file), lambda: encoder
+    with store.writing() as writer:
+        return writer.begin_again(settings, file), lambda: encoder
 
 
 def _give_up(store: Store, begun: Store, announce: Announce) -> None:
-    store.give_up_unfinished()
+    with store.writing() as writer:
+        writer.give_up_unfinished()
     announce(f"Gave up encoding again with {_with(begun.settings.identity.adapter)}, which was not finished.")
 
 

@@ -22,7 +22,7 @@ from vidfind.index.plan import Job, Known, Plan, Reuse, make_plan
 from vidfind.index.prepare import check_folders, cost
 from vidfind.index.presence import Disk
 from vidfind.media.files import VideoFile, find_videos, fingerprint
-from vidfind.store.store import Store
+from vidfind.store.store import Store, StoreWriter
 from vidfind.store.tables import VideoRow
 
 if TYPE_CHECKING:
@@ -65,17 +65,17 @@ def index_videos(
 
     Raises BadInput for a folder that was never there, IndexBusy if another process writes to the index, and
     IndexMismatch if the encoder is not the index's."""
-    with store.writing():
+    with store.writing() as writer:
         walk = _walk(folders, store, options.exclude, ignored)
         known = Known(walk.stored, walk.before.keys(), {path for path in walk.stored if _is_under(path, ignored)})
         plan = make_plan(walk.found, known, walk.folders, fingerprint, Disk().presence, options.force, options.verify)
         log.info("%d videos found, %d to encode", len(walk.found), len(plan.encode))
-        yield from _run(plan, walk, store, load_encoder, options)
+        yield from _run(plan, walk, writer, load_encoder, options)
         if store.is_unfinished and not any(_is_under(path, ignored) for path in walk.before):
-            yield from _finish(walk.before, store)
+            yield from _finish(walk.before, writer)
         if segments := store.segments_to_arrange():
             yield Arranging(segments)
-        store.compact()
+        writer.compact()
 
 
 def _walk(folders: Sequence[Path], store: Store, exclude: Sequence[str], ignored: frozenset[Path]) -> Walk:
@@ -96,18 +96,19 @@ def _walk(folders: Sequence[Path], store: Store, exclude: Sequence[str], ignored
 
 
 def _run(
-    plan: Plan, walk: Walk, store: Store, load_encoder: Callable[[], Encoder], options: IndexOptions
+    plan: Plan, walk: Walk, writer: StoreWriter, load_encoder: Callable[[], Encoder], options: IndexOptions
 ) -> Iterator[Event]:
     """Carries out the plan."""
+    store = writer.store
     again = [walk.before[job.file.path] for job in plan.encode if job.file.path in walk.before]
     if again:
         yield Reencoding(store.settings.identity.adapter, cost(store, again))
-    yield from _settle(plan, walk.folder_of, store)
+    yield from _settle(plan, walk.folder_of, writer)
     if plan.encode:
         encoder = load_encoder()
         store.require_identity(encoder.identity)
-        yield from encode_planned(plan.encode, walk.folder_of, store, encoder, options)
-        yield from _settle_duplicates(plan.duplicates, walk.folder_of, store)
+        yield from encode_planned(plan.encode, walk.folder_of, writer, encoder, options)
+        yield from _settle_duplicates(plan.duplicates, walk.folder_of, writer)
 
 
 def _is_under(path: Path, folders: frozenset[Path]) -> bool:
@@ -115,10 +116,11 @@ def _is_under(path: Path, folders: frozenset[Path]) -> bool:
     return bool(folders) and not folders.isdisjoint((path, *path.parents))
 
 
-def _finish(before: Mapping[Path, VideoRow], store: Store) -> Iterator[Event]:
+def _finish(before: Mapping[Path, VideoRow], writer: StoreWriter) -> Iterator[Event]:
     """Puts tables that have all there is in the place of those in use, which hold `before`.
 
     Not so while videos are away that were not encoded again: they would be lost to searches."""
+    store = writer.store
     rows = store.videos()
     new = {row.fingerprint for path, row in rows.items() if path not in before and not row.failed}
     missing = [row for path, row in before.items() if path not in rows and row.fingerprint not in new]  # nor moved
@@ -130,21 +132,21 @@ def _finish(before: Mapping[Path, VideoRow], store: Store) -> Iterator[Event]:
             store.settings.identity.adapter, folders, adapter_command(store.path, store.settings.identity.adapter)
         )
         return
-    store.finish()
+    writer.finish()
     for row in missing:
         yield Outcome(row.path, "removed", row.segments, row.duration)
     yield Switched(store.settings.identity.adapter)
 
 
-def _settle(plan: Plan, folder_of: FolderOf, store: Store) -> Iterator[Event]:
+def _settle(plan: Plan, folder_of: FolderOf, writer: StoreWriter) -> Iterator[Event]:
     """Stores everything of the plan that needs no encoder, and yields its events."""
     now = datetime.now(UTC)
     rows = [_copy_row(reuse.source, reuse.file, folder_of(reuse.file.path), now) for reuse in plan.reuse]
     moved = [reuse.source.path for reuse in plan.reuse if reuse.status == "moved"]
     if rows:
-        store.put(rows)
+        writer.put(rows)
     if moved or plan.removed:
-        store.remove([*moved, *(row.path for row, _ in plan.removed)])
+        writer.remove([*moved, *(row.path for row, _ in plan.removed)])
 
     for folder, count in Counter(folder for _, folder in plan.offline).items():
         yield Offline(folder, count)
@@ -169,12 +171,14 @@ def _reused(reuse: Reuse) -> Outcome:
     return replace(outcome, message=f"the same as {source.path}", same_as=source.path)
 
 
-def _settle_duplicates(duplicates: Sequence[tuple[Job, Path]], folder_of: FolderOf, store: Store) -> Iterator[Outcome]:
+def _settle_duplicates(
+    duplicates: Sequence[tuple[Job, Path]], folder_of: FolderOf, writer: StoreWriter
+) -> Iterator[Outcome]:
     """Stores the videos that have the same contents as one just encoded, and yields their outcomes."""
-    rows = store.videos() if duplicates else {}
+    rows = writer.store.videos() if duplicates else {}
     now = datetime.now(UTC)
     # An original without a row failed in passing (it vanished): its duplicates are new again on the next run.
-    store.put(
+    writer.put(
         [_copy_row(rows[first], job.file, folder_of(job.file.path), now) for job, first in duplicates if first in rows]
     )
     for job, first in duplicates:

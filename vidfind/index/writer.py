@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from vidfind.store.store import Embedded, Store
+from vidfind.store.store import Embedded, StoreWriter
 from vidfind.store.tables import VideoRow
 
 # Each commit costs a few ms and a file or two; what is lost to a power cut is at most this much.
@@ -13,11 +13,11 @@ VIDEOS_A_COMMIT = 64
 SECONDS_A_COMMIT = 30.0
 
 
-class Writer:
+class CommitQueue:
     """Collects finished videos and commits many at once, in a thread of its own: Ctrl-C cannot cut a commit in two."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, writer: StoreWriter) -> None:
+        self._writer = writer
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
         self._writing: Future[None] | None = None
         self._waiting: list[tuple[VideoRow, tuple[Embedded, ...]]] = []
@@ -36,7 +36,7 @@ class Writer:
         waiting, self._waiting = self._waiting, []
         rows = [row for row, _ in waiting]
         embedded = [one for _, ones in waiting for one in ones]
-        self._writing = self._pool.submit(self._store.put, rows, embedded)
+        self._writing = self._pool.submit(self._writer.put, rows, embedded)
         self._last_commit = time.monotonic()
 
     def close(self) -> None:

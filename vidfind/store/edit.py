@@ -28,16 +28,16 @@ class Relinked:
 
 def remove_videos(paths: Sequence[Path], store: Store) -> list[VideoRow]:
     """Forgets videos, and all those under folders; the files are not touched. Raises BadInput if one names none."""
-    with store.writing():
-        stores = _generations(store)
-        rows = {path: row for one in reversed(stores) for path, row in one.videos().items()}
+    with store.writing() as writer:
+        writers = writer.generations()
+        rows = {path: row for one in reversed(writers) for path, row in one.store.videos().items()}
         chosen: dict[Path, VideoRow] = {}
         for path in (Path(os.path.abspath(path)) for path in paths):
             here = {row.path: row for row in rows.values() if row.path.is_relative_to(path)}
             if not here:
                 raise _none_under(path, store)
             chosen |= here
-        for one in stores:
+        for one in writers:
             one.remove(chosen)
             one.compact()
     return [row for _, row in sorted(chosen.items())]
@@ -50,9 +50,9 @@ def relink_videos(old: Path, new: Path, store: Store) -> list[Relinked]:
     that was killed is finished by the same call. Raises BadInput if there is no such video, or if one would lie under
     `old` again: a second call could not tell it from those to be moved."""
     old, new = Path(os.path.abspath(old)), Path(os.path.abspath(new))
-    with store.writing():
-        stores = _generations(store)
-        known = {path for one in stores for path in one.videos()}
+    with store.writing() as writer:
+        writers = writer.generations()
+        known = {path for one in writers for path in one.store.videos()}
         moves = {path: new / path.relative_to(old) for path in sorted(known) if path.is_relative_to(old)}
         if not moves:
             raise _none_under(old, store, new if any(path.is_relative_to(new) for path in known) else None)
@@ -60,8 +60,8 @@ def relink_videos(old: Path, new: Path, store: Store) -> list[Relinked]:
             raise BadInput(
                 f"{old} and {new} lie within one another. Where the files are there: {index_command(folders=[new])}"
             )
-        for one in stores:
-            rows = one.videos()
+        for one in writers:
+            rows = one.store.videos()
             pairs = [(rows[path], rows.get(target)) for path, target in moves.items() if path in rows]
             # First the new rows, then the old ones away: what is killed in between has both, and loses nothing.
             one.put(
@@ -70,11 +70,6 @@ def relink_videos(old: Path, new: Path, store: Store) -> list[Relinked]:
             one.remove(row.path for row, _ in pairs)
             one.compact()
     return [Relinked(target, path, target in known) for path, target in moves.items()]
-
-
-def _generations(store: Store) -> list[Store]:
-    """The index in use, and the one that is to take its place, if that was begun."""
-    return [store, *filter(None, [store.unfinished()])]
 
 
 def _relinked(row: VideoRow, old: Path, new: Path) -> VideoRow:

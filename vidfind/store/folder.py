@@ -1,7 +1,9 @@
-"""The folder of an index: its lock, its own files, garbage in it, deleting it."""
+"""The folder of an index: its lock, the files and tables of each generation, leftovers, deleting all of it."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import re
 import shutil
@@ -17,13 +19,13 @@ from vidfind.store.settings import (
     COPY_FILE,
     NEXT_FILE,
     SETTINGS_FILE,
+    Generation,
     is_index,
+    keep_adapter,
     read_generation,
 )
-from vidfind.store.tables import (
-    table_names,
-)
-from vidfind.system.storage import lock, storage_errors
+from vidfind.store.tables import VIDEOS, TableKind, connect, make_table, segments_schema, table_name
+from vidfind.system.storage import lock, storage_errors, write_text
 
 LOCK_FILE = "writing.lock"
 SPEED_FILE = "speed.json"
@@ -35,6 +37,8 @@ OWN_FILES = re.compile(
 )
 PASSING_FILES = re.compile(r".*\.(part|mend\w+\.lance)")
 """Those of them that are there only while something is written."""
+HALF_WRITTEN = re.compile(r"\.tmp.*|.*#\d+")
+"""The name of a file of a table until LanceDB has written it to the end. If it is killed, it never deletes the file."""
 # Longer than any search takes: a search that began before a compaction still finds its files.
 KEEP_VERSIONS = timedelta(hours=1)
 
@@ -87,6 +91,39 @@ def writing_lock(path: Path) -> Iterator[None]:
         yield  # closing the file, or the end of the process however it ends, gives the lock back
 
 
+def make_generation(path: Path, generation: Generation, dim: int, adapter: Path | None) -> Generation:
+    """Makes the empty tables of a generation, for vectors of length `dim`, and its copy of the file `adapter`.
+
+    Returns the generation with the name of the copy. Raises BadInput if the file changes meanwhile, StorageError."""
+    database = connect(path)
+    for kind, schema in ((TableKind.VIDEOS, VIDEOS), (TableKind.SEGMENTS, segments_schema(dim))):
+        make_table(path, database, table_name(kind, generation.number), schema)
+    return dataclasses.replace(generation, adapter_file=keep_adapter(path, adapter) if adapter else "")
+
+
+def drop_unfinished(path: Path) -> None:
+    """Deletes the unfinished generation of an index; does nothing if there is none."""
+    with suppress(FileNotFoundError):
+        begun = read_generation(path, NEXT_FILE)
+        (path / NEXT_FILE).unlink()  # first: from here on there is none
+        for kind in TableKind:
+            shutil.rmtree(path / f"{table_name(kind, begun.number)}.lance", ignore_errors=True)
+
+
+def write_speed(path: Path, footage: float, elapsed: float) -> None:
+    """Stores how fast this machine encodes with the model of the index: seconds of footage, and what they took."""
+    write_text(path / SPEED_FILE, json.dumps({"footage": footage, "elapsed": elapsed}))
+
+
+def read_speed(path: Path) -> float | None:
+    """Seconds of footage that were encoded in a second the last time, if that is known."""
+    try:
+        values = json.loads((path / SPEED_FILE).read_text(encoding="utf-8"))
+        return float(values["footage"]) / float(values["elapsed"])
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+        return None
+
+
 def own_files(path: Path) -> list[Path]:
     """The tables, adapters and unfinished files in an index's folder, in the order of their names."""
     return sorted(entry for entry in path.iterdir() if OWN_FILES.fullmatch(entry.name))
@@ -99,7 +136,7 @@ def leftovers(path: Path, keep: timedelta = KEEP_VERSIONS) -> list[Path]:
     for file in (SETTINGS_FILE, NEXT_FILE):
         with suppress(FileNotFoundError):
             generation = read_generation(path, file)
-            used |= {f"{table}.lance" for table in table_names(generation.number)} | {generation.adapter_file}
+            used |= {f"{table_name(kind, generation.number)}.lance" for kind in TableKind} | {generation.adapter_file}
     left = time.time() - keep.total_seconds()
     switched = (path / SETTINGS_FILE).stat().st_mtime
 
@@ -107,6 +144,15 @@ def leftovers(path: Path, keep: timedelta = KEEP_VERSIONS) -> list[Path]:
         return entry.stat().st_mtime if PASSING_FILES.fullmatch(entry.name) else switched
 
     return [entry for entry in own_files(path) if entry.name not in used and since(entry) <= left]
+
+
+def delete_leftovers(path: Path, keep: timedelta = KEEP_VERSIONS) -> None:
+    """Deletes `leftovers`, and what LanceDB has half written in tables. Nobody may be writing to the index."""
+    for file in path.glob("*.lance/**/*"):
+        if HALF_WRITTEN.fullmatch(file.name):
+            file.unlink(missing_ok=True)
+    for entry in leftovers(path, keep):
+        delete_entry(entry)
 
 
 def delete_entry(entry: Path) -> None:

@@ -31,14 +31,15 @@ from vidfind.store.settings import (
     read_generation,
     write_generation,
 )
-from vidfind.store.store import Store
+from vidfind.store.store import Store, StoreWriter
 from vidfind.store.tables import (
+    TableKind,
     VideoRow,
     connect,
     is_whole,
     open_table,
     table_errors,
-    table_names,
+    table_name,
 )
 from vidfind.system.paths import home
 from vidfind.system.storage import storage_errors
@@ -99,7 +100,7 @@ def _read_copy(path: Path) -> Generation | None:
     """What the copy of the settings says, if the tables that it is about are there."""
     with suppress(FileNotFoundError, IndexMismatch, IndexDamaged):
         copied = read_generation(path, COPY_FILE)
-        if all((path / f"{name}.lance").is_dir() for name in table_names(copied.number)):
+        if all((path / f"{name}.lance").is_dir() for name in (table_name(kind, copied.number) for kind in TableKind)):
             return copied
     return None
 
@@ -155,20 +156,21 @@ def _delete(entries: Iterable[Path]) -> str:
 
 
 def _problems_of(part: Part) -> Iterator[Problem]:
-    for name in table_names(part.generation.number):
-        if reason := _table_trouble(part.path, name):
+    for kind in TableKind:
+        name = table_name(kind, part.generation.number)
+        if reason := _table_trouble(part.path, name, kind):
             yield Problem(
                 f"the table {name} cannot be read in full: {reason}",
                 "what can still be read of it is kept, and the next run makes the rest again",
-                partial(mend_table, part, name),
+                partial(mend_table, part, kind),
             )
-        elif reason := _index_trouble(part.path, name):
+        elif reason := _index_trouble(part.path, name, kind):
             yield Problem(
                 f"the search index of the table {name} cannot be used: {reason}",
                 "it is deleted, and the next run makes it again where it is of use",
-                partial(drop_indexes, part.path, name),
+                partial(drop_indexes, part.path, name, kind),
             )
-        elif bad := _bad_versions(part.path, name):
+        elif bad := _bad_versions(part.path, name, kind):
             yield Problem(
                 f"earlier versions of the table {name} cannot be read, which keeps it from being tidied up",
                 "they are deleted; nobody needs them",
@@ -182,22 +184,22 @@ def _problems_of(part: Part) -> Iterator[Problem]:
 # Tables
 
 
-def _table_trouble(path: Path, name: str) -> str:
+def _table_trouble(path: Path, name: str, kind: TableKind) -> str:
     """Why a table cannot be read to its last byte; empty if it can."""
     try:
         with table_errors(path):
-            for batch in open_table(connect(path), name).search().to_batches():
-                check_values(name, batch)
+            for batch in open_table(connect(path), name, kind).search().to_batches():
+                check_values(kind, batch)
         return ""
     except IndexDamaged as error:
         return error.reason
 
 
-def _index_trouble(path: Path, name: str) -> str:
+def _index_trouble(path: Path, name: str, kind: TableKind) -> str:
     """Why searches through the indexes of a table fail; empty if they do not, or there are none."""
     try:
         with table_errors(path):
-            table = open_table(connect(path), name)
+            table = open_table(connect(path), name, kind)
             if table.list_indices():
                 if cut := [file.name for file in (path / f"{name}.lance/_indices").rglob("*") if not is_whole(file)]:
                     raise ValueError(f"{some(cut)} is cut short")
@@ -207,9 +209,9 @@ def _index_trouble(path: Path, name: str) -> str:
         return error.reason
 
 
-def _bad_versions(path: Path, name: str) -> list[Path]:
+def _bad_versions(path: Path, name: str, kind: TableKind) -> list[Path]:
     """The lists of files of a table's earlier versions, of those that cannot be read."""
-    table = open_table(connect(path), name)
+    table = open_table(connect(path), name, kind)
     _, *earlier = sorted((path / f"{name}.lance").glob("_versions/*.manifest"))  # their numbers count down
 
     def is_bad(manifest: Path) -> bool:
@@ -258,13 +260,14 @@ def _names(rows: Iterable[VideoRow]) -> str:
 
 def _forget(part: Part, store: Store, rows: list[VideoRow]) -> str:
     command = part.command(store.videos().values())
-    store.remove(row.path for row in rows)
-    store.compact()
+    writer = StoreWriter(store)
+    writer.remove(row.path for row in rows)
+    writer.compact()
     return f"Forgot videos without whole vectors: {_names(rows)}. To encode them again: {command}"
 
 
 def _clear(store: Store) -> str:
-    store.compact()
+    StoreWriter(store).compact()
     return "Deleted vectors that belonged to no video."
 
 

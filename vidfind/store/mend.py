@@ -22,13 +22,14 @@ from vidfind.store.settings import (
 from vidfind.store.store import Store, outer_folders
 from vidfind.store.tables import (
     VIDEOS,
+    TableKind,
     VideoRow,
     connect,
     open_table,
     rows_of,
     segments_schema,
     table_errors,
-    table_names,
+    table_name,
 )
 
 NAMES_SHOWN = 3
@@ -55,7 +56,7 @@ class Part:
     is_unfinished: bool = False
 
     def open(self) -> Store:
-        return Store(self.path, self.generation, connect(self.path), self.is_unfinished)
+        return Store(self.path, self.generation, self.is_unfinished)
 
     def command(self, rows: Iterable[VideoRow]) -> str:
         """What encodes again what is missing; `rows` are all that was known of videos."""
@@ -64,9 +65,9 @@ class Part:
         return index_command(self.path, outer_folders(rows))
 
 
-def drop_indexes(path: Path, name: str) -> str:
+def drop_indexes(path: Path, name: str, kind: TableKind) -> str:
     with table_errors(path):
-        table = open_table(connect(path), name)
+        table = open_table(connect(path), name, kind)
         for index in table.list_indices():
             table.drop_index(index.name)
         for entry in (path / f"{name}.lance/_indices").glob("*"):
@@ -74,21 +75,21 @@ def drop_indexes(path: Path, name: str) -> str:
     return f"Deleted the search index of the table {name}; the next run makes it again where it is of use."
 
 
-def check_values(name: str, rows: Any) -> None:
+def check_values(kind: TableKind, rows: Any) -> None:
     """Raises ValueError, TypeError or OverflowError for rows that can be read, but make no sense."""
-    if name.startswith("videos"):
+    if kind is TableKind.VIDEOS:
         for _ in rows_of(rows):
             pass
 
 
-def mend_table(part: Part, name: str) -> str:
+def mend_table(part: Part, kind: TableKind) -> str:
     """Puts a table of all that can be read of one in its place."""
-    path, (videos, _) = part.path, table_names(part.generation.number)
-    left = _rows_left(path, name)
+    path, name = part.path, table_name(kind, part.generation.number)
+    left = _rows_left(path, name, kind)
     if left is not None:
         _replace_table(path, name, left)
         kept = f"Kept {left.num_rows} rows of the table {name}, all that can be read."
-    elif name == videos:
+    elif kind is TableKind.VIDEOS:
         _replace_table(path, name, VIDEOS.empty_table())
         kept = f"Made the table {name} anew, without videos: nothing of it could be read."
     elif dim := _known_dim(path):
@@ -96,7 +97,7 @@ def mend_table(part: Part, name: str) -> str:
         kept = f"Made the table {name} anew, without vectors: nothing of it could be read."
     else:  # without videos, the index is made anew by the next run, for vectors of whatever size
         _replace_table(path, name, segments_schema(1).empty_table())
-        _replace_table(path, videos, VIDEOS.empty_table())
+        _replace_table(path, table_name(TableKind.VIDEOS, part.generation.number), VIDEOS.empty_table())
         settings = part.generation.settings
         again = make_command(path, (), settings, settings.identity.adapter)
         return f"Emptied the index: nothing of the table {name} could be read. To make it again: {again}"
@@ -119,11 +120,11 @@ def _known_dim(path: Path) -> int | None:
     """How many numbers a vector has, from any table of segments that tells."""
     for table in sorted(path.glob("segments*.lance")):
         with suppress(Exception):  # whatever LanceDB raises for a table that is damaged
-            return int(open_table(connect(path), table.stem).schema.field("vector").type.list_size)
+            return int(open_table(connect(path), table.stem, TableKind.SEGMENTS).schema.field("vector").type.list_size)
     return None
 
 
-def _rows_left(path: Path, name: str) -> Any | None:
+def _rows_left(path: Path, name: str, kind: TableKind) -> Any | None:
     """All rows that can be read in any version of a table, as an Arrow table; None if not even their columns can.
 
     Where versions differ, the newest is right."""
@@ -134,7 +135,7 @@ def _rows_left(path: Path, name: str) -> Any | None:
     shutil.copytree(original, scratch, copy_function=_link)
     found: list[Any] = []
     for manifest in sorted(scratch.glob("_versions/*.manifest")):  # their numbers count down: the newest comes first
-        pieces, is_whole = _readable(path, scratch.stem)
+        pieces, is_whole = _readable(path, scratch.stem, kind)
         found.extend(pieces)
         if is_whole:
             break
@@ -143,19 +144,19 @@ def _rows_left(path: Path, name: str) -> Any | None:
     return _first_of_each(pa.concat_tables(found)) if found else None
 
 
-def _readable(path: Path, name: str) -> tuple[list[Any], bool]:
+def _readable(path: Path, name: str, kind: TableKind) -> tuple[list[Any], bool]:
     """What can be read of the newest version of a table, in pieces, and whether that is all."""
     try:
-        table = open_table(connect(path), name)
+        table = open_table(connect(path), name, kind)
         count = table.count_rows()
-        schema = VIDEOS if name.startswith("videos") else table.schema
+        schema = VIDEOS if kind is TableKind.VIDEOS else table.schema
     except Exception:  # whatever LanceDB raises for a table that is damaged
         return [], False
 
     def read(start: int, length: int) -> Any | None:
         try:
             rows = table.take_offsets(list(range(start, min(start + length, count)))).to_arrow()
-            check_values(name, rows)
+            check_values(kind, rows)
             return _with_columns(rows, schema)
         except Exception:
             return None

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -101,6 +102,14 @@ def write_generation(path: Path, generation: Generation, file: str = SETTINGS_FI
     write_text(path / file, json.dumps(values, indent=2) + "\n")
 
 
+def finish_generation(path: Path) -> None:
+    """Puts the unfinished generation in the place of the one in use. Raises StorageError."""
+    with storage_errors(path):
+        os.utime(path / NEXT_FILE)  # from now on the tables of the other wait to be cleared
+        (path / NEXT_FILE).replace(path / SETTINGS_FILE)
+        copy_settings(path)
+
+
 def copy_settings(path: Path) -> None:
     """Keeps a copy of the settings in use. Raises StorageError."""
     text, copy = (path / SETTINGS_FILE).read_text(encoding="utf-8"), path / COPY_FILE
@@ -114,17 +123,18 @@ def adapter_file_name(adapter: Path) -> str:
         return f"adapter-{hashlib.file_digest(file, 'sha256').hexdigest()[:32]}.safetensors"
 
 
-def keep_adapter(path: Path, adapter: Path, name: str) -> None:
-    """Copies an adapter into the index at `path`, under the `name` that `adapter_file_name` gave it.
+def keep_adapter(path: Path, adapter: Path, name: str = "") -> str:
+    """Copies an adapter into the index at `path`, and returns the name of the copy, by default `adapter_file_name`.
 
     A copy, not a hard link: `cp` and `rsync --inplace` write into a file that is there. Raises BadInput if the adapter
     has changed since, StorageError."""
-    if (path / name).is_file():
-        return
-    with atomic_write(path / name) as part:
-        shutil.copyfile(adapter, part)
-        if adapter_file_name(part) != name:
-            raise BadInput(f"The adapter {adapter} was replaced while it was read: run the command again.")
+    name = name or adapter_file_name(adapter)
+    if not (path / name).is_file():
+        with atomic_write(path / name) as part:
+            shutil.copyfile(adapter, part)
+            if adapter_file_name(part) != name:
+                raise BadInput(f"The adapter {adapter} was replaced while it was read: run the command again.")
+    return name
 
 
 def indexes_with(adapter: str, folder: Path) -> list[str]:

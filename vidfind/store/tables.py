@@ -1,4 +1,4 @@
-"""The two LanceDB tables of an index: what a row of each holds, and how they are opened, made and read.
+"""The two LanceDB tables of an index: what a row of each holds, and how they are opened, made, read and committed to.
 
 The only module that opens LanceDB. Knows nothing of what an index does with its tables: see store.py.
 """
@@ -6,6 +6,7 @@ The only module that opens LanceDB. Knows nothing of what an index does with its
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import os
 import re
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -59,6 +61,13 @@ TRY_AGAIN = -1
 """Stored as `mtime_ns` of a video whose failure was not its own, but the disk's: no file has this modification time."""
 
 
+class TableKind(StrEnum):
+    """The two tables of an index."""
+
+    VIDEOS = "videos"
+    SEGMENTS = "segments"
+
+
 @dataclass(frozen=True)
 class VideoRow:
     """A video in the index. `folder` is what it was indexed under; `failed` is the reason, empty when all is well.
@@ -98,9 +107,9 @@ def segments_schema(dim: int) -> Any:
     return pa.schema([("content", pa.int64()), ("start", pa.float64()), ("end", pa.float64()), ("vector", vector)])
 
 
-def table_names(number: int) -> tuple[str, str]:
-    """Of the videos and the segments of a generation."""
-    return (f"videos-{number}", f"segments-{number}") if number else ("videos", "segments")
+def table_name(kind: TableKind, number: int) -> str:
+    """The name of a table of the generation `number`."""
+    return f"{kind}-{number}" if number else str(kind)
 
 
 def connect(path: Path) -> Any:
@@ -112,10 +121,10 @@ def connect(path: Path) -> Any:
     return lancedb.connect(path, read_consistency_interval=timedelta(0))
 
 
-def open_table(database: Any, name: str) -> Any:
+def open_table(database: Any, name: str, kind: TableKind) -> Any:
     """A table of an index. Raises ValueError if it lacks columns, which LanceDB does not notice."""
     table = database.open_table(name)
-    needed = set(VIDEOS.names) - ADDED_COLUMNS if name.startswith("videos") else SEGMENT_COLUMNS
+    needed = set(VIDEOS.names) - ADDED_COLUMNS if kind is TableKind.VIDEOS else SEGMENT_COLUMNS
     if missing := needed - set(table.schema.names):
         raise ValueError(f"the table {name} has no columns {', '.join(sorted(missing))}")
     return table
@@ -127,6 +136,43 @@ def make_table(path: Path, database: Any, name: str, rows: Any) -> Any:
         shutil.rmtree(path / f"{name}.lance", ignore_errors=True)  # LanceDB writes on top even of what it cannot read
         is_schema = isinstance(rows, pa.Schema)
         return database.create_table(name, None if is_schema else rows, schema=rows if is_schema else rows.schema)
+
+
+class Tables:
+    """The open tables of one generation of the index at `path`. Both see at once what other processes commit."""
+
+    videos: Any
+    segments: Any
+
+    def __init__(self, path: Path, number: int) -> None:
+        """Raises IndexDamaged, StorageError."""
+        self._path, self._number = path, number
+        self._open()
+
+    def _open(self) -> None:
+        database = connect(self._path)
+        with table_errors(self._path):
+            self.videos, self.segments = (
+                open_table(database, table_name(kind, self._number), kind) for kind in TableKind
+            )
+
+    @contextmanager
+    def committing(self, kind: TableKind) -> Iterator[Any]:
+        """Yields a table to commit to, and undoes the commits if LanceDB has not written all their files to the end.
+
+        LanceDB does not notice when a disk is full just then. Raises StorageError."""
+        folder = self._path / f"{table_name(kind, self._number)}.lance"
+        before = set(folder.rglob("*"))
+        with table_errors(self._path):
+            yield self.videos if kind is TableKind.VIDEOS else self.segments
+            new = set(folder.rglob("*")) - before
+            if all(map(is_whole, new)):
+                return
+            for file in new:
+                if file.suffix == ".manifest":
+                    file.unlink()  # without it, its version is none, and the one before is the newest
+            self._open()  # the open tables remember the version
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def is_whole(file: Path) -> bool:

@@ -1,0 +1,35 @@
+"""Writes to a store in one call each, for tests in which nothing else happens while the lock is held."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from vidfind.store.folder import KEEP_VERSIONS
+from vidfind.store.store import Embedded, Store
+from vidfind.store.tables import VideoRow
+
+
+def begin_again(store: Store, adapter: str | None = None) -> Store:
+    """Begins to encode the index with another adapter, which is said to have this name."""
+    identity = dataclasses.replace(store.settings.identity, adapter=adapter)
+    settings = dataclasses.replace(store.settings, identity=identity)
+    with store.writing() as writer:
+        return writer.begin_again(settings, None)
+
+
+def put(store: Store, rows: Sequence[VideoRow], embedded: Sequence[Embedded] = ()) -> None:
+    with store.writing() as writer:
+        writer.put(rows, embedded)
+
+
+def remove(store: Store, paths: Iterable[Path]) -> None:
+    with store.writing() as writer:
+        writer.remove(paths)
+
+
+def compact(store: Store, keep: timedelta = KEEP_VERSIONS) -> None:
+    with store.writing() as writer:
+        writer.compact(keep)

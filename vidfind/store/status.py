@@ -1,0 +1,63 @@
+"""What an index holds, in numbers for users."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidfind.commands import adapter_command
+from vidfind.store.folder import size_on_disk
+from vidfind.store.settings import IndexSettings
+from vidfind.store.store import Store, outer_folders
+from vidfind.store.tables import VideoRow
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """An encoding of the whole index with another adapter that was begun: how far it is, and what goes on with it."""
+
+    adapter: str | None
+    videos: int
+    command: str
+
+
+@dataclass(frozen=True)
+class IndexStatus:
+    """What `vidfind status` shows. `hours` of footage; `size_on_disk` in bytes; `damaged` are in it, but not whole."""
+
+    name: str
+    settings: IndexSettings
+    folders: list[Path]
+    videos: int
+    hours: float
+    segments: int
+    failed: list[VideoRow]
+    damaged: list[VideoRow]
+    size_on_disk: int
+    unfinished: Unfinished | None = None
+
+
+def index_status(store: Store) -> IndexStatus:
+    """The status of an index. Raises IndexDamaged."""
+    rows = sorted(store.videos().values(), key=lambda row: row.path)
+    return IndexStatus(
+        name=store.path.name,
+        settings=store.settings,
+        folders=outer_folders(rows),
+        videos=sum(not row.failed for row in rows),
+        hours=sum(row.duration for row in rows) / 3600,
+        segments=sum(row.segments for row in rows),
+        failed=[row for row in rows if row.failed],
+        damaged=[row for row in rows if row.damage],
+        size_on_disk=sum(map(size_on_disk, store.path.rglob("*"))),
+        unfinished=find_unfinished(store),
+    )
+
+
+def find_unfinished(store: Store) -> Unfinished | None:
+    """The encoding of the index with another adapter that was begun and is not in use yet; None if there is none."""
+    begun = store.unfinished()
+    if begun is None:
+        return None
+    adapter = begun.settings.identity.adapter
+    return Unfinished(adapter, begun.count_videos(), adapter_command(store.path, adapter))
