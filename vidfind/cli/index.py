@@ -81,6 +81,9 @@ def index_command(
     verify: Annotated[
         bool, typer.Option("--verify", help="Compare the contents of files that look unchanged with what is indexed.")
     ] = DEFAULT_OPTIONS.verify,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done, and about how long it would take; do nothing.")
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Go on until Ctrl-C: follow the folders, and index what changes.")
     ] = False,
@@ -114,6 +117,9 @@ def index_command(
         chosen["adapter"] = None if adapter == paths.NO_ADAPTER else adapter
     if watch and force:
         raise typer.BadParameter("Give either --watch or --force.")
+    if dry_run and (watch or adapter is not None):
+        other = "--watch" if watch else "--adapter, which says what it costs before it begins"
+        raise typer.BadParameter(f"Give either --dry-run or {other}.")
     folders = path or []
     if not folders:
         if adapter is None:
@@ -122,7 +128,9 @@ def index_command(
         folders = store.folders() if watch else []
     indexing = IndexOptions(exclude or DEFAULT_OPTIONS.exclude, force, verify, sampling, workers)
     options = RunOptions(device, dtype, threads, battery, as_json, indexing)
-    if watch:
+    if dry_run:
+        show_dry_run(folders, name, model, options)
+    elif watch:
         watch_folders(folders, name, chosen, options)
     elif run_index(folders, name, chosen, options):
         raise typer.Exit(ExitCode.SOME_FAILED)
@@ -153,6 +161,23 @@ def run_index(folders: Sequence[Path], name: str, chosen: Mapping[str, Any], opt
         console.message("Nothing has to be encoded again.")
     indexing.show_ending(summary)
     return summary.missed
+
+
+def show_dry_run(folders: Sequence[Path], name: str, model: str | None, options: RunOptions) -> None:
+    """Shows what `run_index` would do."""
+    from vidfind.display import console
+    from vidfind.display.activity import Activity
+    from vidfind.display.index import preview_json, show_preview
+    from vidfind.index.preview import preview_index
+    from vidfind.models.catalog import DEFAULT_MODEL
+
+    with Activity("Looking for videos", enabled=not (options.as_json and sys.stdout.isatty())):
+        preview = preview_index(folders, paths.index_path(name), options.indexing, model or DEFAULT_MODEL)
+    if options.as_json:
+        for values in preview_json(preview):
+            console.json_line(values)
+    else:
+        show_preview(preview)
 
 
 def watch_folders(folders: Sequence[Path], name: str, chosen: Mapping[str, Any], options: RunOptions) -> None:

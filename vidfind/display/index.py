@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from vidfind.system.times import clock
 if TYPE_CHECKING:
     from vidfind.index.events import IndexSummary, Outcome
     from vidfind.index.plan import Status
+    from vidfind.index.preview import Preview
     from vidfind.index.watch import FolderBack, FolderLeft, Retrying, Watching
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,33 @@ def show_summary(summary: "IndexSummary", when: str = "") -> None:
         speed = summary.footage / summary.elapsed
         text += f": {clock(summary.footage)} of footage in {clock(math.ceil(summary.elapsed))}, {times_real(speed)}"
     show(Text("  ".join(filter(None, [when, f"{text}."]))))
+
+
+def show_preview(preview: "Preview") -> None:
+    """Shows what a run would do: a line for each video that is not unchanged, and a summary."""
+    for path, status in preview.videos:
+        show(Text(f"{status:<8}  {printable(home_path(path))}"))
+    for folder, count in sorted(preview.offline.items()):
+        message(f"Not there now, and kept in the index: {plural(count, 'video')} of {folder}")
+    counts = preview.counts
+    parts = [f"{counts[status]:,} {status}" for status in STATUSES if counts[status]]
+    show(Text(f"Would be: {', '.join(parts)}." if parts else "No videos found."))
+    if preview.encoded:
+        time = (
+            f"about {clock(math.ceil(preview.elapsed))}" if preview.elapsed else "a time that no run has measured yet"
+        )
+        show(Text(f"To encode: {plural(preview.encoded, 'video')}, {clock(preview.footage)} of footage, in {time}."))
+
+
+def preview_json(preview: "Preview") -> Iterator[dict[str, Any]]:
+    """The lines of `vidfind index --dry-run --json`: one for each video that is not unchanged, then a summary."""
+    for path, status in preview.videos:
+        yield {"path": path, "status": status}
+    counts = {status: preview.counts[status] for status in STATUSES}
+    kept = [{"folder": folder, "videos": count} for folder, count in sorted(preview.offline.items())]
+    elapsed = None if preview.elapsed is None else round(preview.elapsed, 3)
+    times = {"encode": preview.encoded, "seconds": round(preview.footage, 3), "elapsed": elapsed}
+    yield {"summary": {**counts, **times, "offline": kept}}
 
 
 def show_watching(event: "Retrying | Watching | FolderLeft | FolderBack", now: str) -> None:
