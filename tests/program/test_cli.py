@@ -485,17 +485,73 @@ def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(run: Run, indexed: Path, 
     assert (ran.code, ran.out) == (0, "4 unchanged.\n")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="pipes close otherwise there")
-@pytest.mark.parametrize(
-    "arguments", [["models"], ["search", "circle", "--paths"], ["search", "circle", "--json"]], ids=" ".join
-)
-def test_a_reader_that_leaves_early_is_no_error(arguments: list[str], indexed_home: Path) -> None:
+# Readers that leave early, as head does
+
+
+no_windows_pipes = pytest.mark.skipif(os.name == "nt", reason="pipes close otherwise there")
+
+
+def run_unread(*arguments: object, home: Path, with_errors: bool = False) -> tuple[int, list[str]]:
+    """The exit code, and the complaints on stderr, of a command whose output has no reader from the start."""
     reading, writing = os.pipe()
     os.close(reading)
-    process = program(*arguments, home=indexed_home, stdout=writing)
+    streams = {"stdout": writing, "stderr": writing if with_errors else subprocess.PIPE}
+    process = program(*arguments, home=home, **streams)
     os.close(writing)
     _, err = process.communicate()
-    assert (process.returncode, err) == (1, "")
+    complaints = [line for line in (err or "").splitlines() if re.search("Traceback|Exception|Error|[Bb]roken", line)]
+    return process.returncode, complaints
+
+
+@no_windows_pipes
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["models"],
+        ["status"],
+        ["search", "circle"],
+        ["search", "circle", "--paths"],
+        ["search", "circle", "--json"],
+        ["encoders", "--model", "tiny"],
+        ["adapters", "--json"],
+    ],
+    ids=" ".join,
+)
+def test_a_reader_that_leaves_early_is_no_error(arguments: list[str], indexed_home: Path) -> None:
+    assert run_unread(*arguments, home=indexed_home) == (0, [])
+
+
+@no_windows_pipes
+def test_exit_codes_stay_what_they_are(tmp_path: Path) -> None:
+    assert run_unread("status", home=tmp_path, with_errors=True) == (1, [])
+    assert run_unread("search", "--nonsense", home=tmp_path, with_errors=True) == (2, [])
+
+
+@no_windows_pipes
+@pytest.mark.parametrize("with_errors", [False, True], ids=["stdout", "both"])
+def test_an_index_becomes_whole_without_a_reader(with_errors: bool, films: Path, tmp_path: Path) -> None:
+    command = ["-v", "index", films, "--model", "tiny", "--device", "cpu", "--json"]
+    assert run_unread(*command, home=tmp_path, with_errors=with_errors) == (0, [])
+    out, _ = program("status", home=tmp_path).communicate()
+    assert re.search(r"^Videos +4 *$", out, re.MULTILINE)
+
+
+@no_windows_pipes
+def test_a_watch_ends_when_nobody_reads_on(films: Path, tmp_path: Path) -> None:
+    assert run_unread("index", films, "--model", "tiny", "--watch", "--json", home=tmp_path)[0] == 0
+
+
+@no_windows_pipes
+def test_of_the_demo_the_first_line_can_be_read_alone(run: Run, tmp_path: Path) -> None:
+    with program("demo", home=tmp_path / "home") as demo:
+        assert demo.stdout and demo.stderr
+        assert demo.stdout.readline() == "Drew 24 videos of moving shapes; their names say nothing.\n"
+        demo.stdout.close()
+        assert "Traceback" not in demo.stderr.read()
+    assert demo.returncode == 0
+    assert re.search(r"^Videos +24 *$", run("status", "--index", "demo").out, re.MULTILINE)
 
 
 # demo
@@ -504,7 +560,7 @@ def test_a_reader_that_leaves_early_is_no_error(arguments: list[str], indexed_ho
 def test_the_demo_draws_indexes_and_searches_and_can_be_run_again(run: Run, tmp_path: Path) -> None:
     for _ in range(2):
         ran = run("demo")
-        assert (ran.code, ran.err) == (0, "")
+        assert ran.code == 0, ran.err
         assert "\n24 new: " in ran.out
         assert ran.out.count('vidfind search "a ') == 4  # after "$ ", or "$ uv run " where uv runs the tests
         firsts = re.findall(r"^ *1 +\S+ +(\S+\.mp4) ", ran.out, flags=re.MULTILINE)
@@ -512,8 +568,30 @@ def test_the_demo_draws_indexes_and_searches_and_can_be_run_again(run: Run, tmp_
         assert [Path(path).stem for path in firsts] == ["clip-07", "clip-09", "clip-16", "clip-21"]
         assert "knows nothing but this small world" in ran.out
         assert "ViT-B-32 (605 MB) is downloaded once" in ran.out
-        assert ran.out.endswith('vidfind search "dog catching frisbee" --open 1\n')
+        assert 'vidfind search "dog catching frisbee" --open 1\n' in ran.out
+        assert ran.out.endswith("vidfind remove --all --index demo\n")
     assert len(list((tmp_path / "home" / "demo-videos").iterdir())) == 24
+
+
+def test_of_the_demo_nothing_is_left_when_its_index_is_deleted(run: Run, tmp_path: Path) -> None:
+    run("demo")
+    ran = run("remove", "--all", "--index", "demo")
+    assert (ran.code, ran.err) == (1, "Error: Deleting the index 'demo' must be confirmed: add --yes.\n")
+    ran = run("remove", "--all", "--yes", "--index", "demo")
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err == "Deleted the index 'demo'.\nDeleted 24 videos that the demo had drawn.\n"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert not (tmp_path / "home" / "demo-videos").exists()
+
+
+def test_what_a_demo_that_was_stopped_has_drawn_is_deleted_and_files_of_others_stay(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "home" / "demo-videos"
+    folder.mkdir(parents=True)
+    for name in ("clip-01.mp4", "clip-25.mp4", "mine.mp4"):
+        (folder / name).touch()
+    ran = run("remove", "--all", "--index", "demo")
+    assert (ran.code, ran.err) == (0, "Deleted 1 video that the demo had drawn.\n")
+    assert sorted(path.name for path in folder.iterdir()) == ["clip-25.mp4", "mine.mp4"]
 
 
 def test_the_demo_leaves_an_index_of_its_name_alone(run: Run, indexed: Path, films: Path) -> None:

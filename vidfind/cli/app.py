@@ -13,6 +13,7 @@ from vidfind import __version__
 from vidfind.cli import demo, diagnose, index, library, models, search, training
 from vidfind.cli.options import Quiet, Verbose
 from vidfind.errors import ExitCode, VidfindError
+from vidfind.system.streams import prepare_streams
 
 app = typer.Typer(
     name="vidfind",
@@ -25,8 +26,7 @@ app = typer.Typer(
 
 def main() -> None:
     """The program. Ends with one of the codes of ExitCode."""
-    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed by the caller
-        stream.reconfigure(errors="backslashreplace")  # a terminal that has no "…"
+    prepare_streams()
     try:
         app(prog_name="vidfind")
     except (VidfindError, OSError) as error:  # OSError: a full disk, a folder that may not be read

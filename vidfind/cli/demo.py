@@ -22,6 +22,11 @@ DEMO_QUERIES = (
 )
 
 
+def demo_folder() -> Path:
+    """The folder that the demo draws its videos in."""
+    return Path(os.path.abspath(paths.home() / "demo-videos"))
+
+
 def demo_command(quiet: Quiet = False, verbose: Verbose = False) -> None:
     """Show all of vidfind in a minute: draw videos, index them with the built-in model, search them.
 
@@ -36,11 +41,11 @@ def demo_command(quiet: Quiet = False, verbose: Verbose = False) -> None:
     from vidfind.display.text import file_size
     from vidfind.models.hub import list_models
 
-    folder = Path(os.path.abspath(paths.home() / "demo-videos"))
+    folder = demo_folder()
     _clear_demo_index(folder)
     with Activity(f"Drawing {DEMO_VIDEOS} short videos"):
         captions = dict(draw_collection(folder, DEMO_VIDEOS, DEMO_SEED))
-    console.heading(f"Drew {DEMO_VIDEOS} videos of moving shapes; their names say nothing.")
+    console.heading(f"Drew {DEMO_VIDEOS} videos of moving shapes; their names say nothing.", is_first=True)
     console.commands(["index", str(folder), "--index", DEMO_INDEX, "--model", DEMO_MODEL])
     run_index([folder], DEMO_INDEX, {"model": DEMO_MODEL, "adapter": None})
     searcher, activity = open_searcher(DEMO_INDEX)
@@ -58,6 +63,8 @@ def demo_command(quiet: Quiet = False, verbose: Verbose = False) -> None:
     )
     example = "dog catching frisbee"
     console.commands(["index", "~/Videos"], ["search", example], ["search", example, "--open", "1"])
+    console.heading("This deletes all that the demo has made:")
+    console.commands(["remove", "--all", "--index", DEMO_INDEX])
 
 
 def _clear_demo_index(folder: Path) -> None:

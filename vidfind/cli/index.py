@@ -34,6 +34,7 @@ from vidfind.cli.options import (
 from vidfind.errors import BadInput, ExitCode
 from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
 from vidfind.system import paths
+from vidfind.system.streams import has_reader
 
 if TYPE_CHECKING:
     from vidfind.display.activity import Activity
@@ -181,7 +182,9 @@ def show_dry_run(folders: Sequence[Path], name: str, model: str | None, options:
 
 
 def watch_folders(folders: Sequence[Path], name: str, chosen: Mapping[str, Any], options: RunOptions) -> None:
-    """Brings an index up to date, and again whenever something in the folders changes, until Ctrl-C; shows the news."""
+    """Brings an index up to date, and again whenever something in the folders changes; shows the news.
+
+    Ends with Ctrl-C, or after the run in which the last reader of the output has left."""
     from vidfind.display import console
     from vidfind.display.index import show_watching
     from vidfind.index.watch import FolderBack, FolderLeft, Retrying, RunEnded, Watching, watch_videos
@@ -201,6 +204,9 @@ def watch_folders(folders: Sequence[Path], name: str, chosen: Mapping[str, Any],
                     show_watching(event, now)
                 else:
                     indexing.show_event(event)
+                    continue
+                if not has_reader():
+                    return
     except KeyboardInterrupt:
         if not indexing.show_stop():
             console.message("Stopped watching.")

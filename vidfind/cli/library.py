@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vidfind.cli.demo import DEMO_INDEX, DEMO_VIDEOS, demo_folder
 from vidfind.cli.options import IndexName, Json, Quiet, Verbose, Yes
 from vidfind.errors import BadInput
 from vidfind.system import paths
@@ -45,7 +46,7 @@ def remove_command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Forget videos, or delete a whole index; the video files themselves are never touched.
+    """Forget videos, or delete a whole index; your video files themselves are never touched.
 
     \b
     Example:
@@ -71,15 +72,26 @@ def remove_command(
         else:
             console.message(f"Forgot {plural(len(removed), 'video')}. The files are where they were.")
         return
+    is_demo = name == DEMO_INDEX and demo_folder().exists()
     if is_index(store_path) and not yes:
         if not sys.stdin.isatty():
             raise BadInput(f"Deleting the index {name!r} must be confirmed: add --yes.")
-        typer.confirm(f"Delete the index {name!r}? The videos stay where they are", abort=True, err=True)
-    delete_index(store_path)
+        videos = "Videos drawn by the demo go with it" if is_demo else "The videos stay where they are"
+        typer.confirm(f"Delete the index {name!r}? {videos}", abort=True, err=True)
+    has_index = is_index(store_path)
+    if has_index or not is_demo:  # a demo that was stopped early may have drawn videos and made no index
+        delete_index(store_path)
+    if is_demo:
+        from vidfind.demo.collection import delete_collection
+
+        deleted = delete_collection(demo_folder(), DEMO_VIDEOS)
     if as_json:
         console.json_line({"index": name})
-    else:
+        return
+    if has_index:
         console.message(f"Deleted the index {name!r}.")
+    if is_demo:
+        console.message(f"Deleted {plural(deleted, 'video')} that the demo had drawn.")
 
 
 def relink_command(

@@ -1,6 +1,7 @@
-"""Draws a collection of different scenes as video files."""
+"""Draws a collection of different scenes as video files, and deletes it."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,10 +20,24 @@ def draw_collection(folder: Path, count: int, seed: int = 0) -> list[tuple[Path,
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for number, scene in enumerate(distinct_scenes(rng, count), start=1):
-        path = folder / f"clip-{number:0{len(str(count))}}.mp4"
+        path = folder / _name(number, count)
         write_video(path, draw(scene, round(rng.uniform(3, 6) * FRAME_RATE)), FRAME_RATE)
         drawn.append((path, caption(scene, rng)))
     return drawn
+
+
+def delete_collection(folder: Path, count: int) -> int:
+    """Deletes the video files that `draw_collection` made, and the folder if it is empty then; how many there were."""
+    drawn = [path for number in range(1, count + 1) if (path := folder / _name(number, count)).is_file()]
+    for path in drawn:
+        path.unlink()
+    with suppress(OSError):  # not there, or holds other files
+        folder.rmdir()
+    return len(drawn)
+
+
+def _name(number: int, count: int) -> str:
+    return f"clip-{number:0{len(str(count))}}.mp4"
 
 
 def distinct_scenes(rng: Random, count: int, held_out: bool = True) -> Iterator[Scene]:

@@ -110,9 +110,9 @@ def show_log() -> None:
 # Demo
 
 
-def heading(text: str) -> None:
-    """A sentence on stdout, folded at words."""
-    show(Text(f"\n{text}", style="bold"))
+def heading(text: str, is_first: bool = False) -> None:
+    """A sentence on stdout, folded at words, after an empty line unless it is the first."""
+    show(Text(text if is_first else f"\n{text}", style="bold"))
 
 
 def note(text: str) -> None:
