@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for type checkers and editors; what runs is `__getattr__`
     from vidfind.encoders.encoder import Encoder as Encoder
+    from vidfind.encoders.names import EncoderChoice as EncoderChoice
+    from vidfind.encoders.stream import EncodedVideo as EncodedVideo
+    from vidfind.encoders.stream import FailedVideo as FailedVideo
+    from vidfind.encoders.stream import Progress as Progress
+    from vidfind.encoders.stream import encode_videos as encode_videos
     from vidfind.errors import BadInput as BadInput
     from vidfind.errors import BadPairs as BadPairs
     from vidfind.errors import DecoderLost as DecoderLost
@@ -23,12 +28,19 @@ if TYPE_CHECKING:  # for type checkers and editors; what runs is `__getattr__`
     from vidfind.errors import UnreadableVideo as UnreadableVideo
     from vidfind.errors import UnsupportedModel as UnsupportedModel
     from vidfind.errors import VidfindError as VidfindError
+    from vidfind.index.events import Outcome as Outcome
+    from vidfind.index.named import index_videos as index_videos
+    from vidfind.index.named import watch_videos as watch_videos
+    from vidfind.index.options import IndexOptions as IndexOptions
+    from vidfind.index.watch import Watching as Watching
     from vidfind.models.load import load_encoder as load_encoder
     from vidfind.models.saved_adapters import SavedAdapter as SavedAdapter
     from vidfind.models.saved_adapters import list_adapters as list_adapters
     from vidfind.search.filters import Filters as Filters
     from vidfind.search.moments import Moment as Moment
     from vidfind.search.searcher import Searcher as Searcher
+    from vidfind.training.evaluate import Verdict as Verdict
+    from vidfind.training.evaluate import evaluate as evaluate
     from vidfind.training.finetune import FineTuning as FineTuning
     from vidfind.training.pairs import Pair as Pair
     from vidfind.training.pairs import read_pairs as read_pairs
@@ -40,12 +52,19 @@ _NAMES = {
     "vidfind.search.searcher": ["Searcher"],
     "vidfind.search.filters": ["Filters"],
     "vidfind.search.moments": ["Moment"],
+    "vidfind.index.named": ["index_videos", "watch_videos"],
+    "vidfind.index.options": ["IndexOptions"],
+    "vidfind.index.events": ["Outcome"],
+    "vidfind.index.watch": ["Watching"],
     "vidfind.models.load": ["load_encoder"],
+    "vidfind.encoders.names": ["EncoderChoice"],
     "vidfind.encoders.encoder": ["Encoder"],
+    "vidfind.encoders.stream": ["encode_videos", "EncodedVideo", "FailedVideo", "Progress"],
     "vidfind.models.saved_adapters": ["list_adapters", "SavedAdapter"],
     "vidfind.training.pairs": ["read_pairs", "Pair"],
     "vidfind.training.finetune": ["FineTuning"],
     "vidfind.training.recipe": ["Recipe"],
+    "vidfind.training.evaluate": ["evaluate", "Verdict"],
     "vidfind.errors": [
         "VidfindError",
         "UnreadableVideo",

@@ -65,7 +65,7 @@ def test_whatever_a_public_call_takes_is_public() -> None:
     """So that nobody has to look for a class in the packages to make an argument."""
     functions = [one for name in CALLS for one in [getattr(vidfind, name), *public_methods(getattr(vidfind, name))]]
     taken = {own for function in functions if inspect.isfunction(function) for own in classes_taken(function)}
-    assert {"Encoder", "Filters", "Pair", "Recipe"} <= taken
+    assert {"Encoder", "EncoderChoice", "Filters", "IndexOptions", "Pair", "Recipe"} <= taken
     assert taken - set(NAMES) <= MADE_FOR_USERS
 
 
@@ -87,16 +87,14 @@ def test_importing_vidfind_imports_none_of_its_modules() -> None:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home folder with drawn videos, captions of them, and the default index made with the built-in model."""
     from vidfind.demo.collection import draw_collection
-    from vidfind.index.prepare import open_store
-    from vidfind.index.run import index_videos
-    from vidfind.models.load import load_encoder
 
     home = tmp_path_factory.mktemp("home")
     drawn = draw_collection(home / "Videos", 12)
     with open(home / "captions.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("path", "caption"), *((f"Videos/{path.name}", text) for path, text in drawn)])
-    store, load = open_store(home / "vidfind" / "indexes" / "default", load_encoder, {"model": "tiny"})
-    assert list(index_videos([home / "Videos"], store, load))
+    index, choice = home / "vidfind" / "indexes" / "default", vidfind.EncoderChoice(model="tiny")
+    events = list(vidfind.index_videos([home / "Videos"], index, choice, device="cpu"))
+    assert [event.status for event in events if isinstance(event, vidfind.Outcome)] == ["new"] * 12
     return home
 
 

@@ -81,6 +81,13 @@ def encode_videos(
 ) -> Generator[EncodedVideo | FailedVideo | Progress]:
     """Decodes and encodes videos; yields each as soon as it is done, in any order, and Progress after every batch.
 
+    >>> from pathlib import Path
+    >>> from vidfind import EncodedVideo, encode_videos, load_encoder
+    >>> for event in encode_videos([Path("Videos/clip-01.mp4")], [load_encoder("tiny")], segment_length=2.0):
+    ...     if isinstance(event, EncodedVideo):
+    ...         print(event.path.name, len(event.segments), event.vectors[0].shape)
+    clip-01.mp4 2 (2, 128)
+
     Close the generator to stop early.
 
     Arguments:

@@ -10,7 +10,12 @@ from vidfind.media.sampling import DEFAULT_SAMPLING, Sampling
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """Options of `index_videos`, with their defaults."""
+    """Options of `index_videos`, with their defaults.
+
+    >>> from vidfind import IndexOptions, index_videos
+    >>> for event in index_videos("~/Videos", options=IndexOptions(exclude=["*/drafts/*"], sampling="keyframes")):
+    ...     pass
+    """
 
     exclude: Sequence[str] = ()
     """Patterns of files and folders that are ignored, as `find_videos` takes them, for instance `*/drafts/*`."""

@@ -79,6 +79,13 @@ def evaluate(
 ) -> Generator[Progress | Measuring | Verdict]:
     """Decodes and encodes the videos of the pairs; yields Progress, and at last the Verdict.
 
+    >>> from vidfind import evaluate, load_encoder, read_pairs
+    >>> pairs, bad_lines = read_pairs("captions.csv")
+    >>> encoders = {"tempme": load_encoder("tiny"), "mean": load_encoder("tiny", encoder="mean")}
+    >>> *progress, verdict = evaluate(pairs, encoders)
+    >>> verdict.retrieval["tempme"].text_to_video.r5  # of 100 captions, how many have their video among the first 5
+    100.0
+
     A video counts again in Progress for encoders that look at other frames.
 
     Each distinct caption is one query; where several videos have the same one, all of them are right.

@@ -1,0 +1,113 @@
+"""Indexing into an index by its name: the public way to index from Python.
+
+Opens the index and its encoder for each run of the pipelines in run.py and watch.py; adds nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Generator, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from vidfind.encoders.names import EncoderChoice
+from vidfind.index import run, watch
+from vidfind.index.events import Event
+from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
+from vidfind.index.prepare import open_to_index
+from vidfind.models.load import load_encoder
+from vidfind.system.paths import DEFAULT_INDEX, NO_ADAPTER, index_path
+
+ANY_ENCODER = EncoderChoice()
+"""The encoder of the index; for a new index, the default one."""
+
+
+def index_videos(
+    paths: str | Path | Iterable[str | Path],
+    index: str | Path = DEFAULT_INDEX,
+    encoder: EncoderChoice = ANY_ENCODER,
+    options: IndexOptions = DEFAULT_OPTIONS,
+    *,
+    segment_length: float | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> Generator[Event]:
+    """Makes the videos of folders searchable, or brings their index up to date; yields what happens.
+
+    >>> from vidfind import Outcome, index_videos
+    >>> for event in index_videos("~/Videos"):
+    ...     if isinstance(event, Outcome) and event.status == "failed":
+    ...         print(event.path, event.message)
+
+    The work is done while you iterate. Events are an Outcome for each video, Progress after every batch, and rarer ones
+    that `vidfind.index.events` describes. Everything yielded is stored, also if you stop early, and the next run
+    continues from there. Decoding starts processes that import your program again: call this under
+    `if __name__ == "__main__":`.
+
+    Arguments:
+        paths: folders and single videos, or one of them. `~` stands for your home folder.
+        index: the name of the index, or its folder as a Path. It is created if it is not there.
+        encoder: the encoder for a new index. An index with videos keeps its own, but may get another adapter.
+        options: what to leave out, what to encode again, and how to decode.
+        segment_length: in seconds; None: that of the index, or 10 for a new one.
+        device: "cpu", "cuda", "mps", or "auto" for the best there is.
+        dtype: "float32", "bfloat16", or "auto" for the fastest on the device.
+
+    Raises:
+        BadInput: there is no folder or video of that name, and never was one in the index.
+        IndexMismatch: the index was made with another encoder than the one asked for.
+        IndexBusy: another process is writing to the index.
+        ModelUnavailable: the model is not on this machine and cannot be downloaded.
+        StorageError: the disk is full, or the folder of the index may not be written."""
+    folders = _folders(paths)
+    load = functools.partial(load_encoder, device=device, dtype=dtype)
+    opened = open_to_index(folders, _path(index), load, _asked(encoder, segment_length), options.exclude)
+    if opened:
+        yield from run.index_videos(folders, *opened, options)
+
+
+def watch_videos(
+    paths: str | Path | Iterable[str | Path],
+    index: str | Path = DEFAULT_INDEX,
+    encoder: EncoderChoice = ANY_ENCODER,
+    options: IndexOptions = DEFAULT_OPTIONS,
+    *,
+    segment_length: float | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> Generator[watch.WatchEvent]:
+    """Does what `index_videos` does, and again whenever something in the folders changes; never ends by itself.
+
+    >>> from vidfind import Watching, watch_videos
+    >>> for event in watch_videos("~/Videos"):
+    ...     if isinstance(event, Watching):  # the index is up to date
+    ...         break  # without this, it goes on until Ctrl-C
+
+    The first run yields all events, later runs only news. The model is loaded once. A file that is still being written
+    is left alone until it has not changed for 5 seconds. Arguments and errors are those of `index_videos`; after the
+    first run an error becomes an event, and the next run tries again."""
+    load = functools.lru_cache(maxsize=1)(functools.partial(load_encoder, device=device, dtype=dtype))
+
+    def open_index(folders: Sequence[Path], asked: watch.Choice) -> Any:
+        return open_to_index(folders, path, load, asked, options.exclude)
+
+    path = _path(index)
+    yield from watch.watch_videos(_folders(paths), open_index, _asked(encoder, segment_length), options)
+
+
+def _folders(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    several = [paths] if isinstance(paths, str | Path) else paths
+    return [Path(os.path.expanduser(path)) for path in several]
+
+
+def _path(index: str | Path) -> Path:
+    return index_path(index) if isinstance(index, str) else index
+
+
+def _asked(encoder: EncoderChoice, segment_length: float | None) -> dict[str, Any]:
+    """What was asked for, as `open_store` takes it."""
+    values = {**dataclasses.asdict(encoder), "segment_length": segment_length}
+    asked = {name: value for name, value in values.items() if value is not None}
+    return asked | ({"adapter": None} if encoder.adapter == NO_ADAPTER else {})
