@@ -1,7 +1,7 @@
-"""The common recipe: how a few dozen lines with decord and open_clip index videos, to compare vidfind with.
+"""The common recipe: how most scripts index videos with decord and open_clip; the baseline for vidfind's speed.
 
-A program of its own, `python -m vidfind.bench.baseline`, that shares no code with vidfind: one frame a second,
-each through plain CLIP in float32, a few at a time, the vectors in a file of numpy. Prints its figures as JSON.
+A separate program, `python -m vidfind.bench.baseline`, that shares no code with vidfind: one frame a second, each
+through plain CLIP in float32, a few at a time, with the vectors in a numpy file. Prints its figures as JSON.
 """
 
 import json
@@ -16,12 +16,12 @@ from vidfind.system.imports import without_nvidia
 
 BATCH = 8
 READERS = ("sequential", "picked", "scaled")
-"""How frames are read: one by one, keeping one a second; by decord's choice of where to decode; by that, and shrunk to
-the model's size by decord itself. Most scripts on the net do the first; the others are kinder to what is compared."""
+"""How frames are read: one after another, keeping one a second; only the wanted ones, as decord decodes them; the same,
+scaled to the size of the model by decord. Most scripts do the first; the others make a faster baseline."""
 
 
 def main(model: str, weights: str, threads: int, reader: str, output: Path, files: list[Path]) -> dict[str, float]:
-    """Indexes the files; how many frames there were, and how many seconds of footage."""
+    """Indexes the files; returns the number of frames, and the footage in seconds."""
     with without_nvidia():
         import decord
     import open_clip
@@ -52,7 +52,7 @@ def main(model: str, weights: str, threads: int, reader: str, output: Path, file
 
 
 def _frames(video: Any, reader: str) -> Iterator[Any]:
-    """One frame a second, (H, W, 3) uint8."""
+    """Yields one frame a second, (H, W, 3) uint8."""
     step = round(video.get_avg_fps())
     if reader == "sequential":
         for i in range(len(video)):

@@ -1,7 +1,8 @@
-"""Drawn videos that cost as much to decode as a phone's: of fixed content, to measure with on any machine.
+"""Draws videos with fixed content that cost as much to decode as those of a phone, to measure with on any machine.
 
-Pictures like photographs (their spectrum falls as 1/f) that pan, zoom and pass one another, with a sensor's noise. A
-few seconds are drawn and encoded; longer files repeat their packets with new times. Knows nothing of what is measured.
+The pictures resemble photographs (their spectrum falls as 1/f); they pan, zoom and pass one another, with sensor noise.
+A few seconds are drawn and encoded; longer files repeat their packets with new times. Knows nothing of
+measurements.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from numpy.typing import NDArray
 from vidfind.system.storage import atomic_write, storage_errors
 
 VERSION = 1
-"""Of what is drawn: figures of different versions are not to be compared."""
+"""Version of the content: figures of different versions cannot be compared."""
 FRAME_RATE = 30
-NOISE = 6  # grey levels either way: a phone's indoors
-NOISE_PICTURES = 7  # a prime: no keyframe interval repeats them in step
-MARGIN = 1.25  # of the scene around what is in view
+NOISE = 6  # grey levels in both directions: a phone indoors
+NOISE_PICTURES = 7  # a prime number, so that no keyframe interval repeats them in step
+MARGIN = 1.25  # share of the scene around the visible part
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of footage. `drawn` is in seconds, `bit_rate` in bits a second, `gop` in frames."""
+    """One kind of video. `drawn` is in seconds, `bit_rate` in bits per second, `gop` in frames."""
 
     title: str
     codec: str
@@ -43,7 +44,7 @@ class Kind:
     options: dict[str, str] = field(default_factory=dict)
 
 
-# Phones write no B frames; films from the net have them, and keyframes far apart.
+# Phones write no B frames; downloaded films have them, and keyframes far apart.
 KINDS = {
     "phone": Kind(
         "1080p H.264, a keyframe each second",
@@ -79,9 +80,9 @@ KINDS = {
 
 
 def draw_footage(folder: Path, name: str, count: int) -> list[Path]:
-    """`count` different files of `KINDS[name]` in `folder`, each as long as is drawn; what is there is kept.
+    """Draws `count` different files of `KINDS[name]` into `folder`; existing ones are kept. Returns their paths.
 
-    Seconds for the first of a kind, and a minute for 4K on a few cores. Raises StorageError."""
+    The first of a kind takes seconds, 4K takes a minute on a few cores. Raises StorageError."""
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}-{seed}.v{VERSION}.mp4" for seed in range(count)]
@@ -105,7 +106,7 @@ def write_footage(path: Path, kind: Kind, seed: int) -> None:
 
 
 def lengthen(drawn: Path, path: Path, seconds: float) -> None:
-    """Writes what was drawn over and over, about `seconds` in all. Each time begins with a keyframe, as a cut does."""
+    """Repeats the drawn part for about `seconds`. Each repetition begins with a keyframe, like a cut."""
     with av.open(str(drawn)) as source, av.open(str(path), "w", format="mp4") as container:
         stream = source.streams.video[0]
         target = container.add_stream_from_template(stream)
@@ -119,7 +120,7 @@ def lengthen(drawn: Path, path: Path, seconds: float) -> None:
 
 
 def _later(packet: Packet[VideoStream], ticks: int) -> Packet[VideoStream]:
-    """A packet of the same content, to be shown so many ticks of its clock later."""
+    """Returns a copy of a packet that is shown `ticks` of its clock later."""
     again = cast("Packet[VideoStream]", Packet(bytes(packet)))
     assert packet.pts is not None and packet.dts is not None and packet.time_base
     again.time_base, again.is_keyframe, again.duration = packet.time_base, packet.is_keyframe, packet.duration
@@ -128,7 +129,7 @@ def _later(packet: Packet[VideoStream], ticks: int) -> Packet[VideoStream]:
 
 
 def draw(width: int, height: int, count: int, seed: int) -> Iterator[VideoFrame]:
-    """`count` frames in yuv420p: a camera that pans and zooms over a scene, and two things that pass before it."""
+    """Yields `count` frames in yuv420p: a camera pans and zooms over a scene, and two objects pass in front of it."""
     rng = np.random.default_rng(seed)
     scene = Picture.drawn(rng, _even(width * MARGIN), _even(height * MARGIN))
     things = [Picture.drawn(rng, _even(height / 3), _even(height / 3)) for _ in range(2)]
@@ -140,14 +141,14 @@ def draw(width: int, height: int, count: int, seed: int) -> Iterator[VideoFrame]
         frame = scene.view(wave[1], wave[2], _even(width * zoom), _even(height * zoom), width, height)
         for thing, along in zip(things, wave[3:], strict=True):
             thing.paint(frame, along, wave[1])
-        # The scenes keep away from black and white, so that adding bytes cannot run over.
+        # The scenes avoid black and white, so that adding bytes cannot overflow.
         frame[:height] += noise[i % NOISE_PICTURES].view(np.uint8)
         yield VideoFrame.from_ndarray(frame, format="yuv420p")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Brightness (H, W) and two planes of colour (H / 2, W / 2), uint8."""
+    """Returns brightness (H, W) and two planes of colour (H / 2, W / 2), uint8."""
 
     planes: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
@@ -157,7 +158,7 @@ class Picture:
         return cls((texture(rng, height, width, 30, 225, 1.1), *colours))  # type: ignore[arg-type]
 
     def view(self, x: float, y: float, width: int, height: int, out_width: int, out_height: int) -> NDArray[np.uint8]:
-        """The part of this size at (x, y), each from 0 to 1 of the way, scaled: (1.5 * H, W) as in yuv420p."""
+        """Cuts out and scales the part at (x, y), each from 0 to 1 of the way: (1.5 * H, W) as in yuv420p."""
         top = _even((self.planes[0].shape[0] - height) * y)
         left = _even((self.planes[0].shape[1] - width) * x)
         parts = [
@@ -170,7 +171,7 @@ class Picture:
         return scaled
 
     def paint(self, frame: NDArray[np.uint8], x: float, y: float) -> None:
-        """Puts the picture over a frame (1.5 * H, W), at (x, y) of the way."""
+        """Puts the picture over a frame (1.5 * H, W) at (x, y), each from 0 to 1 of the way."""
         height, width = frame.shape[0] * 2 // 3, frame.shape[1]
         colours = frame[height:].reshape(2, height // 2, width // 2)
         size = self.planes[0].shape[0]
@@ -180,7 +181,7 @@ class Picture:
 
 
 def texture(rng: np.random.Generator, height: int, width: int, low: int, high: int, slope: float) -> NDArray[np.uint8]:
-    """(H, W) uint8 of a picture whose waves get weaker with their frequency to the power `slope`."""
+    """Returns a random picture (H, W) uint8 whose spectrum falls with the frequency to the power `slope`."""
     waves = np.fft.rfft2(rng.standard_normal((height, width), dtype=np.float32))
     frequency = np.hypot(np.fft.fftfreq(height)[:, None] * height, np.fft.rfftfreq(width)[None] * width)
     frequency[0, 0] = np.inf
@@ -190,5 +191,5 @@ def texture(rng: np.random.Generator, height: int, width: int, low: int, high: i
 
 
 def _even(length: float) -> int:
-    """The nearest even number below: colours have half the resolution."""
+    """Returns the nearest even number below, because colours have half the resolution."""
     return int(length) // 2 * 2

@@ -1,7 +1,7 @@
-"""What this machine does, measured: how fast it decodes, encodes, indexes and searches, and in how much memory.
+"""Measures how fast this machine decodes, encodes, indexes and searches, and how much memory that takes.
 
-Each measurement is a function that yields rows. What is heavy runs in processes of its own, vidfind itself or a part of
-it (workloads.py), so that neither memory nor imports mix. Knows nothing of how rows are shown.
+Each measurement is a function that yields rows. Heavy work runs in separate processes, either vidfind itself or a part
+of it (workloads.py), so that neither memory nor imports mix. Knows nothing of how rows are shown.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from vidfind.system.paths import footage_path
 
 FORMAT = 1
 KINDS = {"phone": 60.0, "long": 50.0, "hevc": 16.0}
-"""What is drawn (footage.py), and how many seconds of it each file has. Two files: one for each decoder at least."""
+"""Kinds of drawn videos (drawn.py), and the length of each file in seconds: two files, for two decoders at least."""
 FILES = 2
 QUICK_KINDS = {"phone": 30.0}
 SAMPLINGS = ("exact", "auto", "keyframes")
 LESS_IS_BETTER = {"s", "ms", "ms a clip", "MB"}
 NOISE = 0.05
-"""Medians of a few runs differ by so much from one hour to the next, even where the runs of each agree."""
+"""Medians of a few runs may differ by this factor from hour to hour, even if the runs of each agree."""
 
 
 @dataclass(frozen=True)
 class Row:
     """One figure: the values of some runs. `beside` has its ratios to other figures, by their names.
 
-    What depends on a size has the size in its `key`: only rows of the same key are to be compared."""
+    If a figure depends on a size, its `key` contains the size: only rows with the same key can be compared."""
 
     key: str
     what: str
@@ -63,9 +63,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Setup:
-    """What is to be measured, and where there is room for it.
+    """The settings of a measurement, and a folder for its files.
 
-    `weights` of None are random ones, which are as fast as others; `pretrained` is what they are called."""
+    `weights` None: random weights, which are as fast as others; `pretrained` is their name."""
 
     folder: Path
     model: str = DEFAULT_MODEL
@@ -86,7 +86,7 @@ class Setup:
         return QUICK_KINDS if self.quick else KINDS
 
     def weights_file(self) -> Path:
-        """The weights to measure with; random ones are made when they are first asked for."""
+        """The weights to measure with; random ones are created at first use."""
         if self.weights:
             return self.weights
         path = self.folder / "random.safetensors"
@@ -96,7 +96,7 @@ class Setup:
         return path
 
     def footage(self, kind: str) -> list[Path]:
-        """Different files of a kind; the first time they are drawn, which takes up to a minute."""
+        """Returns different files of a kind; the first time they are drawn, which takes up to a minute."""
         paths = [self.folder / f"{kind}-{number}.mp4" for number in range(FILES)]
         if not paths[0].exists():
             self.say(f"Getting {kind} videos ready; the first time they are drawn")
@@ -105,7 +105,7 @@ class Setup:
 
 
 def work(name: str, **arguments: Any) -> list[dict[str, Any]]:
-    """What a function of workloads.py yields in a process of its own."""
+    """Runs a function of workloads.py in a separate process and returns what it yields."""
     told = run_python(["-m", "vidfind.bench.workloads", name, json.dumps(arguments, default=_as_json)])
     return [json.loads(line) for line in told.output.splitlines()]
 
@@ -115,7 +115,9 @@ def _as_json(value: object) -> str:
 
 
 def setup(folder: Path, model: str, pretrained: str | None, announce: Callable[[str], None], **options: Any) -> Setup:
-    """Random weights unless others are named; nothing is fetched for a model alone. Raises ModelUnavailable."""
+    """Returns the setup: random weights unless `pretrained` names others, so that a model alone needs no download.
+
+    Raises ModelUnavailable."""
     if model == TINY:
         pretrained = pretrained or default_pretrained(TINY)
     weights = find_weights(model, pretrained, announce).absolute() if pretrained else None
@@ -125,7 +127,7 @@ def setup(folder: Path, model: str, pretrained: str | None, announce: Callable[[
 
 
 def measure(setup: Setup, groups: Sequence[str]) -> Iterator[Row]:
-    """The rows of these groups, each when it is known."""
+    """Yields the rows of these groups as soon as they are known."""
     for group in groups:
         setup.say(f"Measuring: {group}")
         yield from MEASUREMENTS[group](setup)
@@ -135,7 +137,7 @@ def measure(setup: Setup, groups: Sequence[str]) -> Iterator[Row]:
 
 
 def measure_decoding(setup: Setup) -> Iterator[Row]:
-    """Clips out of files as `vidfind index` gets them, with nobody to encode them."""
+    """Decodes clips as `vidfind index` does, without encoding them."""
     for kind, seconds in setup.kinds.items():
         paths = setup.footage(kind)
         setup.say(f"Measuring: decoding {kind}")
@@ -153,7 +155,7 @@ def title(kind: str) -> str:
 
 
 def measure_encoding(setup: Setup) -> Iterator[Row]:
-    """Clips to vectors, by encoder and number format, in turn; plain CLIP in float32 is what they are compared with."""
+    """Encodes clips with each encoder and number format, interleaved; the baseline is plain CLIP in float32."""
     weights = setup.weights_file()
     setup.say("Measuring: encoding")
     clips = 2 if setup.quick else 4
@@ -180,7 +182,7 @@ def measure_encoding(setup: Setup) -> Iterator[Row]:
 
 
 def measure_indexing(setup: Setup) -> Iterator[Row]:
-    """The whole program, from files to a committed index, each time anew; beside the common recipe if asked for."""
+    """Runs the whole program, from files to a committed index, each time from the start; also the recipe if wanted."""
     weights = setup.weights_file()
     short = setup.folder / "short.mp4"
     work("make_short", path=short)
@@ -215,7 +217,7 @@ def measure_indexing(setup: Setup) -> Iterator[Row]:
 
 
 def run_index(setup: Setup, weights: Path, files: Sequence[Path], home: Path | None = None) -> Measured:
-    """Into a new index, if not into one in `home`."""
+    """Indexes into a new index, or into the one in `home`."""
     with tempfile.TemporaryDirectory(dir=setup.folder) as new:
         options = ["--device", setup.device, "--threads", str(setup.threads), "--json"]
         return run_python(
@@ -239,7 +241,7 @@ QUERIES = ("a dog catches a frisbee", "snow falls on the garden", "children danc
 
 
 def measure_searching(setup: Setup) -> Iterator[Row]:
-    """The whole program with a large index, once with words that are new to it and once more; then within one."""
+    """Runs the whole program with a large index, first with new words and then again; then searches in one process."""
     weights = setup.weights_file()
     home = setup.folder / "searched"
     setup.say(f"Making an index of {setup.segments:,} segments")
@@ -275,7 +277,7 @@ MEASUREMENTS: dict[str, Callable[[Setup], Iterator[Row]]] = {
 
 
 def describe(setup: Setup) -> dict[str, Any]:
-    """The machine, and what was measured: the last line of `--json`."""
+    """Returns the machine and the measured settings: the last line of `--json`."""
     import psutil
 
     from vidfind.bench.drawn import VERSION
@@ -300,12 +302,12 @@ def describe(setup: Setup) -> dict[str, Any]:
 
 
 def footage_kept() -> int:
-    """How many bytes of drawn videos are in the cache, for the next time."""
+    """Returns how many bytes of drawn videos the cache keeps for the next time."""
     return sum(file.stat().st_size for file in footage_path().glob("*.mp4"))
 
 
 def cpu_name() -> str:
-    """What its maker calls it, as far as the system tells."""
+    """Returns the name of the CPU, as far as the system knows it."""
     with suppress(OSError, subprocess.CalledProcessError):
         if sys.platform == "linux":
             for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
@@ -318,7 +320,7 @@ def cpu_name() -> str:
 
 
 def row_json(row: Row, earlier: Earlier | None = None) -> dict[str, Any]:
-    """A line of `--json`; with how many times as good the figure is as earlier, if it was measured then."""
+    """Returns a line of `--json`; with the ratio to the earlier figure, if there is one."""
     values = {
         "key": row.key,
         "what": row.what.strip(),
@@ -336,7 +338,7 @@ def row_json(row: Row, earlier: Earlier | None = None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Earlier:
-    """What an earlier `vidfind bench --json` has printed: its rows by key, as `row_json` makes them, and its facts."""
+    """The output of an earlier `vidfind bench --json`: its rows by key, as `row_json` makes them, and its facts."""
 
     rows: Mapping[str, Mapping[str, Any]]
     facts: Mapping[str, Any]
@@ -346,7 +348,9 @@ def read_earlier(path: Path) -> Earlier:
     """Raises BadInput for a file that is not the output of `vidfind bench --json`."""
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        facts: dict[str, Any] = next((line["bench"] for line in lines if "bench" in line), {})  # none: it was stopped
+        facts: dict[str, Any] = next(
+            (line["bench"] for line in lines if "bench" in line), {}
+        )  # no facts: it was stopped
         rows = {line["key"]: line for line in lines if "bench" not in line}
         if not rows or not all({"value", "low", "high", "unit"} <= row.keys() for row in rows.values()):
             raise ValueError("it has no figures")
@@ -362,7 +366,7 @@ def read_earlier(path: Path) -> Earlier:
 
 
 def check_comparable(earlier: Earlier, setup: Setup) -> None:
-    """Raises BadInput when figures of an earlier run mean something else."""
+    """Raises BadInput if figures of an earlier run have another meaning."""
     from vidfind.bench.drawn import VERSION
 
     if (model := earlier.facts.get("model", setup.model)) != setup.model:
@@ -375,7 +379,7 @@ def check_comparable(earlier: Earlier, setup: Setup) -> None:
 
 @dataclass(frozen=True)
 class Change:
-    """How many times as good a figure is as it was, and whether that is more than noise."""
+    """Returns how many times better a figure is than before, and whether that is more than noise."""
 
     ratio: float
     is_clear: bool

@@ -1,6 +1,6 @@
-"""A program in a process of its own, and what it took: seconds, seconds of CPU, memory of it and its children.
+"""Runs a program in a separate process and measures seconds, CPU seconds, and the memory of it and its children.
 
-Knows nothing of what is run. Memory is in bytes, of what is resident, seen every few hundredths of a second.
+Knows nothing of the programs. Memory is resident memory in bytes, sampled every few hundredths of a second.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SECONDS_A_LOOK = 0.05
 
 @dataclass(frozen=True)
 class Measured:
-    """`memory` is that of all its processes together at the worst moment, `largest` of the largest one."""
+    """The cost of a run: `memory` is the peak of all processes together, `largest` that of the largest one."""
 
     output: str
     seconds: float
@@ -36,11 +36,11 @@ class Measured:
 
 
 class ProgramFailed(VidfindError):
-    """A program that was to be measured ended with an error."""
+    """A measured program ended with an error."""
 
 
 def run_python(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Measured:
-    """Runs this Python with `arguments`, what it says on stderr kept off the screen. Raises ProgramFailed."""
+    """Runs this Python with `arguments`, without its stderr on the screen. Raises ProgramFailed."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         began = time.monotonic()
         child = subprocess.Popen(
@@ -71,7 +71,7 @@ def run_python(arguments: Sequence[str], environment: Mapping[str, str] | None =
 
 
 class _Peaks:
-    """Looks at the memory of a process and its children, from a thread, until it is stopped."""
+    """Samples the memory of a process and its children, in a thread, until it is stopped."""
 
     def __init__(self, pid: int) -> None:
         self.all, self.largest = 0, 0

@@ -1,8 +1,8 @@
-"""The parts of vidfind that `vidfind bench` measures one by one, each run in a process of its own.
+"""The parts of vidfind that `vidfind bench` measures one by one, each in a separate process.
 
     python -m vidfind.bench.workloads NAME '{"argument": ...}'
 
-prints what the function NAME yields, a JSON object a line. Times are in seconds unless their name says ms.
+prints what the function NAME yields, one JSON object a line. Times are in seconds unless their name says ms.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ VIDEOS_A_COMMIT = 2000
 
 
 def make_footage(folder: str, kind: str, seconds: float, paths: Sequence[str]) -> Told:
-    """Long files of what is drawn into `folder` when it is not there yet."""
+    """Writes long drawn files into `folder`, unless they are there already; returns them."""
     from vidfind.bench.drawn import draw_footage, lengthen
 
     for drawn, path in zip(draw_footage(Path(folder), kind, len(paths)), paths, strict=True):
@@ -48,7 +48,7 @@ def make_footage(folder: str, kind: str, seconds: float, paths: Sequence[str]) -
 
 
 def make_short(path: str) -> Told:
-    """A video of a second."""
+    """Writes a video of one second."""
     import numpy as np
 
     from vidfind.media.write import write_video
@@ -58,7 +58,7 @@ def make_short(path: str) -> Told:
 
 
 def make_weights(model: str, path: str) -> Told:
-    """Random weights, which cost what real ones cost."""
+    """Writes random weights, which are as fast as real ones."""
     from safetensors.torch import save_file
 
     from vidfind.models.catalog import check_model
@@ -70,7 +70,7 @@ def make_weights(model: str, path: str) -> Told:
 
 
 def make_index(home: str, segments: int, model: str, weights: str) -> Told:
-    """An index of random vectors, those of a video alike, and empty files for its videos."""
+    """Makes an index of random vectors, similar within a video, and empty files for its videos."""
     from datetime import UTC, datetime, timedelta
 
     import numpy as np
@@ -112,7 +112,7 @@ def make_index(home: str, segments: int, model: str, weights: str) -> Told:
 
 
 def describe(device: str) -> Told:
-    """What only torch knows of the machine."""
+    """Yields the facts about the machine that only torch knows."""
     import torch
 
     from vidfind.encoders.encoder import choose_device
@@ -126,7 +126,7 @@ def describe(device: str) -> Told:
 
 
 def decode(paths: Sequence[str], samplings: Sequence[str], runs: int) -> Told:
-    """How long it takes until all clips of the files were there, after a first time that starts the decoders."""
+    """Yields how long decoding all clips of the files takes, after a first run that starts the decoders."""
 
     from vidfind.media.decoding import Failed, decode_ahead
 
@@ -144,7 +144,7 @@ def decode(paths: Sequence[str], samplings: Sequence[str], runs: int) -> Told:
 
 
 def encode(model: str, weights: str, device: str, threads: int, clips: int, runs: int) -> Told:
-    """Milliseconds for each of so many clips of noise, by encoder and number format; the first, plain CLIP."""
+    """Yields milliseconds a clip, for clips of noise, by encoder and number format; plain CLIP comes first."""
     import torch
 
     from vidfind.encoders.encoder import choose_device, cpu_has_bf16
@@ -166,7 +166,7 @@ def encode(model: str, weights: str, device: str, threads: int, clips: int, runs
     frames = torch.randint(0, 256, (clips, NUM_FRAMES, size, size, 3), dtype=torch.uint8)
     works: dict[str, Callable[[], object]] = {"plain": partial(encode_plainly, plain, pixels)}
     works |= {key: partial(encoder.encode_video, frames) for key, encoder in encoders.items()}
-    time_interleaved(works, 1)  # the first time costs more
+    time_interleaved(works, 1)  # the first run costs more
     if device == "cpu":
         works |= {f"{key}/products": products_of(works[key]) for key in encoders}
     times = time_interleaved(works, runs)
@@ -178,7 +178,7 @@ def encode(model: str, weights: str, device: str, threads: int, clips: int, runs
 
 
 def encode_plainly(clip: Any, pixels: Any) -> Any:
-    """As many frames at a time as the common recipe takes."""
+    """Encodes as many frames at a time as the common recipe does."""
     import torch
 
     with torch.inference_mode():
@@ -186,7 +186,7 @@ def encode_plainly(clip: Any, pixels: Any) -> Any:
 
 
 def products_of(run: Callable[[], object]) -> Callable[[], None]:
-    """What does the matrix products, convolutions and attention of `run` alone, on other numbers of the same shapes."""
+    """Returns a function that does only the matrix products, convolutions and attention of `run`, on random values."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_map
@@ -221,7 +221,7 @@ def products_of(run: Callable[[], object]) -> Callable[[], None]:
 
 
 def encode_on_gpu(runs: int) -> Told:
-    """Clips a second and memory by the size of a batch, in bfloat16 on CUDA; nothing without."""
+    """Yields clips a second and memory by batch size, in bfloat16 on CUDA; nothing without CUDA."""
     import open_clip
     import torch
 
@@ -250,7 +250,7 @@ def encode_on_gpu(runs: int) -> Told:
 
 
 def search(home: str, queries: int) -> Told:
-    """Milliseconds from words to moments, by a program that has the index and the model in memory."""
+    """Yields milliseconds from words to moments, in a process that has the index and the model in memory."""
     os.environ["VIDFIND_HOME"] = home
     from vidfind.system.imports import import_numpy
 

@@ -13,7 +13,7 @@ NOUNS = {
     "star": ("star",),
 }
 ADJECTIVES = {"small": ("small", "little", "tiny"), "big": ("big", "large", "huge")}
-# Each as "it ...", and as "a circle ..." without a verb of its own.
+# Each motion in two forms: after "it", and after "a circle", without another verb.
 VERBS = {
     "left": (
         ("moves left", "moving left"),
@@ -52,7 +52,7 @@ VERBS = {
 
 
 def caption(scene: Scene, rng: Random) -> str:
-    """One of the many ways to say what the scene shows, every attribute of every shape included."""
+    """Returns a random caption of the scene that names every attribute of every shape."""
     shapes = list(scene.shapes)
     rng.shuffle(shapes)
     joint = rng.choice((" while ", " and ", ", "))

@@ -15,7 +15,9 @@ from vidfind.media.write import write_video
 
 
 def draw_collection(folder: Path, count: int, seed: int = 0) -> list[tuple[Path, str]]:
-    """`count` video files of distinct scenes in the folder, each with its caption. Their names say nothing."""
+    """Draws `count` video files of distinct scenes into the folder; yields each path and its caption.
+
+    The names of the files say nothing about the scenes."""
     rng = Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
@@ -27,7 +29,7 @@ def draw_collection(folder: Path, count: int, seed: int = 0) -> list[tuple[Path,
 
 
 def delete_collection(folder: Path, count: int) -> int:
-    """Deletes the video files that `draw_collection` made, and the folder if it is empty then; how many there were."""
+    """Deletes the video files that `draw_collection` made, and the folder if it is then empty; returns their number."""
     drawn = [path for number in range(1, count + 1) if (path := folder / _name(number, count)).is_file()]
     for path in drawn:
         path.unlink()
@@ -41,7 +43,7 @@ def _name(number: int, count: int) -> str:
 
 
 def distinct_scenes(rng: Random, count: int, held_out: bool = True) -> Iterator[Scene]:
-    """Scenes no two of which mean the same; with `held_out`, one in five of them is never trained on."""
+    """Yields scenes of which no two mean the same; with `held_out`, one in five is a combination never trained on."""
     seen: set[Any] = set()
     while len(seen) < count:
         scene = random_scene(rng, held_out=held_out and len(seen) % 5 == 4)

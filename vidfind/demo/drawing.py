@@ -11,7 +11,7 @@ from vidfind.demo.world import COLOURS, HEIGHT, NOISE_CELLS, WIDTH, Background, 
 
 
 def draw(scene: Scene, num_frames: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:
-    """The scene as (T, H, W, 3) uint8 RGB frames, evenly over its time."""
+    """Draws the scene as frames (T, H, W, 3), uint8 RGB, spread evenly over its time."""
     time = (np.arange(num_frames, dtype=np.float32) + 0.5) / num_frames
     frames = np.repeat(draw_background(scene.background, height, width)[None], num_frames, axis=0)
     for shape in scene.shapes:
@@ -20,11 +20,11 @@ def draw(scene: Scene, num_frames: int, height: int = HEIGHT, width: int = WIDTH
 
 
 def paint(frames: NDArray[np.uint8], shape: Shape, time: Floats) -> None:
-    """Paint the shape over the frames (T, H, W, 3), one for each time, in place."""
+    """Paints the shape over the frames (T, H, W, 3), one for each time, in place."""
     _, height, width, _ = frames.shape
     x, y, radius, angle = pose(shape, time)
     x, y, radius = x * height + (width - height) / 2, y * height, radius * height  # pixels from here on
-    # The same small window around the shape in each frame: one array for all times, K pixels wide.
+    # A small window of K pixels around the shape in each frame: one array for all times.
     k = 2 * math.ceil(float(radius.max())) + 4
     left, top = np.floor(x - k / 2).astype(int), np.floor(y - k / 2).astype(int)
     u = (np.arange(k, dtype=np.float32) + 0.5 + (left - x)[:, None])[:, None, :]  # (T, 1, K)
@@ -39,7 +39,7 @@ def paint(frames: NDArray[np.uint8], shape: Shape, time: Floats) -> None:
         patch[:] = patch + alpha * (colour - patch) + 0.5
 
 
-# Signed distances to the outline, negative inside, of shapes that just fit into a circle of radius 1.
+# Signed distances to the outline (negative inside) of shapes that just fit into a circle of radius 1.
 
 
 def _circle(u: Floats, v: Floats) -> Floats:
@@ -69,7 +69,7 @@ OUTLINES = {"circle": _circle, "square": _square, "triangle": _triangle, "star":
 
 
 def draw_background(background: Background, height: int, width: int) -> NDArray[np.uint8]:
-    """The background as (H, W, 3) uint8 RGB."""
+    """Draws the background as (H, W, 3), uint8 RGB."""
     x = ((np.arange(width, dtype=np.float32) + 0.5 - (width - height) / 2) / height)[None, :]
     y = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
     along = x * math.cos(background.angle) + y * math.sin(background.angle)  # (H, W)
@@ -87,7 +87,7 @@ def draw_background(background: Background, height: int, width: int) -> NDArray[
 
 
 def _blend_rows(grid: Floats, position: Floats) -> Floats:
-    """The rows of the grid blended smoothly at each position, 0 to 1."""
+    """Returns the rows of the grid, blended smoothly at each position from 0 to 1."""
     place = np.clip(position, 0, 1) * (len(grid) - 1)
     row = np.minimum(place.astype(int), len(grid) - 2)
     part = (place - row)[:, None]

@@ -1,9 +1,9 @@
-"""Drawn clips of a small world, with captions: the demo, the tiny model's training data, test fixtures.
+"""Scenes of a small world of moving shapes, for the demo, the training of the tiny model, and tests.
 
-A scene holds one or two shapes, each with a colour, a size and a motion, over a muted background. Owns drawing and
-wording; knows nothing of models or indexes. Lengths are fractions of the picture's height and times fractions of the
-clip, so that one scene can be drawn at any size and length. x runs right, y down, and (0, 0) to (1, 1) is the centre
-square: everything happens inside it, because that is what the encoders see.
+A scene has one or two shapes, each with a colour, a size and a motion, over a muted background. Knows nothing of models
+or indexes. Lengths are fractions of the picture's height and times fractions of the clip, so that a scene can be drawn
+at any size and length. x runs right, y runs down, and (0, 0) to (1, 1) is the centre square: everything happens inside it,
+because encoders see only that part.
 """
 
 import math
@@ -25,9 +25,9 @@ COLOURS = {
     "white": (250, 250, 250),
 }
 SIZES = {"small": 0.13, "big": 0.23}
-SMALLEST, BIGGEST = 0.09, 0.28  # where growing starts and ends
-# Each motion with what it is when played backwards: the same frames in another order, so that only an encoder that sees
-# time can tell the two apart.
+SMALLEST, BIGGEST = 0.09, 0.28  # radii where growing starts and ends
+# Each motion, and the motion it becomes when played backwards. Both have the same frames in another order, so only an
+# encoder that sees time can tell them apart.
 REVERSED = {
     "left": "right",
     "right": "left",
@@ -64,7 +64,7 @@ class Shape:
 
     @property
     def meaning(self) -> tuple[str, str, str, str]:
-        """All that a caption can tell of this shape."""
+        """Everything that a caption can say about this shape."""
         return self.kind, self.colour, self.size, self.motion
 
 
@@ -79,14 +79,14 @@ class Background:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a clip shows; shapes drawn in order."""
+    """The content of a clip; shapes are drawn in this order."""
 
     shapes: tuple[Shape, ...]
     background: Background
 
     @property
     def meaning(self) -> frozenset[tuple[str, str, str, str]]:
-        """Two scenes with the same meaning could carry the same caption."""
+        """The meaning of the scene: two scenes with the same meaning may have the same caption."""
         return frozenset(shape.meaning for shape in self.shapes)
 
 
@@ -94,7 +94,7 @@ class Scene:
 
 
 def random_scene(rng: Random, *, count: int | None = None, held_out: bool = False) -> Scene:
-    """A scene of `count` shapes (if not given, one or two), of those that training uses or of those it never does."""
+    """Returns a random scene of `count` shapes (None: one or two), from combinations that training uses, or never uses."""
     count = count or (1 if rng.random() < 0.6 else 2)
     while True:
         scene = Scene(tuple(random_shape(rng) for _ in range(count)), random_background(rng))
@@ -105,7 +105,7 @@ def random_scene(rng: Random, *, count: int | None = None, held_out: bool = Fals
 def random_shape(
     rng: Random, kind: str | None = None, colour: str | None = None, size: str | None = None, motion: str | None = None
 ) -> Shape:
-    """A shape of which anything not given is drawn by lot. `size` is ignored for a shape that grows or shrinks."""
+    """Returns a shape with random values for everything not given. A shape that grows or shrinks ignores `size`."""
     kind = kind or rng.choice(KINDS)
     motion = motion or rng.choice([name for name in MOTIONS if can_move(kind, name)])
     size = size or rng.choice(list(SIZES))
@@ -153,11 +153,11 @@ def random_background(rng: Random) -> Background:
 
 
 def reverse(scene: Scene) -> Scene:
-    """The scene played backwards."""
+    """Returns the scene played backwards."""
 
     def reverse_shape(shape: Shape) -> Shape:
         motion, turns = REVERSED[shape.motion], -shape.turns if shape.motion == "spins" else shape.turns
-        if shape.motion == "bounces":  # there and back again: the same both ways
+        if shape.motion == "bounces":  # there and back: the same in both directions
             return shape
         return replace(shape, motion=motion, start=shape.end, end=shape.start, radius=shape.radius[::-1], turns=turns)
 
@@ -165,12 +165,12 @@ def reverse(scene: Scene) -> Scene:
 
 
 def is_held_out(scene: Scene) -> bool:
-    """Whether the scene shows one of the combinations, one in five, that are never trained on."""
+    """Whether the scene is one of the combinations (one in five) that are never trained on."""
     return any(zlib.crc32(" ".join(shape.meaning).encode()) % 5 == 0 for shape in scene.shapes)
 
 
 def overlaps(scene: Scene) -> bool:
-    """Whether two shapes touch at some time, or look alike from the start."""
+    """Whether two shapes touch at some time, or look the same at the start."""
     if len(scene.shapes) < 2:
         return False
     first, second = scene.shapes
@@ -182,7 +182,7 @@ def overlaps(scene: Scene) -> bool:
 
 
 def pose(shape: Shape, time: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """x, y, radius and angle (radians) of the shape at each time, 0 to 1."""
+    """Returns x, y, radius and angle (radians) of the shape at each time from 0 to 1."""
     along = np.abs(np.sin(math.pi * shape.turns * time)) if shape.motion == "bounces" else time
     x = shape.start[0] + (shape.end[0] - shape.start[0]) * along
     y = shape.start[1] + (shape.end[1] - shape.start[1]) * along

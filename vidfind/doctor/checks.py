@@ -1,7 +1,7 @@
-"""`vidfind doctor`: what is looked at on this machine and in vidfind's folders, and how it is mended, as plain data.
+"""The checks of `vidfind doctor`: what is examined on this machine and in vidfind's folders, and how it is mended.
 
-Every check stands alone: one that fails, whatever the reason, is a problem that is reported, and the others go on.
-Looking changes nothing. Heavy libraries are imported inside checks, as they may be what is broken.
+Every check is independent: if one fails, for whatever reason, that is reported as a problem, and the others continue.
+Examining changes nothing. Checks import heavy libraries themselves, because an import may be what is broken.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 
 
 def examine(check: Check, fix: bool = False) -> Finding:
-    """Looks, with `fix` mends and looks again. Raises nothing but KeyboardInterrupt."""
+    """Yields the finding of each check; with `fix`, mends and examines again. Raises only KeyboardInterrupt."""
     found = _look(check)
     if not (fix and found.problems and check.mend):
         return Finding(check.name, check.subject, found.facts, found.problems)
     try:
         mended = check.mend()
-    except Exception as error:  # a doctor must get to the end, whatever it meets
+    except Exception as error:  # the examination must reach its end, whatever fails
         failure = Problem(f"could not be mended: {say(error)}", f"see to that first, then: {mend_command()}")
         return Finding(check.name, check.subject, found.facts, [*found.problems, failure])
     found = _look(check)
@@ -53,7 +53,7 @@ def _look(check: Check) -> Found:
 
 
 def all_checks(index: str | None = None) -> Iterator[Check]:
-    """All that is looked at; of the indexes, the one of this name alone if it is given."""
+    """Returns all checks; with a name, only the index of that name is examined."""
     yield Check("vidfind", look_at_system)
     yield Check("Packages", look_at_packages)
     yield Check("Device", look_at_device)
@@ -71,7 +71,7 @@ def all_checks(index: str | None = None) -> Iterator[Check]:
 
 
 def _listed(find: Callable[..., list[T]], *arguments: object) -> list[T]:
-    """What `find` finds; nothing where it fails, as the check of the folder itself tells why."""
+    """Returns the results of `find`; none if it fails, because the check of the folder reports why."""
     try:
         return find(*arguments)
     except Exception:

@@ -14,7 +14,7 @@ from vidfind.store.settings import SETTINGS_FILE, is_index
 from vidfind.system.paths import home
 from vidfind.system.text import file_size, plural
 
-MINIMAL_FREE = 200_000_000  # bytes; LanceDB writes a table anew when it is tidied up
+MINIMAL_FREE = 200_000_000  # bytes; LanceDB writes a whole new table when it compacts one
 NETWORK_DRIVES = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afpfs", "webdav", "9p", "fuse.sshfs", "fuse.rclone", "davfs"}
 NOTHING = "nothing: "
 """How the remedy of a problem of an index begins where mending does nothing about it."""
@@ -24,7 +24,7 @@ NOTHING = "nothing: "
 
 
 def look_at_data() -> Found:
-    """Whether vidfind's folder can be written, and how much room there is."""
+    """Checks that vidfind's folder can be written, and how much space is free."""
     folder = home().absolute()
     there = next(place for place in (folder, *folder.parents) if place.exists())
     free = shutil.disk_usage(there).free
@@ -47,7 +47,7 @@ def look_at_data() -> Found:
 
 
 def _drive(folder: Path) -> str:
-    """`ext4, ` or `network drive (nfs4), `; empty where the system does not say."""
+    """Returns `ext4, ` or `network drive (nfs4), `; empty if the system does not know."""
     import psutil
 
     mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
@@ -56,7 +56,7 @@ def _drive(folder: Path) -> str:
 
 
 def index_folders() -> list[Path]:
-    """Raises OSError where they may not be listed."""
+    """Returns the folders of all indexes. Raises OSError if they may not be listed."""
     folder = home() / "indexes"
     return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
@@ -75,7 +75,7 @@ def look_at_index(path: Path) -> Found:
         remedy = wrong.remedy.removeprefix(NOTHING) if by_hand else f"{mend_command()}: {wrong.remedy}"
         problems.append(Problem(wrong.text, remedy))
     facts = ""
-    with suppress(VidfindError):  # told already
+    with suppress(VidfindError):  # reported already
         status = index_status(Store.open(path))
         identity = status.settings.identity
         made_with = f"{identity.model} / {identity.pretrained}, {identity.encoder}"
@@ -87,7 +87,7 @@ def look_at_index(path: Path) -> Found:
 
 
 def _other_weights(path: Path) -> list[Problem]:
-    """Whether the weights on this machine are others than those an index was made with."""
+    """Checks that the weights on this machine are those that an index was made with."""
     from vidfind.models.adapter_file import find_adapter, read_info
     from vidfind.models.hub import look_for_weights
     from vidfind.models.load import joint_digest, weights_digest
@@ -97,7 +97,7 @@ def _other_weights(path: Path) -> list[Problem]:
     store = Store.open(path)
     ours = store.settings.identity
     weights, _ = look_for_weights(ours.model, ours.pretrained)
-    if weights is None or weights_problem(weights):  # told in the check of the model
+    if weights is None or weights_problem(weights):  # the check of the model reports it
         return []
     digest = weights_digest(ours.model, weights)
     if store.adapter is not None:

@@ -10,7 +10,7 @@ from vidfind.errors import VidfindError
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong, and what mends it, for users."""
+    """A broken thing, and what mends it, in words for users."""
 
     text: str
     remedy: str
@@ -18,7 +18,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Found:
-    """What there is to tell of a thing, and what is wrong with it."""
+    """Facts about a thing that was examined, and its problems."""
 
     facts: str
     problems: Sequence[Problem] = ()
@@ -26,18 +26,18 @@ class Found:
 
 @dataclass(frozen=True)
 class Check:
-    """`look` tells what there is. `mend` does what can be done about problems, a line for each thing it has done."""
+    """A check: `look` examines something; `mend` mends what it can, and yields a line for each thing it has done."""
 
     name: str
     look: Callable[[], Found]
     mend: Callable[[], list[str]] | None = None
     subject: str = ""
-    """Which one it is about, where there are several."""
+    """The name of the examined thing, if there are several of its kind."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of a check. `problems` are those that remain, `mended` what was done about others."""
+    """The result of a check: the remaining `problems`, and in `mended` what was done about others."""
 
     check: str
     subject: str

@@ -19,7 +19,7 @@ from vidfind.system.text import file_size
 
 CLIP_FRAMES = 24
 CLIP_SIZE = 64
-READER_SECONDS = 30.0  # for a clip of one second
+READER_SECONDS = 30.0  # time limit for a clip of one second
 
 
 # The machine ----------------------------------------------------------------------------------------------------------
@@ -30,7 +30,7 @@ def look_at_system() -> Found:
 
 
 def look_at_packages() -> Found:
-    """The versions of what vidfind depends on."""
+    """Reports the versions of the libraries that vidfind depends on."""
     wanted = [re.split(r"[^\w.-]", text)[0] for text in metadata.requires("vidfind") or [] if "extra ==" not in text]
     versions, problems = [], []
     for name in sorted(wanted):
@@ -42,7 +42,7 @@ def look_at_packages() -> Found:
 
 
 def look_at_device() -> Found:
-    """Where models run, and whether that can multiply."""
+    """Reports the device on which models run, and checks that it can multiply."""
     import psutil
     import torch
 
@@ -63,7 +63,7 @@ def look_at_device() -> Found:
 
 
 def look_at_decoders() -> Found:
-    """Draws a clip that gets brighter, and has each decoder read it in a process of its own."""
+    """Draws a clip that gets brighter, and lets each decoder read it in a separate process."""
     import numpy as np
 
     from vidfind.media import decoding, sampling
@@ -87,7 +87,7 @@ def look_at_decoders() -> Found:
 
 
 def _wrong_with(read: Callable[..., Iterator[Any]], *arguments: object) -> str:
-    """What is wrong with a reader of the clip above; empty if nothing is."""
+    """Returns what is wrong with a reader of the clip above; empty if nothing is."""
     import numpy as np
 
     from vidfind.system.worker import borrow_worker
@@ -104,7 +104,7 @@ def _wrong_with(read: Callable[..., Iterator[Any]], *arguments: object) -> str:
 
 
 def look_at_player() -> Found:
-    """What `vidfind search --open` would start."""
+    """Reports the player that `vidfind search --open` would start."""
     template = os.environ.get("VIDFIND_PLAYER")
     name, command = player.player_command(Path("clip.mp4"), 0.0, template)
     if template and not shutil.which(command[0]):

@@ -15,7 +15,7 @@ from vidfind.errors import ModelUnavailable, VidfindError
 from vidfind.store.settings import read_generation
 from vidfind.system.text import file_size
 
-STALE = 3600.0  # seconds; what was not written to for so long is no download that is going on
+STALE = 3600.0  # seconds; a file that was not written to for this long belongs to no running download
 COMMIT = re.compile(rb"[0-9a-f]{40}\s*")
 
 
@@ -23,14 +23,14 @@ COMMIT = re.compile(rb"[0-9a-f]{40}\s*")
 
 
 def models_in_use(indexes: Sequence[Path]) -> list[tuple[str, str]]:
-    """Model and weights of each index and adapter, and the recommended ones that are on this machine."""
+    """Returns model and weights of each index and adapter, and the recommended ones that are on this machine."""
     from vidfind.models.catalog import MODELS
     from vidfind.models.hub import find_in_cache
     from vidfind.models.saved_adapters import list_adapters
 
     used = []
     for path in indexes:
-        with suppress(VidfindError, OSError):  # told already
+        with suppress(VidfindError, OSError):  # reported already
             identity = read_generation(path).settings.identity
             used.append((identity.model, identity.pretrained))
     used += [(saved.info.model, saved.info.pretrained) for saved in list_adapters() if saved.info]
@@ -39,7 +39,7 @@ def models_in_use(indexes: Sequence[Path]) -> list[tuple[str, str]]:
 
 
 def look_at_model(model: str, pretrained: str) -> Found:
-    """Reads the weights in full where their digest is known."""
+    """Checks the weights of a model; reads them in full if their digest is known."""
     from vidfind.models.hub import look_for_weights
     from vidfind.models.weights import digest_problem, weights_problem
 
@@ -71,7 +71,7 @@ def mend_model(model: str, pretrained: str) -> list[str]:
 
 
 def look_at_cache() -> Found:
-    """The folder that downloads are kept in, and what is left there of broken ones."""
+    """Reports the folder of downloads, and what broken downloads have left there."""
     from huggingface_hub import constants
 
     cache = Path(constants.HF_HUB_CACHE)
@@ -84,7 +84,7 @@ def look_at_cache() -> Found:
 
 
 def _model_folders() -> list[Path]:
-    """Where the Hugging Face cache keeps the models that are vidfind's; those of other programs are there too."""
+    """Returns the folders of vidfind's models in the Hugging Face cache, which other programs use too."""
     from huggingface_hub import constants
 
     from vidfind.models.catalog import MODELS
@@ -92,7 +92,7 @@ def _model_folders() -> list[Path]:
 
     hubs = [entry.hub for entry in MODELS]
     for model, pretrained in models_in_use(index_folders()):
-        with suppress(ModelUnavailable):  # told in its own check
+        with suppress(ModelUnavailable):  # its own check reports it
             hubs.append(look_for_weights(model, pretrained)[1])
     names = dict.fromkeys(hub_files(hub)[0].replace("/", "--") for hub in hubs if hub)
     folders = [Path(constants.HF_HUB_CACHE) / f"models--{name}" for name in names]
@@ -100,7 +100,7 @@ def _model_folders() -> list[Path]:
 
 
 def _broken_in_cache() -> Iterator[tuple[Path, str]]:
-    """What downloads have left behind, and what is wrong with it; whole weights have checks of their own."""
+    """Yields files that broken downloads have left, and what is wrong with each; complete weights have other checks."""
     for folder in _model_folders():
         for file in (folder / "blobs").glob("*.incomplete"):
             if file.stat().st_mtime < time.time() - STALE:
