@@ -1,9 +1,9 @@
 """Scenes of a small world of moving shapes, for the demo, the training of the tiny model, and tests.
 
 A scene has one or two shapes, each with a colour, a size and a motion, over a muted background. Knows nothing of models
-or indexes. Lengths are fractions of the picture's height and times fractions of the clip, so that a scene can be drawn
-at any size and length. x runs right, y runs down, and (0, 0) to (1, 1) is the centre square: everything happens inside it,
-because encoders see only that part.
+or indexes. Lengths are fractions of the picture's height, and times fractions of the clip, so that a scene can be drawn
+at any size and length. x runs right, y runs down, and (0, 0) to (1, 1) is the centre square: everything happens inside
+it, because encoders see only that part.
 """
 
 import math
@@ -94,7 +94,7 @@ class Scene:
 
 
 def random_scene(rng: Random, *, count: int | None = None, held_out: bool = False) -> Scene:
-    """Returns a random scene of `count` shapes (None: one or two), from combinations that training uses, or never uses."""
+    """Returns a random scene of `count` shapes (None: one or two), of combinations that training uses or never uses."""
     count = count or (1 if rng.random() < 0.6 else 2)
     while True:
         scene = Scene(tuple(random_shape(rng) for _ in range(count)), random_background(rng))
