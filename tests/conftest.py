@@ -3,13 +3,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.ran import Ran
+from tests.support.ran import Ran, Run
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
@@ -45,7 +45,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(tmp_path: Path) -> Store:
     """An empty index of 16 numbers a vector, named as by default: enough wherever vectors may be random."""
     from vidfind.encoders.names import EncoderIdentity
-    from vidfind.store.store import IndexSettings, Store
+    from vidfind.store.settings import IndexSettings
+    from vidfind.store.store import Store
 
     settings = IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12))
     return Store.create(tmp_path / "indexes" / "default", settings, dim=16)
@@ -60,7 +61,7 @@ def tiny_encoder() -> Encoder:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """The program with a home of its own, run inside this process: starting it anew costs seconds of imports."""
     from vidfind.cli.app import main
     from vidfind.display import console

@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -20,7 +21,7 @@ from vidfind.cli.app import app
 PACKAGE = Path(__file__).parents[1] / "vidfind"
 GROUP = typer.main.get_group(app)
 EVERY = [GROUP, *(command for _, command in all_commands(GROUP))]
-UsageError = typer.BadParameter.__base__  # which typer itself does not export
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # which typer itself does not export
 INDEX, OWN_INDEX = Path("/home/me/indexes/default"), Path("/home/me/indexes/films")
 FOLDER = Path('/home/me/it\'s "$HOME" & more')
 LINES = {
@@ -64,13 +65,12 @@ def parse(line: str) -> None:
     """Has the program read a command line, without doing what it says. Raises a usage error of typer's."""
     words = shlex.split(line)
     assert words.pop(0) == "vidfind"
-    command, name = GROUP, "vidfind"
+    command: Any = GROUP
+    name: str | None = "vidfind"
     while isinstance(command, typer.core.TyperGroup):
         if not words:
             return
-        name, inner, words = command.resolve_command(typer.Context(command), words)
-        assert inner is not None
-        command = inner
+        name, command, words = command.resolve_command(typer.Context(command), words)
     try:
         command.make_context(name, words)
     except typer.Exit as ended:  # --help

@@ -16,7 +16,8 @@ from vidfind.encoders.costs import ClipCost
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.encoders.table import ENCODERS
-from vidfind.store.store import IndexSettings, Store
+from vidfind.store.settings import IndexSettings
+from vidfind.store.store import Store
 from vidfind.system.imports import import_open_clip
 from vidfind.training.recipe import Recipe
 from vidfind.training.trainable import prepare

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from tests.support.ran import Run
 from vidfind.bench import measure as bench
 from vidfind.bench import workloads
 from vidfind.bench.drawn import FRAME_RATE, KINDS, Kind, draw_footage, lengthen, write_footage
@@ -27,7 +28,8 @@ def keyframes(path: Path) -> tuple[list[float], int]:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         packets = [packet for packet in container.demux(stream) if packet.size]
-        return [float(packet.pts * packet.time_base) for packet in packets if packet.is_keyframe], len(packets)
+        keyframes = [packet.pts for packet in packets if packet.is_keyframe and packet.pts is not None]
+        return [float(pts * stream.time_base) for pts in keyframes if stream.time_base], len(packets)
 
 
 # Drawn videos
@@ -202,7 +204,7 @@ def test_the_table_shows_figures_by_group_beside_earlier_ones() -> None:
 # The command
 
 
-def test_bench_prints_a_line_for_each_figure_and_one_for_the_machine(run: Callable) -> None:
+def test_bench_prints_a_line_for_each_figure_and_one_for_the_machine(run: Run) -> None:
     ran = run("bench", "--quick", "--model", "tiny", "--only", "search", "--segments", "200", "--json")
 
     assert ran.code == 0, ran.err
@@ -214,7 +216,7 @@ def test_bench_prints_a_line_for_each_figure_and_one_for_the_machine(run: Callab
     assert facts["machine"]["cores"] >= 1 and facts["versions"]["vidfind"]
 
 
-def test_ctrl_c_shows_what_was_measured_by_then(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_shows_what_was_measured_by_then(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(setup: Setup) -> Iterator[Row]:
         yield Row("encode/plain", "plain CLIP", "ms a clip", [500.0])
         raise KeyboardInterrupt
@@ -228,7 +230,7 @@ def test_ctrl_c_shows_what_was_measured_by_then(run: Callable, monkeypatch: pyte
     assert "Stopped" in ran.err
 
 
-def test_bench_refuses_what_it_cannot_measure(run: Callable, tmp_path: Path) -> None:
+def test_bench_refuses_what_it_cannot_measure(run: Run, tmp_path: Path) -> None:
     unknown = run("bench", "--only", "decode,sleep")
     missing = run("bench", "--compare", tmp_path / "none.json")
     tiny = run("bench", "--model", "tiny", "--recipe")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.program.test_help import HEAVY
+from tests.support.heavy import HEAVY
 
 SCRIPT = """
 import os, sys

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.ran import Ran
+from tests.support.ran import Run
 from tests.support.small_adapters import save_adapter
 from vidfind.demo.collection import draw_collection
 from vidfind.system.paths import adapter_path
-
-Run = Callable[..., Ran]
 
 
 @pytest.fixture(scope="module")

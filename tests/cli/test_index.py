@@ -15,13 +15,14 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
 import vidfind.index.watch
+from tests.support.ran import Ran, Run
 from tests.support.small_adapters import save_adapter
 from tests.support.waiting import wait_until
 from vidfind.demo.collection import draw_collection
@@ -31,11 +32,6 @@ from vidfind.store.settings import is_index
 from vidfind.store.store import Store
 from vidfind.system import machine
 from vidfind.system.paths import adapter_path
-
-if TYPE_CHECKING:
-    from tests.support.ran import Ran
-
-    Run = Callable[..., Ran]
 
 LONG_AGO = 1_600_000_000
 TINY = ("--model", "tiny", "--device", "cpu")
@@ -101,7 +97,8 @@ def has_told(text: str, times: int = 1) -> Callable[[object], bool]:
 
 def shown(stream: Any) -> str:
     """What pytest has captured of a stream up to now."""
-    return stream.getvalue()
+    text: str = stream.getvalue()
+    return text
 
 
 # watch
@@ -293,7 +290,7 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_goes_on(run: Run, long_film: Path
     script = f"set -m; {command}; echo stopped $?; sleep 1; fg > {os.devnull}; echo ended $?"
     ours, its = os.openpty()
     environment = {**os.environ, "VIDFIND_HOME": str(tmp_path / "home"), "TERM": "xterm", "COLUMNS": "100"}
-    terminal = {"stdin": its, "stdout": its, "stderr": its, "preexec_fn": lambda: os.login_tty(its)}
+    terminal: dict[str, Any] = {"stdin": its, "stdout": its, "stderr": its, "preexec_fn": lambda: os.login_tty(its)}
     shell = subprocess.Popen(["bash", "-c", script], env=environment, **terminal)
     os.close(its)
     shown = b""

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.ran import Run
 from tests.support.small_adapters import save_adapter
 from vidfind.demo.collection import draw_collection
 from vidfind.models.default_adapters import set_default_adapter
 from vidfind.system.paths import adapter_path
-
-if TYPE_CHECKING:
-    from tests.support.ran import Ran
-
-    Run = Callable[..., Ran]
 
 METRICS = {
     when: {

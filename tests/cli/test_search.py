@@ -9,26 +9,21 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import PipeInput, create_pipe_input
 
+from tests.support.ran import Run
 from tests.support.waiting import PATIENCE
 from vidfind.cli.prompt import Answers, answer_prompt, make_prompt, typing_ahead
 from vidfind.demo.collection import draw_collection
 from vidfind.errors import BadInput
 from vidfind.search.filters import Filters
 from vidfind.system import player
-
-if TYPE_CHECKING:
-    from tests.support.ran import Ran
-
-    Run = Callable[..., Ran]
 
 ENTER, CTRL_C, CTRL_D = "\r", "\x03", "\x04"
 
@@ -120,7 +115,12 @@ def test_a_number_plays_the_result_of_that_rank(
     keyboard: PipeInput, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     played: list[tuple[str, float]] = []
-    monkeypatch.setattr(player, "play", lambda path, start: played.append((path.suffix, start)) or "mpv")
+
+    def play(path: Path, start: float) -> str:
+        played.append((path.suffix, start))
+        return "mpv"
+
+    monkeypatch.setattr(player, "play", play)
     keyboard.send_text(f"1{ENTER}a star{ENTER}2{ENTER}4{ENTER}0{ENTER}{CTRL_D}")  # "1" before is a query
     answer_prompt("default", Answers())
     assert played == [(".mp4", 0.0)]

@@ -5,20 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.ran import Run
 from tests.support.small_adapters import save_adapter
 from vidfind.demo.collection import draw_collection
 from vidfind.system.paths import adapter_path
-
-if TYPE_CHECKING:
-    from tests.support.ran import Ran
-
-    Run = Callable[..., Ran]
 
 ROWS = ["R@1", "R@5", "R@10", "Median rank", "Mean rank"]
 
@@ -32,7 +27,7 @@ def captioned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "captions.csv"
 
 
-def write_captions(path: Path, rows: list[tuple[str, ...]]) -> Path:
+def write_captions(path: Path, rows: Sequence[tuple[str, ...]]) -> Path:
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("path", "caption", "start", "end")[: max(map(len, rows))], *rows])
     return path

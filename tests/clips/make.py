@@ -8,6 +8,7 @@ Each frame shows its own number in black and white blocks that survive lossy cod
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -186,7 +187,7 @@ def make(name: str, clip: Clip) -> None:
     path.write_bytes(spoil(path.read_bytes(), clip))
 
 
-def truth(clip: Clip) -> dict[str, list[float]]:
+def truth(clip: Clip) -> dict[str, Sequence[float]]:
     """The time each frame is shown, and its number."""
     if clip.times:
         numbers = [round(time * clip.rate) for time in clip.times]

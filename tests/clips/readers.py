@@ -1,6 +1,6 @@
 """Measures both readers on every clip and writes the table of README.md.
 
-    uv run python tests/clips/readers.py
+    uv run python -m tests.clips.readers
 
 Each frame of a clip is asked for: once all in a row, and once every 13th, which makes a reader jump. decord runs in a
 process of its own, since it hangs on some files.
@@ -12,11 +12,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from make import CLIPS, read_number
-
+from tests.clips.make import CLIPS, read_number
 from vidfind.errors import ReaderFailed, VidfindError
 from vidfind.media import read as video
-from vidfind.media.probe import _examine_once
+from vidfind.media.probe import examine_once
 from vidfind.media.pyav_reader import read_with_pyav
 from vidfind.media.sampling import Sample, Segment
 
@@ -51,7 +50,7 @@ def measure(name: str, read: Read) -> str:
 
 
 def measure_decord(name: str) -> str:
-    info, _ = _examine_once(HERE / name)
+    info, _ = examine_once(HERE / name)
     try:
         return measure(name, lambda segments: video.read_with_decord(HERE / name, info, segments, 1, SIZE))
     except ReaderFailed as error:
@@ -60,7 +59,7 @@ def measure_decord(name: str) -> str:
 
 def measure_decord_apart(name: str) -> str:
     try:
-        command = [sys.executable, __file__, name]
+        command = [sys.executable, "-m", "tests.clips.readers", name]
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         return "hangs"
@@ -75,7 +74,7 @@ def measure_pyav(name: str) -> str:
 
 
 def reader_and_reason(name: str) -> str:
-    _, traits = _examine_once(HERE / name)
+    _, traits = examine_once(HERE / name)
     reasons = [reason for reason, is_wrong in video.NOT_FOR_DECORD.items() if is_wrong(traits)]
     return f"PyAV ({', '.join(reasons)})" if reasons else "decord"
 

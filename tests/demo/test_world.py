@@ -1,6 +1,7 @@
 """The small world: scenes, drawing, captions and files."""
 
 from dataclasses import replace
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -27,7 +28,8 @@ def alone(shape: Shape) -> Scene:
 
 def covered(frame: np.ndarray) -> np.ndarray:
     """Where (H, W) the frame differs from the grey background."""
-    return np.abs(frame.astype(int) - 128).max(axis=-1) > 20
+    differs: np.ndarray = np.abs(frame.astype(int) - 128).max(axis=-1) > 20
+    return differs
 
 
 def centre(frame: np.ndarray) -> tuple[float, float]:
@@ -187,7 +189,7 @@ def test_a_collection_is_of_real_files_with_names_that_say_nothing(tmp_path: Pat
     scenes = list(islice(distinct_scenes(Random(4), 3), 1))
     for path, words in drawn:
         info = probe(path)
-        assert (info.width, info.height, info.codec, info.frame_rate) == (320, 240, "h264", demo.FRAME_RATE)
+        assert (info.width, info.height, info.codec, info.frame_rate) == (320, 240, "h264", Fraction(demo.FRAME_RATE))
         assert 3 <= info.duration <= 6.1
         assert words
     clip, _ = next(read_clips(drawn[0][0], split_segments(probe(drawn[0][0]).duration, 10), 12, 64))

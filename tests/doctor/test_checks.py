@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +19,7 @@ from huggingface_hub import constants
 from safetensors.torch import save
 
 from tests.support import faulty
+from tests.support.ran import Ran, Run
 from tests.support.rows import embed, make_row
 from tests.support.small_adapters import save_adapter
 from tests.support.stored import compact, put
@@ -35,11 +36,6 @@ from vidfind.models.load import joint_digest, weights_digest
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store
 from vidfind.system.paths import adapter_path, index_path
-
-if TYPE_CHECKING:
-    from tests.support.ran import Ran
-
-    Run = Callable[..., Ran]
 
 CHECKS = ["vidfind", "Packages", "Device", "Decoders", "Player", "Data", "Adapters", "Defaults", "Models"]
 
@@ -160,7 +156,11 @@ def test_a_damaged_index_is_mended(run: Run, index: Store) -> None:
 
 def test_an_index_made_with_other_weights_is_told(run: Run, index: Store, tmp_path: Path) -> None:
     weights = Path(shutil.copyfile(TINY_WEIGHTS, tmp_path / "mine.safetensors"))
-    own = {"model": "ViT-B-32", "pretrained": str(weights), "weights_digest": weights_digest("ViT-B-32", weights)}
+    own: dict[str, Any] = {
+        "model": "ViT-B-32",
+        "pretrained": str(weights),
+        "weights_digest": weights_digest("ViT-B-32", weights),
+    }
     make_index("own", **own)
     assert problems(run("doctor", "--json")) == {}
     weights.write_bytes(save({"weight": torch.zeros(3)}))

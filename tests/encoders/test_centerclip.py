@@ -1,5 +1,7 @@
 """CenterCLIP's segments, class tokens and whole tower, against the authors' numbers and by properties."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -23,11 +25,12 @@ def small_clip(width: int = 16, depth: int = 4) -> CLIP:
     return CLIP(12, vision, TEXT, quick_gelu=True).eval()
 
 
-def embed(visual: torch.nn.Module, frames: Tensor) -> Tensor:
+def embed(visual: Any, frames: Tensor) -> Tensor:
     """Frames (B, T, 3, S, S) that are normalised already -> the tokens of the first block."""
     patches = visual.conv1(frames.flatten(0, 1)).flatten(2).transpose(1, 2)
     cls = visual.class_embedding.expand(len(patches), 1, -1)
-    return visual.ln_pre(torch.cat([cls, patches], dim=1) + visual.positional_embedding)
+    tokens: Tensor = visual.ln_pre(torch.cat([cls, patches], dim=1) + visual.positional_embedding)
+    return tokens
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +78,7 @@ def test_segments_are_pooled_as_the_authors_pool_them() -> None:
         np.testing.assert_allclose(F.normalize(reduction.pool(real, real), dim=-1)[0], expected, atol=rounding())
 
 
-def cluster(x: Tensor, num_frames: int, **options: int) -> Tokens:
+def cluster(x: Tensor, num_frames: int, **options: Any) -> Tokens:
     """Tokens (B * T, 10, C) before and after the block in the middle."""
     model = small_clip(x.shape[-1])
     return centerclip_reduction(Backbone(model, num_frames, {}), **options).before_block(

@@ -24,7 +24,10 @@ def by_hand(encoder: Encoder) -> int:
     patches, frames = visual.grid_size[0] * visual.grid_size[1], encoder.num_frames
     n = patches + 1
     block = n * width * (3 * width + width + 2 * 4 * width) + 2 * n * n * width
-    return frames * (patches * pixels * width + len(visual.transformer.resblocks) * block + width * encoder.dim)
+    multiply_adds: int = frames * (
+        patches * pixels * width + len(visual.transformer.resblocks) * block + width * encoder.dim
+    )
+    return multiply_adds
 
 
 def test_flops_of_plain_clip_are_two_for_each_multiply_add_counted_by_hand(

@@ -52,5 +52,5 @@ def moved(x: Any, is_product: bool) -> Any:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol() -> Generator[None, object, object]:
-    with RoundedOtherwise():
+    with RoundedOtherwise():  # type: ignore[no-untyped-call]  # of torch's
         return (yield)

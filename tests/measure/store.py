@@ -19,8 +19,13 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from vidfind.store.store import Embedded
+    from vidfind.store.tables import VideoRow
 
 SEGMENTS_A_VIDEO = 10
 VIDEOS_A_FOLDER = 250
@@ -59,7 +64,8 @@ class World:
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    unit_vectors: np.ndarray = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return unit_vectors
 
 
 def make(home: Path, segments: int, weights: Path, model: str = "ViT-B-32") -> None:
@@ -87,7 +93,7 @@ def make(home: Path, segments: int, weights: Path, model: str = "ViT-B-32") -> N
         print(f"compacted in {time.monotonic() - began:.1f} s")
 
 
-def make_videos(root: Path, count: int) -> Iterator:
+def make_videos(root: Path, count: int) -> Iterator[VideoRow]:
     """Empty files in folders of `root`, each with the row that an index would have of it."""
     from vidfind.store.tables import VideoRow, new_content
 
@@ -104,7 +110,7 @@ def make_videos(root: Path, count: int) -> Iterator:
         yield VideoRow(path, root, stat.st_size, stat.st_mtime_ns, f"{number:032x}", day, datetime.now(UTC), *shape)
 
 
-def embed(content: int, world: World):
+def embed(content: int, world: World) -> Embedded:
     from vidfind.store.store import Embedded
 
     spans = [(10.0 * i, 10.0 * i + 10) for i in range(SEGMENTS_A_VIDEO)]

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -25,7 +26,7 @@ from vidfind.media import read as video
 from vidfind.media.probe import Traits, _examine, examine_once, probe
 from vidfind.media.pyav_reader import _frames_from, read_with_pyav
 from vidfind.media.read import choose_reader, read_clips, read_picture
-from vidfind.media.sampling import Segment, sample_times, split_segments
+from vidfind.media.sampling import Sample, Segment, sample_times, split_segments
 from vidfind.media.write import write_video
 
 BY_PYAV = """
@@ -533,7 +534,7 @@ def test_a_video_written_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     write_video(path, (draw(n) for n in range(30)), 10)
     info = probe(path)
-    assert (info.duration, info.frame_rate, info.width, info.height, info.codec) == (3.0, 10, 96, 80, "h264")
+    assert (info.duration, info.frame_rate, info.width, info.height, info.codec) == (3.0, Fraction(10), 96, 80, "h264")
     assert numbers_read(path, [Segment(0, 3)], 6) == [[2, 7, 12, 17, 22, 27]]
 
 
@@ -544,11 +545,12 @@ def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     write_video(path, (np.full((720, 1280, 3), n % 256, np.uint8) for n in range(60)), 10)
     segments = split_segments(6, 1)
-    for read in (
+    readers: list[Callable[[], Iterator[Sample]]] = [
         lambda: read_with_pyav(path, segments, 12, SIZE),
         lambda: video.read_with_decord(path, probe(path), segments, 12, SIZE),
         lambda: read_clips(path, segments, 12, SIZE, "auto", threads=2),
-    ):
+    ]
+    for read in readers:
         next(read())  # what is loaded once
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for _ in read():

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import pytest
@@ -16,7 +17,7 @@ from safetensors.torch import save, save_file
 
 from tests.support.small_adapters import save_adapter
 from vidfind.errors import ModelUnavailable, UnsupportedModel
-from vidfind.models.catalog import MODELS, TINY, TINY_WEIGHTS
+from vidfind.models.catalog import MODELS, TINY, TINY_WEIGHTS, ModelEntry
 from vidfind.models.hub import find_weights, hub_files, list_models, look_for_weights
 from vidfind.models.load import load_encoder
 from vidfind.system.paths import adapter_path
@@ -25,9 +26,9 @@ from vidfind.system.paths import adapter_path
 @pytest.mark.parametrize(
     "entry", [entry for entry in MODELS if entry.model != TINY], ids=lambda entry: entry.pretrained
 )
-def test_the_table_of_models_agrees_with_open_clip(entry: object) -> None:
+def test_the_table_of_models_agrees_with_open_clip(entry: ModelEntry) -> None:
     tag = open_clip.get_pretrained_cfg(entry.model, entry.pretrained)
-    assert hub_files(tag["hf_hub"]) == hub_files(entry.hub)
+    assert hub_files(tag["hf_hub"]) == hub_files(str(entry.hub))
 
 
 def test_the_tiny_model_is_always_there() -> None:
@@ -54,7 +55,7 @@ def test_a_checkpoint_file_loads_and_its_content_is_its_identity(tmp_path: Path)
 class small_vit_b_32:
     """Within it, open_clip's ViT-B-32 has the shape of `config`: the loading code is the same, the file is small."""
 
-    def __init__(self, config: dict) -> None:
+    def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
 
     def __enter__(self) -> None:

@@ -7,7 +7,7 @@ import json
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import open_clip
@@ -192,7 +192,8 @@ def test_a_checkpoint_is_for_openai_weights_unless_said_otherwise(
     golden: Golden, state: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     torch.save(state, tmp_path / "tempme.pt")
-    assert import_adapter(tmp_path / "tempme.pt", name="theirs").info.pretrained == "openai"
+    info = import_adapter(tmp_path / "tempme.pt", name="theirs").info
+    assert info and info.pretrained == "openai"
     weights = tmp_path / "base.safetensors"
     save_file(golden_part(golden, "weight"), weights)
     with pytest.raises(ModelUnavailable, match=r"trained on other weights .* on ViT-B-32 / openai"):
@@ -259,7 +260,7 @@ class Unsafe:
     ],
 )
 def test_a_file_that_is_no_adapter_is_refused_and_named(
-    tmp_path: Path, make: object, says: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, make: Callable[[Path], object], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "strange.pt"
     make(file)

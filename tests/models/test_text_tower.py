@@ -81,7 +81,7 @@ def test_the_built_in_model_reads_texts_as_ever() -> None:
 def test_an_adapter_is_part_of_the_text_tower(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "clip.safetensors"
     clip = random_clip(SMALL, file)
-    shapes = {
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {
         "lora": {"transformer.resblocks.1.attn.lora_a": (4, 64), "transformer.resblocks.1.attn.lora_b": (192, 4)},
         "full": {"token_embedding.weight": (49408, 64), "transformer.resblocks.0.mlp.c_fc.bias": (256,)},
     }

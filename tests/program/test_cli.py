@@ -12,21 +12,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from tests.support.ran import Run
 from tests.support.stored import put
 from tests.support.waiting import wait_until
 from vidfind import __version__
 from vidfind.demo.collection import draw_collection
-
-if TYPE_CHECKING:
-    from tests.support.ran import Ran
-
-    Run = Callable[..., Ran]
 
 
 def program(*arguments: object, home: Path | None = None, **options: Any) -> subprocess.Popen[str]:

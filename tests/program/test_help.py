@@ -7,10 +7,10 @@ import sys
 
 import typer.main
 
+from tests.support.heavy import HEAVY
 from tests.support.reference import all_commands
 from vidfind.cli.app import app
 
-HEAVY = {"torch", "open_clip", "lancedb", "av", "decord", "numpy", "pyarrow", "rich", "platformdirs"}
 PRINT_HELP = """
 import sys
 from vidfind.cli.app import main

@@ -10,10 +10,10 @@ import os
 import shutil
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -22,6 +22,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from tests.support.ran import Run
 from tests.support.stored import put
 from vidfind.cli.app import main
 from vidfind.display.console import json_line
@@ -40,11 +41,6 @@ from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow, new_content, path_from_text, path_to_text
 from vidfind.system import paths
 from vidfind.training.pairs import normal_caption, read_pairs
-
-if TYPE_CHECKING:
-    from tests.support.ran import Ran
-
-    Run = Callable[..., Ran]
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
 # The same examples on every run and machine, and no limit of time for any of them.
@@ -285,7 +281,7 @@ def test_any_text_comes_back_from_json(text: str) -> None:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """An index that all examples use, because making one takes longer than they do."""
     from vidfind.encoders.names import EncoderIdentity
-    from vidfind.store.store import IndexSettings
+    from vidfind.store.settings import IndexSettings
 
     made = IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12))
     yield Store.create(tmp_path_factory.mktemp("shared") / "default", made, dim=16)

@@ -270,7 +270,10 @@ def test_a_fine_tuning_that_was_killed_leaves_nothing_and_the_next_one_is_the_sa
     with open(tmp_path / "captions.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("path", "caption"), *drawn])
     options = ["--model", "tiny", "--name", "own", "--epochs", "1", "--force", "--device", "cpu"]
-    train = {"action": "command", "arguments": ["finetune", "--pairs", str(tmp_path / "captions.csv"), *options]}
+    train: dict[str, Any] = {
+        "action": "command",
+        "arguments": ["finetune", "--pairs", str(tmp_path / "captions.csv"), *options],
+    }
     goal = tmp_path / "goal"
     goal.mkdir()
     began = time.monotonic()

@@ -21,13 +21,14 @@ from vidfind.errors import BadInput, IndexMismatch, IndexNotFound
 from vidfind.models import hub
 from vidfind.models.catalog import MODELS, OPENAI_HUBS, known_hub
 from vidfind.models.hub import hub_files
+from vidfind.models.load import load_encoder
 from vidfind.search import query as queries
 from vidfind.search.kept import KeptVectors
 from vidfind.search.query import QueryEncoder, encode_query
 from vidfind.search.searcher import Searcher
 from vidfind.store.folder import QUERIES_FILE, delete_index
-from vidfind.store.settings import read_generation
-from vidfind.store.store import Embedded, IndexSettings, Store
+from vidfind.store.settings import IndexSettings, read_generation
+from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow, new_content
 
 HEAVY = {"torch", "open_clip", "av", "decord", "multiprocessing", "huggingface_hub", "watchfiles", "psutil"}
@@ -99,10 +100,12 @@ def test_other_weights_than_the_index_was_made_with_are_refused(tmp_path: Path, 
 
 
 def test_where_the_text_half_cannot_be_read_alone_the_whole_model_answers(
-    index: Path, tiny_encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_encoder: Encoder
 ) -> None:
-    monkeypatch.setattr(queries.text, "read_text_tower", lambda *_: None)
-    vector = query_encoder(index, lambda **_: tiny_encoder).vector("a red circle")
+    encoder = load_encoder("tiny", device="cpu")
+    encoder.identity = dataclasses.replace(encoder.identity, weights_digest="of weights that lie nowhere")
+    Store.create(tmp_path / "index", IndexSettings(encoder.identity), encoder.dim)
+    vector = query_encoder(tmp_path / "index", lambda **_: encoder).vector("a red circle")
     np.testing.assert_array_equal(vector, encode_query(tiny_encoder, "a red circle")[0])
 
 

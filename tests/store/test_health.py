@@ -8,10 +8,10 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.ran import Run
 from tests.support.rows import contents_found, embed, make_row, unit_vectors
 from tests.support.stored import begin_again, compact, put, remove
 from vidfind.errors import IndexBusy, IndexDamaged, IndexNotFound
@@ -20,15 +20,12 @@ from vidfind.store.settings import COPY_FILE, NEXT_FILE, SETTINGS_FILE, adapter_
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow
 
-if TYPE_CHECKING:
-    from tests.support.ran import Ran
-
-Damage = Callable[[Path], None]
+Damage = Callable[[Path], object]
 DAMAGES: dict[str, Damage] = {
     "deleted": Path.unlink,
     "cut": lambda file: os.truncate(file, file.stat().st_size // 2),
     "emptied": lambda file: os.truncate(file, 0),
-    "zeroed": lambda file: file.write_bytes(bytes(file.stat().st_size)) and None,
+    "zeroed": lambda file: file.write_bytes(bytes(file.stat().st_size)),
 }
 
 
@@ -259,7 +256,7 @@ def test_an_adapter_copy_that_is_lost_is_copied_again_from_the_saved_one(filled:
         mend_index(filled.path)
         assert check_index(filled.path) == []
     saved.unlink()
-    (switched.path / switched.adapter).unlink()
+    (switched.path / adapter_file_name(saved)).unlink()
     with pytest.raises(IndexDamaged, match=r"copy of the adapter .* is missing.* vidfind doctor --fix"):
         _ = switched.adapter
     [problem] = check_index(filled.path)
@@ -276,7 +273,8 @@ def test_an_unfinished_encoding_is_checked_and_mended_too(filled: Store) -> None
     assert "vidfind index --adapter none" in problem.remedy
     mend_index(filled.path)
     assert_consistent(filled.path)
-    assert Store.open(filled.path).unfinished().videos() == {}
+    unfinished = Store.open(filled.path).unfinished()
+    assert unfinished and unfinished.videos() == {}
 
 
 def test_an_unfinished_encoding_whose_settings_are_lost_is_given_up(filled: Store) -> None:
@@ -315,9 +313,7 @@ def test_no_change_of_any_byte_leads_to_another_error(filled: Store, tmp_path: P
         assert contents_found(Store.open(path)) <= {row.content for row in Store.open(path).videos().values()}
 
 
-def test_a_user_is_led_from_the_damage_to_an_index_that_is_whole_again(
-    run: Callable[..., Ran], clips: Path, tmp_path: Path
-) -> None:
+def test_a_user_is_led_from_the_damage_to_an_index_that_is_whole_again(run: Run, clips: Path, tmp_path: Path) -> None:
     films = tmp_path / "films"
     films.mkdir()
     for name in ("vp9.webm", "gif.gif"):

@@ -1,24 +1,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from tests.support.ran import Run
 from tests.support.rows import DIM, embed, make_row, unit_vectors
 from tests.support.stored import compact, put, remove
 from vidfind.store import nearest
 from vidfind.store.health import check_index
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow
-
-if TYPE_CHECKING:
-    from tests.support.ran import Ran
-
-    Run = Callable[..., Ran]
 
 SEGMENTS = 30
 

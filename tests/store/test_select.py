@@ -23,7 +23,7 @@ BORDER = datetime(2024, 5, 17, tzinfo=UTC)
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Videos in folders of like names, filmed around midnight of a few days, one in seven of them failed."""
     from vidfind.encoders.names import EncoderIdentity
-    from vidfind.store.store import IndexSettings
+    from vidfind.store.settings import IndexSettings
 
     settings = IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12))
     store = Store.create(tmp_path_factory.mktemp("filters") / "default", settings, dim=4)
@@ -49,15 +49,15 @@ def test_the_videos_chosen_are_those_that_a_look_at_each_row_gives(
     under = [row for row in rows if folder is None or row.path.is_relative_to(folder)]
     if not under:
         with pytest.raises(BadInput):
-            select_videos(stored, folder and Path(folder), since, until)
+            select_videos(stored, Path(folder) if folder else None, since, until)
         return
     expected = {
         (row.path, row.content)
         for row in under
         if (since is None or local_day(row.created) >= since) and (until is None or local_day(row.created) <= until)
     }
-    selected = select_videos(stored, folder and Path(folder), since, until)
+    selected = select_videos(stored, Path(folder) if folder else None, since, until)
     assert selected.contents() == {content for _, content in expected}
     assert selected.paths_of(sorted(selected.contents())) == {path for path, _ in expected}
-    one = expected and min(content for _, content in expected)
+    one = min((content for _, content in expected), default=None)
     assert selected.paths_of([one] if one else []) == {path for path, content in expected if content == one}

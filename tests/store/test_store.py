@@ -162,7 +162,9 @@ def test_an_unfinished_encoding_of_an_older_format_is_brought_up_to_date_too(sto
     with Store.open(store.path).writing():
         pass
     damaged = make_row("/videos/b.mp4", damage="ends early")
-    for one in (Store.open(store.path), Store.open(store.path).unfinished()):
+    unfinished = Store.open(store.path).unfinished()
+    assert unfinished
+    for one in (Store.open(store.path), unfinished):
         assert one.videos() == {row.path: row}
         put(one, [damaged], [embed(damaged)])
         assert one.videos()[damaged.path] == damaged

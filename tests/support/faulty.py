@@ -9,8 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.support.waiting import wait_until
+from vidfind.errors import UnreadableVideo
 from vidfind.media import decoding
 
 
@@ -58,7 +60,7 @@ FAULTS: dict[str, Callable[[], None]] = {
 }
 
 
-def read_video(path: Path, *arguments: object) -> Iterator[decoding.Message]:
+def read_video(path: Path, *arguments: Any) -> Iterator[decoding.Message]:
     """As decoding.read_video, but for files called after a fault: `hang.mp4` at once, `late-hang.mp4` after a clip."""
     late, _, name = path.stem.rpartition("-")
     fault = FAULTS.get(name)
@@ -110,7 +112,7 @@ class Unpicklable(Exception):
 def refuse(kind: str) -> Iterator[int]:
     yield 1
     if kind == "unreadable":
-        raise decoding.UnreadableVideo("is damaged")
+        raise UnreadableVideo("is damaged")
     if kind == "forbidden":
         raise PermissionError(13, "Permission denied", "a.mp4")
     raise Unpicklable(1, 2)

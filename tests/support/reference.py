@@ -85,7 +85,8 @@ def help_of(parameter: Any) -> str:
     """The help of a parameter, and its default where the program shows it."""
     has_default = isinstance(parameter.default, str | int | float) and not isinstance(parameter.default, bool)
     is_shown = has_default and parameter.show_default is not False
-    return parameter.help + (f" [default: {parameter.default}]" if is_shown else "")
+    text: str = parameter.help
+    return text + (f" [default: {parameter.default}]" if is_shown else "")
 
 
 def cell(text: str) -> str:

@@ -24,7 +24,8 @@ def make_row(path: str, num_segments: int = 2, **changes: Any) -> VideoRow:
 def unit_vectors(count: int, seed: int = 0) -> np.ndarray:
     """Random vectors of length 1, (count, DIM) float32."""
     vectors = np.random.default_rng(seed).standard_normal((count, DIM)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
 
 
 def embed(row: VideoRow, seed: int = 0) -> Embedded:

@@ -11,14 +11,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.support.ran import Run
 from tests.support.rows import embed, make_row
 from tests.support.small_adapters import save_adapter
 from tests.support.stored import compact, put, remove
@@ -28,11 +29,6 @@ from vidfind.store.health import check_index
 from vidfind.store.settings import is_index
 from vidfind.store.store import Store
 from vidfind.system.storage import atomic_write, lock, storage_errors, write_text
-
-if TYPE_CHECKING:
-    from tests.support.ran import Ran
-
-    Run = Callable[..., Ran]
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="limits are set otherwise there")
 
@@ -168,7 +164,7 @@ def filled(run: Run, clips: Path, tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def run_limited(limit: str, home: Path, *commands: list[object]) -> list[dict[str, str]]:
+def run_limited(limit: str, home: Path, *commands: list[object]) -> list[dict[str, Any]]:
     program = [sys.executable, str(Path(__file__).parents[1] / "support" / "limited.py"), limit]
     program += [shlex.join(map(str, command)) for command in commands]
     environment = {**os.environ, "VIDFIND_HOME": str(home), "OMP_NUM_THREADS": "1"}

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -415,7 +416,7 @@ def test_an_adapter_made_with_a_file_of_weights_is_known_by_another_path_to_it(
 ) -> None:
     shutil.copy(TINY_WEIGHTS, tmp_path / "w.safetensors")
     digest = weights_digest("ViT-B-16", tmp_path / "w.safetensors")
-    made = {"model": "ViT-B-16", "pretrained": "w.safetensors", "weights_digest": digest}
+    made: dict[str, Any] = {"model": "ViT-B-16", "pretrained": "w.safetensors", "weights_digest": digest}
     save_adapter(adapter_path("mine"), kind="frozen", **made)
     asked = {"model": "ViT-B-16", "pretrained": str(tmp_path / "w.safetensors")}
     assert choose_encoders(["tfvl"], asked)["tfvl"]["adapter"] == "mine"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.ran import Ran
+from tests.support.ran import Run
 from tests.support.zorp import Captioned, write_csv, write_groups, write_training
 from vidfind.demo.tiny.exam import JUDGE_SEED, judge, read_exam
 from vidfind.models.load import load_encoder
@@ -26,7 +25,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def share_found(run: Callable[..., Ran], zorps: list[Captioned]) -> float:
+def share_found(run: Run, zorps: list[Captioned]) -> float:
     """Of the zorps, how many a search for their captions finds first, each in a folder of ten that move alike."""
     found = 0
     for zorp in zorps:
@@ -36,9 +35,7 @@ def share_found(run: Callable[..., Ran], zorps: list[Captioned]) -> float:
     return found / len(zorps)
 
 
-def test_forty_captions_teach_a_new_word_and_the_old_ones_are_kept(
-    run: Callable[..., Ran], films: Path, tmp_path: Path
-) -> None:
+def test_forty_captions_teach_a_new_word_and_the_old_ones_are_kept(run: Run, films: Path, tmp_path: Path) -> None:
     zorps = [Captioned(Path(path), caption) for path, caption in json.loads((films / "zorps.json").read_text())]
     assert run("index", films, "--model", "tiny").code == 0
     assert share_found(run, zorps) <= 0.2  # chance is 0.1

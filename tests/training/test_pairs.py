@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -318,6 +319,11 @@ def test_the_digest_is_of_what_the_pairs_say(footage: Path, tmp_path: Path) -> N
     assert int(digest, 16)
     moved = [dataclasses.replace(pair, path=tmp_path / "moved" / "a.mp4", line=9) for pair in (second, first)]
     assert pairs_digest(moved) == digest
-    changes = [{"caption": "a cow"}, {"start": 0.5}, {"end": 3}, {"path": footage / "inner" / "b ö.mp4"}]
+    changes: list[dict[str, Any]] = [
+        {"caption": "a cow"},
+        {"start": 0.5},
+        {"end": 3},
+        {"path": footage / "inner" / "b ö.mp4"},
+    ]
     assert len({digest, *(pairs_digest([dataclasses.replace(first, **change), second]) for change in changes)}) == 5
     assert pairs_digest([first]) != digest

@@ -202,13 +202,13 @@ def products_of(run: Callable[[], object]) -> Callable[[], None]:
             numbers[shape] = torch.empty_strided(*shape[:2], dtype=value.dtype).normal_(std=0.1)
         return numbers[shape]
 
-    class Listening(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch's
+    class Listening(TorchDispatchMode):
         def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if any(part in function.name() for part in ("mm", "linear", "matmul", "conv", "dot_product")):
                 calls.append((function, tree_map(stand_in, args), tree_map(stand_in, kwargs or {})))
             return function(*args, **(kwargs or {}))
 
-    with Listening():  # type: ignore[no-untyped-call]
+    with Listening():  # type: ignore[no-untyped-call]  # of torch's
         run()
 
     def products() -> None:

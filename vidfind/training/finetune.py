@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -137,7 +137,7 @@ class FineTuning:
     def __exit__(self, *_: object) -> None:
         self._clips.close()
 
-    def run(self) -> Iterator[Event]:
+    def run(self) -> Generator[Event, None, None]:
         """Decodes all clips and trains. Stop it at any time: what was best so far is kept.
 
         Raises BadPairs, with all of them, when clips cannot be decoded."""
