@@ -36,7 +36,7 @@ REASONS = {
 
 
 def run(folder: Path, index: Path, encoder: Encoder) -> tuple[Store, dict[str, Outcome]]:
-    store, load = open_store(index, lambda: encoder, {})
+    store, load = open_store(index, lambda **_: encoder, {})
     events = list(index_videos([folder], store, load))
     return store, {event.path.name: event for event in events if isinstance(event, Outcome)}
 
@@ -116,3 +116,22 @@ def test_a_run_that_is_stopped_does_not_wait_for_a_decoder_that_hangs(
         assert threads
     assert not any(thread.is_alive() for thread in threads)
     assert [path.name for path in store.videos()] == ["a.mp4"]
+
+
+def test_a_video_that_the_disk_refused_is_tried_again_and_so_is_its_copy(
+    made: Path,
+    tmp_path: Path,
+    tiny_encoder: Encoder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    for name in ("io_error.mp4", "same.mp4"):
+        shutil.copy(made / "a.mp4", films / name)
+    with monkeypatch.context() as faults:
+        faults.setattr(decoding, "read_video", faulty.read_video)
+        _, outcomes = run(films, tmp_path / "index", tiny_encoder)
+    assert {name: outcome.status for name, outcome in outcomes.items()} == dict.fromkeys(outcomes, "failed")
+    assert outcomes["same.mp4"].same_as == films / "io_error.mp4"
+    _, outcomes = run(films, tmp_path / "index", tiny_encoder)
+    assert {name: outcome.status for name, outcome in outcomes.items()} == dict.fromkeys(outcomes, "changed")

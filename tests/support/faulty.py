@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import sys
@@ -51,12 +52,16 @@ def eat() -> None:
     time.sleep(1000)
 
 
+def io_error() -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
 def deceive() -> None:
     raise IndexError("list index out of range")
 
 
 FAULTS: dict[str, Callable[[], None]] = {
-    function.__name__: function for function in (segfault, abort, leave, hang, spin, stop, eat, deceive)
+    function.__name__: function for function in (segfault, abort, leave, hang, spin, stop, eat, io_error, deceive)
 }
 
 

@@ -23,7 +23,7 @@ from vidfind.index.prepare import check_folders, cost
 from vidfind.index.presence import Disk
 from vidfind.media.files import VideoFile, find_videos, fingerprint
 from vidfind.store.store import Store, StoreWriter
-from vidfind.store.tables import VideoRow
+from vidfind.store.tables import TRY_AGAIN, VideoRow
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
@@ -191,4 +191,5 @@ def _settle_duplicates(
 
 
 def _copy_row(source: VideoRow, file: VideoFile, folder: Path, now: datetime) -> VideoRow:
-    return replace(source, path=file.path, folder=folder, size=file.size, mtime_ns=file.mtime_ns, indexed_at=now)
+    mtime_ns = TRY_AGAIN if source.try_again else file.mtime_ns
+    return replace(source, path=file.path, folder=folder, size=file.size, mtime_ns=mtime_ns, indexed_at=now)
