@@ -6,9 +6,7 @@ no time:
     from vidfind import Searcher, index_videos
 """
 
-import importlib
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # type checkers take it for true; to import it from typing takes ten times as long as all here
 if TYPE_CHECKING:  # for type checkers and editors; what runs is `__getattr__`
     from vidfind.encoders.encoder import Encoder as Encoder
     from vidfind.encoders.names import EncoderChoice as EncoderChoice
@@ -91,6 +89,8 @@ if not TYPE_CHECKING:  # a type checker would take any name, also a mistyped one
         """Imports a public name when it is first used (PEP 562)."""
         if name not in _MODULE_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib
+
         value = globals()[name] = getattr(importlib.import_module(_MODULE_OF[name]), name)
         return value
 
