@@ -14,7 +14,8 @@ VidfindError
     └── BadPairs       a file of captions with lines that cannot be used
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -34,6 +35,21 @@ class ExitCode(IntEnum):
 
 class VidfindError(Exception):
     """What the user sees as one line on stderr, with exit code 1."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        """`reason` says what is wrong, without advice; by default it is the whole message."""
+        super().__init__(message)
+        self.reason = reason or message
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A broken thing, and what mends it, in words for users."""
+
+    text: str
+    remedy: str
+    mend: Callable[[], str] | None = field(default=None, repr=False, compare=False)
+    """Does what `remedy` says, and returns what was done; None where only the user can do it."""
 
 
 class UnreadableVideo(VidfindError):
@@ -65,11 +81,7 @@ class IndexMismatch(VidfindError):
 
 
 class IndexDamaged(VidfindError):
-    """The index is there, but its files are not as they should be; `reason` says what is wrong, without advice."""
-
-    def __init__(self, message: str, reason: str = "") -> None:
-        super().__init__(message)
-        self.reason = reason
+    """The index is there, but its files are not as they should be."""
 
 
 class IndexBusy(VidfindError):

@@ -24,9 +24,9 @@ from tests.support.rows import embed, make_row
 from tests.support.small_adapters import save_adapter
 from tests.support.stored import compact, put
 from vidfind.doctor import checks as doctor
-from vidfind.doctor.findings import Check, Found, Problem
+from vidfind.doctor.findings import Check, Found
 from vidfind.encoders.names import EncoderIdentity
-from vidfind.errors import ModelUnavailable
+from vidfind.errors import ModelUnavailable, Problem
 from vidfind.media import read as video
 from vidfind.models.adapter_file import read_info
 from vidfind.models.catalog import TINY_WEIGHTS
@@ -242,7 +242,7 @@ def test_what_is_left_of_downloads_that_broke_off_is_deleted_and_others_are_not(
         file.write_bytes(bytes(1000))
     for file in (stale, theirs):
         os.utime(file, (time.time() - 4000,) * 2)
-    assert problems(run("doctor", "--json")) == {"Models": [f"{stale} is 0 MB of a download that broke off"]}
+    assert problems(run("doctor", "--json")) == {"Models": [f"{stale} is 1 kB of a download that broke off"]}
     assert findings(run("doctor", "--json", "--fix"))["Models"]["mended"] == [f"Deleted {stale}."]
     assert [file.exists() for file in (stale, going_on, theirs)] == [False, True, True]
 
@@ -336,10 +336,10 @@ def test_a_check_that_fails_is_a_problem_whatever_the_reason() -> None:
 
 
 def test_mending_that_fails_is_a_problem_too() -> None:
-    def fail() -> list[str]:
+    def fail() -> str:
         raise OSError(28, "No space left on device", "/x")
 
-    check = Check("odd", lambda: Found("facts", [Problem("wrong", "mend")]), fail)
+    check = Check("odd", lambda: Found("facts", [Problem("wrong", "it is mended", fail)]))
     texts = [problem.text for problem in doctor.examine(check, fix=True).problems]
     assert texts == ["wrong", "could not be mended: /x: No space left on device"]
     assert len(doctor.examine(check).problems) == 1

@@ -1,12 +1,12 @@
 """How the figures of `vidfind bench` are shown: a table in groups, beside those of an earlier run if any."""
 
-import dataclasses
 import os
 from typing import TYPE_CHECKING
 
 from vidfind.commands import mend_command
 from vidfind.display.console import message, new_table, note, show
 from vidfind.display.text import plural, printable
+from vidfind.doctor.findings import advice
 
 if TYPE_CHECKING:
     from vidfind.bench.measure import Earlier, Row
@@ -142,7 +142,7 @@ def show_finding(finding: "Finding") -> None:
     _show_row({LABEL_WIDTH: name}, facts)
     said = [("Mended", text) for text in finding.mended]
     for problem in finding.problems:
-        said += [("Problem", problem.text), ("Remedy", problem.remedy)]
+        said += [("Problem", problem.text), ("Remedy", advice(problem))]
     for kind, text in said:
         if text:
             _show_row({LABEL_WIDTH: Text(), KIND_WIDTH: Text(kind, style=KINDS[kind])}, text)
@@ -164,14 +164,15 @@ def show_verdict(findings: Sequence["Finding"], fix: bool) -> None:
     problems = [problem for finding in findings for problem in finding.problems]
     mended = sum(len(finding.mended) for finding in findings)
     count = f"{plural(len(problems), 'problem') if problems else 'No problem'} {'left' if fix and mended else 'found'}."
-    if any(mend_command() in problem.remedy for problem in problems) and not fix:
+    if any(problem.mend for problem in problems) and not fix:
         count += f" To mend what can be mended: {mend_command()}"
     message(count)
 
 
 def finding_json(finding: "Finding") -> dict[str, Any]:
     """A line of `vidfind doctor --json`."""
-    return dataclasses.asdict(finding)
+    problems = [{"text": problem.text, "remedy": advice(problem)} for problem in finding.problems]
+    return {**vars(finding), "problems": problems}
 
 
 def summary_json(findings: Sequence["Finding"]) -> dict[str, Any]:

@@ -18,12 +18,12 @@ from vidfind.doctor.data import (
     look_at_data,
     look_at_defaults,
     look_at_index,
-    mend_defaults,
     mend_index,
 )
-from vidfind.doctor.findings import Check, Finding, Found, Problem, say
+from vidfind.doctor.findings import Check, Finding, Found, say
 from vidfind.doctor.machine import look_at_decoders, look_at_device, look_at_packages, look_at_player, look_at_system
-from vidfind.doctor.models import look_at_cache, look_at_model, mend_cache, mend_model, models_in_use
+from vidfind.doctor.models import look_at_cache, look_at_model, models_in_use
+from vidfind.errors import Problem
 from vidfind.system.paths import index_path
 
 T = TypeVar("T")
@@ -33,10 +33,11 @@ log = logging.getLogger(__name__)
 def examine(check: Check, fix: bool = False) -> Finding:
     """Yields the finding of each check; with `fix`, mends and examines again. Raises only KeyboardInterrupt."""
     found = _look(check)
-    if not (fix and found.problems and check.mend):
+    mends = [problem.mend for problem in found.problems if problem.mend]
+    if not (fix and mends):
         return Finding(check.name, check.subject, found.facts, found.problems)
     try:
-        mended = check.mend()
+        mended = check.mend() if check.mend else [mend() for mend in mends]
     except Exception as error:  # the examination must reach its end, whatever fails
         failure = Problem(f"could not be mended: {say(error)}", f"see to that first, then: {mend_command()}")
         return Finding(check.name, check.subject, found.facts, [*found.problems, failure])
@@ -62,12 +63,12 @@ def all_checks(index: str | None = None) -> Iterator[Check]:
     yield Check("Data", look_at_data)
     paths = [index_path(index)] if index else _listed(index_folders)
     for path in paths:
-        yield Check("Index", partial(look_at_index, path), partial(mend_index, path), path.name)
+        yield Check("Index", partial(look_at_index, path), path.name, partial(mend_index, path))
     yield Check("Adapters", look_at_adapters)
-    yield Check("Defaults", look_at_defaults, mend_defaults)
-    yield Check("Models", look_at_cache, mend_cache)
+    yield Check("Defaults", look_at_defaults)
+    yield Check("Models", look_at_cache)
     for model in _listed(models_in_use, paths):
-        yield Check("Model", partial(look_at_model, *model), partial(mend_model, *model), " / ".join(model))
+        yield Check("Model", partial(look_at_model, *model), " / ".join(model))
 
 
 def _listed(find: Callable[..., list[T]], *arguments: object) -> list[T]:

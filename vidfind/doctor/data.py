@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from vidfind.commands import delete_command, index_command, mend_command
-from vidfind.doctor.findings import Found, Problem, say
-from vidfind.errors import VidfindError
+from vidfind.commands import delete_command, index_command
+from vidfind.doctor.findings import Found, say
+from vidfind.errors import Problem, VidfindError
 from vidfind.store.settings import SETTINGS_FILE, is_index
-from vidfind.system.paths import home
+from vidfind.system.paths import adapter_path, home
 from vidfind.system.text import file_size, plural
 
 MINIMAL_FREE = 200_000_000  # bytes; LanceDB writes a whole new table when it compacts one
 NETWORK_DRIVES = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afpfs", "webdav", "9p", "fuse.sshfs", "fuse.rclone", "davfs"}
-NOTHING = "nothing: "
-"""How the remedy of a problem of an index begins where mending does nothing about it."""
 
 
 # vidfind's folders ----------------------------------------------------------------------------------------------------
@@ -69,11 +68,7 @@ def look_at_index(path: Path) -> Found:
     if path.is_dir() and not is_index(path):
         remedy = f"`{index_command(path)}` makes an index of it; or delete it, if nothing in it is yours"
         return Found("", [Problem(f"{path} holds no {SETTINGS_FILE}, so it is no index", remedy)])
-    problems = []
-    for wrong in check_index(path):
-        by_hand = wrong.remedy.startswith(NOTHING)
-        remedy = wrong.remedy.removeprefix(NOTHING) if by_hand else f"{mend_command()}: {wrong.remedy}"
-        problems.append(Problem(wrong.text, remedy))
+    problems = check_index(path)
     facts = ""
     with suppress(VidfindError):  # reported already
         status = index_status(Store.open(path))
@@ -113,38 +108,33 @@ def _other_weights(path: Path) -> list[Problem]:
 def mend_index(path: Path) -> list[str]:
     from vidfind.store.health import mend_index
 
-    return mend_index(path) if is_index(path) else []
+    return mend_index(path)
 
 
 def look_at_adapters() -> Found:
     """Reads every saved adapter in full."""
-    from vidfind.models.adapter_file import ADVICE, read_adapter
+    from vidfind.models.adapter_file import read_adapter
     from vidfind.models.saved_adapters import list_adapters
 
     problems = []
     saved = list_adapters()
     for adapter in saved:
         try:
-            if not adapter.problem:
-                read_adapter(adapter.path)
-            trouble = adapter.problem
+            adapter_path(adapter.name)  # files copied here by hand may be called anything
+            read_adapter(adapter.path)
         except VidfindError as error:
-            trouble = str(error)
-        if trouble:
             remedy = "train it again, import a copy of it, or delete the file; indexes made with it keep copies"
-            problems.append(Problem(trouble.removesuffix(ADVICE).rstrip("."), remedy))
+            problems.append(Problem(error.reason.rstrip("."), remedy))
     return Found(", ".join(adapter.name for adapter in saved) or "none", problems)
 
 
 def look_at_defaults() -> Found:
-    from vidfind.models.default_adapters import default_adapters, lost_defaults
+    from vidfind.models.default_adapters import default_adapters, forget_default, lost_defaults
 
-    remedy = f"{mend_command()}: it is forgotten, and new indexes use no adapter unless told to"
-    problems = [Problem(text, remedy) for text in lost_defaults().values()]
+    def forget(model: str, text: str) -> str:
+        forget_default(model)
+        return f"Forgot a default adapter: {text}."
+
+    remedy = "it is forgotten, and new indexes use no adapter unless told to"
+    problems = [Problem(text, remedy, partial(forget, model, text)) for model, text in lost_defaults().items()]
     return Found(", ".join(f"{name} for {model}" for model, name in default_adapters().items()) or "none", problems)
-
-
-def mend_defaults() -> list[str]:
-    from vidfind.models.default_adapters import forget_lost_defaults
-
-    return [f"Forgot a default adapter: {text}." for text in forget_lost_defaults()]

@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vidfind.errors import VidfindError
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A broken thing, and what mends it, in words for users."""
-
-    text: str
-    remedy: str
+from vidfind.commands import mend_command
+from vidfind.errors import Problem, VidfindError
 
 
 @dataclass(frozen=True)
@@ -26,13 +19,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Check:
-    """A check: `look` examines something; `mend` mends what it can, and yields a line for each thing it has done."""
+    """A check: `look` examines something and finds its problems."""
 
     name: str
     look: Callable[[], Found]
-    mend: Callable[[], list[str]] | None = None
     subject: str = ""
     """The name of the examined thing, if there are several of its kind."""
+    mend: Callable[[], list[str]] | None = None
+    """Mends all problems that can be mended, and returns a line for each; None: they are mended one by one."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +38,11 @@ class Finding:
     facts: str
     problems: Sequence[Problem] = ()
     mended: Sequence[str] = ()
+
+
+def advice(problem: Problem) -> str:
+    """What the user can do about a problem; empty if that is not known."""
+    return f"{mend_command()}: {problem.remedy}" if problem.mend else problem.remedy
 
 
 def say(error: Exception) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from vidfind import __version__
-from vidfind.doctor.findings import Found, Problem, say
+from vidfind.doctor.findings import Found, say
+from vidfind.errors import Problem
 from vidfind.system import player
 from vidfind.system.text import file_size
 

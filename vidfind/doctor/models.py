@@ -6,12 +6,12 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from vidfind.commands import mend_command
 from vidfind.doctor.data import index_folders
-from vidfind.doctor.findings import Found, Problem
-from vidfind.errors import ModelUnavailable, VidfindError
+from vidfind.doctor.findings import Found
+from vidfind.errors import ModelUnavailable, Problem, VidfindError
 from vidfind.store.settings import read_generation
 from vidfind.system.text import file_size
 
@@ -51,52 +51,46 @@ def look_at_model(model: str, pretrained: str) -> Found:
         return Found("not on this machine: fetched when it is needed")
     facts = file_size(path.stat().st_size)
     if trouble := weights_problem(path) or digest_problem(path):
-        remedy = (
-            f"{mend_command()}: it is removed, and downloaded again when it is needed"
-            if hub
-            else "put a whole copy in its place"
+        text = f"{path} {trouble}"
+        if not hub:  # a file of the user's own
+            return Found(facts, [Problem(text, "put a whole copy in its place")])
+        return Found(
+            facts, [Problem(text, "it is removed, and downloaded again when it is needed", partial(_remove, path))]
         )
-        return Found(facts, [Problem(f"{path} {trouble}", remedy)])
     return Found(facts)
 
 
-def mend_model(model: str, pretrained: str) -> list[str]:
-    from vidfind.models.hub import look_for_weights, remove_from_cache
+def _remove(path: Path) -> str:
+    from vidfind.models.hub import remove_from_cache
 
-    path, hub = look_for_weights(model, pretrained)
-    if path is None or not hub:
-        return []  # a file of the user's own
     remove_from_cache(path)
-    return [f"Removed {path}."]
+    return f"Removed {path}."
 
 
 def look_at_cache() -> Found:
     """Reports the folder of downloads, and what broken downloads have left there."""
-    from huggingface_hub import constants
+    from vidfind.models.hub import cache_folder
 
-    cache = Path(constants.HF_HUB_CACHE)
+    cache = cache_folder()
     blobs = [file for folder in _model_folders() for file in (folder / "blobs").glob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in blobs)
     facts = f"in {cache}" if cache.is_dir() else f"in {cache} (not made yet)"
-    remedy = f"{mend_command()}: it is deleted"
-    problems = [Problem(f"{file} {trouble}", remedy) for file, trouble in _broken_in_cache()]
+    problems = [
+        Problem(f"{file} {trouble}", "it is deleted", partial(_delete, file)) for file, trouble in _broken_in_cache()
+    ]
     return Found(f"{facts}, {file_size(size)} of vidfind's", problems)
 
 
 def _model_folders() -> list[Path]:
     """Returns the folders of vidfind's models in the Hugging Face cache, which other programs use too."""
-    from huggingface_hub import constants
-
     from vidfind.models.catalog import MODELS
-    from vidfind.models.hub import hub_files, look_for_weights
+    from vidfind.models.hub import cached_model, look_for_weights
 
     hubs = [entry.hub for entry in MODELS]
     for model, pretrained in models_in_use(index_folders()):
         with suppress(ModelUnavailable):  # its own check reports it
             hubs.append(look_for_weights(model, pretrained)[1])
-    names = dict.fromkeys(hub_files(hub)[0].replace("/", "--") for hub in hubs if hub)
-    folders = [Path(constants.HF_HUB_CACHE) / f"models--{name}" for name in names]
-    return [folder for folder in folders if folder.is_dir()]
+    return [folder for folder in dict.fromkeys(cached_model(hub) for hub in hubs if hub) if folder.is_dir()]
 
 
 def _broken_in_cache() -> Iterator[tuple[Path, str]]:
@@ -110,9 +104,6 @@ def _broken_in_cache() -> Iterator[tuple[Path, str]]:
                 yield file, "does not say which version of the model is there"
 
 
-def mend_cache() -> list[str]:
-    done = []
-    for file, _ in list(_broken_in_cache()):
-        file.unlink()
-        done.append(f"Deleted {file}.")
-    return done
+def _delete(file: Path) -> str:
+    file.unlink()
+    return f"Deleted {file}."

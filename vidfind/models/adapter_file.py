@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 PARAMETER = re.compile(r"visual\.(transformer\.resblocks\.\d+\.(temporal_position|prompts)|word_projection)")
 """What an encoder was trained with beside the model."""
-ADVICE = f" `{doctor_command()}` tells what to do."
 LORA = re.compile(r"\.lora_[ab]$")
 HEADER = "vidfind"
 FIELD_TYPES: Mapping[str, type] = {"str": str, "int": int, "Mapping[str, Any]": Mapping}
@@ -182,7 +181,8 @@ def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
 
 def _unreadable(path: Path, error: Exception) -> ModelUnavailable:
     said = str(error).removeprefix("Error while deserializing header: ").partition("\n")[0].rstrip(".")
-    return ModelUnavailable(f"{path} cannot be read as an adapter: {said or type(error).__name__}.{ADVICE}")
+    reason = f"{path} cannot be read as an adapter: {said or type(error).__name__}."
+    return ModelUnavailable(f"{reason} `{doctor_command()}` tells what to do.", reason)
 
 
 def find_adapter(adapter: str | Path) -> Path:

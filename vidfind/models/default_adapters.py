@@ -64,12 +64,9 @@ def lost_defaults() -> dict[str, str]:
     return lost
 
 
-def forget_lost_defaults() -> list[str]:
-    """Makes what `lost_defaults` gives the default no more; what was wrong."""
-    lost = lost_defaults()
-    if lost:
-        write_defaults({model: name for model, name in read_defaults().items() if model not in lost})
-    return list(lost.values())
+def forget_default(model: str) -> None:
+    """Lets new indexes use no adapter, by a key of `lost_defaults`."""
+    write_defaults({other: name for other, name in read_defaults().items() if other != model})
 
 
 def _model_key(model: str, pretrained: str) -> str:

@@ -103,12 +103,23 @@ def hub_files(hub: str) -> tuple[str, list[str]]:
     return f"{org}/{name}", [file] if file else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
 
 
-def find_in_cache(hub: str) -> Path | None:
-    """Returns the weights in the Hugging Face cache, or None; importing the hub's client for it would take 0.15 s."""
+def cache_folder() -> Path:
+    """Returns the folder in which Hugging Face keeps its downloads, those of other programs too."""
     from huggingface_hub import constants
 
-    repo, names = hub_files(hub)
-    folder = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
+    return Path(constants.HF_HUB_CACHE)
+
+
+def cached_model(hub: str) -> Path:
+    """Returns the folder of a model in the Hugging Face cache, there or not; `hub` as in `hub_files`."""
+    repo, _ = hub_files(hub)
+    return cache_folder() / f"models--{repo.replace('/', '--')}"
+
+
+def find_in_cache(hub: str) -> Path | None:
+    """Returns the weights in the Hugging Face cache, or None; importing the hub's client for it would take 0.15 s."""
+    _, names = hub_files(hub)
+    folder = cached_model(hub)
     with suppress(OSError, ValueError):  # the download reports unreadable folders, and doctor repairs them
         revision = (folder / "refs" / "main").read_text(encoding="utf-8")
         files = (folder / "snapshots" / revision / name for name in names)

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from vidfind.commands import adapter_command, delete_command, index_command
-from vidfind.errors import IndexDamaged, IndexMismatch
+from vidfind.errors import IndexDamaged, IndexMismatch, Problem
 from vidfind.store.folder import KEEP_VERSIONS, delete_entry, leftovers, require_index, writing_lock
 from vidfind.store.mend import Part, check_values, drop_indexes, mend_table, some
 from vidfind.store.nearest import try_indexes
@@ -48,20 +47,11 @@ from vidfind.system.storage import storage_errors
 LENGTH_TOLERANCE = 0.01
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong with an index, and what mending will do about it, each for users."""
-
-    text: str
-    remedy: str
-    mend: Callable[[], str | None] = field(repr=False, compare=False)
-    """Does it, inside the lock, and says what was done; None where there is nothing to be done."""
-
-
 def check_index(path: Path) -> list[Problem]:
     """Reads all of the index at `path` and finds what is wrong; nothing if all is well. Takes no lock.
 
-    Raises IndexNotFound, and StorageError where the disk or the rights do not let it be read."""
+    Their `mend` must run while the lock is held: see `mend_index`. Raises IndexNotFound, and StorageError where the
+    disk or the rights do not let it be read."""
     require_index(path)
     with storage_errors(path):
         return list(_problems(path))
@@ -74,14 +64,14 @@ def mend_index(path: Path) -> list[str]:
     require_index(path)
     with writing_lock(path), storage_errors(path):
         # Each problem is mended before the next is looked for: rows are compared once their tables can be read.
-        return [done for problem in _problems(path) if (done := problem.mend())]
+        return [problem.mend() for problem in _problems(path) if problem.mend]
 
 
 def _problems(path: Path) -> Iterator[Problem]:
     try:
         generation = read_generation(path)
     except IndexMismatch as error:
-        yield Problem(str(error), "nothing: only a newer vidfind can read it", _do_nothing)
+        yield Problem(str(error), "only a newer vidfind can read it")
         return
     except IndexDamaged as error:
         copied = _read_copy(path)
@@ -90,8 +80,8 @@ def _problems(path: Path) -> Iterator[Problem]:
             yield from _problems_with(path, copied)
             return
         again = f"{delete_command(path)} && {index_command(path)}"
-        remedy = f"nothing: what the index was made with is not known any more. To make it again: {again}"
-        yield Problem(error.reason, remedy, _do_nothing)
+        remedy = f"what the index was made with is not known any more. To make it again: {again}"
+        yield Problem(error.reason, remedy)
         return
     yield from _problems_with(path, generation)
 
@@ -128,10 +118,6 @@ def _problems_with(path: Path, generation: Generation) -> Iterator[Problem]:
     if found := _find_leftovers(path):
         names = some(entry.name for entry in found)
         yield Problem(f"files that are of no use any more: {names}", "they are deleted", partial(_delete, found))
-
-
-def _do_nothing() -> None:
-    return None
 
 
 def _give_up(path: Path) -> str:
@@ -287,7 +273,7 @@ def _adapter_problems(part: Part) -> Iterator[Problem]:
         yield Problem(text, f"it is copied again from {source}", partial(_restore, part.path, name, source))
     else:
         without = adapter_command(part.path, None)
-        yield Problem(text, f"nothing: there is no other copy. To encode the index without: {without}", _do_nothing)
+        yield Problem(text, f"there is no other copy. To encode the index without: {without}")
 
 
 def _has_content(file: Path, name: str) -> bool:
