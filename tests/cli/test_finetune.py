@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def start(captions: Path, home: Path) -> subprocess.Popen[str]:
     )
     assert process.stderr
     for line in process.stderr:
-        if line.startswith("step ") and not line.startswith("step 0:"):
+        if re.match(r"step [1-9]\d*: ", line):  # not a line of progress, as `step 1 of 2,000`
             break
     return process
 

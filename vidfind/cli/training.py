@@ -4,10 +4,9 @@ Registered by cli.py, and written like it: nothing heavy is imported at the top.
 """
 
 import sys
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,16 +31,18 @@ from vidfind.cli.options import (
     adapter_option,
 )
 from vidfind.commands import OTHER_INDEX, adapter_command, index_command
-from vidfind.encoders.names import DEFAULT_NUM_FRAMES
+from vidfind.encoders.names import DEFAULT_NUM_FRAMES, EncoderChoice
 from vidfind.errors import ExitCode
 from vidfind.media.sampling import DEFAULT_SAMPLING
+from vidfind.models.catalog import DEFAULT_ENCODER
 from vidfind.system import paths
 from vidfind.training.recipe import FEWEST_EPOCHS, FEWEST_HELD_OUT, Recipe
 
 if TYPE_CHECKING:
     from vidfind.display.activity import Activity
-    from vidfind.models.adapter_file import Adapter
+    from vidfind.models.adapter_file import AdapterInfo
     from vidfind.store.store import Store
+    from vidfind.training.adopt import Saved
     from vidfind.training.finetune import FineTuning
     from vidfind.training.pairs import Pair
 
@@ -118,8 +119,6 @@ def finetune_command(
     """
     if full and text_only:
         raise typer.BadParameter("Give either --full or --text-only.")
-    asked = {"model": model, "pretrained": pretrained, "encoder": encoder}
-
     from vidfind.display import console
     from vidfind.display.activity import Activity
     from vidfind.display.text import printable
@@ -129,6 +128,7 @@ def finetune_command(
     with Activity("Starting") as activity:
         from vidfind.models.load import load_for_training
         from vidfind.system.machine import use_threads
+        from vidfind.training.adopt import choose_start, save_trained
         from vidfind.training.finetune import FineTuning, use_autocast
         from vidfind.training.pairs import pairs_digest, split_pairs
 
@@ -139,24 +139,21 @@ def finetune_command(
         activity.say("Loading the model")
         use_threads(threads)
         store = _store_if_any(index_name)
-        choice = _what_to_train(store, adapter, _given(asked), text_only)
-        base, start = load_for_training(num_frames=frames, device=device, announce=activity.announce, **choice)
+        start_from = choose_start(EncoderChoice(model, pretrained, encoder, adapter, frames), store, text_only)
+        base, start = load_for_training(**vars(start_from), device=device, announce=activity.announce)
         with FineTuning(good, base, recipe, start, use_autocast(dtype, base), skip_bad) as training:
             was_stopped = _train(training, activity)
         tuned = training.adapter(name, pairs_digest(training.training))
     if tuned is None:
         console.message("Stopped before anything was learned: nothing is saved.")
         raise typer.Exit(ExitCode.INTERRUPTED)
-    is_better = _save(tuned, training, file, store)
+    assert training.before and training.after
+    saved = save_trained(tuned, file, training.before, training.after, store)
+    _show_saved(saved, training)
     if was_stopped:
         raise typer.Exit(ExitCode.INTERRUPTED)
-    if is_better:
-        _offer(file, store, training, reencode, RunOptions(device, dtype, threads))
-
-
-def _given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that were given; the pipeline's own defaults hold for the others."""
-    return {name: value for name, value in options.items() if value is not None}
+    if not saved.is_worse:
+        _offer(saved.info, store, training, reencode, RunOptions(device, dtype, threads))
 
 
 def _store_if_any(index_name: str) -> "Store | None":
@@ -166,24 +163,6 @@ def _store_if_any(index_name: str) -> "Store | None":
 
     path = paths.index_path(index_name)
     return Store.open(path) if index_name != paths.DEFAULT_INDEX or is_index(path) else None
-
-
-def _what_to_train(
-    store: "Store | None", adapter: str | None, asked: Mapping[str, str], text_only: bool
-) -> dict[str, Any]:
-    """The arguments of `load_for_training`: what was asked for, or else what the index was made with."""
-    ours = store.settings.identity if store else None
-    if adapter == paths.NO_ADAPTER:
-        start: Path | str | None = None
-    elif adapter or not (store and text_only):
-        start = adapter
-    else:  # so that the index's vectors stay valid
-        start = store.adapter
-    if start and adapter:  # an adapter knows what it was trained with
-        return {"adapter": start, **asked}
-    if not ours or asked.get("model", ours.model) != ours.model:
-        return {"adapter": None, **asked}
-    return {"adapter": start, "model": ours.model, "pretrained": ours.pretrained, "encoder": ours.encoder, **asked}
 
 
 def _train(training: "FineTuning", activity: "Activity") -> bool:
@@ -213,67 +192,55 @@ def _train(training: "FineTuning", activity: "Activity") -> bool:
     return False
 
 
-def _save(tuned: "Adapter", training: "FineTuning", path: Path, store: "Store | None") -> bool:
-    """Saves the adapter and shows what it has changed; whether it is no worse than before.
-
-    One of another encoder than new indexes or the one in use have is a trial, and does not become the default."""
+def _show_saved(saved: "Saved", training: "FineTuning") -> None:
+    """Shows what training has changed, and what becomes of the adapter."""
     from vidfind.display import console
     from vidfind.display.training import show_before_and_after
-    from vidfind.models.adapter_file import write_adapter
-    from vidfind.models.catalog import DEFAULT_ENCODER
-    from vidfind.models.default_adapters import set_default_adapter
 
-    assert tuned.info and training.before and training.after
-    name = tuned.info.name
-    write_adapter(path, tuned)
+    assert training.before and training.after
+    name, encoder = saved.info.name, saved.info.encoder
     show_before_and_after(training.before, training.after, len(training.held_out), len(training.pool))
-    if tuned.info.kind == "frozen":
-        console.note(
-            f"Before: plain CLIP, the encoder mean, as {tuned.info.encoder} knows nothing before it is trained."
-        )
-    if training.after.r_sum < training.before.r_sum:
+    if saved.info.kind == "frozen":
+        console.note(f"Before: plain CLIP, the encoder mean, as {encoder} knows nothing before it is trained.")
+    if saved.is_worse:
         console.message(
             f"That is worse than before. It is saved as {name}, but not the default. More pairs help most; "
             f"fewer --epochs or a smaller --lr may. To use it all the same: {index_command(adapter=name)}"
         )
-        return False
-    encoder = tuned.info.encoder
-    if encoder == DEFAULT_ENCODER or (store and store.settings.identity.encoder == encoder):
-        set_default_adapter(name)
+    elif saved.is_default:
         its_encoder = f", and its encoder {encoder}" if encoder != DEFAULT_ENCODER else ""
         console.message(f"Saved as {name}. New indexes of this model use it{its_encoder}.")
     else:
         console.message(f"Saved as {name}.")
-    return True
 
 
 def _offer(
-    saved: Path, store: "Store | None", training: "FineTuning", reencode: bool | None, options: RunOptions
+    info: "AdapterInfo", store: "Store | None", training: "FineTuning", reencode: bool | None, options: RunOptions
 ) -> None:
-    """Puts the index through the new adapter: at once where its vectors stay valid, else if the user agrees."""
+    """Puts the adapter into the index: at once where its vectors stay valid, else if the user agrees."""
     from vidfind.display import console
     from vidfind.display.models import cost_text
     from vidfind.index.prepare import reencode_cost
-    from vidfind.models.adapter_file import read_info
-    from vidfind.models.load import joint_digest
+    from vidfind.training.adopt import fit_of
 
-    info, base = read_info(saved), training.encoder.identity
-    ours = store.settings.identity if store and store.count_videos() else None
-    if not store or not ours or (ours.model, ours.encoder) != (base.model, base.encoder):
-        other, why = None, ""
-        if store and ours:
-            other = OTHER_INDEX
-            why = f", as the index {store.path.name!r} is of {ours.encoder if ours.model == base.model else ours.model}"
-        console.message(f"To use it: {index_command(other, adapter=info.name)}{why}")
+    base = training.encoder.identity
+    fit = fit_of(info, base, store)
+    if not store or fit == "no index":
+        console.message(f"To use it: {index_command(adapter=info.name)}")
         return
-    stays_valid = ours.weights_digest == joint_digest(base.weights_digest, info.video_digest)
-    if not stays_valid and reencode is None and sys.stdin.isatty():
+    index, ours = store.path.name, store.settings.identity
+    if fit == "other encoder":
+        other = ours.encoder if ours.model == base.model else ours.model
+        command = index_command(OTHER_INDEX, adapter=info.name)
+        console.message(f"To use it: {command}, as the index {index!r} is of {other}")
+        return
+    if fit == "other vectors" and reencode is None and sys.stdin.isatty():
         cost = cost_text(reencode_cost(store))
-        reencode = typer.confirm(f"Encode {cost} of the index {store.path.name!r} again with it?", err=True)
-    if stays_valid or reencode:
-        run_index([], store.path.name, {"adapter": info.name}, options)
+        reencode = typer.confirm(f"Encode {cost} of the index {index!r} again with it?", err=True)
+    if fit == "same vectors" or reencode:
+        run_index([], index, {"adapter": info.name}, options)
     else:
-        console.message(f"To use it in the index {store.path.name!r}: {adapter_command(store.path, info.name)}")
+        console.message(f"To use it in the index {index!r}: {adapter_command(store.path, info.name)}")
 
 
 def evaluate_command(

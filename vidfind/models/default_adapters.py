@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vidfind.errors import BadInput, ModelUnavailable
-from vidfind.models.adapter_file import (
-    find_adapter,
-    read_info,
-)
+from vidfind.models.adapter_file import AdapterInfo, find_adapter, read_info
+from vidfind.models.catalog import DEFAULT_ENCODER
 from vidfind.system.paths import adapter_path, home
 from vidfind.system.storage import write_text
 
@@ -37,6 +35,13 @@ def set_default_adapter(name: str) -> None:
     """Makes a saved adapter the one that new indexes use, of the model and weights it was trained on."""
     info = read_info(find_adapter(name))
     write_defaults({**read_defaults(), _model_key(info.model, info.pretrained): name})
+
+
+def is_for_daily_use(info: AdapterInfo, used: str | None) -> bool:
+    """Whether an adapter may become the default: new indexes have its encoder, or the index in use has (`used`).
+
+    One of any other encoder is a trial."""
+    return info.encoder in (DEFAULT_ENCODER, used)
 
 
 def default_adapters() -> dict[str, str]:

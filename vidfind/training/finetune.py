@@ -300,16 +300,24 @@ class FineTuning:
         ids: Tensor = self.encoder.tokenizer([pair.caption for pair in pairs], context_length=CAPTION_TOKENS)
         return ids.to(self.encoder.device)
 
-    @torch.no_grad()
     def _validate(self, step: int) -> Validated:
-        """Judges the held-out pairs, and keeps the state if it is the best of those after the first step.
+        """Judges the held-out pairs, and keeps the state if it is the best of those after the first step."""
+        retrieval, loss = self._rank_held_out(self.encoder if step else self._before)
+        is_best = step > 0 and self._remember_best(retrieval, loss)
+        if step == 0:
+            self.before = retrieval
+        log.info("step %d: held-out loss %.3f, R-Sum %.1f", step, loss, retrieval.r_sum)
+        return Validated(step, loss, retrieval, is_best)
 
-        A few clips are soon told apart: up to POOL of them, the others from training, are those to be found among.
-        """
+    @torch.no_grad()
+    def _rank_held_out(self, encoder: Encoder) -> tuple[Retrieval, float]:
+        """How well the held-out pairs are found, with the clips encoded by `encoder`, and the loss of the pool.
+
+        A few clips are soon told apart: they are to be found among up to POOL pairs, the others from training."""
         pairs = self.pool
         numbers = list(dict.fromkeys(self._of(pair) for pair in pairs))
         own = [numbers.index(self._of(pair)) for pair in pairs]  # the clip of each pair
-        video = F.normalize(self._features(numbers, None if step else self._before), dim=-1)
+        video = F.normalize(self._features(numbers, encoder), dim=-1)
         ids = torch.split(self._token_ids(pairs), CAPTIONS_A_CHUNK)
         text = F.normalize(torch.cat([self._text(self.encoder, part).float() for part in ids]), dim=-1)
         mask = false_negative_mask(pairs)
@@ -322,17 +330,17 @@ class FineTuning:
             recall_of(ranks(similarity[:captions], right[:captions])),
             recall_of(ranks(similarity[:, :clips].T, right[:, :clips].T)),
         )
-        loss = self._loss(video[own], text, mask).item()
-        # Of few pairs the recall often stays the same: then the loss tells which state is better.
+        return retrieval, self._loss(video[own], text, mask).item()
+
+    def _remember_best(self, retrieval: Retrieval, loss: float) -> bool:
+        """Keeps the trained parameters if no earlier state was better, and returns whether they were kept."""
+        # With few pairs the recall often stays the same: then the loss decides which state is better.
         key = (retrieval.r_sum, -loss)
-        is_best = step > 0 and key > self._best_key
-        if step == 0:
-            self.before = retrieval
-        elif is_best:
-            best = {name: tensor.detach().cpu().clone() for name, tensor in self._trained.items()}
-            self._best, self._best_key, self.after = best, key, retrieval  # last what makes it count: Ctrl-C may strike
-        log.info("step %d: held-out loss %.3f, R-Sum %.1f", step, loss, retrieval.r_sum)
-        return Validated(step, loss, retrieval, is_best)
+        if key <= self._best_key:
+            return False
+        best = {name: tensor.detach().cpu().clone() for name, tensor in self._trained.items()}
+        self._best, self._best_key, self.after = best, key, retrieval  # last what makes it count: Ctrl-C may strike
+        return True
 
     def _use_less_memory(self, error: torch.OutOfMemoryError) -> None:
         """Smaller chunks, then checkpointing; both are exact. Raises BadInput when neither is left."""

@@ -1,0 +1,80 @@
+"""From an index to what is trained for it, and from the trained adapter back into use.
+
+Decides, and writes the adapter and the default. Asks nobody and shows nothing: a screen does that with the results.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from vidfind.encoders.names import EncoderChoice, EncoderIdentity
+from vidfind.models.adapter_file import Adapter, AdapterInfo, read_info, write_adapter
+from vidfind.models.default_adapters import is_for_daily_use, set_default_adapter
+from vidfind.models.load import joint_digest
+from vidfind.system.paths import NO_ADAPTER
+
+if TYPE_CHECKING:
+    from vidfind.store.store import Store
+    from vidfind.training.recall import Retrieval
+
+Fit = Literal["no index", "other encoder", "same vectors", "other vectors"]
+"""How an adapter fits an index. `no index`: there is none, or it is empty. `other encoder`: the index is of another
+model or encoder. `same vectors`: it can use the adapter at once. `other vectors`: its videos must be encoded anew."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """An adapter that was saved after training."""
+
+    info: AdapterInfo
+    """As it is in the file, with the digest of what it changes."""
+    is_worse: bool
+    """Whether the held-out pairs are found worse than before training."""
+    is_default: bool
+    """Whether new indexes of its model use it from now on. What is worse, or of an encoder on trial, is not."""
+
+
+def choose_start(asked: EncoderChoice, store: Store | None, text_only: bool) -> EncoderChoice:
+    """What to train: what was asked for, and else what the index was made with.
+
+    The adapter returned is the one to go on from; None begins without. With `text_only` that is by default the index's
+    own, so that the vectors of the index stay valid."""
+    ours = store.settings.identity if store else None
+    if asked.adapter and asked.adapter != NO_ADAPTER:  # an adapter knows what it was trained with
+        return asked
+    if not ours or asked.model not in (None, ours.model):
+        return replace(asked, adapter=None)
+    own = store.adapter if store and text_only and not asked.adapter else None
+    return replace(
+        asked,
+        model=ours.model,
+        pretrained=asked.pretrained or ours.pretrained,
+        encoder=asked.encoder or ours.encoder,
+        adapter=own,
+    )
+
+
+def save_trained(adapter: Adapter, path: Path, before: Retrieval, after: Retrieval, store: Store | None) -> Saved:
+    """Writes a trained adapter to `path`, the place of its name, and makes it the default if it is fit for that.
+
+    `before` and `after` are what was found of the held-out pairs, `store` is the index in use. Raises StorageError."""
+    assert adapter.info
+    write_adapter(path, adapter)
+    is_worse = after.r_sum < before.r_sum
+    is_default = not is_worse and is_for_daily_use(adapter.info, store.settings.identity.encoder if store else None)
+    if is_default:
+        set_default_adapter(adapter.info.name)
+    return Saved(read_info(path), is_worse, is_default)
+
+
+def fit_of(info: AdapterInfo, base: EncoderIdentity, store: Store | None) -> Fit:
+    """How the adapter fits an index; `base` is the encoder that it was trained on, without it."""
+    if not store or not store.count_videos():
+        return "no index"
+    ours = store.settings.identity
+    if (ours.model, ours.encoder) != (base.model, base.encoder):
+        return "other encoder"
+    is_same = ours.weights_digest == joint_digest(base.weights_digest, info.video_digest)
+    return "same vectors" if is_same else "other vectors"
