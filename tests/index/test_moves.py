@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ class Library:
         self.store = Store.open(folder / "index")
         self.vectors = {row.path: row.content for row in self.store.videos().values()}
 
-    def index(self, *folders: Path, **options: bool) -> dict[str, str]:
+    def index(self, *folders: Path, **options: Any) -> dict[str, str]:
         """The status of each video by its path from here; what is unchanged is left out."""
         events = index_videos(folders or [self.films], self.store, _never, IndexOptions(**options))
         outcomes = [event for event in events if isinstance(event, Outcome) and event.status != "unchanged"]
@@ -287,7 +288,7 @@ def test_two_videos_of_one_size_and_date_that_swap_names_are_told_apart_when_ver
 
 @pytest.mark.parametrize(("seconds", "options"), [(0, {"verify": True}), (1, {})], ids=["verified", "another date"])
 def test_other_content_of_the_same_name_and_size_is_noticed(
-    library: Library, tiny_encoder: Encoder, seconds: int, options: dict[str, bool]
+    library: Library, tiny_encoder: Encoder, seconds: int, options: dict[str, Any]
 ) -> None:
     path = library.films / "b.mp4"
     stat = path.stat()

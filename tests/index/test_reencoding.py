@@ -11,6 +11,7 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -37,9 +38,10 @@ from vidfind.store.store import Store
 from vidfind.system.paths import adapter_path
 
 Scores = dict[str, float]
+Kind = TypeVar("Kind")
 
 
-def load(model: str, adapter: Path | str | None = None, **choice: object) -> Encoder:
+def load(model: str, adapter: Path | str | None = None, **choice: Any) -> Encoder:
     """`load_encoder`, which remembers: the tests load the same few encoders a hundred times."""
     path = adapter_path(adapter) if isinstance(adapter, str) else adapter
     content = path.read_bytes() if path and path.is_file() else adapter
@@ -119,7 +121,7 @@ def statuses(events: list[Event]) -> list[str]:
     return [event.status for event in events if isinstance(event, Outcome)]
 
 
-def kinds(events: list[Event], *wanted: type) -> list[Event]:
+def kinds(events: list[Event], wanted: type[Kind]) -> list[Kind]:
     return [event for event in events if isinstance(event, wanted)]
 
 

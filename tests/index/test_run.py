@@ -1,4 +1,3 @@
-import functools
 import itertools
 import os
 import shutil
@@ -6,19 +5,18 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.support.films import LENGTHS
+from tests.support.indexing import Index, never, outcomes_of, statuses
 from tests.support.stored import put
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.stream import Progress
-from vidfind.errors import BadInput, IndexBusy, IndexMismatch, ModelUnavailable
+from vidfind.errors import IndexBusy
 from vidfind.index.events import Event, Offline, Outcome, Vanished
-from vidfind.index.options import IndexOptions
-from vidfind.index.prepare import check_folders, needs_index, open_store
+from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
 from vidfind.media import decoding
 from vidfind.media.sampling import split_segments
@@ -29,44 +27,12 @@ from vidfind.store.status import index_status
 from vidfind.store.store import Embedded, Store
 
 
-@pytest.fixture
-def library(made: Path, tmp_path: Path) -> Path:
-    """A folder of videos to change as a test likes."""
-    return Path(shutil.copytree(made, tmp_path / "library"))
-
-
-@pytest.fixture
-def film_store(tmp_path: Path, tiny_encoder: Encoder) -> Store:
-    """An empty index for the tiny model's vectors."""
-    store, _ = open_store(tmp_path / "indexes" / "default", lambda: tiny_encoder, {})
-    return store
-
-
-@pytest.fixture
-def index(film_store: Store, tiny_encoder: Encoder) -> Callable[..., dict[str, Outcome]]:
-    """Indexes folders, and gives the outcome of each video by its name."""
-
-    def run(*folders: Path, ignored: frozenset[Path] = frozenset(), **options: Any) -> dict[str, Outcome]:
-        events = list(index_videos(folders, film_store, lambda: tiny_encoder, IndexOptions(**options), ignored))
-        return {event.path.name: event for event in events if isinstance(event, Outcome)}
-
-    return run
-
-
-def statuses(outcomes: dict[str, Outcome]) -> dict[str, str]:
-    return {name: outcome.status for name, outcome in outcomes.items()}
-
-
-def never() -> Encoder:
-    raise AssertionError("the encoder is not needed here")
-
-
 def scores(store: Store, encoder: Encoder) -> dict[Path, float]:
     moments = search_moments(store, encode_query(encoder, "a red circle moves left")[0], limit=100)
     return {moment.path: moment.score for moment in moments}
 
 
-def test_new_videos_are_indexed_segment_by_segment(index, library: Path, film_store: Store) -> None:
+def test_new_videos_are_indexed_segment_by_segment(index: Index, library: Path, film_store: Store) -> None:
     outcomes = index(library)
     assert statuses(outcomes) == {"a.mp4": "new", "b.mp4": "new", "long.mp4": "new"}
     assert {name: outcome.segments for name, outcome in outcomes.items()} == {"a.mp4": 1, "b.mp4": 1, "long.mp4": 3}
@@ -76,7 +42,7 @@ def test_new_videos_are_indexed_segment_by_segment(index, library: Path, film_st
 
 
 def test_vectors_are_those_of_each_segment_by_itself(
-    index, library: Path, film_store: Store, tiny_encoder: Encoder
+    index: Index, library: Path, film_store: Store, tiny_encoder: Encoder
 ) -> None:
     index(library, sampling="exact")
     path = library / "inner" / "long.mp4"
@@ -89,7 +55,7 @@ def test_vectors_are_those_of_each_segment_by_itself(
         assert hit.score == pytest.approx(1, abs=2e-3)
 
 
-def test_a_second_run_finds_nothing_to_do_and_loads_no_encoder(index, library: Path, film_store: Store) -> None:
+def test_a_second_run_finds_nothing_to_do_and_loads_no_encoder(index: Index, library: Path, film_store: Store) -> None:
     index(library)
     events = list(index_videos([library], film_store, never))
     assert [event.status for event in events if isinstance(event, Outcome)] == ["unchanged"] * 3
@@ -105,13 +71,12 @@ def test_progress_ends_with_all_footage_and_files(library: Path, film_store: Sto
 
 
 def test_a_renamed_video_is_moved_and_found_under_its_new_name(
-    index, library: Path, film_store: Store, tiny_encoder: Encoder
+    index: Index, library: Path, film_store: Store, tiny_encoder: Encoder
 ) -> None:
     index(library)
     before = scores(film_store, tiny_encoder)
     (library / "a.mp4").rename(library / "inner" / "renamed.mp4")
-    events = list(index_videos([library], film_store, never))
-    outcomes = {event.path.name: event for event in events if isinstance(event, Outcome)}
+    outcomes = outcomes_of(index_videos([library], film_store, never))
     assert statuses(outcomes) == {"renamed.mp4": "moved", "b.mp4": "unchanged", "long.mp4": "unchanged"}
     assert str(library / "a.mp4") in outcomes["renamed.mp4"].message
     after = scores(film_store, tiny_encoder)
@@ -119,7 +84,7 @@ def test_a_renamed_video_is_moved_and_found_under_its_new_name(
     assert after == before
 
 
-def test_a_drive_that_has_another_path_now_is_not_encoded_again(index, library: Path, film_store: Store) -> None:
+def test_a_drive_that_has_another_path_now_is_not_encoded_again(index: Index, library: Path, film_store: Store) -> None:
     index(library)
     drive = library.rename(library.with_name("drive"))
     outcomes = [event for event in index_videos([drive], film_store, never) if isinstance(event, Outcome)]
@@ -129,7 +94,9 @@ def test_a_drive_that_has_another_path_now_is_not_encoded_again(index, library: 
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are always Unicode there")
-def test_a_video_with_any_name_is_indexed(index, library: Path, film_store: Store, tiny_encoder: Encoder) -> None:
+def test_a_video_with_any_name_is_indexed(
+    index: Index, library: Path, film_store: Store, tiny_encoder: Encoder
+) -> None:
     path = Path(os.fsdecode(os.fsencode(library) + b"/it's\n100%\xff \xf0\x9f\x90\xb6.mp4"))
     (library / "a.mp4").rename(path)
     assert index(library)[path.name].status == "new"
@@ -137,32 +104,32 @@ def test_a_video_with_any_name_is_indexed(index, library: Path, film_store: Stor
     assert index(library)[path.name].status == "unchanged"
 
 
-def test_a_touched_video_is_not_encoded_again(index, library: Path, film_store: Store) -> None:
+def test_a_touched_video_is_not_encoded_again(index: Index, library: Path, film_store: Store) -> None:
     index(library)
     os.utime(library / "a.mp4", (1, 1))
-    assert {event.status for event in index_videos([library], film_store, never)} == {"unchanged"}
+    assert set(statuses(outcomes_of(index_videos([library], film_store, never))).values()) == {"unchanged"}
     assert film_store.videos()[library / "a.mp4"].mtime_ns == 10**9
 
 
-def test_a_video_replaced_by_another_is_changed(index, library: Path, film_store: Store) -> None:
+def test_a_video_replaced_by_another_is_changed(index: Index, library: Path, film_store: Store) -> None:
     index(library)
     write_video(library / "b.mp4", np.zeros((20, 64, 96, 3), np.uint8), 4)
     outcomes = index(library)
-    assert (outcomes["b.mp4"].status, outcomes["b.mp4"].seconds) == ("changed", pytest.approx(5, abs=0.3))
+    assert outcomes["b.mp4"].status == "changed"
+    assert outcomes["b.mp4"].seconds == pytest.approx(5, abs=0.3)
     assert index_status(film_store).segments == 5
 
 
-def test_a_copy_is_indexed_without_encoding(index, library: Path, film_store: Store) -> None:
+def test_a_copy_is_indexed_without_encoding(index: Index, library: Path, film_store: Store) -> None:
     index(library)
     shutil.copy(library / "b.mp4", library / "copy.mp4")
-    events = list(index_videos([library], film_store, never))
-    [copy] = [event for event in events if event.path.name == "copy.mp4"]
+    copy = outcomes_of(index_videos([library], film_store, never))["copy.mp4"]
     assert copy.message == f"the same as {copy.same_as}"
     assert (copy.same_as, copy.is_copy) == (library / "b.mp4", True)
 
 
 def test_equal_new_videos_are_encoded_once_and_both_found(
-    index, library: Path, film_store: Store, tiny_encoder: Encoder
+    index: Index, library: Path, film_store: Store, tiny_encoder: Encoder
 ) -> None:
     shutil.copy(library / "b.mp4", library / "copy.mp4")
     assert statuses(index(library))["copy.mp4"] == "new"
@@ -172,14 +139,14 @@ def test_equal_new_videos_are_encoded_once_and_both_found(
     assert found[library / "b.mp4"] == found[library / "copy.mp4"]
 
 
-def test_a_deleted_video_is_removed(index, library: Path, film_store: Store, tiny_encoder: Encoder) -> None:
+def test_a_deleted_video_is_removed(index: Index, library: Path, film_store: Store, tiny_encoder: Encoder) -> None:
     index(library)
     (library / "b.mp4").unlink()
     assert statuses(index(library))["b.mp4"] == "removed"
     assert library / "b.mp4" not in scores(film_store, tiny_encoder)
 
 
-def test_an_excluded_video_is_removed_and_the_reason_told(index, library: Path) -> None:
+def test_an_excluded_video_is_removed_and_the_reason_told(index: Index, library: Path) -> None:
     index(library)
     outcomes = index(library, exclude=["inner"])
     assert (outcomes["long.mp4"].status, bool(outcomes["long.mp4"].message)) == ("removed", True)
@@ -187,7 +154,7 @@ def test_an_excluded_video_is_removed_and_the_reason_told(index, library: Path) 
 
 @pytest.mark.parametrize("mountpoint_stays", [False, True], ids=["folder gone", "folder empty"])
 def test_videos_of_a_folder_that_is_not_there_are_kept(
-    index, library: Path, film_store: Store, tiny_encoder: Encoder, mountpoint_stays: bool
+    index: Index, library: Path, film_store: Store, tiny_encoder: Encoder, mountpoint_stays: bool
 ) -> None:
     index(library)
     before = scores(film_store, tiny_encoder)
@@ -198,14 +165,9 @@ def test_videos_of_a_folder_that_is_not_there_are_kept(
     assert scores(film_store, tiny_encoder) == before
 
 
-def test_a_folder_that_never_was_there_is_refused(library: Path, film_store: Store) -> None:
-    with pytest.raises(BadInput, match="There is no folder or video"):
-        list(index_videos([library / "nothing"], film_store, never))
-    with pytest.raises(BadInput, match="There is no folder or video"):
-        check_folders([library / "nothing"], film_store.path.with_name("no index yet"))
-
-
-def test_an_unreadable_video_is_recorded_and_the_others_are_indexed(index, library: Path, film_store: Store) -> None:
+def test_an_unreadable_video_is_recorded_and_the_others_are_indexed(
+    index: Index, library: Path, film_store: Store
+) -> None:
     (library / "empty.mp4").touch()
     (library / "text.mp4").write_text("this is not a video\n" * 100)
     outcomes = index(library)
@@ -221,13 +183,13 @@ def test_an_unreadable_video_is_recorded_and_the_others_are_indexed(index, libra
 
 
 def test_an_unreadable_video_is_tried_again_only_when_it_changes_or_by_force(
-    index, library: Path, film_store: Store
+    index: Index, library: Path, film_store: Store
 ) -> None:
     bad = library / "a.mp4"
     good = bad.read_bytes()
     bad.write_bytes(b"")
     assert index(library)["a.mp4"].is_news
-    [outcome] = index_videos([bad], film_store, never)
+    outcome = outcomes_of(index_videos([bad], film_store, never))["a.mp4"]
     assert (outcome.status, outcome.was_tried_before, outcome.is_news) == ("failed", True, False)
     outcome = index(bad, force=True)["a.mp4"]
     assert (outcome.status, outcome.was_tried_before, outcome.is_news) == ("failed", False, True)
@@ -237,7 +199,7 @@ def test_an_unreadable_video_is_tried_again_only_when_it_changes_or_by_force(
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_a_video_without_permission_is_tried_again_every_time(index, library: Path) -> None:
+def test_a_video_without_permission_is_tried_again_every_time(index: Index, library: Path) -> None:
     (library / "a.mp4").chmod(0)
     assert index(library)["a.mp4"].status == "failed"
     (library / "a.mp4").chmod(0o600)
@@ -245,7 +207,7 @@ def test_a_video_without_permission_is_tried_again_every_time(index, library: Pa
 
 
 def test_a_video_that_vanishes_meanwhile_fails_and_is_gone_the_next_time(
-    index, library: Path, film_store: Store, tiny_encoder: Encoder
+    index: Index, library: Path, film_store: Store, tiny_encoder: Encoder
 ) -> None:
     def load() -> Encoder:
         (library / "b.mp4").unlink()
@@ -256,7 +218,7 @@ def test_a_video_that_vanishes_meanwhile_fails_and_is_gone_the_next_time(
     assert "b.mp4" not in statuses(index(library))
 
 
-def test_force_encodes_again(index, library: Path, film_store: Store, tiny_encoder: Encoder) -> None:
+def test_force_encodes_again(index: Index, library: Path, film_store: Store, tiny_encoder: Encoder) -> None:
     index(library)
     before = scores(film_store, tiny_encoder)
     assert set(statuses(index(library, force=True)).values()) == {"changed"}
@@ -265,7 +227,7 @@ def test_force_encodes_again(index, library: Path, film_store: Store, tiny_encod
 
 
 def test_a_run_that_is_interrupted_keeps_what_is_done_and_the_next_goes_on(
-    index, library: Path, film_store: Store, tiny_encoder: Encoder
+    index: Index, library: Path, film_store: Store, tiny_encoder: Encoder
 ) -> None:
     with closing(index_videos([library], film_store, lambda: tiny_encoder)) as events:
         first = next(event for event in events if isinstance(event, Outcome))
@@ -275,7 +237,7 @@ def test_a_run_that_is_interrupted_keeps_what_is_done_and_the_next_goes_on(
 
 
 def test_ctrl_c_while_encoding_keeps_what_is_done(
-    library: Path, film_store: Store, tiny_encoder: Encoder, index
+    library: Path, film_store: Store, tiny_encoder: Encoder, index: Index
 ) -> None:
     calls = itertools.count()
 
@@ -301,7 +263,9 @@ def test_ctrl_c_while_encoding_keeps_what_is_done(
     assert len(film_store.videos()) == 3
 
 
-def test_what_a_killed_run_left_is_cleared(index, library: Path, film_store: Store, tiny_encoder: Encoder) -> None:
+def test_what_a_killed_run_left_is_cleared(
+    index: Index, library: Path, film_store: Store, tiny_encoder: Encoder
+) -> None:
     vectors = np.ones((2, tiny_encoder.dim), np.float32)
     put(film_store, [], [Embedded(12345, [(0, 10), (10, 20)], vectors)])
     index(library)
@@ -313,51 +277,6 @@ def test_what_a_killed_run_left_is_cleared(index, library: Path, film_store: Sto
 def test_a_run_while_another_one_writes_is_refused(library: Path, film_store: Store) -> None:
     with film_store.writing(), pytest.raises(IndexBusy):
         list(index_videos([library], Store.open(film_store.path), never))
-
-
-def test_an_encoder_that_is_not_the_index_own_is_refused(library: Path, film_store: Store) -> None:
-    from vidfind.models.load import load_encoder
-
-    load_mean = functools.partial(load_encoder, "tiny", encoder="mean", device="cpu")
-    with pytest.raises(IndexMismatch, match="encoder tempme, not mean"):
-        list(index_videos([library], film_store, load_mean))
-
-
-def test_an_index_keeps_its_settings_once_it_has_videos(index, library: Path, film_store: Store) -> None:
-    index(library)
-    asked: list[dict[str, object]] = []
-    store, load = open_store(film_store.path, lambda **options: asked.append(options), {})
-    load()
-    ours = vars(store.settings.identity)
-    assert asked == [{name: ours[name] for name in ("model", "pretrained", "encoder", "adapter")}]
-    with pytest.raises(IndexMismatch, match="segment length"):
-        open_store(film_store.path, never, {"segment_length": 5.0})
-
-
-def test_an_index_without_videos_keeps_what_it_was_begun_with(tmp_path: Path, tiny_encoder: Encoder) -> None:
-    asked: list[dict[str, object]] = []
-
-    def load(**choice: object) -> Encoder:
-        asked.append(choice)
-        return tiny_encoder
-
-    open_store(tmp_path / "begun", load, {"model": "tiny", "segment_length": 5.0})
-    store, _ = open_store(tmp_path / "begun", load, {})
-    assert asked[-1] == {"model": "tiny", "pretrained": "builtin", "encoder": "tempme", "adapter": None}
-    assert store.settings.segment_length == 5
-    open_store(tmp_path / "begun", load, {"model": "ViT-B-32"})
-    assert asked[-1] == {"model": "ViT-B-32"}
-
-
-def test_a_mistyped_model_is_not_answered_with_a_command_that_deletes_the_index(
-    index, library: Path, film_store: Store
-) -> None:
-    index(library)
-    with pytest.raises(ModelUnavailable, match=r"no model called tinny\. Did you mean tiny"):
-        open_store(film_store.path, never, {"model": "tinny"})
-    with pytest.raises(IndexMismatch, match="model tiny, not ViT-L-14") as mismatch:
-        open_store(film_store.path, never, {"model": "ViT-L-14"})
-    assert "--model ViT-L-14 --encoder tempme" in str(mismatch.value)
 
 
 def test_segments_have_the_length_asked_for(library: Path, tmp_path: Path, tiny_encoder: Encoder) -> None:
@@ -393,13 +312,13 @@ def test_what_can_be_read_of_a_damaged_video_is_indexed_and_the_rest_told(
 
 @pytest.mark.parametrize("name", ["damaged.mp4", "bad_block.mp4", "h264.mp4", "vfr.mkv", "long.ts", "no_cues.mkv"])
 def test_a_video_that_cannot_be_decoded_to_its_end_is_marked_and_no_other(
-    tmp_path: Path, clips: Path, film_store: Store, index, name: str
+    tmp_path: Path, clips: Path, film_store: Store, index: Index, name: str
 ) -> None:
     shutil.copy(clips / name, tmp_path)
     assert bool(index(tmp_path / name)[name].damage) == (name == "damaged.mp4")
 
 
-def test_a_video_that_ends_early_is_marked(tmp_path: Path, clips: Path, film_store: Store, index) -> None:
+def test_a_video_that_ends_early_is_marked(tmp_path: Path, clips: Path, film_store: Store, index: Index) -> None:
     (tmp_path / "films").mkdir()
     shutil.copy(clips / "truncated.mp4", tmp_path / "films")
     outcome = index(tmp_path / "films")["truncated.mp4"]
@@ -410,7 +329,7 @@ def test_a_video_that_ends_early_is_marked(tmp_path: Path, clips: Path, film_sto
 
 
 def test_a_folder_that_goes_away_meanwhile_is_told_once_and_nothing_of_it_is_lost(
-    library: Path, film_store: Store, tiny_encoder: Encoder, index
+    library: Path, film_store: Store, tiny_encoder: Encoder, index: Index
 ) -> None:
     index(library / "a.mp4")
     away = library.with_name("away")
@@ -455,11 +374,3 @@ def test_a_video_is_not_encoded_again_while_its_old_name_is_left_alone(
     outcome = index(library, ignored=frozenset({old}))["moved.mp4"]
     assert (outcome.status, outcome.same_as) == ("new", old)
     assert statuses(index(library))["b.mp4"] == "removed"
-
-
-def test_nothing_to_index_needs_no_index(library: Path, tmp_path: Path, film_store: Store) -> None:
-    (tmp_path / "empty").mkdir()
-    assert needs_index([library], film_store.path)
-    assert not needs_index([library], film_store.path, ["*"])
-    assert not needs_index([tmp_path / "empty"], film_store.path)
-    assert not needs_index([tmp_path / "empty"], tmp_path / "no-index")
