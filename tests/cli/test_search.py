@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import select
 import subprocess
 import sys
@@ -17,13 +18,12 @@ import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import PipeInput, create_pipe_input
 
+from tests.support.players import noting_player
 from tests.support.ran import Run
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, wait_until
 from vidfind.cli.prompt import Answers, answer_prompt, make_prompt, typing_ahead
 from vidfind.demo.collection import draw_collection
-from vidfind.errors import BadInput
 from vidfind.search.filters import Filters
-from vidfind.system import player
 
 ENTER, CTRL_C, CTRL_D = "\r", "\x03", "\x04"
 
@@ -111,19 +111,16 @@ def test_each_line_typed_is_answered_until_an_empty_one(
     assert rows == ["1", "2", "1", "2"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a shell script plays the player")
 def test_a_number_plays_the_result_of_that_rank(
-    keyboard: PipeInput, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    keyboard: PipeInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    played: list[tuple[str, float]] = []
-
-    def play(path: Path, start: float) -> str:
-        played.append((path.suffix, start))
-        return "mpv"
-
-    monkeypatch.setattr(player, "play", play)
+    command, played = noting_player(tmp_path)
+    monkeypatch.setenv("VIDFIND_PLAYER", command)
     keyboard.send_text(f"1{ENTER}a star{ENTER}2{ENTER}4{ENTER}0{ENTER}{CTRL_D}")  # "1" before is a query
     answer_prompt("default", Answers())
-    assert played == [(".mp4", 0.0)]
+    wait_until(played.exists)
+    assert re.fullmatch(r"0\.00 .*\.mp4\n", played.read_text())
     captured = capsys.readouterr()
     assert tables(captured.out) == 2
     assert "There is no result 4 to open: 3 moments found." in captured.err
@@ -133,16 +130,13 @@ def test_a_number_plays_the_result_of_that_rank(
 def test_an_error_does_not_end_the_prompt(
     keyboard: PipeInput, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(path: Path, start: float) -> None:
-        raise BadInput(f"{path.name} is not there any more.")
-
-    monkeypatch.setattr(player, "play", fail)
+    monkeypatch.setenv("VIDFIND_PLAYER", "no-such-player {path}")
     keyboard.send_text(f"\u200b{ENTER}a star{ENTER}1{ENTER}a circle{ENTER}{CTRL_D}")
     answer_prompt("default", Answers(limit=1))
     captured = capsys.readouterr()
     assert tables(captured.out) == 2
     assert "The query is empty" in captured.err
-    assert "is not there any more." in captured.err
+    assert "no-such-player" in captured.err
 
 
 def test_ctrl_c_clears_the_line(keyboard: PipeInput, capsys: pytest.CaptureFixture[str]) -> None:

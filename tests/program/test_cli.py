@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.players import noting_player
 from tests.support.ran import Run
 from tests.support.stored import put
 from tests.support.waiting import wait_until
@@ -289,13 +290,11 @@ def test_search_on_an_emptied_index_says_what_to_type(run: Run, indexed: Path, f
 def test_open_starts_the_player_at_the_moment(
     run: Run, indexed: Path, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, script = tmp_path / "told", tmp_path / "player"
-    script.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > "{told}.new" && mv "{told}.new" "{told}"\n')
-    script.chmod(0o755)
-    monkeypatch.setenv("VIDFIND_PLAYER", f"{script} --start={{start}} {{path}}")
+    command, played = noting_player(tmp_path)
+    monkeypatch.setenv("VIDFIND_PLAYER", command)
     paths = run("search", "a red circle", "--paths", "--open", 2).out.splitlines()
-    wait_until(told.exists)
-    assert told.read_text().splitlines() == ["--start=0.00", paths[1]]
+    wait_until(played.exists)
+    assert played.read_text() == f"0.00 {paths[1]}\n"
     ran = run("search", "a red circle", "--open", 5)
     assert ran.code == 1
     assert "There is no result 5 to open: 4 moments found." in ran.err

@@ -22,9 +22,8 @@ from vidfind.models import hub
 from vidfind.models.catalog import MODELS, OPENAI_HUBS, known_hub
 from vidfind.models.hub import hub_files
 from vidfind.models.load import load_encoder
-from vidfind.search import query as queries
 from vidfind.search.kept import KeptVectors
-from vidfind.search.query import QueryEncoder, encode_query
+from vidfind.search.query import QueryEncoder, encode_query, known_config
 from vidfind.search.searcher import Searcher
 from vidfind.store.folder import QUERIES_FILE, delete_index
 from vidfind.store.settings import IndexSettings, read_generation
@@ -115,7 +114,7 @@ def test_what_is_known_of_weights_without_open_clip_is_what_that_says() -> None:
         tag = open_clip.get_pretrained_cfg(model, pretrained)
         assert hub_files(known_hub(model, pretrained)) == hub_files(tag["hf_hub"])
         assert tag.get("quick_gelu", False) == (pretrained == "openai")
-        config = queries._config(model, pretrained)
+        config = known_config(model, pretrained)
         assert config
         assert config.get("quick_gelu", False) == tag.get("quick_gelu", False)
 

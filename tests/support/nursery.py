@@ -41,7 +41,7 @@ def main() -> None:
 
     warnings.filterwarnings("ignore", "lancedb fork support")  # it may hang what forks in the middle of its work
     torch.set_num_threads(1)
-    small_adapters._untrained()
+    small_adapters.untrained()
     for adapter in [None, *map(Path, sys.argv[1:])]:
         load("tiny", adapter=adapter)
     answer({"ready": True})

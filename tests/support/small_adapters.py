@@ -16,7 +16,7 @@ from vidfind.models.lora import attach_lora
 def save_adapter(path: Path, kind: str = "lora", seed: int = 0, scale: float = 0.3, **changes: Any) -> AdapterInfo:
     """Writes an adapter called like its file. `lora` changes videos and queries, `text` queries alone; `frozen` is of
     tfvl."""
-    tensors, info = _untrained()
+    tensors, info = untrained()
     torch.manual_seed(seed)
     if kind == "frozen":
         tensors = load_encoder(TINY, encoder="mean", device="cpu").with_encoder("tfvl").parameters
@@ -30,7 +30,7 @@ def save_adapter(path: Path, kind: str = "lora", seed: int = 0, scale: float = 0
 
 
 @functools.cache
-def _untrained() -> tuple[dict[str, torch.Tensor], AdapterInfo]:
+def untrained() -> tuple[dict[str, torch.Tensor], AdapterInfo]:
     encoder = load_encoder(TINY, device="cpu")
     digest = encoder.identity.weights_digest
     lora = attach_lora(encoder.model, rank=4)

@@ -79,15 +79,15 @@ def look_at_decoders() -> Found:
         info = decoding.probe(path)
         wanted = (sampling.split_segments(info.duration, 10.0), CLIP_FRAMES // 2, CLIP_SIZE)
         wrong = {
-            "PyAV": _wrong_with(read_with_pyav, path, *wanted),
-            "decord": _wrong_with(video.read_with_decord, path, info, *wanted),
+            "PyAV": wrong_with_reader(read_with_pyav, path, *wanted),
+            "decord": wrong_with_reader(video.read_with_decord, path, info, *wanted),
         }
     remedy = "install vidfind again; videos are read with the other decoder as far as it can"
     problems = [Problem(f"{name} {trouble}", remedy) for name, trouble in wrong.items() if trouble]
     return Found(", ".join(f"{name} {'fails' if trouble else 'reads'}" for name, trouble in wrong.items()), problems)
 
 
-def _wrong_with(read: Callable[..., Iterator[Any]], *arguments: object) -> str:
+def wrong_with_reader(read: Callable[..., Iterator[Any]], *arguments: object) -> str:
     """Returns what is wrong with a reader of the clip above; empty if nothing is."""
     import numpy as np
 

@@ -91,7 +91,7 @@ class QueryEncoder:
     def _tower(self) -> text.TextTower | None:
         """The text half of the model; None where only the whole knows, or says what is wrong."""
         ours, adapter = self._generation.settings.identity, self._adapter
-        config = _config(ours.model, ours.pretrained)
+        config = known_config(ours.model, ours.pretrained)
         if config is None or (ours.adapter and not adapter):
             return None
         if adapter and adapter_file_name(adapter) != adapter.name:  # damaged: it is named by its content
@@ -120,8 +120,8 @@ class QueryEncoder:
         return hashlib.sha256(json.dumps([*depends, words]).encode()).digest()
 
 
-def _config(model: str, pretrained: str) -> Mapping[str, Any] | None:
-    """open_clip's configuration of a model, if its weights are such that nothing else has to be known of them."""
+def known_config(model: str, pretrained: str) -> Mapping[str, Any] | None:
+    """Returns open_clip's configuration of a model; None if its weights need more than that to be read."""
     if model == TINY:
         return text.read_config(TINY_FOLDER / "tiny.json")
     if not (pretrained.endswith(SAFETENSORS) or known_hub(model, pretrained)):
