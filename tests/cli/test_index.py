@@ -180,7 +180,7 @@ def test_the_model_is_not_loaded_while_there_is_nothing_to_encode(
     watch: Callable[..., Ran], run: Run, films: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("index", films, *TINY).code == 0
-    monkeypatch.setattr(registry, "load_encoder", lambda **_: pytest.fail("it was loaded"))
+    monkeypatch.setattr(registry, "load_choice", lambda *_: pytest.fail("it was loaded"))
     steps = [(nothing, holds(*FILMS)), ((films / "clip-1.mp4").unlink, has_told("1 removed"))]
     assert watch(films, steps=steps).code == 130
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.indexing import Index
 from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.names import EncoderChoice
 from vidfind.index.events import Outcome
 from vidfind.index.options import IndexOptions
 from vidfind.index.prepare import open_store
@@ -26,7 +27,7 @@ def library(made: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def film_store(tmp_path: Path, tiny_encoder: Encoder) -> Store:
     """An empty index for the tiny model's vectors."""
-    store, _ = open_store(tmp_path / "indexes" / "default", lambda: tiny_encoder, {})
+    store, _ = open_store(tmp_path / "indexes" / "default", lambda choice: tiny_encoder, EncoderChoice())
     return store
 
 

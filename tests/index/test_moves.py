@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.names import EncoderChoice
 from vidfind.index.events import Offline, Outcome
 from vidfind.index.options import IndexOptions
 from vidfind.index.prepare import open_store
@@ -36,7 +37,7 @@ def indexed(tmp_path_factory: pytest.TempPathFactory, clips: Path, tiny_encoder:
     for name, clip in CLIPS.items():
         (made / "films" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(clips / clip, made / "films" / name)
-    store, load = open_store(made / "index", lambda: tiny_encoder, {"segment_length": 0.5})
+    store, load = open_store(made / "index", lambda choice: tiny_encoder, EncoderChoice(), 0.5)
     for _ in index_videos([made / "films"], store, load):
         pass
     return made

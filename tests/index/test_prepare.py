@@ -7,10 +7,12 @@ import pytest
 
 from tests.support.indexing import Index, never
 from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput, IndexMismatch, ModelUnavailable
 from vidfind.index.prepare import check_folders, needs_index, open_store
 from vidfind.index.run import index_videos
 from vidfind.store.store import Store
+from vidfind.system.paths import NO_ADAPTER
 
 
 def test_a_folder_that_never_was_there_is_refused(library: Path, film_store: Store) -> None:
@@ -32,33 +34,32 @@ def test_an_index_keeps_its_settings_once_it_has_videos(
     index: Index, library: Path, film_store: Store, tiny_encoder: Encoder
 ) -> None:
     index(library)
-    asked: list[dict[str, object]] = []
+    asked: list[EncoderChoice] = []
 
-    def load_own(**options: object) -> Encoder:
-        asked.append(options)
-        return tiny_encoder
-
-    _, load = open_store(film_store.path, load_own, {})
-    load()
-    ours = vars(film_store.settings.identity)
-    assert asked == [{name: ours[name] for name in ("model", "pretrained", "encoder", "adapter")}]
-    with pytest.raises(IndexMismatch, match="segment length"):
-        open_store(film_store.path, never, {"segment_length": 5.0})
-
-
-def test_an_index_without_videos_keeps_what_it_was_begun_with(tmp_path: Path, tiny_encoder: Encoder) -> None:
-    asked: list[dict[str, object]] = []
-
-    def load(**choice: object) -> Encoder:
+    def load_own(choice: EncoderChoice) -> Encoder:
         asked.append(choice)
         return tiny_encoder
 
-    open_store(tmp_path / "begun", load, {"model": "tiny", "segment_length": 5.0})
-    store, _ = open_store(tmp_path / "begun", load, {})
-    assert asked[-1] == {"model": "tiny", "pretrained": "builtin", "encoder": "tempme", "adapter": None}
+    _, load = open_store(film_store.path, load_own, EncoderChoice())
+    load()
+    assert asked == [EncoderChoice("tiny", "builtin", "tempme", NO_ADAPTER)]
+    with pytest.raises(IndexMismatch, match="segment length"):
+        open_store(film_store.path, never, EncoderChoice(), 5.0)
+
+
+def test_an_index_without_videos_keeps_what_it_was_begun_with(tmp_path: Path, tiny_encoder: Encoder) -> None:
+    asked: list[EncoderChoice] = []
+
+    def load(choice: EncoderChoice) -> Encoder:
+        asked.append(choice)
+        return tiny_encoder
+
+    open_store(tmp_path / "begun", load, EncoderChoice("tiny"), 5.0)
+    store, _ = open_store(tmp_path / "begun", load, EncoderChoice())
+    assert asked[-1] == EncoderChoice("tiny", "builtin", "tempme", NO_ADAPTER)
     assert store.settings.segment_length == 5
-    open_store(tmp_path / "begun", load, {"model": "ViT-B-32"})
-    assert asked[-1] == {"model": "ViT-B-32"}
+    open_store(tmp_path / "begun", load, EncoderChoice("ViT-B-32"))
+    assert asked[-1] == EncoderChoice("ViT-B-32")
 
 
 def test_a_mistyped_model_is_not_answered_with_a_command_that_deletes_the_index(
@@ -66,9 +67,9 @@ def test_a_mistyped_model_is_not_answered_with_a_command_that_deletes_the_index(
 ) -> None:
     index(library)
     with pytest.raises(ModelUnavailable, match=r"no model called tinny\. Did you mean tiny"):
-        open_store(film_store.path, never, {"model": "tinny"})
+        open_store(film_store.path, never, EncoderChoice("tinny"))
     with pytest.raises(IndexMismatch, match="model tiny, not ViT-L-14") as mismatch:
-        open_store(film_store.path, never, {"model": "ViT-L-14"})
+        open_store(film_store.path, never, EncoderChoice("ViT-L-14"))
     assert "--model ViT-L-14 --encoder tempme" in str(mismatch.value)
 
 

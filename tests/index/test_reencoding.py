@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -26,7 +27,7 @@ from vidfind.index.options import IndexOptions
 from vidfind.index.prepare import open_store, reencode_cost
 from vidfind.index.run import index_videos
 from vidfind.models.default_adapters import set_default_adapter
-from vidfind.models.load import default_adapter, load_encoder
+from vidfind.models.load import default_adapter, load_choice
 from vidfind.models.saved_adapters import remove_adapter
 from vidfind.search.moments import search_moments
 from vidfind.search.query import encode_query, load_query_encoder
@@ -35,19 +36,20 @@ from vidfind.store.folder import delete_index
 from vidfind.store.settings import NEXT_FILE
 from vidfind.store.status import Unfinished, index_status
 from vidfind.store.store import Store
-from vidfind.system.paths import adapter_path
+from vidfind.system.paths import NO_ADAPTER, adapter_path
 
 Scores = dict[str, float]
 Kind = TypeVar("Kind")
 
 
-def load(model: str, adapter: Path | str | None = None, **choice: Any) -> Encoder:
-    """`load_encoder`, which remembers: the tests load the same few encoders a hundred times."""
+def load(choice: EncoderChoice) -> Encoder:
+    """`load_choice`, which remembers: the tests load the same few encoders a hundred times."""
+    adapter = choice.wanted_adapter
     path = adapter_path(adapter) if isinstance(adapter, str) else adapter
     content = path.read_bytes() if path and path.is_file() else adapter
-    key = (model, content, *sorted((name, value) for name, value in choice.items() if value))
+    key = (dataclasses.replace(choice, adapter=None), content)
     if key not in loaded:
-        loaded[key] = load_encoder(model, adapter=adapter, device="cpu", **choice)
+        loaded[key] = load_choice(choice, device="cpu")
     return loaded[key]
 
 
@@ -71,10 +73,12 @@ class Library:
     path: Path
     said: list[str] = field(default_factory=list)
 
-    def index(self, *folders: Path, stop_after: int | None = None, **asked: object) -> list[Event]:
+    def index(self, *folders: Path, stop_after: int | None = None, **asked: Any) -> list[Event]:
         """Like `vidfind index`; is stopped after so many videos if asked to."""
         self.said.clear()
-        store, encoder = open_store(self.path, load, asked, default_adapter, self.said.append)
+        store, encoder = open_store(
+            self.path, load, EncoderChoice(**asked), find_default=default_adapter, announce=self.said.append
+        )
         events: list[Event] = []
         with closing(index_videos(folders, store, encoder)) as running:
             for event in running:
@@ -101,7 +105,7 @@ def indexed_once(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Libra
     folder = tmp_path_factory.mktemp("indexed")
     library = Library(folder / "films", folder / "index")
     shutil.copytree(drawn, library.films)
-    library.index(library.films / "one", library.films / "two", model="tiny", adapter=None)
+    library.index(library.films / "one", library.films / "two", model="tiny", adapter=NO_ADAPTER)
     return library
 
 
@@ -180,18 +184,18 @@ def test_one_folder_given_brings_all_the_others_along(library: Library, drawn: P
 
 def test_the_same_adapter_again_encodes_nothing_and_loads_nothing(library: Library) -> None:
     library.index(adapter="home")
-    store, _ = open_store(library.path, no_encoder, {"adapter": "home"})
+    store, _ = open_store(library.path, no_encoder, EncoderChoice(adapter="home"))
     assert statuses(list(index_videos([library.films / "one"], store, no_encoder))) == ["unchanged"] * 3
 
 
-def no_encoder(**choice: object) -> Encoder:
+def no_encoder(choice: EncoderChoice | None = None) -> Encoder:
     raise AssertionError("no encoder is needed here")
 
 
 def test_no_adapter_leads_back_to_the_plain_model(library: Library) -> None:
     before = library.search()
     library.index(adapter="home")
-    assert statuses(library.index(adapter=None)) == ["changed"] * 6
+    assert statuses(library.index(adapter=NO_ADAPTER)) == ["changed"] * 6
     assert library.search() == pytest.approx(before, abs=1e-3)
 
 
@@ -207,7 +211,7 @@ def test_an_adapter_of_queries_alone_answers_at_once_and_encodes_nothing(library
     after = library.search()
     assert after != pytest.approx(before, abs=0.01)
     assert after == pytest.approx(fresh_scores(library, "words"), abs=1e-3)
-    assert library.index(adapter=None) == []
+    assert library.index(adapter=NO_ADAPTER) == []
     assert library.search() == before
 
 
@@ -255,7 +259,7 @@ def test_a_third_adapter_gives_up_the_unfinished_one(library: Library) -> None:
     assert library.said == ["Gave up encoding again with the adapter home, which was not finished."]
     assert index_status(library.store).unfinished == Unfinished("garden", 1, "vidfind index --adapter garden")
     before = library.search()
-    assert library.index(adapter=None) == []  # the one in use: no other is wanted any more
+    assert library.index(adapter=NO_ADAPTER) == []  # the one in use: no other is wanted any more
     assert index_status(library.store).unfinished is None
     assert library.search() == before
 
@@ -354,11 +358,11 @@ def test_an_index_keeps_its_adapter_whatever_becomes_of_the_original(library: Li
 
 def test_an_index_refuses_the_encoder_of_another_adapter(library: Library) -> None:
     library.index(adapter="home")
-    other = load("tiny", adapter="garden")
+    other = load(EncoderChoice("tiny", adapter="garden"))
     with pytest.raises(IndexMismatch, match=r"adapter home, not garden.* again: vidfind index --adapter garden$"):
         list(index_videos([library.films], library.store, lambda: other, IndexOptions(force=True)))
     with pytest.raises(IndexMismatch, match="adapter home, not garden"):
-        load_query_encoder(library.store, lambda **_: other)
+        load_query_encoder(library.store, lambda choice: other)
 
 
 def test_the_command_that_mends_an_index_works_also_when_its_adapter_was_removed(library: Library) -> None:
@@ -414,7 +418,7 @@ def test_a_run_that_began_before_the_switch_is_told_to_begin_again(library: Libr
     store = library.store
     library.index(adapter="words")
     with pytest.raises(IndexBusy, match="run the command again"):
-        list(index_videos([library.films], store, lambda: load("tiny")))
+        list(index_videos([library.films], store, lambda: load(EncoderChoice("tiny"))))
 
 
 def test_deleting_an_index_deletes_all_its_tables_and_adapters(library: Library) -> None:
@@ -428,10 +432,12 @@ def test_deleting_an_index_deletes_all_its_tables_and_adapters(library: Library)
 # The default adapter
 
 
-def fresh(library: Library, **asked: object) -> tuple[Store, list[str]]:
+def fresh(library: Library, **asked: Any) -> tuple[Store, list[str]]:
     said: list[str] = []
     path = library.path.with_name("fresh")
-    store, _ = open_store(path, load, {"model": "tiny", **asked}, default_adapter, said.append)
+    store, _ = open_store(
+        path, load, EncoderChoice("tiny", **asked), find_default=default_adapter, announce=said.append
+    )
     return store, said
 
 
@@ -448,7 +454,7 @@ def test_a_new_index_uses_the_default_adapter_and_says_so(library: Library) -> N
 
 def test_a_new_index_does_without_the_default_adapter_when_asked(library: Library) -> None:
     set_default_adapter("home")
-    store, said = fresh(library, adapter=None)
+    store, said = fresh(library, adapter=NO_ADAPTER)
     assert (store.settings.identity.adapter, said) == (None, [])
 
 

@@ -13,6 +13,7 @@ from tests.support.films import LENGTHS
 from tests.support.indexing import Index, never, outcomes_of, statuses
 from tests.support.stored import put
 from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.names import EncoderChoice
 from vidfind.encoders.stream import Progress
 from vidfind.errors import IndexBusy
 from vidfind.index.events import Event, Offline, Outcome, Vanished
@@ -280,7 +281,7 @@ def test_a_run_while_another_one_writes_is_refused(library: Path, film_store: St
 
 
 def test_segments_have_the_length_asked_for(library: Path, tmp_path: Path, tiny_encoder: Encoder) -> None:
-    store, load = open_store(tmp_path / "short", lambda: tiny_encoder, {"segment_length": 5.0})
+    store, load = open_store(tmp_path / "short", lambda choice: tiny_encoder, EncoderChoice(), 5.0)
     for _ in index_videos([library], store, load):
         pass
     assert store.videos()[library / "inner" / "long.mp4"].segments == 6
@@ -301,7 +302,7 @@ def test_what_can_be_read_of_a_damaged_video_is_indexed_and_the_rest_told(
 ) -> None:
     (tmp_path / "films").mkdir()
     shutil.copy(Path(__file__).parent.parent / "clips" / "damaged.mp4", tmp_path / "films")
-    store, load = open_store(tmp_path / "short", lambda: tiny_encoder, {"segment_length": 0.3})
+    store, load = open_store(tmp_path / "short", lambda choice: tiny_encoder, EncoderChoice(), 0.3)
     [outcome] = [event for event in index_videos([tmp_path / "films"], store, load) if isinstance(event, Outcome)]
     assert outcome.status == "new"
     assert 0 < outcome.segments < 10

@@ -6,7 +6,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from tests.support.waiting import wait_until
+from vidfind.commands import NO_ADAPTER
 from vidfind.demo.collection import draw_collection
 from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput
 from vidfind.index.events import Outcome
 from vidfind.index.options import IndexOptions
@@ -277,7 +279,7 @@ def films(tmp_path: Path) -> Path:
 @pytest.fixture
 def open_index(tmp_path: Path, tiny_encoder: Encoder) -> OpenIndex:
     """Opens an index of the tiny model, `index` beside the films."""
-    return lambda folders, asked: open_to_index(folders, tmp_path / "index", lambda **_: tiny_encoder, asked)
+    return lambda folders, asked: open_to_index(folders, tmp_path / "index", lambda choice: tiny_encoder, asked)
 
 
 def until(kind: type[WatchEvent], events: Iterator[WatchEvent]) -> list[WatchEvent]:
@@ -293,7 +295,7 @@ def statuses(events: list[WatchEvent]) -> dict[str, str]:
 
 
 def test_the_first_run_yields_all_and_later_ones_what_is_new(films: Path, open_index: OpenIndex) -> None:
-    with closing(watch_videos([films], open_index, {}, settling=SETTLING)) as watching:
+    with closing(watch_videos([films], open_index, EncoderChoice(), settling=SETTLING)) as watching:
         *events, ended, start = until(Watching, watching)
         assert statuses(events) == {"clip-1.mp4": "new", "clip-2.mp4": "new"}
         assert (ended, start) == (RunEnded(is_first=True, has_news=True), Watching(folders=1, changing=0))
@@ -308,7 +310,7 @@ def test_the_first_run_yields_all_and_later_ones_what_is_new(films: Path, open_i
 
 
 def test_a_busy_index_is_reported_once_and_tried_again(films: Path, open_index: OpenIndex, tmp_path: Path) -> None:
-    with closing(watch_videos([films], open_index, {}, settling=SETTLING)) as watching:
+    with closing(watch_videos([films], open_index, EncoderChoice(), settling=SETTLING)) as watching:
         until(Watching, watching)
         with Store.open(tmp_path / "index").writing():
             (films / "clip-1.mp4").unlink()
@@ -319,7 +321,7 @@ def test_a_busy_index_is_reported_once_and_tried_again(films: Path, open_index: 
 
 
 def test_folders_that_go_and_come_back_are_reported(films: Path, open_index: OpenIndex, tmp_path: Path) -> None:
-    with closing(watch_videos([films], open_index, {}, settling=SETTLING)) as watching:
+    with closing(watch_videos([films], open_index, EncoderChoice(), settling=SETTLING)) as watching:
         until(Watching, watching)
         films.rename(tmp_path / "away")
         assert until(FolderLeft, watching)[-1] == FolderLeft(films)
@@ -330,23 +332,23 @@ def test_folders_that_go_and_come_back_are_reported(films: Path, open_index: Ope
 def test_an_adapter_asked_for_is_asked_for_until_there_is_an_index(films: Path, open_index: OpenIndex) -> None:
     asked: list[object] = []
 
-    def note(folders: Sequence[Path], choice: Mapping[str, Any]) -> Any:
+    def note(folders: Sequence[Path], choice: EncoderChoice) -> Any:
         asked.append(choice)
         return open_index(folders, choice)
 
     empty = films.with_name("empty")
     empty.mkdir()
-    with closing(watch_videos([empty], note, {"adapter": None}, settling=SETTLING)) as watching:
+    with closing(watch_videos([empty], note, EncoderChoice(adapter=NO_ADAPTER), settling=SETTLING)) as watching:
         until(Watching, watching)
         shutil.copy2(films / "clip-1.mp4", empty)
         until(Outcome, watching)
         until(RunEnded, watching)
         shutil.copy2(films / "clip-2.mp4", empty)
         until(Outcome, watching)
-    assert asked[0] == asked[1] == {"adapter": None}
-    assert asked[-1] == {}
+    assert asked[0] == asked[1] == EncoderChoice(adapter=NO_ADAPTER)
+    assert asked[-1] == EncoderChoice()
 
 
 def test_an_error_in_the_first_run_ends_the_watch(films: Path, open_index: OpenIndex) -> None:
     with pytest.raises(BadInput, match="There is no folder or video"):
-        next(watch_videos([films / "nowhere"], open_index, {}, IndexOptions(), settling=SETTLING))
+        next(watch_videos([films / "nowhere"], open_index, EncoderChoice(), IndexOptions(), settling=SETTLING))

@@ -22,10 +22,11 @@ MEGABYTE = 2**20
 
 
 def main(videos: int) -> None:
+    from vidfind.encoders.names import EncoderChoice
     from vidfind.index.events import Outcome
     from vidfind.index.prepare import open_store
     from vidfind.index.run import index_videos
-    from vidfind.models.load import load_encoder
+    from vidfind.models.load import load_choice
 
     with tempfile.TemporaryDirectory() as base:
         folder = Path(base) / "videos"
@@ -33,7 +34,7 @@ def main(videos: int) -> None:
         make_videos(folder, videos)
         for run in ("first", "second", "third"):
             began = time.monotonic()
-            store, encoder = open_store(Path(base) / "index", load_encoder, {"model": "tiny"})
+            store, encoder = open_store(Path(base) / "index", load_choice, EncoderChoice("tiny"))
             counts: dict[str, int] = {}
             with closing(index_videos([folder], store, encoder)) as events:
                 for event in events:

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from tests.support.golden_clip import Golden, golden_clips, golden_encoder, golden_model, golden_part, load_golden
 from tests.support.small_adapters import save_adapter
+from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.models.adapter_file import read_adapter, read_info
 from vidfind.models.default_adapters import set_default_adapter
@@ -78,12 +79,13 @@ def test_a_removed_adapter_is_the_default_no_more() -> None:
         save_adapter(adapter_path(name))
     set_default_adapter("words")
     set_default_adapter("home")
-    assert default_adapter("tiny") == default_adapter("tiny", "builtin") == "home"
-    assert default_adapter() is default_adapter("ViT-B-99") is default_adapter("tiny", "other") is None
+    assert default_adapter(EncoderChoice("tiny")) == default_adapter(EncoderChoice("tiny", "builtin")) == "home"
+    for without in (EncoderChoice(), EncoderChoice("ViT-B-99"), EncoderChoice("tiny", "other")):
+        assert default_adapter(without) is None
     assert [adapter.is_default for adapter in list_adapters()] == [True, False]
     remove_adapter("home")
     assert names() == ["words"]
-    assert default_adapter("tiny") is None
+    assert default_adapter(EncoderChoice("tiny")) is None
 
 
 def test_an_exported_adapter_comes_back_the_same_under_its_own_or_another_name(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support import faulty
 from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.names import EncoderChoice
 from vidfind.index.events import Outcome
 from vidfind.index.options import IndexOptions
 from vidfind.index.prepare import open_store
@@ -36,7 +37,7 @@ REASONS = {
 
 
 def run(folder: Path, index: Path, encoder: Encoder) -> tuple[Store, dict[str, Outcome]]:
-    store, load = open_store(index, lambda **_: encoder, {})
+    store, load = open_store(index, lambda choice: encoder, EncoderChoice())
     events = list(index_videos([folder], store, load))
     return store, {event.path.name: event for event in events if isinstance(event, Outcome)}
 
@@ -107,7 +108,7 @@ def test_a_run_that_is_stopped_does_not_wait_for_a_decoder_that_hangs(
     shutil.copy(made / "a.mp4", tmp_path / "a.mp4")
     shutil.copy(made / "b.mp4", tmp_path / "hang.mp4")
     monkeypatch.setattr(decoding, "read_video", faulty.read_video)
-    store, load = open_store(tmp_path / "index", lambda: tiny_encoder, {})
+    store, load = open_store(tmp_path / "index", lambda choice: tiny_encoder, EncoderChoice())
     with closing(
         index_videos([tmp_path / "a.mp4", tmp_path / "hang.mp4"], store, load, IndexOptions(workers=2))
     ) as events:

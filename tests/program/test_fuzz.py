@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.names import EncoderChoice
 from vidfind.index.events import Outcome
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
@@ -70,7 +71,7 @@ def test_no_broken_file_hangs_or_ends_a_run(
     folder = tmp_path / "broken"
     folder.mkdir()
     mutate(clips, folder, MUTATIONS, SEED)
-    store, load = open_store(tmp_path / "index", lambda: tiny_encoder, {})
+    store, load = open_store(tmp_path / "index", lambda choice: tiny_encoder, EncoderChoice())
     outcomes = [event for event in index_videos(list(folder.iterdir()), store, load) if isinstance(event, Outcome)]
 
     assert {outcome.path for outcome in outcomes} == set(folder.iterdir())

@@ -29,6 +29,7 @@ from vidfind.display.console import json_line
 from vidfind.display.search import result_table
 from vidfind.display.text import printable, short_paths
 from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
@@ -107,7 +108,7 @@ def films(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> Path:
 def made(tmp_path_factory: pytest.TempPathFactory, films: Path, tiny_encoder: Encoder) -> Path:
     """A home whose index holds the films; made once."""
     home = tmp_path_factory.mktemp("home")
-    store, load = open_store(home / "indexes" / "default", lambda: tiny_encoder, {})
+    store, load = open_store(home / "indexes" / "default", lambda choice: tiny_encoder, EncoderChoice())
     for _ in index_videos([films], store, load):
         pass
     return home

@@ -115,7 +115,7 @@ def scenarios(nursery: Nursery, adapters: Path, tmp_path_factory: pytest.TempPat
 
     empty = base / "empty"
     shutil.copytree(adapters, empty / "adapters")
-    first = Scenario("first run", empty, "index", {"folders": folders, "asked": {"model": "tiny", "adapter": None}})
+    first = Scenario("first run", empty, "index", {"folders": folders, "asked": {"model": "tiny", "adapter": "none"}})
     before = base / "before"
     shutil.copytree(empty, before)
     assert nursery.run(before, "index", **first.arguments)["said"] == ""

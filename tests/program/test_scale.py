@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.rows import embed, make_row, unit_vectors
 from tests.support.stored import compact, put, remove
+from vidfind.encoders.names import EncoderChoice
 from vidfind.index.events import Outcome
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
@@ -66,14 +67,14 @@ def many(clips: Path, tmp_path: Path) -> Iterator[Path]:
 def test_ten_thousand_files_are_encoded_once_and_looked_at_in_a_moment_the_second_time(
     many: Path, tiny_encoder: Encoder, tmp_path: Path
 ) -> None:
-    loads: list[dict[str, object]] = []
+    loads: list[EncoderChoice] = []
 
-    def load(**choice: object) -> Encoder:
+    def load(choice: EncoderChoice) -> Encoder:
         loads.append(choice)
         return tiny_encoder
 
     def run() -> Counter[tuple[str, bool]]:
-        store, encoder = open_store(tmp_path / "index", load, {} if loads else {"model": "tiny"})
+        store, encoder = open_store(tmp_path / "index", load, EncoderChoice(None if loads else "tiny"))
         events = [event for event in index_videos([many], store, encoder) if isinstance(event, Outcome)]
         return Counter((event.status, event.message.startswith("the same as")) for event in events)
 

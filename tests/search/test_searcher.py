@@ -8,15 +8,14 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import open_clip
 import pytest
 
-from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.encoder import Encoder, EncoderLoader
+from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput, IndexMismatch, IndexNotFound
 from vidfind.models import hub
 from vidfind.models.catalog import MODELS, OPENAI_HUBS, known_hub
@@ -33,7 +32,7 @@ from vidfind.store.tables import VideoRow, new_content
 HEAVY = {"torch", "open_clip", "av", "decord", "multiprocessing", "huggingface_hub", "watchfiles", "psutil"}
 
 
-def refuse(**_: Any) -> Encoder:
+def refuse(choice: EncoderChoice) -> Encoder:
     raise AssertionError("the whole model is not needed")
 
 
@@ -56,7 +55,7 @@ def add_video(store: Store, name: str, encoder: Encoder) -> None:
         writer.put([row], [Embedded(content, [(0.0, 10.0)], vector)])
 
 
-def query_encoder(path: Path, load: Callable[..., Encoder] = refuse) -> QueryEncoder:
+def query_encoder(path: Path, load: EncoderLoader = refuse) -> QueryEncoder:
     return QueryEncoder(path, read_generation(path), load)
 
 
@@ -95,7 +94,7 @@ def test_other_weights_than_the_index_was_made_with_are_refused(tmp_path: Path, 
     settings = IndexSettings(dataclasses.replace(tiny_encoder.identity, weights_digest="other"))
     Store.create(tmp_path / "default", settings, tiny_encoder.dim)
     with pytest.raises(IndexMismatch, match="other weights"):
-        query_encoder(tmp_path / "default", lambda **_: tiny_encoder).vector("a red circle")
+        query_encoder(tmp_path / "default", lambda choice: tiny_encoder).vector("a red circle")
 
 
 def test_where_the_text_half_cannot_be_read_alone_the_whole_model_answers(
@@ -104,7 +103,7 @@ def test_where_the_text_half_cannot_be_read_alone_the_whole_model_answers(
     encoder = load_encoder("tiny", device="cpu")
     encoder.identity = dataclasses.replace(encoder.identity, weights_digest="of weights that lie nowhere")
     Store.create(tmp_path / "index", IndexSettings(encoder.identity), encoder.dim)
-    vector = query_encoder(tmp_path / "index", lambda **_: encoder).vector("a red circle")
+    vector = query_encoder(tmp_path / "index", lambda choice: encoder).vector("a red circle")
     np.testing.assert_array_equal(vector, encode_query(tiny_encoder, "a red circle")[0])
 
 

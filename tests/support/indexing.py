@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.names import EncoderChoice
 from vidfind.index.events import Event, Outcome
 
 
@@ -25,5 +26,5 @@ def statuses(outcomes: dict[str, Outcome]) -> dict[str, str]:
     return {name: outcome.status for name, outcome in outcomes.items()}
 
 
-def never() -> Encoder:
+def never(choice: EncoderChoice | None = None) -> Encoder:
     raise AssertionError("the encoder is not needed here")

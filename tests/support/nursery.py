@@ -25,6 +25,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
+from vidfind.encoders.names import EncoderChoice
+
 PATIENCE = 150  # seconds for a child
 PATIENCE_AT_END = 15.0  # for what it has started
 VIDEOS_A_COMMIT = 2  # so that a handful of videos makes several commits
@@ -43,7 +45,7 @@ def main() -> None:
     torch.set_num_threads(1)
     small_adapters.untrained()
     for adapter in [None, *map(Path, sys.argv[1:])]:
-        load("tiny", adapter=adapter)
+        load(EncoderChoice("tiny", adapter=adapter))
     answer({"ready": True})
     for line in sys.stdin:
         answer(try_in_child(**json.loads(line)))
@@ -53,10 +55,11 @@ def answer(values: dict[str, Any]) -> None:
     print(json.dumps(values), flush=True)
 
 
-def load(model: str | None = None, adapter: Path | None = None, **_: object) -> Any:
+def load(choice: EncoderChoice) -> Any:
     from vidfind.models.load import load_encoder
 
-    content = adapter.read_bytes() if adapter else None
+    adapter = choice.wanted_adapter
+    content = Path(adapter).read_bytes() if adapter else None
     if content not in loaded:
         loaded[content] = load_encoder("tiny", adapter=adapter, device="cpu")
     return loaded[content]
@@ -171,7 +174,7 @@ def index(home: Path, folders: list[str], asked: dict[str, Any]) -> None:
 
     writer.VIDEOS_A_COMMIT = VIDEOS_A_COMMIT
     nearest.INDEXED_ROWS = LARGE
-    store, encoder = open_store(home / "indexes" / "default", load, asked)
+    store, encoder = open_store(home / "indexes" / "default", load, EncoderChoice(**asked))
     running = pipeline.index_videos([Path(folder) for folder in folders], store, encoder, IndexOptions(workers=1))
     with closing(running) as events:
         for _ in events:

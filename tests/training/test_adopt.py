@@ -30,15 +30,15 @@ def found(r1: float) -> Retrieval:
 
 
 def test_what_the_index_was_made_with_is_trained_unless_other_is_asked_for(store: Store) -> None:
-    assert choose_start(EncoderChoice(), store, False) == EncoderChoice("tiny", "builtin", "tempme")
-    assert choose_start(EncoderChoice(encoder="mean"), store, False) == EncoderChoice("tiny", "builtin", "mean")
+    assert choose_start(EncoderChoice(), store, False) == EncoderChoice("tiny", "builtin", "tempme", "none")
+    assert choose_start(EncoderChoice(encoder="mean"), store, False) == EncoderChoice("tiny", "builtin", "mean", "none")
     assert choose_start(EncoderChoice(model="ViT-B-16"), store, False) == EncoderChoice("ViT-B-16")
     assert choose_start(EncoderChoice(), None, True) == EncoderChoice()
 
 
 def test_an_adapter_asked_for_is_gone_on_from_and_knows_its_model(store: Store) -> None:
     assert choose_start(EncoderChoice(adapter="home"), store, False) == EncoderChoice(adapter="home")
-    assert choose_start(EncoderChoice(adapter="none"), store, True).adapter is None
+    assert choose_start(EncoderChoice(adapter="none"), store, True).adapter == "none"
 
 
 @pytest.mark.parametrize(

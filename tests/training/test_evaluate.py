@@ -4,6 +4,7 @@ badly."""
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import shutil
 from collections.abc import Mapping
@@ -20,14 +21,14 @@ from vidfind.demo.collection import draw_collection
 from vidfind.demo.drawing import draw
 from vidfind.demo.world import FRAME_RATE, Scene, random_background, random_scene, random_shape, reverse
 from vidfind.encoders.encoder import Encoder
-from vidfind.encoders.names import EncoderIdentity
+from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.encoders.stream import Progress
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.media.probe import probe
 from vidfind.media.write import write_video
 from vidfind.models.catalog import TINY_WEIGHTS
-from vidfind.models.load import load_encoder, weights_digest
-from vidfind.system.paths import adapter_path
+from vidfind.models.load import load_choice, load_encoder, weights_digest
+from vidfind.system.paths import NO_ADAPTER, adapter_path
 from vidfind.training.choose import choose_encoders, load_encoders
 from vidfind.training.evaluate import Measuring, Verdict, check_pairs, evaluate
 from vidfind.training.pairs import Pair
@@ -302,31 +303,34 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 INDEX = EncoderIdentity("ViT-B-16", "laion2b_s34b_b88k", "digest", "tempme", "holiday", 12)
 OF_MEAN = dataclasses.replace(INDEX, encoder="mean")
-OF_INDEX = {"model": "ViT-B-16", "pretrained": "laion2b_s34b_b88k"}
-OF_MINE = {"model": "tiny", "pretrained": "builtin"}
+OF_INDEX = ("ViT-B-16", "laion2b_s34b_b88k")
+OF_MINE = ("tiny", "builtin")
+Choice = EncoderChoice
+WITHOUT = Choice(adapter=NO_ADAPTER)
+on_cpu = functools.partial(load_choice, device="cpu")
 
 
 @pytest.mark.parametrize(
     ("names", "asked", "ours", "chosen"),
     [
-        ([], {}, None, {"tempme": {}}),
-        ([], {"model": "tiny"}, None, {"tempme": {"model": "tiny"}}),
-        ([], {"encoder": "mean"}, None, {"mean": {"encoder": "mean"}}),
-        ([], {"adapter": "mine"}, None, {"mine": {**OF_MINE, "adapter": "mine"}}),
-        ([], {"adapter": "mine"}, INDEX, {"mine": {**OF_MINE, "adapter": "mine"}}),
-        ([], {"adapter": None}, INDEX, {"tempme": {**OF_INDEX, "encoder": "tempme", "adapter": None}}),
-        ([], {"adapter": None}, OF_MEAN, {"mean": {**OF_INDEX, "encoder": "mean", "adapter": None}}),
-        ([], {"encoder": "mean"}, INDEX, {"mean": {**OF_INDEX, "encoder": "mean"}}),
-        ([], {"model": "tiny"}, INDEX, {"tempme": {"model": "tiny"}}),
-        ([], {"pretrained": "openai"}, INDEX, {"tempme": {"model": "ViT-B-16", "pretrained": "openai"}}),
-        (["tempme", "mean"], {}, INDEX, {name: {**OF_INDEX, "encoder": name} for name in ("tempme", "mean")}),
+        ([], Choice(), None, {"tempme": Choice()}),
+        ([], Choice("tiny"), None, {"tempme": Choice("tiny")}),
+        ([], Choice(encoder="mean"), None, {"mean": Choice(encoder="mean")}),
+        ([], Choice(adapter="mine"), None, {"mine": Choice(*OF_MINE, adapter="mine")}),
+        ([], Choice(adapter="mine"), INDEX, {"mine": Choice(*OF_MINE, adapter="mine")}),
+        ([], WITHOUT, INDEX, {"tempme": Choice(*OF_INDEX, "tempme", NO_ADAPTER)}),
+        ([], WITHOUT, OF_MEAN, {"mean": Choice(*OF_INDEX, "mean", NO_ADAPTER)}),
+        ([], Choice(encoder="mean"), INDEX, {"mean": Choice(*OF_INDEX, "mean")}),
+        ([], Choice("tiny"), INDEX, {"tempme": Choice("tiny")}),
+        ([], Choice(pretrained="openai"), INDEX, {"tempme": Choice("ViT-B-16", "openai")}),
+        (["tempme", "mean"], Choice(), INDEX, {name: Choice(*OF_INDEX, name) for name in ("tempme", "mean")}),
         (
             ["mean", "mine"],
-            {},
+            Choice(),
             INDEX,
-            {"mean": {**OF_MINE, "encoder": "mean"}, "mine": {**OF_MINE, "adapter": "mine"}},
+            {"mean": Choice(*OF_MINE, "mean"), "mine": Choice(*OF_MINE, adapter="mine")},
         ),
-        (["big"], {"model": "tiny"}, None, {"big": {"model": "tiny", "adapter": "big"}}),
+        (["big"], Choice("tiny"), None, {"big": Choice("tiny", adapter="big")}),
     ],
     ids=[
         *["nothing", "model", "encoder", "adapter", "adapter-over-index", "no-adapter", "no-adapter-of-mean"],
@@ -335,7 +339,7 @@ OF_MINE = {"model": "tiny", "pretrained": "builtin"}
     ],
 )
 def test_what_is_not_chosen_comes_from_the_adapter_then_the_index(
-    home: Path, names: list[str], asked: dict[str, str], ours: EncoderIdentity | None, chosen: dict[str, object]
+    home: Path, names: list[str], asked: Choice, ours: EncoderIdentity | None, chosen: dict[str, Choice]
 ) -> None:
     assert choose_encoders(names, asked, ours, Path("own.safetensors")) == chosen
 
@@ -343,20 +347,20 @@ def test_what_is_not_chosen_comes_from_the_adapter_then_the_index(
 def test_the_encoder_of_the_index_is_judged_with_the_adapter_it_keeps(home: Path) -> None:
     own = home / "own copy.safetensors"
     save_adapter(own, model="ViT-B-16", pretrained="theirs")
-    chosen = choose_encoders([], {}, INDEX, own)
-    assert chosen == {"holiday": {"model": "ViT-B-16", "pretrained": "theirs", "encoder": "tempme", "adapter": own}}
+    chosen = choose_encoders([], Choice(), INDEX, own)
+    assert chosen == {"holiday": Choice("ViT-B-16", "theirs", "tempme", own)}
 
 
 def test_a_name_that_nothing_has_is_refused_with_those_there_are(home: Path) -> None:
     with pytest.raises(BadInput, match=r"no adapter 'fast' \(there is: big, mine\)\. The encoders are: tempme, "):
-        choose_encoders(["mean", "fast"], {})
+        choose_encoders(["mean", "fast"], Choice())
 
 
 def test_an_adapter_of_the_words_alone_is_judged_on_the_same_video_vectors(
     home: Path, drawn: list[Pair], tiny_encoder: Encoder
 ) -> None:
-    choices = choose_encoders(["tempme", "mine"], {})
-    encoders = {name: load_encoder(**choice, device="cpu") for name, choice in choices.items()}
+    choices = choose_encoders(["tempme", "mine"], Choice())
+    encoders = {name: on_cpu(choice) for name, choice in choices.items()}
     found = verdict(drawn[:8], encoders).retrieval
     alone = verdict(drawn[:8], {"mine": encoders["mine"]}).retrieval
     assert found["mine"] == alone["mine"]
@@ -368,7 +372,7 @@ def test_encoders_without_an_adapter_share_one_model_and_make_the_vectors_of_mod
     home: Path, drawn: list[Pair]
 ) -> None:
     names = ["mean", "mine", "tempme", "centerclip"]
-    encoders = load_encoders(choose_encoders(names, {}), device="cpu")
+    encoders = load_encoders(choose_encoders(names, Choice()), on_cpu)
     assert list(encoders) == names
     assert encoders["mean"].model is encoders["tempme"].model is encoders["centerclip"].model
     assert encoders["mine"].model is not encoders["mean"].model
@@ -391,23 +395,21 @@ def sentences(home: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("names", "asked"),
-    [(["tfvl"], {"model": "tiny"}), ([], {"encoder": "tfvl", "model": "tiny"}), (["mine", "tfvl"], {})],
+    [(["tfvl"], Choice("tiny")), ([], Choice("tiny", encoder="tfvl")), (["mine", "tfvl"], Choice())],
     ids=["compare", "encoder", "model-of-another-adapter"],
 )
-def test_tfvl_is_judged_with_its_latest_adapter_of_the_model(
-    sentences: Path, names: list[str], asked: dict[str, str]
-) -> None:
+def test_tfvl_is_judged_with_its_latest_adapter_of_the_model(sentences: Path, names: list[str], asked: Choice) -> None:
     said: list[str] = []
     chosen = choose_encoders(names, asked, announce=said.append)["tfvl"]
-    assert (chosen["model"], chosen["encoder"], chosen["adapter"]) == ("tiny", "tfvl", "new")
+    assert (chosen.model, chosen.encoder, chosen.adapter) == ("tiny", "tfvl", "new")
     assert said == ["tfvl is judged with its latest adapter, 'new' of 2026-03-02."]
 
 
 def test_an_adapter_of_tfvl_that_is_named_is_that_one(sentences: Path) -> None:
     said: list[str] = []
-    asked = {"encoder": "tfvl", "adapter": "old"}
-    assert choose_encoders([], asked, announce=said.append)["old"]["adapter"] == "old"
-    assert list(choose_encoders(["old", "new"], {}, announce=said.append)) == ["old", "new"]
+    asked = Choice(encoder="tfvl", adapter="old")
+    assert choose_encoders([], asked, announce=said.append)["old"].adapter == "old"
+    assert list(choose_encoders(["old", "new"], Choice(), announce=said.append)) == ["old", "new"]
     assert said == []
 
 
@@ -418,23 +420,23 @@ def test_an_adapter_made_with_a_file_of_weights_is_known_by_another_path_to_it(
     digest = weights_digest("ViT-B-16", tmp_path / "w.safetensors")
     made: dict[str, Any] = {"model": "ViT-B-16", "pretrained": "w.safetensors", "weights_digest": digest}
     save_adapter(adapter_path("mine"), kind="frozen", **made)
-    asked = {"model": "ViT-B-16", "pretrained": str(tmp_path / "w.safetensors")}
-    assert choose_encoders(["tfvl"], asked)["tfvl"]["adapter"] == "mine"
+    asked = Choice("ViT-B-16", str(tmp_path / "w.safetensors"))
+    assert choose_encoders(["tfvl"], asked)["tfvl"].adapter == "mine"
 
 
 def test_tfvl_without_an_adapter_of_the_model_is_refused_with_the_command_that_makes_one(sentences: Path) -> None:
     with pytest.raises(ModelUnavailable) as refused:
-        choose_encoders(["mean", "tfvl"], {})
+        choose_encoders(["mean", "tfvl"], Choice())
     assert "there is no adapter of it for ViT-B-32 / laion2b_s34b_b79k (there is: new of tiny / builtin, " in str(
         refused.value
     )
     assert str(refused.value).endswith("To make one: vidfind finetune --pairs FILE --encoder tfvl --name NAME")
     with pytest.raises(ModelUnavailable, match="--encoder tfvl --name NAME --model ViT-B-16 --pretrained openai"):
-        choose_encoders([], {"encoder": "tfvl", "pretrained": "openai"}, INDEX)
+        choose_encoders([], Choice(pretrained="openai", encoder="tfvl"), INDEX)
 
 
 def test_tfvl_with_an_adapter_is_judged_beside_plain_clip(sentences: Path, drawn: list[Pair]) -> None:
-    encoders = load_encoders(choose_encoders(["mean", "tfvl"], {"model": "tiny"}), device="cpu")
+    encoders = load_encoders(choose_encoders(["mean", "tfvl"], Choice("tiny")), on_cpu)
     judged = verdict(drawn[:6], encoders)
     assert judged.retrieval["mean"] != judged.retrieval["tfvl"]
     assert judged.costs["tfvl"].flops > judged.costs["mean"].flops

@@ -19,7 +19,7 @@ from tests.support.gradients import gradient
 from tests.support.rounding import rounding
 from vidfind.demo.collection import draw_collection
 from vidfind.encoders.encoder import Encoder
-from vidfind.encoders.names import EncoderIdentity
+from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.errors import BadInput, BadPairs
 from vidfind.media.probe import probe
 from vidfind.models.adapter_file import from_tempme, read_adapter, write_adapter
@@ -156,7 +156,7 @@ def test_a_few_steps_lower_the_loss_and_the_saved_adapter_gives_the_same_vectors
 def test_every_encoder_learns_and_its_adapter_gives_what_was_learned(
     pairs: list[Pair], tmp_path: Path, name: str
 ) -> None:
-    encoder, _ = load_for_training(model="tiny", encoder=name, num_frames=8, device="cpu")
+    encoder, _ = load_for_training(EncoderChoice("tiny", encoder=name, num_frames=8), device="cpu")
     training, losses = train(pairs, encoder, Recipe(epochs=4, learning_rate=4e-3, distill_weight=0.0))
     assert losses[-1] < 0.95 * losses[0]
     adapter = training.adapter("it")
@@ -165,7 +165,7 @@ def test_every_encoder_learns_and_its_adapter_gives_what_was_learned(
     assert (adapter.info.kind, adapter.info.rank) == (("frozen", 0) if name == "tfvl" else ("lora", 8))
     write_adapter(tmp_path / "it.safetensors", adapter)
     loaded = load_encoder("tiny", adapter=tmp_path / "it.safetensors", device="cpu", dtype="float32")
-    again, _ = load_for_training(model="tiny", encoder=name, num_frames=8, device="cpu")
+    again, _ = load_for_training(EncoderChoice("tiny", encoder=name, num_frames=8), device="cpu")
     prepare(again, Recipe(), adapter)
     clips = torch.randint(0, 256, (2, 8, 56, 56, 3), dtype=torch.uint8)
     torch.testing.assert_close(loaded.encode_video(clips), again.encode_video(clips), atol=1e-5, rtol=0)
@@ -177,13 +177,13 @@ def test_every_encoder_learns_and_its_adapter_gives_what_was_learned(
 
 @pytest.mark.parametrize("recipe", [Recipe(full=True), Recipe(text_only=True), Recipe(rank=4)])
 def test_what_leaves_the_model_as_it_is_takes_no_options_that_change_it(pairs: list[Pair], recipe: Recipe) -> None:
-    encoder, _ = load_for_training(model="tiny", encoder="tfvl", device="cpu")
+    encoder, _ = load_for_training(EncoderChoice("tiny", encoder="tfvl"), device="cpu")
     with pytest.raises(BadInput, match="tfvl leaves the model as it is"):
         FineTuning(pairs, encoder, recipe)
 
 
 def test_prompts_are_not_decayed() -> None:
-    encoder, _ = load_for_training(model="tiny", encoder="tfvl", device="cpu")
+    encoder, _ = load_for_training(EncoderChoice("tiny", encoder="tfvl"), device="cpu")
     trained, _ = prepare(encoder, Recipe(), None)
     optimizer, _ = make_optimizer(trained, Recipe(), steps=1)
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
@@ -194,7 +194,7 @@ def test_prompts_are_not_decayed() -> None:
 def test_what_has_learned_nothing_yet_is_judged_as_plain_clip(pairs: list[Pair]) -> None:
     judged = []
     for name in ("tfvl", "mean"):
-        encoder, _ = load_for_training(model="tiny", encoder=name, device="cpu")
+        encoder, _ = load_for_training(EncoderChoice("tiny", encoder=name), device="cpu")
         with FineTuning(pairs, encoder) as training, closing(training.run()) as events:
             judged.append(next(event for event in events if isinstance(event, Validated)))
     assert judged[0] == judged[1]
@@ -203,7 +203,7 @@ def test_what_has_learned_nothing_yet_is_judged_as_plain_clip(pairs: list[Pair])
 def test_the_seed_draws_the_noise_that_training_starts_from() -> None:
     started = []
     for seed in (1, 1, 2):
-        encoder, _ = load_for_training(model="tiny", encoder="tfvl", device="cpu")
+        encoder, _ = load_for_training(EncoderChoice("tiny", encoder="tfvl"), device="cpu")
         torch.manual_seed(seed)
         trained, _ = prepare(encoder, Recipe(), None)
         started.append(trained["visual.word_projection"])

@@ -7,6 +7,7 @@ from vidfind.cli.index import run_index
 from vidfind.cli.options import Quiet, Verbose
 from vidfind.cli.prompt import open_searcher
 from vidfind.commands import delete_command
+from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput
 from vidfind.system import paths
 
@@ -47,7 +48,7 @@ def demo_command(quiet: Quiet = False, verbose: Verbose = False) -> None:
         captions = dict(draw_collection(folder, DEMO_VIDEOS, DEMO_SEED))
     console.heading(f"Drew {DEMO_VIDEOS} videos of moving shapes; their names say nothing.", is_first=True)
     console.commands(["index", str(folder), "--index", DEMO_INDEX, "--model", DEMO_MODEL])
-    run_index([folder], DEMO_INDEX, {"model": DEMO_MODEL, "adapter": None})
+    run_index([folder], DEMO_INDEX, EncoderChoice(DEMO_MODEL, adapter=paths.NO_ADAPTER))
     searcher, activity = open_searcher(DEMO_INDEX)
     for query in DEMO_QUERIES:
         console.commands(["search", query, "--index", DEMO_INDEX, "-n", "3"])

@@ -5,12 +5,12 @@ Registered by cli.py, and written like it: nothing heavy is imported at the top.
 
 import functools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,6 +31,7 @@ from vidfind.cli.options import (
     Verbose,
     adapter_option,
 )
+from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput, ExitCode
 from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
 from vidfind.system import paths
@@ -38,7 +39,7 @@ from vidfind.system.streams import has_reader
 
 if TYPE_CHECKING:
     from vidfind.display.activity import Activity
-    from vidfind.encoders.encoder import Encoder
+    from vidfind.encoders.encoder import Encoder, EncoderLoader
     from vidfind.index.events import Event, IndexSummary
     from vidfind.store.store import Store
 
@@ -52,6 +53,8 @@ class RunOptions:
     threads: int | None = None
     battery: bool = False
     as_json: bool = False
+    segment_length: float | None = None
+    """In seconds."""
     indexing: IndexOptions = DEFAULT_OPTIONS
 
 
@@ -112,10 +115,7 @@ def index_command(
     Example:
       vidfind index ~/Videos --exclude '*/drafts/*'
     """
-    asked = {"model": model, "pretrained": pretrained, "encoder": encoder, "segment_length": segment}
-    chosen: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
-    if adapter is not None:
-        chosen["adapter"] = None if adapter == paths.NO_ADAPTER else adapter
+    asked = EncoderChoice(model, pretrained, encoder, adapter)
     if watch and force:
         raise typer.BadParameter("Give either --watch or --force.")
     if dry_run and (watch or adapter is not None):
@@ -128,25 +128,25 @@ def index_command(
         store = open_filled(name)
         folders = store.folders() if watch else []
     indexing = IndexOptions(exclude or DEFAULT_OPTIONS.exclude, force, verify, sampling, workers)
-    options = RunOptions(device, dtype, threads, battery, as_json, indexing)
+    options = RunOptions(device, dtype, threads, battery, as_json, segment, indexing)
     if dry_run:
         show_dry_run(folders, name, model, options)
     elif watch:
-        watch_folders(folders, name, chosen, options)
-    elif run_index(folders, name, chosen, options):
+        watch_folders(folders, name, asked, options)
+    elif run_index(folders, name, asked, options):
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def run_index(folders: Sequence[Path], name: str, chosen: Mapping[str, Any], options: RunOptions = DEFAULTS) -> int:
+def run_index(folders: Sequence[Path], name: str, asked: EncoderChoice, options: RunOptions = DEFAULTS) -> int:
     """Brings an index up to date and shows all about it; returns how many videos could not be encoded.
 
-    With an adapter among the settings chosen, `folders` may be empty: the index's own videos are encoded again."""
+    With an adapter asked for, `folders` may be empty: the index's own videos are encoded again."""
     from vidfind.display import console
 
     indexing = _Indexing(name, options)
     try:
         with indexing.activity:
-            if opened := indexing.open(folders, chosen):
+            if opened := indexing.open(folders, asked):
                 from vidfind.index.run import index_videos
 
                 with closing(index_videos(folders, *opened, options.indexing)) as events:
@@ -181,7 +181,7 @@ def show_dry_run(folders: Sequence[Path], name: str, model: str | None, options:
         show_preview(preview)
 
 
-def watch_folders(folders: Sequence[Path], name: str, chosen: Mapping[str, Any], options: RunOptions) -> None:
+def watch_folders(folders: Sequence[Path], name: str, asked: EncoderChoice, options: RunOptions) -> None:
     """Brings an index up to date, and again whenever something in the folders changes; shows the news.
 
     Ends with Ctrl-C, or after the run in which the last reader of the output has left."""
@@ -191,7 +191,7 @@ def watch_folders(folders: Sequence[Path], name: str, chosen: Mapping[str, Any],
 
     indexing = _Indexing(name, options)
     try:
-        with indexing.activity, closing(watch_videos(folders, indexing.open, chosen, options.indexing)) as events:
+        with indexing.activity, closing(watch_videos(folders, indexing.open, asked, options.indexing)) as events:
             for event in events:
                 now = f"{datetime.now():%H:%M:%S}"
                 if isinstance(event, RunEnded):
@@ -225,15 +225,17 @@ class _Indexing:
         self._summary: IndexSummary | None = None
         """Of the run at work."""
 
-    def open(self, folders: Sequence[Path], chosen: Mapping[str, Any]) -> "tuple[Store, Callable[[], Encoder]] | None":
+    def open(self, folders: Sequence[Path], asked: EncoderChoice) -> "tuple[Store, Callable[[], Encoder]] | None":
         """The index, opened for a run over `folders`, and its encoder: see `open_to_index`."""
         self.activity.say("Starting")
         from vidfind.index.events import IndexSummary
         from vidfind.index.prepare import open_to_index
 
         self._wait_for_mains()
-        path, exclude = paths.index_path(self._name), self._options.indexing.exclude
-        opened = open_to_index(folders, path, self._load, chosen, exclude, self.activity.announce)
+        path, options = paths.index_path(self._name), self._options
+        opened = open_to_index(
+            folders, path, self._load, asked, options.segment_length, options.indexing.exclude, self.activity.announce
+        )
         if opened:
             self.activity.say("Looking for videos")
             self._summary = IndexSummary()
@@ -309,17 +311,17 @@ class _Indexing:
             console.message(switched_text(summary.ending, self._name))
 
 
-def loader_of(activity: "Activity", device: str, dtype: str, threads: int | None = None) -> Callable[..., "Encoder"]:
-    """`load_encoder` for this machine, which tells the user what it is at; what was loaded last is kept."""
+def loader_of(activity: "Activity", device: str, dtype: str, threads: int | None = None) -> "EncoderLoader":
+    """Loads encoders on this machine, and shows the user what it does; the encoder loaded last is kept."""
 
     @functools.lru_cache(maxsize=1)
-    def load(**choice: Any) -> "Encoder":
-        from vidfind.models.load import load_encoder
+    def load(choice: EncoderChoice) -> "Encoder":
+        from vidfind.models.load import load_choice
         from vidfind.system.machine import use_threads
 
         activity.say("Loading the model")
         use_threads(threads)
-        encoder = load_encoder(**choice, device=device, dtype=dtype, announce=activity.announce)
+        encoder = load_choice(choice, device, dtype, activity.announce)
         activity.say("Reading videos")
         return encoder
 

@@ -3,6 +3,7 @@
 Registered by cli.py, and written like it: nothing heavy is imported at the top.
 """
 
+import functools
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -119,6 +120,8 @@ def finetune_command(
     """
     if full and text_only:
         raise typer.BadParameter("Give either --full or --text-only.")
+    asked = EncoderChoice(model, pretrained, encoder, adapter, frames)
+
     from vidfind.display import console
     from vidfind.display.activity import Activity
     from vidfind.display.text import printable
@@ -139,8 +142,7 @@ def finetune_command(
         activity.say("Loading the model")
         use_threads(threads)
         store = _store_if_any(index_name)
-        start_from = choose_start(EncoderChoice(model, pretrained, encoder, adapter, frames), store, text_only)
-        base, start = load_for_training(**vars(start_from), device=device, announce=activity.announce)
+        base, start = load_for_training(choose_start(asked, store, text_only), device, activity.announce)
         with FineTuning(good, base, recipe, start, use_autocast(dtype, base), skip_bad) as training:
             was_stopped = _train(training, activity)
         tuned = training.adapter(name, pairs_digest(training.training))
@@ -238,7 +240,7 @@ def _offer(
         cost = cost_text(reencode_cost(store))
         reencode = typer.confirm(f"Encode {cost} of the index {index!r} again with it?", err=True)
     if fit == "same vectors" or reencode:
-        run_index([], index, {"adapter": info.name}, options)
+        run_index([], index, EncoderChoice(adapter=info.name), options)
     else:
         console.message(f"To use it in the index {index!r}: {adapter_command(store.path, info.name)}")
 
@@ -276,8 +278,7 @@ def evaluate_command(
     Example:
       vidfind eval --pairs captions.csv --compare tempme,mean
     """
-    given = {"model": model, "pretrained": pretrained, "encoder": encoder, "adapter": adapter}
-    asked = {key: None if value == paths.NO_ADAPTER else value for key, value in given.items() if value is not None}
+    asked = EncoderChoice(model, pretrained, encoder, adapter)
     names = list(dict.fromkeys(filter(None, map(str.strip, (compare or "").split(",")))))
     if compare is not None and not names:
         raise typer.BadParameter("Give --compare the names of encoders or adapters: tempme,mean")
@@ -290,6 +291,7 @@ def evaluate_command(
     from vidfind.display.training import show_verdict, verdict_json
 
     with Activity("Starting", enabled=not (as_json and sys.stdout.isatty())) as activity:
+        from vidfind.models.load import load_choice
         from vidfind.store.settings import IndexSettings
         from vidfind.training.choose import choose_encoders, load_encoders
         from vidfind.training.evaluate import Measuring, Verdict, check_pairs, evaluate
@@ -304,10 +306,8 @@ def evaluate_command(
         check_pairs(good)  # before a model is fetched for nothing
         encoders = load_encoders(
             choices,
+            functools.partial(load_choice, device=device, dtype=dtype, announce=activity.announce),
             lambda column: activity.say(f"Loading {printable(column)}"),
-            device=device,
-            dtype=dtype,
-            announce=activity.announce,
         )
         activity.say("Reading videos")
         length = segment or (settings or IndexSettings).segment_length

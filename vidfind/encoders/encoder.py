@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidfind.encoders.clusters import NotFinite
-from vidfind.encoders.names import EncoderIdentity
+from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.encoders.table import ENCODERS
 from vidfind.encoders.tokens import Backbone
 from vidfind.encoders.towers import check_image_tower, embed_patches, encode_frames, encode_tokens, has_plain_text_tower
@@ -149,6 +149,10 @@ class Encoder:
             features: Tensor = self.model.encode_text(ids)
             return features
         return encode_tokens(self.model, ids)
+
+
+EncoderLoader = Callable[[EncoderChoice], Encoder]
+"""Loads the encoder that a user asks for, on the device and in the number format that suit this machine."""
 
 
 def choose_device(device: str) -> str:

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from vidfind.system.paths import NO_ADAPTER
 
 EncoderName = Literal["tempme", "tempme-fast", "mean", "tome", "centerclip", "centerclip-spectral", "tfvl"]
 """The keys of `encoders.table.ENCODERS`."""
+ENCODER_NAMES = get_args(EncoderName)
 DEFAULT_NUM_FRAMES = 12
 
 
 @dataclass(frozen=True)
 class EncoderChoice:
-    """The encoder that a user asks for. None: not asked, so that the adapter, the index or a default decides.
+    """The encoder that a user asks for. None: not asked for; then the adapter, the index or a default decides.
 
-    `models.load.resolve` makes something definite of it, and is the only place that does.
+    `models.load.resolve` decides.
+
+    >>> from vidfind import EncoderChoice
+    >>> asked = EncoderChoice("ViT-B-16", adapter="none")
+    >>> asked.or_else(EncoderChoice("ViT-B-32", encoder="mean", adapter="home"))
+    EncoderChoice(model='ViT-B-16', pretrained=None, encoder='mean', adapter='none', num_frames=None)
     """
 
     model: str | None = None
@@ -33,6 +39,21 @@ class EncoderChoice:
     """The name of a saved adapter, or its file. `paths.NO_ADAPTER`: none is wanted, which is not the same as None."""
     num_frames: int | None = None
     """How many frames of a clip are encoded."""
+
+    @property
+    def wanted_adapter(self) -> str | Path | None:
+        """The adapter to load; None where none is asked for, or none is wanted."""
+        return None if self.adapter == NO_ADAPTER else self.adapter
+
+    def or_else(self, other: EncoderChoice) -> EncoderChoice:
+        """This choice, with what is not asked for taken from `other`."""
+        return EncoderChoice(
+            self.model or other.model,
+            self.pretrained or other.pretrained,
+            self.encoder or other.encoder,
+            self.adapter or other.adapter,
+            self.num_frames or other.num_frames,
+        )
 
     def over(self, identity: EncoderIdentity) -> EncoderIdentity:
         """The identity wanted: `identity`, but for what is asked for."""

@@ -5,20 +5,23 @@ Opens the index and its encoder for each run of the pipelines in run.py and watc
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vidfind.encoders.names import EncoderChoice
 from vidfind.index import run, watch
 from vidfind.index.events import Event
 from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
 from vidfind.index.prepare import open_to_index
-from vidfind.models.load import load_encoder
-from vidfind.system.paths import DEFAULT_INDEX, NO_ADAPTER, index_path
+from vidfind.models.load import load_choice
+from vidfind.system.paths import DEFAULT_INDEX, index_path
+
+if TYPE_CHECKING:
+    from vidfind.encoders.encoder import Encoder
+    from vidfind.store.store import Store
 
 ANY_ENCODER = EncoderChoice()
 """The encoder of the index; for a new index, the default one."""
@@ -62,8 +65,8 @@ def index_videos(
         ModelUnavailable: the model is not on this machine and cannot be downloaded.
         StorageError: the disk is full, or the folder of the index may not be written."""
     folders = _folders(paths)
-    load = functools.partial(load_encoder, device=device, dtype=dtype)
-    opened = open_to_index(folders, _path(index), load, _asked(encoder, segment_length), options.exclude)
+    load = functools.partial(load_choice, device=device, dtype=dtype)
+    opened = open_to_index(folders, _path(index), load, encoder, segment_length, options.exclude)
     if opened:
         yield from run.index_videos(folders, *opened, options)
 
@@ -88,13 +91,13 @@ def watch_videos(
     The first run yields all events, later runs only news. The model is loaded once. A file that is still being written
     is left alone until it has not changed for 5 seconds. Arguments and errors are those of `index_videos`; after the
     first run an error becomes an event, and the next run tries again."""
-    load = functools.lru_cache(maxsize=1)(functools.partial(load_encoder, device=device, dtype=dtype))
+    load = functools.lru_cache(maxsize=1)(functools.partial(load_choice, device=device, dtype=dtype))
 
-    def open_index(folders: Sequence[Path], asked: watch.Choice) -> Any:
-        return open_to_index(folders, path, load, asked, options.exclude)
+    def open_index(folders: Sequence[Path], asked: EncoderChoice) -> tuple[Store, Callable[[], Encoder]] | None:
+        return open_to_index(folders, path, load, asked, segment_length, options.exclude)
 
     path = _path(index)
-    yield from watch.watch_videos(_folders(paths), open_index, _asked(encoder, segment_length), options)
+    yield from watch.watch_videos(_folders(paths), open_index, encoder, options)
 
 
 def _folders(paths: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -104,10 +107,3 @@ def _folders(paths: str | Path | Iterable[str | Path]) -> list[Path]:
 
 def _path(index: str | Path) -> Path:
     return index_path(index) if isinstance(index, str) else index
-
-
-def _asked(encoder: EncoderChoice, segment_length: float | None) -> dict[str, Any]:
-    """What was asked for, as `open_store` takes it."""
-    values = {**dataclasses.asdict(encoder), "segment_length": segment_length}
-    asked = {name: value for name, value in values.items() if value is not None}
-    return asked | ({"adapter": None} if encoder.adapter == NO_ADAPTER else {})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vidfind.encoders.names import EncoderChoice
+from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.errors import BadInput, IndexNotFound, ModelUnavailable
 from vidfind.index.events import Cost
 from vidfind.media.files import find_videos
@@ -25,7 +25,7 @@ from vidfind.store.tables import VideoRow
 from vidfind.system.paths import NO_ADAPTER, adapter_path
 
 if TYPE_CHECKING:
-    from vidfind.encoders.encoder import Encoder
+    from vidfind.encoders.encoder import Encoder, EncoderLoader
 
 log = logging.getLogger(__name__)
 
@@ -34,47 +34,47 @@ Announce = Callable[[str], None]
 
 def open_store(
     path: Path,
-    load_encoder: Callable[..., Encoder],
-    asked: Mapping[str, Any],
-    find_default: Callable[[str | None, str | None], str | None] = lambda model, pretrained: None,
+    load_encoder: EncoderLoader,
+    asked: EncoderChoice,
+    segment_length: float | None = None,
+    find_default: Callable[[EncoderChoice], str | None] = lambda asked: None,
     announce: Announce = log.info,
 ) -> tuple[Store, Callable[[], Encoder]]:
     """The index at `path`, made now if there is none or an empty one, and a function that loads the encoder it needs.
 
-    `asked` holds only what the user chose: any of `model`, `pretrained`, `encoder`, `adapter` (a saved one's name, or
-    None for none), `segment_length`. `load_encoder` takes the first four. An index with videos keeps its settings:
-    IndexMismatch if `asked` differs, but for the adapter. Another adapter is put in at once where it leaves video
-    vectors as they are; else the store is a new one beside that in use, for `index_videos` to fill.
-    One without videos keeps what it was begun with, but for what is asked.
-    A new index takes `find_default` of the model and weights asked for, if no adapter is. `announce` is told, in a
-    line, what was not asked for."""
+    An index with videos keeps its settings: IndexMismatch if the encoder asked for differs, or `segment_length` in
+    seconds, but for the adapter. Another adapter is put in at once where it leaves video vectors as they are; else the
+    store is a new one beside that in use, for `index_videos` to fill.
+    One without videos keeps what it was begun with, but for what is asked for.
+    A new index takes the adapter that `find_default` returns for what is asked, if no adapter is. `announce` is called
+    with a line about each thing that was not asked for."""
     try:
         store = Store.open(path)
     except IndexNotFound:
-        store = None
-    if store is None:
-        return _make_store(path, load_encoder, asked, find_default, announce)
+        return _make_store(path, load_encoder, asked, segment_length, find_default, announce)
+    ours = store.settings.identity
     if not store.count_videos():
-        return _make_store(path, load_encoder, {**_begun_with(store, asked), **asked}, find_default, announce)
-    if asked.get("model", store.settings.identity.model) != store.settings.identity.model:
+        length = segment_length or store.settings.segment_length
+        return _make_store(path, load_encoder, _as_begun(ours, asked), length, find_default, announce)
+    if asked.model and asked.model != ours.model:
         # A name that was mistyped must not be answered with a command that deletes the index.
-        look_for_weights(asked["model"], asked.get("pretrained") or default_pretrained(asked["model"]))
-    if "adapter" in asked:
-        return _change_adapter(store, load_encoder, asked, announce)
-    if asked.get("encoder", store.settings.identity.encoder) != store.settings.identity.encoder:
-        # Nor one that would fail after the deletion.
-        check_needs_no_adapter(asked["encoder"], asked.get("model", store.settings.identity.model))
-    store.require(_choice(asked), asked.get("segment_length"))
+        look_for_weights(asked.model, asked.pretrained or default_pretrained(asked.model))
+    if asked.adapter:
+        return _change_adapter(store, load_encoder, asked, segment_length, announce)
+    if asked.encoder and asked.encoder != ours.encoder:
+        check_needs_no_adapter(asked.encoder, asked.model or ours.model)  # nor one that would fail after the deletion
+    store.require(asked, segment_length)
     if begun := find_unfinished(store):
         announce(f"Encoding again with {_with(begun.adapter)} is not finished. To go on with it: {begun.command}")
-    return store, functools.cache(functools.partial(_load_own, store, load_encoder))
+    return store, _own_encoder(store, load_encoder)
 
 
 def open_to_index(
     folders: Sequence[Path],
     path: Path,
-    load_encoder: Callable[..., Encoder],
-    asked: Mapping[str, Any],
+    load_encoder: EncoderLoader,
+    asked: EncoderChoice,
+    segment_length: float | None = None,
     exclude: Sequence[str] = (),
     announce: Announce = log.info,
 ) -> tuple[Store, Callable[[], Encoder]] | None:
@@ -84,82 +84,72 @@ def open_to_index(
     check_folders(folders, path)
     if folders and not needs_index(folders, path, exclude):
         return None
-    return open_store(path, load_encoder, asked, default_adapter, announce)
+    return open_store(path, load_encoder, asked, segment_length, default_adapter, announce)
 
 
-def _choice(asked: Mapping[str, Any]) -> EncoderChoice:
-    values = {name: value for name, value in asked.items() if name != "segment_length"}
-    if "adapter" in values and values["adapter"] is None:
-        values["adapter"] = NO_ADAPTER
-    return EncoderChoice(**values)
-
-
-def _begun_with(store: Store, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of an index without videos, as far as they go with what is asked."""
-    ours = store.settings.identity
-    own: dict[str, Any] = {"segment_length": store.settings.segment_length}
-    if all(asked.get(name, getattr(ours, name)) == getattr(ours, name) for name in ("model", "pretrained", "encoder")):
-        own |= {"model": ours.model, "pretrained": ours.pretrained, "encoder": ours.encoder}
-        if ours.adapter is None or adapter_path(ours.adapter).is_file():
-            own["adapter"] = ours.adapter
-    return own
+def _as_begun(ours: EncoderIdentity, asked: EncoderChoice) -> EncoderChoice:
+    """What is asked for, and else the encoder of an index without videos, as far as they go together."""
+    wanted = asked.over(ours)
+    if (wanted.model, wanted.pretrained, wanted.encoder) != (ours.model, ours.pretrained, ours.encoder):
+        return asked
+    is_there = ours.adapter is None or adapter_path(ours.adapter).is_file()
+    adapter = (ours.adapter or NO_ADAPTER) if is_there else None
+    return asked.or_else(EncoderChoice(ours.model, ours.pretrained, ours.encoder, adapter))
 
 
 def _make_store(
     path: Path,
-    load_encoder: Callable[..., Encoder],
-    asked: Mapping[str, Any],
-    find_default: Callable[[str | None, str | None], str | None],
+    load_encoder: EncoderLoader,
+    asked: EncoderChoice,
+    segment_length: float | None,
+    find_default: Callable[[EncoderChoice], str | None],
     announce: Announce,
 ) -> tuple[Store, Callable[[], Encoder]]:
-    choice = {name: value for name, value in asked.items() if name != "segment_length"}
-    default = None if "adapter" in asked else find_default(asked.get("model"), asked.get("pretrained"))
-    if name := choice.get("adapter"):
-        choice["adapter"] = find_adapter(name)
+    default = None if asked.adapter else find_default(asked)
     if default is None:
-        encoder = load_encoder(**choice)
+        adapter = find_adapter(asked.wanted_adapter) if asked.wanted_adapter else None
+        encoder = load_encoder(replace(asked, adapter=adapter or asked.adapter))
     else:
-        encoder, choice = _load_with_default(load_encoder, choice, default, announce)
-    length = {"segment_length": asked["segment_length"]} if "segment_length" in asked else {}
-    settings = IndexSettings(encoder.identity, **length)
-    return Store.create(path, settings, encoder.dim, choice.get("adapter")), lambda: encoder
+        encoder, adapter = _load_with_default(load_encoder, asked, default, announce)
+    settings = IndexSettings(encoder.identity, segment_length or IndexSettings.segment_length)
+    return Store.create(path, settings, encoder.dim, adapter), lambda: encoder
 
 
 def _load_with_default(
-    load_encoder: Callable[..., Encoder], choice: Mapping[str, Any], default: str, announce: Announce
-) -> tuple[Encoder, dict[str, Any]]:
-    """The encoder with the default adapter, or without if that is of no use here; and what it was loaded with."""
+    load_encoder: EncoderLoader, asked: EncoderChoice, default: str, announce: Announce
+) -> tuple[Encoder, Path | None]:
+    """The encoder with the default adapter, and the file of that; or without if it is of no use here."""
     try:
-        with_default = {**choice, "adapter": find_adapter(default)}
-        encoder = load_encoder(**with_default)
+        adapter = find_adapter(default)
+        encoder = load_encoder(replace(asked, adapter=adapter))
     except ModelUnavailable as error:
-        encoder = load_encoder(**choice)  # raises again if it is not for the adapter
+        encoder = load_encoder(asked)  # raises again if it is not for the adapter
         announce(f"The default adapter {default} is left out: {error}")
-        return encoder, dict(choice)
+        return encoder, None
     name = encoder.identity.encoder
-    its_encoder = f", and its encoder {name}" if name != choice.get("encoder", DEFAULT_ENCODER) else ""
+    its_encoder = f", and its encoder {name}" if name != (asked.encoder or DEFAULT_ENCODER) else ""
     announce(f"Using the adapter {default}, the default for this model{its_encoder}; --adapter none does without.")
-    return encoder, with_default
+    return encoder, adapter
 
 
 def _change_adapter(
-    store: Store, load_encoder: Callable[..., Encoder], asked: Mapping[str, Any], announce: Announce
+    store: Store, load_encoder: EncoderLoader, asked: EncoderChoice, segment_length: float | None, announce: Announce
 ) -> tuple[Store, Callable[[], Encoder]]:
     """The index with the adapter asked for: as it is, with its adapter switched, or a store beside it to be filled."""
     ours = store.settings.identity
-    store.require(replace(_choice(asked), adapter=None), asked.get("segment_length"))
-    file = find_adapter(asked["adapter"]) if asked["adapter"] is not None else None
+    store.require(replace(asked, adapter=None), segment_length)
+    file = find_adapter(asked.wanted_adapter) if asked.wanted_adapter else None
     if file and (info := read_info(file)) and (info.model, info.encoder) != (ours.model, ours.encoder):
         store.require(EncoderChoice(info.model, info.pretrained, info.encoder, info.name))
     begun = store.unfinished()
     if begun and begun.has_adapter(file):
-        return begun, functools.cache(functools.partial(_load_own, begun, load_encoder))
+        return begun, _own_encoder(begun, load_encoder)
     if store.has_adapter(file):
         if begun:
             _give_up(store, begun, announce)
-        return store, functools.cache(functools.partial(_load_own, store, load_encoder))
+        return store, _own_encoder(store, load_encoder)
 
-    encoder = load_encoder(model=ours.model, pretrained=ours.pretrained, encoder=ours.encoder, adapter=file)
+    encoder = load_encoder(EncoderChoice(ours.model, ours.pretrained, ours.encoder, file or NO_ADAPTER))
     settings = replace(store.settings, identity=encoder.identity)
     if settings.has_vectors_of(store.settings):
         if begun:
@@ -185,9 +175,9 @@ def _give_up(store: Store, begun: Store, announce: Announce) -> None:
     announce(f"Gave up encoding again with {_with(begun.settings.identity.adapter)}, which was not finished.")
 
 
-def _load_own(store: Store, load_encoder: Callable[..., Encoder]) -> Encoder:
-    ours = store.settings.identity
-    return load_encoder(model=ours.model, pretrained=ours.pretrained, encoder=ours.encoder, adapter=store.adapter)
+def _own_encoder(store: Store, load_encoder: EncoderLoader) -> Callable[[], Encoder]:
+    """A function that loads the encoder of the index when it is first called."""
+    return functools.cache(lambda: load_encoder(store.choice))
 
 
 def _with(adapter: str | None) -> str:

@@ -14,10 +14,11 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import watchfiles
 
+from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import IndexBusy, VidfindError
 from vidfind.index.events import Event, Offline, Outcome, Vanished, Waiting
 from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
@@ -42,8 +43,7 @@ TICK = 0.5
 POLLING = 5.0
 
 Changes = set[tuple[watchfiles.Change, str]]
-Choice = Mapping[str, Any]
-OpenIndex = Callable[[Sequence[Path], Choice], "tuple[Store, Callable[[], Encoder]] | None"]
+OpenIndex = Callable[[Sequence[Path], EncoderChoice], "tuple[Store, Callable[[], Encoder]] | None"]
 """`open_to_index`, without what stays the same from run to run."""
 
 
@@ -91,7 +91,7 @@ WatchEvent = Event | RunEnded | Watching | Retrying | FolderLeft | FolderBack
 def watch_videos(
     folders: Sequence[Path],
     open_index: OpenIndex,
-    choice: Choice,
+    asked: EncoderChoice,
     options: IndexOptions = DEFAULT_OPTIONS,
     settling: float = SETTLING,
 ) -> Generator[WatchEvent]:
@@ -99,7 +99,7 @@ def watch_videos(
 
     The first run yields all events, and ends the watch with an error. Later runs yield only news, and after an error
     the next run tries again, as after an IndexBusy in the first one. `open_index` is called for each run, with the
-    folders that are there and the encoder chosen. Files are left alone until they have not changed for `settling`
+    folders that are there and the encoder asked for. Files are left alone until they have not changed for `settling`
     seconds. Only the first run verifies the contents of files that look unchanged.
     Raises BadInput for a folder that was never there, and VidfindError if the system cannot follow so many folders."""
     watching = looks(folders, options.exclude, settling)
@@ -115,7 +115,7 @@ def watch_videos(
         present = [folder for folder in folders if is_first or folder not in away]
         try:
             if present:
-                choice = yield from _run_once(present, open_index, choice, options, changing, is_first)
+                asked = yield from _run_once(present, open_index, asked, options, changing, is_first)
         except (VidfindError, OSError) as error:
             if is_first and not isinstance(error, IndexBusy):
                 raise
@@ -132,13 +132,13 @@ def watch_videos(
 def _run_once(
     folders: Sequence[Path],
     open_index: OpenIndex,
-    choice: Choice,
+    asked: EncoderChoice,
     options: IndexOptions,
     changing: frozenset[Path],
     is_first: bool,
-) -> Generator[WatchEvent, None, Choice]:
-    """One of the runs of `watch_videos`; returns the choice of an encoder for the next."""
-    opened = open_index(folders, choice)
+) -> Generator[WatchEvent, None, EncoderChoice]:
+    """One of the runs of `watch_videos`; returns the encoder to ask for in the next."""
+    opened = open_index(folders, asked)
     has_news = is_first and not changing
     if opened:
         store, load_encoder = opened
@@ -149,9 +149,9 @@ def _run_once(
                     yield event
         if not store.is_unfinished:
             # The adapter asked for is in use now. From here on the index's own is, which another command may change.
-            choice = {key: value for key, value in choice.items() if key != "adapter"}
+            asked = replace(asked, adapter=None)
     yield RunEnded(is_first, has_news)
-    return choice
+    return asked
 
 
 def _is_news(event: Event, has_news: bool) -> bool:

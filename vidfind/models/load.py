@@ -4,16 +4,20 @@ Owns where weights come from: the package, a local file, or the Hugging Face cac
 inside functions, so that a missing network is reported before seconds are spent on loading them.
 """
 
+from __future__ import annotations
+
 import hashlib
 import logging
 import textwrap
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from vidfind.commands import finetune_command
-from vidfind.errors import ModelUnavailable
+from vidfind.encoders.names import DEFAULT_NUM_FRAMES, ENCODER_NAMES, EncoderChoice, EncoderIdentity
+from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.media.files import fingerprint
 from vidfind.models.adapter_file import find_adapter
 from vidfind.models.catalog import (
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
 
     from vidfind.encoders.encoder import Encoder
     from vidfind.models.adapter_file import Adapter, AdapterInfo
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def load_encoder(
@@ -46,89 +50,125 @@ def load_encoder(
     pretrained: str | None = None,
     encoder: str | None = None,
     adapter: str | Path | None = None,
+    num_frames: int | None = None,
+    *,
     device: str = "auto",
     dtype: str = "auto",
-    announce: Callable[[str], None] = logger.info,
-    num_frames: int | None = None,
-) -> "Encoder":
-    """An encoder ready to use.
+    announce: Callable[[str], None] = log.info,
+) -> Encoder:
+    """An encoder of video and text, ready to use.
 
     >>> from vidfind import load_encoder
     >>> encoder = load_encoder("tiny", encoder="mean", device="cpu")
     >>> encoder.num_frames, encoder.image_size, encoder.dim
     (12, 56, 128)
 
-    `model` and `pretrained` are open_clip's names; `pretrained` may be a checkpoint file. `adapter` is the name of a
-    saved one, or its file. What is not given is what the adapter was trained with, or ViT-B-32, the recommended
-    weights, `tempme` and 12 frames. `announce` is told, in a line, before a download begins.
-    Raises ModelUnavailable when weights are missing, do not load or cannot be fetched, or the adapter was trained on
-    others, and UnsupportedModel when the image tower is not a plain vision transformer.
+    Arguments:
+        model: open_clip's name of the model. None: that of the adapter, or ViT-B-32.
+        pretrained: open_clip's name of its weights, or a checkpoint file. None: those of the adapter, or the
+            recommended ones.
+        encoder: how frames become one vector, a key of `encoders.table.ENCODERS`. None: that of the adapter, or tempme.
+        adapter: the name of a saved adapter, or its file. None, and "none": no adapter.
+        num_frames: how many frames each clip has. None: those of the adapter, or 12.
+        device: "cpu", "cuda", "mps", or "auto" for the best there is.
+        dtype: "float32", "bfloat16", or "auto" for what is fastest on the device.
+        announce: called with a line before a download begins.
+
+    Raises:
+        BadInput: there is no encoder of this name.
+        ModelUnavailable: the weights are missing, do not load or cannot be fetched; the adapter is missing or was
+            trained on something else; or the encoder needs an adapter.
+        UnsupportedModel: the image tower is not a plain vision transformer, or the encoder needs another.
     """
-    saved = read_saved_adapter(adapter) if adapter else None
-    info = saved.info if saved else None
-    model = model or (info.model if info else DEFAULT_MODEL)
-    if info:
-        check_adapter(info, model, encoder, num_frames)
-        pretrained = pretrained or info.pretrained
-    elif encoder:
-        check_needs_no_adapter(encoder, model)  # before anything is fetched for nothing
-    pretrained = pretrained or default_pretrained(model)
+    return load_choice(EncoderChoice(model, pretrained, encoder, adapter, num_frames), device, dtype, announce)
+
+
+def load_choice(
+    choice: EncoderChoice, device: str = "auto", dtype: str = "auto", announce: Callable[[str], None] = log.info
+) -> Encoder:
+    """The encoder that is asked for. Arguments and errors are those of `load_encoder`."""
+    resolved = resolve(choice)
+    if choice.encoder and not resolved.adapter:
+        check_needs_no_adapter(resolved.encoder, resolved.model)  # before anything is fetched for nothing
+    return build(resolved, device, dtype, announce)
+
+
+@dataclass(frozen=True)
+class ResolvedChoice:
+    """An `EncoderChoice` with everything decided; see there."""
+
+    model: str
+    pretrained: str
+    encoder: str
+    num_frames: int
+    adapter: Adapter | None = None
+
+
+def resolve(choice: EncoderChoice) -> ResolvedChoice:
+    """Decides what is not asked for: as the adapter was trained, or by the defaults. Fetches nothing.
+
+    Raises BadInput for an unknown encoder, ModelUnavailable for an adapter that is missing or was trained for something
+    else, and for a model without recommended weights."""
+    if choice.encoder and choice.encoder not in ENCODER_NAMES:
+        raise BadInput(f"There is no encoder {choice.encoder!r}. The encoders are: {', '.join(ENCODER_NAMES)}.")
+    if choice.wanted_adapter is None:
+        model = choice.model or DEFAULT_MODEL
+        pretrained = choice.pretrained or default_pretrained(model)
+        encoder, num_frames = choice.encoder or DEFAULT_ENCODER, choice.num_frames or DEFAULT_NUM_FRAMES
+        return ResolvedChoice(model, pretrained, encoder, num_frames)
+    adapter, info = read_saved_adapter(choice.wanted_adapter)
+    check_adapter(info, choice)
+    return ResolvedChoice(info.model, choice.pretrained or info.pretrained, info.encoder, info.num_frames, adapter)
+
+
+def build(
+    resolved: ResolvedChoice, device: str = "auto", dtype: str = "auto", announce: Callable[[str], None] = log.info
+) -> Encoder:
+    """Fetches the weights if need be, and loads them, the adapter on top. Errors are those of `load_encoder`."""
+    model, pretrained, adapter = resolved.model, resolved.pretrained, resolved.adapter
     weights = find_weights(model, pretrained, announce)
 
     from vidfind.encoders.encoder import Encoder, choose_device, choose_dtype
-    from vidfind.encoders.names import DEFAULT_NUM_FRAMES, EncoderIdentity
     from vidfind.models.adapter_file import read_adapter
     from vidfind.models.lora import fold_adapter
 
     device = choose_device(device)
-    number_type = choose_dtype(dtype, device)
-    clip, tokenizer = load_clip(model, pretrained, weights, None if saved else number_type)  # folded in float32
+    number_format = choose_dtype(dtype, device)
+    clip, tokenizer = load_clip(model, pretrained, weights, None if adapter else number_format)  # folded in float32
     digest = weights_digest(model, weights)
     parameters = read_adapter(TINY_POSITIONS).parameters() if weights == TINY_WEIGHTS else {}
-    if saved and info:
+    info = adapter.info if adapter else None
+    if adapter and info:
         check_weights(info, model, pretrained, digest)
-        fold_adapter(clip, saved)
-        parameters |= saved.parameters()
+        fold_adapter(clip, adapter)
+        parameters |= adapter.parameters()
         digest = joint_digest(digest, info.video_digest)
-    identity = EncoderIdentity(
-        model,
-        pretrained,
-        digest,
-        encoder or (info.encoder if info else DEFAULT_ENCODER),
-        info.name if info else None,
-        num_frames or (info.num_frames if info else DEFAULT_NUM_FRAMES),
-    )
-    return Encoder(clip, tokenizer, identity, parameters, device, number_type)
+    name = info.name if info else None
+    identity = EncoderIdentity(model, pretrained, digest, resolved.encoder, name, resolved.num_frames)
+    return Encoder(clip, tokenizer, identity, parameters, device, number_format)
 
 
 def load_for_training(
-    adapter: str | Path | None = None, encoder: str | None = None, num_frames: int | None = None, **choice: Any
-) -> "tuple[Encoder, Adapter | None]":
-    """An encoder in float32 to be trained, without `adapter`, and that adapter, to go on from; checked to be of it.
+    choice: EncoderChoice, device: str = "auto", announce: Callable[[str], None] = log.info
+) -> tuple[Encoder, Adapter | None]:
+    """The encoder that is asked for in float32 but without its adapter, and that adapter, to go on from.
 
-    The other arguments, and what is raised, are those of `load_encoder`.
-    """
-    start = read_saved_adapter(adapter) if adapter else None
-    info = start.info if start else None
-    if info:
-        check_adapter(info, choice.get("model") or info.model, encoder, num_frames)
-        choice = {**choice, "model": info.model, "pretrained": choice.get("pretrained") or info.pretrained}
-        encoder, num_frames = info.encoder, info.num_frames
-    loaded = load_encoder(encoder="mean", num_frames=num_frames, dtype="float32", **choice)
-    loaded = loaded.with_encoder(encoder or DEFAULT_ENCODER)
-    if info:
-        base = loaded.identity
-        check_weights(info, base.model, base.pretrained, base.weights_digest)
-    return loaded, start
+    Arguments and errors are those of `load_encoder`, but that no encoder needs an adapter yet."""
+    resolved = resolve(choice)
+    plain = build(replace(resolved, encoder="mean", adapter=None), device, "float32", announce)
+    if resolved.adapter and resolved.adapter.info:
+        base = plain.identity
+        check_weights(resolved.adapter.info, base.model, base.pretrained, base.weights_digest)
+    return plain.with_encoder(resolved.encoder), resolved.adapter
 
 
-def default_adapter(model: str | None = None, pretrained: str | None = None) -> str | None:
+def default_adapter(asked: EncoderChoice) -> str | None:
     """The adapter that a new index of this model and weights uses when nobody asks for another, if there is one."""
-    model = model or DEFAULT_MODEL
+    model = asked.model or DEFAULT_MODEL
     try:
-        return default_name(model, pretrained or default_pretrained(model))
+        return default_name(model, asked.pretrained or default_pretrained(model))
     except ModelUnavailable:
-        return None  # it is told when the model is loaded
+        return None  # loading the model raises it again
 
 
 def weights_digest(model: str, weights: Path) -> str:
@@ -143,7 +183,7 @@ def joint_digest(weights: str, change: str) -> str:
     return hashlib.sha256((weights + change).encode()).hexdigest()[:32] if change else weights
 
 
-def read_saved_adapter(adapter: str | Path) -> "Adapter":
+def read_saved_adapter(adapter: str | Path) -> tuple[Adapter, AdapterInfo]:
     """A saved adapter by its name, or by its file. Raises ModelUnavailable, with the names there are."""
     from vidfind.models.adapter_file import read_adapter
 
@@ -151,7 +191,7 @@ def read_saved_adapter(adapter: str | Path) -> "Adapter":
     saved = read_adapter(path)
     if saved.info is None:
         raise ModelUnavailable(f"{path} is a safetensors file, but no adapter of vidfind.")
-    return saved
+    return saved, saved.info
 
 
 def check_needs_no_adapter(encoder: str, model: str) -> None:
@@ -169,23 +209,21 @@ def check_needs_no_adapter(encoder: str, model: str) -> None:
         )
 
 
-def check_adapter(info: "AdapterInfo", model: str, encoder: str | None, num_frames: int | None) -> None:
-    """Raises ModelUnavailable when an adapter was not trained for this."""
-    from vidfind.encoders.table import ENCODERS
-
-    if info.encoder not in ENCODERS:
+def check_adapter(info: AdapterInfo, choice: EncoderChoice) -> None:
+    """Raises ModelUnavailable when an adapter was not trained for what is asked."""
+    if info.encoder not in ENCODER_NAMES:
         raise ModelUnavailable(f"The adapter {info.name!r} is for the encoder {info.encoder!r}, which vidfind lacks.")
-    asked = {"model": model, "encoder": encoder or info.encoder, "frames": num_frames or info.num_frames}
+    asked = {"model": choice.model, "encoder": choice.encoder, "frames": choice.num_frames}
     trained = {"model": info.model, "encoder": info.encoder, "frames": info.num_frames}
     for name, value in asked.items():
-        if value != trained[name]:
+        if value not in (None, trained[name]):
             raise ModelUnavailable(
                 f"The adapter {info.name!r} was trained with {name} {trained[name]}, not {value}: "
                 f"leave out --{name}, or take another adapter."
             )
 
 
-def check_weights(info: "AdapterInfo", model: str, pretrained: str, digest: str) -> None:
+def check_weights(info: AdapterInfo, model: str, pretrained: str, digest: str) -> None:
     """Raises ModelUnavailable when an adapter was trained on other weights than these."""
     if digest != info.weights_digest and (info.weights_digest or pretrained != info.pretrained):
         raise ModelUnavailable(
@@ -194,7 +232,7 @@ def check_weights(info: "AdapterInfo", model: str, pretrained: str, digest: str)
         )
 
 
-def load_clip(model: str, pretrained: str, weights: Path, dtype: "torch.dtype | None" = None) -> tuple[Any, Any]:
+def load_clip(model: str, pretrained: str, weights: Path, dtype: torch.dtype | None = None) -> tuple[Any, Any]:
     """open_clip's model with its weights, of `dtype` if it can be read so, and its tokenizer.
 
     Raises ModelUnavailable when they do not fit together."""

@@ -31,7 +31,7 @@ from vidfind.store.settings import Generation, adapter_file_name
 from vidfind.store.store import Store
 
 if TYPE_CHECKING:
-    from vidfind.encoders.encoder import Encoder
+    from vidfind.encoders.encoder import Encoder, EncoderLoader
 log = logging.getLogger(__name__)
 KEPT_FORMAT = 1
 """Has to change whenever the same text becomes another vector than before."""
@@ -44,7 +44,7 @@ class QueryEncoder:
         self,
         path: Path,
         generation: Generation,
-        load_encoder: Callable[..., Encoder] = registry.load_encoder,
+        load_encoder: EncoderLoader = registry.load_choice,
         announce: Callable[[str], None] = log.info,
     ) -> None:
         self._path, self._generation, self._load_encoder, self._announce = path, generation, load_encoder, announce
@@ -146,11 +146,10 @@ def encode_query(encoder: Encoder, query: str) -> QueryVector:
     return QueryVector(vector, is_cut)
 
 
-def load_query_encoder(store: Store, load_encoder: Callable[..., Encoder]) -> Encoder:
+def load_query_encoder(store: Store, load_encoder: EncoderLoader) -> Encoder:
     """The encoder that the index was made with, its own adapter included.
 
     Raises IndexMismatch if its weights are not the same any more."""
-    ours = store.settings.identity
-    encoder = load_encoder(model=ours.model, pretrained=ours.pretrained, encoder=ours.encoder, adapter=store.adapter)
+    encoder = load_encoder(store.choice)
     store.require_identity(encoder.identity)
     return encoder

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from vidfind.commands import index_command
 from vidfind.errors import BadInput
-from vidfind.models.load import load_encoder as load_any_encoder
+from vidfind.models.load import load_choice
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.search.kept import Vector
 from vidfind.search.like import like_vector
@@ -24,7 +24,7 @@ from vidfind.store.store import Store
 from vidfind.system.paths import DEFAULT_INDEX, index_path
 
 if TYPE_CHECKING:
-    from vidfind.encoders.encoder import Encoder
+    from vidfind.encoders.encoder import EncoderLoader
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Searcher:
     def __init__(
         self,
         index: str | Path = DEFAULT_INDEX,
-        load_encoder: Callable[..., Encoder] = load_any_encoder,
+        load_encoder: EncoderLoader = load_choice,
         announce: Callable[[str], None] = log.info,
     ) -> None:
         """`index` is the name of an index, or its folder as a Path. `announce` gets a line before a download begins.

@@ -167,6 +167,12 @@ class Store:
             raise damaged(self.path, f"its copy of the adapter {self.settings.identity.adapter} is missing")
         return file
 
+    @property
+    def choice(self) -> EncoderChoice:
+        """What loads the encoder of the index. Raises IndexDamaged if its adapter is missing."""
+        ours = self.settings.identity
+        return EncoderChoice(ours.model, ours.pretrained, ours.encoder, self.adapter or NO_ADAPTER)
+
     def has_adapter(self, adapter: Path | None) -> bool:
         """Whether the file of an adapter (None: no adapter) has the content of the index's own."""
         if adapter is None:

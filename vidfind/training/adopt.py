@@ -5,7 +5,7 @@ Decides, and writes the adapter and the default. Asks nobody and shows nothing: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -37,23 +37,15 @@ class Saved:
 
 
 def choose_start(asked: EncoderChoice, store: Store | None, text_only: bool) -> EncoderChoice:
-    """What to train: what was asked for, and else what the index was made with.
+    """Returns the encoder to train: what was asked for, and else what the index was made with.
 
-    The adapter returned is the one to go on from; None begins without. With `text_only` that is by default the index's
-    own, so that the vectors of the index stay valid."""
-    ours = store.settings.identity if store else None
-    if asked.adapter and asked.adapter != NO_ADAPTER:  # an adapter knows what it was trained with
-        return asked
-    if not ours or asked.model not in (None, ours.model):
-        return replace(asked, adapter=None)
-    own = store.adapter if store and text_only and not asked.adapter else None
-    return replace(
-        asked,
-        model=ours.model,
-        pretrained=asked.pretrained or ours.pretrained,
-        encoder=asked.encoder or ours.encoder,
-        adapter=own,
-    )
+    Its adapter is the one to continue from. With `text_only` that is by default the adapter of the index, so that the
+    vectors of the index stay valid."""
+    if asked.wanted_adapter or not store or asked.model not in (None, store.settings.identity.model):
+        return asked  # an adapter knows what it was trained with
+    if text_only:
+        return asked.or_else(store.choice)
+    return asked.or_else(EncoderChoice(adapter=NO_ADAPTER)).or_else(store.choice)
 
 
 def save_trained(adapter: Adapter, path: Path, before: Retrieval, after: Retrieval, store: Store | None) -> Saved:

@@ -4,92 +4,103 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vidfind.commands import finetune_command
+from vidfind.encoders.names import ENCODER_NAMES, EncoderChoice, EncoderIdentity
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.models.adapter_file import AdapterInfo, find_adapter, read_info
 from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL, default_pretrained
-from vidfind.models.load import load_encoder, weights_digest
+from vidfind.models.load import weights_digest
 from vidfind.models.saved_adapters import list_adapters
-from vidfind.system.paths import adapter_path
+from vidfind.system.paths import NO_ADAPTER, adapter_path
 
 if TYPE_CHECKING:
-    from vidfind.encoders.encoder import Encoder
-    from vidfind.encoders.names import EncoderIdentity
+    from vidfind.encoders.encoder import Encoder, EncoderLoader
 
 log = logging.getLogger(__name__)
 
 
 def choose_encoders(
     names: Sequence[str],
-    asked: Mapping[str, str | None],
+    asked: EncoderChoice,
     ours: EncoderIdentity | None = None,
     own_adapter: Path | str | None = None,
     announce: Callable[[str], None] = log.info,
-) -> dict[str, dict[str, Any]]:
-    """What is to be judged: for each column its name, and the arguments of `load_encoder`.
+) -> dict[str, EncoderChoice]:
+    """The encoders to judge: the name of each column, and what to load for it.
 
-    `names` are those of encoders and saved adapters to compare. Without any, one encoder is judged: what `asked` names,
-    or `ours`, the encoder of the index, with its `own_adapter`. `asked` holds what the user chose
-    of `model`, `pretrained`, `encoder` and `adapter`; model and weights not chosen are those of the adapter, or else of
-    the index. An encoder that means nothing before it is trained is judged with its latest adapter, of which
-    `announce` is told. Raises BadInput for a name that nothing has, ModelUnavailable for an adapter that cannot be read
-    or is not there."""
+    `names` are those of encoders and saved adapters to compare. Without any, one encoder is judged: the one that
+    `asked` names, or `ours`, the encoder of the index, with the index's own copy of its adapter. Model and weights that
+    are not asked for are those of the adapter, or else of the index. An encoder that means nothing before it is trained
+    is judged with its latest adapter; `announce` is called with a line about that.
+    Raises BadInput for a name that nothing has, ModelUnavailable for an adapter that cannot be read or is missing."""
+    columns = _columns(names, asked, ours, own_adapter)
+    adapters = [_adapter_info(one.wanted_adapter) for one in columns.values() if one.wanted_adapter]
+    model, pretrained = asked.model, asked.pretrained
+    for source in (*adapters, ours):
+        if source and model in (None, source.model):
+            model, pretrained = source.model, pretrained or source.pretrained
+    full = {name: replace(one, model=model, pretrained=pretrained) for name, one in columns.items()}
+    return {name: _with_latest_adapter(name, one, announce) for name, one in full.items()}
+
+
+def _columns(
+    names: Sequence[str], asked: EncoderChoice, ours: EncoderIdentity | None, own_adapter: Path | str | None
+) -> dict[str, EncoderChoice]:
+    """The name of each column, with its encoder and adapter alone."""
+    if names:
+        return {
+            name: EncoderChoice(encoder=name) if name in ENCODER_NAMES else EncoderChoice(adapter=name)
+            for name in names
+        }
+    if named := asked.wanted_adapter or asked.encoder:
+        return {str(named): EncoderChoice(encoder=asked.encoder, adapter=asked.adapter)}
+    if ours and asked.model in (None, ours.model) and asked.pretrained in (None, ours.pretrained):
+        own = EncoderChoice(encoder=ours.encoder, adapter=asked.adapter or own_adapter or NO_ADAPTER)
+        return {ours.adapter if ours.adapter and own.wanted_adapter else ours.encoder: own}
+    return {DEFAULT_ENCODER: EncoderChoice()}
+
+
+def _with_latest_adapter(name: str, choice: EncoderChoice, announce: Callable[[str], None]) -> EncoderChoice:
+    """The same choice, with the latest adapter of an encoder that needs one, where none is asked for."""
     from vidfind.encoders.table import ENCODERS
 
-    chosen = {key: value for key, value in asked.items() if key in ("encoder", "adapter")}
-    model = {key: value for key, value in asked.items() if key not in chosen}
-    columns: dict[str, dict[str, Any]]
-    if names:
-        columns = {name: {"encoder" if name in ENCODERS else "adapter": name} for name in names}
-    elif chosen.get("adapter") or chosen.get("encoder"):
-        columns = {str(chosen.get("adapter") or chosen["encoder"]): chosen}
-    elif ours and all(value == getattr(ours, key) for key, value in model.items()):
-        own = {"encoder": ours.encoder, "adapter": own_adapter, **chosen}
-        columns = {ours.adapter if ours.adapter and own["adapter"] else ours.encoder: own}
-    else:
-        columns = {DEFAULT_ENCODER: {}}
-    adapters = [_adapter_info(column["adapter"]) for column in columns.values() if column.get("adapter")]
-    for source in (*adapters, ours):
-        if source and model.get("model", source.model) == source.model:
-            model = {"model": source.model, "pretrained": source.pretrained, **model}
-    for name, column in columns.items():
-        if "adapter" not in column and ENCODERS[column.get("encoder", DEFAULT_ENCODER)].is_frozen:
-            column["adapter"], day = _latest_adapter(column["encoder"], **model)
-            announce(f"{name} is judged with its latest adapter, {column['adapter']!r} of {day}.")
-    return {name: {**model, **column} for name, column in columns.items()}
+    if choice.adapter or not (choice.encoder and ENCODERS[choice.encoder].is_frozen):
+        return choice
+    adapter, day = _latest_adapter(choice.encoder, choice.model, choice.pretrained)
+    announce(f"{name} is judged with its latest adapter, {adapter!r} of {day}.")
+    return replace(choice, adapter=adapter)
 
 
 def load_encoders(
-    choices: Mapping[str, Mapping[str, Any]], say: Callable[[str], None] = lambda name: None, **options: Any
+    choices: Mapping[str, EncoderChoice], load: EncoderLoader, say: Callable[[str], None] = lambda name: None
 ) -> dict[str, Encoder]:
     """The encoders that `choose_encoders` has chosen; those without an adapter share one model in memory.
 
-    `say` is told which is next; `options` and what is raised are those of `load_encoder`."""
+    `say` is called with the name of the next. Raises what `load` does."""
     encoders: dict[str, Encoder] = {}
     shared: Encoder | None = None
     for name, choice in choices.items():
         say(name)
-        if choice.get("adapter"):
-            encoders[name] = load_encoder(**choice, **options)
+        if choice.wanted_adapter:
+            encoders[name] = load(choice)
         elif shared is None:
-            shared = encoders[name] = load_encoder(**choice, **options)
+            shared = encoders[name] = load(choice)
         else:  # model and weights are the same for all
-            encoders[name] = shared.with_encoder(choice.get("encoder") or DEFAULT_ENCODER)
+            encoders[name] = shared.with_encoder(choice.encoder or DEFAULT_ENCODER)
     return encoders
 
 
 def _adapter_info(adapter: str | Path) -> AdapterInfo:
-    from vidfind.encoders.table import ENCODERS
-
     try:
         return read_info(find_adapter(adapter))
     except ModelUnavailable as error:
         if isinstance(adapter, Path) or adapter_path(adapter).is_file():
             raise
-        raise BadInput(f"{error} The encoders are: {', '.join(ENCODERS)}.") from error
+        raise BadInput(f"{error} The encoders are: {', '.join(ENCODER_NAMES)}.") from error
 
 
 def _latest_adapter(encoder: str, model: str | None = None, pretrained: str | None = None) -> tuple[str, str]:
