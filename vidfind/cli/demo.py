@@ -29,7 +29,7 @@ def demo_folder() -> Path:
 
 
 def demo_command(quiet: Quiet = False, verbose: Verbose = False) -> None:
-    """Show all of vidfind in a minute: draw videos, index them with the built-in model, search them.
+    """Show vidfind in a minute: draw videos, index them with the built-in model, and search them.
 
     \b
     Example:

@@ -22,15 +22,15 @@ def bench_command(
     only: Annotated[
         str | None, typer.Option(metavar="LIST", help=f"Measure only some of {','.join(GROUPS)}. [default: all]")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Less of everything, once: in a minute.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Measure less, in one minute.")] = False,
     recipe: Annotated[
-        bool, typer.Option("--recipe", help="Also index as most scripts do, a frame a second, and compare.")
+        bool, typer.Option("--recipe", help="Also index as most scripts do, one frame per second, and compare.")
     ] = False,
-    segments: Annotated[int, typer.Option(metavar="COUNT", min=10, help="How many segments are searched.")] = SEGMENTS,
+    segments: Annotated[int, typer.Option(metavar="COUNT", min=10, help="Number of segments to search.")] = SEGMENTS,
     model: Annotated[str, model_option()] = DEFAULT_MODEL,
     pretrained: Annotated[str | None, pretrained_option("random ones, which are as fast")] = None,
     compare: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Show what has changed since FILE, from an earlier --json.")
+        Path | None, typer.Option(metavar="FILE", help="Compare with FILE, the output of an earlier run with --json.")
     ] = None,
     threads: Threads = None,
     device: Device = "auto",
@@ -40,8 +40,8 @@ def bench_command(
 ) -> None:
     """Measure how fast this machine decodes, encodes, indexes and searches, with videos that are drawn for it.
 
-    Takes about five minutes on two cores, and a minute more the first time. Nothing of yours is read or changed. Leave
-    the machine alone meanwhile. Ctrl-C shows what is known by then.
+    This takes about five minutes on two cores, and a minute more the first time. Your data is not read or changed.
+    Do not use the machine meanwhile. Ctrl-C shows the figures measured so far.
 
     \b
     Example:
@@ -114,14 +114,14 @@ def bench_command(
 
 def doctor_command(
     fix: Annotated[
-        bool, typer.Option("--fix", help="Mend what can be mended; nothing that you made is deleted.")
+        bool, typer.Option("--fix", help="Repair what can be repaired; nothing that you made is deleted.")
     ] = False,
     name: Annotated[
         str | None,
         typer.Option(
             "--index",
             metavar="NAME",
-            help="Of the indexes, look at this one alone.",
+            help="Check only this index.",
             autocompletion=completion.index_names,
         ),
     ] = None,
@@ -129,9 +129,9 @@ def doctor_command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Check this machine, the indexes, adapters and models; print what a bug report needs, and mend with --fix.
+    """Check this machine, the indexes, adapters and models. Paste the output into bug reports; --fix repairs problems.
 
-    Nothing is changed without --fix, and nothing is sent anywhere. Ends with 1 when problems remain.
+    Nothing is changed without --fix, and nothing is sent anywhere. The exit code is 1 if problems remain.
 
     \b
     Example:

@@ -66,7 +66,8 @@ def index_command(
         list[Path] | None, typer.Argument(metavar="PATH", help="Folders to look through, or single videos.")
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Leave out what matches, for instance '*/drafts/*'.")
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Ignore files and folders that match, for instance '*/drafts/*'."),
     ] = None,
     model: Model = None,
     pretrained: Pretrained = None,
@@ -80,23 +81,30 @@ def index_command(
     ] = None,
     segment: SegmentLength = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Encode again what has not changed, and what failed.")
+        bool,
+        typer.Option("--force", help="Encode all videos again: those that have not changed, and those that failed."),
     ] = DEFAULT_OPTIONS.force,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compare the contents of files that look unchanged with what is indexed.")
+        bool,
+        typer.Option(
+            "--verify", help="Also read files that look unchanged, and compare their contents with the index."
+        ),
     ] = DEFAULT_OPTIONS.verify,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be done, and about how long it would take; do nothing.")
+        bool,
+        typer.Option("--dry-run", help="Show what would be done, and about how long it would take, without doing it."),
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Go on until Ctrl-C: follow the folders, and index what changes.")
+        bool, typer.Option("--watch", help="Keep running until Ctrl-C: follow the folders and index changes.")
     ] = False,
     battery: Annotated[bool, typer.Option("--battery", help="Pause while the machine runs on battery.")] = False,
     sampling: SamplingChoice = DEFAULT_OPTIONS.sampling,
     nice: Nice = False,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="COUNT", min=1, help="Processes that read videos. [default: by the number of cores]"),
+        typer.Option(
+            metavar="COUNT", min=1, help="Number of processes that decode videos. [default: one for each core, 2 to 8]"
+        ),
     ] = DEFAULT_OPTIONS.workers,
     threads: Threads = None,
     name: IndexName = paths.DEFAULT_INDEX,
@@ -106,9 +114,9 @@ def index_command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make the videos of folders searchable; run it again after changes, or to go on after Ctrl-C.
+    """Make the videos of folders searchable. Run it again after changes, or to continue after Ctrl-C.
 
-    With --adapter, PATH may be left out: what is in the index is encoded again, and searches use the old vectors until
+    With --adapter, PATH is optional: everything in the index is encoded again, and searches use the old vectors until
     that is done.
 
     \b

@@ -46,7 +46,7 @@ def remove_command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Forget videos, or delete a whole index; your video files themselves are never touched.
+    """Remove videos from an index, or delete a whole index. Your video files are never touched.
 
     \b
     Example:
@@ -95,14 +95,16 @@ def remove_command(
 
 
 def relink_command(
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="The folder, or video, as the index knows it.")],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="Where it is now.")],
+    old: Annotated[
+        Path, typer.Argument(metavar="OLD", help="The old path of the folder or video, as the index knows it.")
+    ],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The new path.")],
     name: IndexName = paths.DEFAULT_INDEX,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Tell an index that a folder has another path now, as after a drive got another letter; nothing is encoded again.
+    """Tell an index that a folder has a new path, for instance a new drive letter. Nothing is encoded again.
 
     \b
     Example:

@@ -23,7 +23,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace what is there alre
 
 @adapters.callback(invoke_without_command=True)
 def list_all(context: typer.Context, as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
-    """List the adapters that fine-tuning has saved; the commands below do more with them.
+    """List the adapters that fine-tuning has saved.
 
     \b
     Example:
@@ -76,7 +76,7 @@ def remove(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Delete saved adapters; indexes made with them keep a copy each, and can be searched as before.
+    """Delete saved adapters. Indexes made with them keep a copy, and can be searched as before.
 
     \b
     Example:
@@ -105,12 +105,12 @@ def remove(
 @adapters.command()
 def export(
     name: Name,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to: a file, or a folder.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file, or a folder for it.")],
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Copy an adapter to a file, to be imported on another machine.
+    """Copy an adapter to a file, for instance to import it on another machine.
 
     \b
     Example:
@@ -126,7 +126,7 @@ def export(
 def import_file(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An exported adapter, or a checkpoint of TempMe.")],
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What to call it. [default: its own name, or the file's]")
+        str | None, typer.Option(metavar="NAME", help="The name of the adapter. [default: its own name, or the file's]")
     ] = None,
     model: Annotated[
         str | None,
@@ -140,7 +140,7 @@ def import_file(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Save the adapter in a file: one that was exported, or a checkpoint of the public TempMe code.
+    """Save an adapter from a file: one that was exported, or a checkpoint of the public TempMe code.
 
     \b
     Example:
@@ -186,10 +186,10 @@ def encoders_command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """List the ways to encode a clip, with what each costs: tokens, GFLOPs, trained numbers, time on this machine.
+    """List the encoders with what each costs: tokens, GFLOPs, trained parameters, and time on this machine.
 
-    Measured with random weights, which are as fast as real ones: a minute or two on two cores, and many with a larger
-    model. Nothing is fetched. How well each finds your own videos, `vidfind eval --compare` tells.
+    It measures with random weights, which are as fast as real ones, for a minute or two on two cores, longer with a
+    larger model. Nothing is downloaded. `vidfind eval --compare` shows how well each finds your own videos.
 
     \b
     Example:

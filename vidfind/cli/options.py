@@ -42,7 +42,7 @@ IndexName = Annotated[
     str,
     typer.Option("--index", metavar="NAME", help="The index to use.", autocompletion=completion.index_names),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", callback=_be_quiet, help="Write nothing to stderr but errors and questions.")
 ]
@@ -99,21 +99,22 @@ SegmentLength = Annotated[
 SamplingChoice = Annotated[
     Sampling,
     typer.Option(
-        help="Frames at exact times; keyframes where they are near, which is quicker; or nothing but keyframes."
+        help="Which frames to use: at equal distances (exact), only keyframes (the fastest), or a keyframe where "
+        "one is near (auto)."
     ),
 ]
 
 # How the machine is used
 
-Device = Annotated[Literal["auto", "cuda", "mps", "cpu"], typer.Option(help="Where the model runs.")]
+Device = Annotated[Literal["auto", "cuda", "mps", "cpu"], typer.Option(help="The device that runs the model.")]
 Dtype = Annotated[
     Literal["auto", "float32", "bfloat16"],
-    typer.Option(help="Number format that the model computes in; auto takes what is fastest on this machine."),
+    typer.Option(help="Number format of the model; auto chooses the fastest for this machine."),
 ]
 Nice = Annotated[bool, typer.Option("--nice", callback=_lower_priority, help="Let other programs go first.")]
 Threads = Annotated[
     int | None,
-    typer.Option(metavar="COUNT", min=1, help="CPU threads the model computes with. [default: one for each core]"),
+    typer.Option(metavar="COUNT", min=1, help="Number of CPU threads for the model. [default: one for each core]"),
 ]
 
 # Captions
@@ -121,4 +122,4 @@ Threads = Annotated[
 Pairs = Annotated[
     Path, typer.Option(metavar="FILE", help="The captions: a CSV file, path,caption[,start,end], or JSON lines.")
 ]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without the lines that cannot be used.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Ignore lines that cannot be used.")]

@@ -46,7 +46,9 @@ def search_command(
     min_score: Annotated[
         float, typer.Option(metavar="SCORE", help="Only moments with at least this score.", show_default=False)
     ] = NO_FILTERS.min_score,
-    online: Annotated[bool, typer.Option("--online", help="Only videos whose files are there now.")] = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="Only videos whose files are there now, not those on unplugged drives.")
+    ] = False,
     like: Annotated[
         str | None,
         typer.Option(
@@ -56,7 +58,7 @@ def search_command(
     as_json: Json = False,
     as_paths: Annotated[bool, typer.Option("--paths", help="Print only the path of each video found.")] = False,
     print0: Annotated[
-        bool, typer.Option("--print0", "-0", help="As --paths, with a NUL after each path, for `xargs -0`.")
+        bool, typer.Option("--print0", "-0", help="Like --paths, with a NUL character after each path, for `xargs -0`.")
     ] = False,
     play: Annotated[
         int | None, typer.Option("--open", metavar="RANK", min=1, help="Play the moment of this rank.")
@@ -69,8 +71,8 @@ def search_command(
 ) -> None:
     """Find the moments that a query describes, best first.
 
-    Without a query, ask for one after the other until Ctrl-D or an empty line; a number plays the result of that rank.
-    From a pipe, each line is a query.
+    Without a query, vidfind asks for one after the other until Ctrl-D or an empty line; type a number to play the
+    result of that rank. From a pipe, each line is a query.
 
     \b
     Example:

@@ -52,46 +52,59 @@ DEFAULT_ADAPTER = "home"
 
 def finetune_command(
     pairs: Pairs,
-    name: Annotated[str, typer.Option(metavar="NAME", help="What to save the adapter as.")] = DEFAULT_ADAPTER,
+    name: Annotated[str, typer.Option(metavar="NAME", help="The name of the new adapter.")] = DEFAULT_ADAPTER,
     epochs: Annotated[
         int | None,
         typer.Option(
             metavar="COUNT",
             min=1,
-            help=f"How often all pairs are gone through. [default: {FEWEST_EPOCHS}, or more for few pairs]",
+            help=f"Number of passes through all pairs. [default: {FEWEST_EPOCHS}, or more for few pairs]",
         ),
     ] = None,
     lr: Annotated[
         float, typer.Option(metavar="RATE", min=0.0, help="The highest learning rate.")
     ] = Recipe.learning_rate,
     rank: Annotated[
-        int, typer.Option(metavar="RANK", min=1, help="Rank of the LoRA matrices: how much can be learned.")
+        int, typer.Option(metavar="RANK", min=1, help="Rank of the LoRA matrices: a higher rank can learn more.")
     ] = Recipe.rank,
-    batch_size: Annotated[int, typer.Option(metavar="PAIRS", min=2, help="Pairs a step.")] = Recipe.batch_size,
+    batch_size: Annotated[
+        int, typer.Option(metavar="PAIRS", min=2, help="Number of pairs per step.")
+    ] = Recipe.batch_size,
     frames: Annotated[
         int | None,
         typer.Option(
             metavar="COUNT",
             min=1,
-            help=f"Frames of each clip; tempme needs a multiple of 8 or 12. [default: {DEFAULT_NUM_FRAMES}]",
+            help=f"Number of frames per clip; tempme needs a multiple of 8 or 12. [default: {DEFAULT_NUM_FRAMES}]",
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(metavar="NUMBER", help="Seed of all that is random: what is held out, and in which order.")
+        int,
+        typer.Option(
+            metavar="NUMBER", help="Seed of everything random: which pairs are held out, and the order of the others."
+        ),
     ] = Recipe.seed,
     val: Annotated[
         float,
-        typer.Option(
-            metavar="SHARE", help=f"Share of the pairs held out to judge by, at least {FEWEST_HELD_OUT} pairs."
-        ),
+        typer.Option(metavar="SHARE", help=f"Share of the pairs that is held out, at least {FEWEST_HELD_OUT} pairs."),
     ] = Recipe.val,
-    full: Annotated[bool, typer.Option("--full", help="Train all of the model, not a small addition to it.")] = False,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="Train all weights of the model instead of a small addition; the adapter is then as large as they are.",
+        ),
+    ] = False,
     text_only: Annotated[
-        bool, typer.Option("--text-only", help="Train only how words are read: the quick way to teach names.")
+        bool,
+        typer.Option(
+            "--text-only",
+            help="Train only the text half: quick, the index stays valid, and enough for names of what the model sees.",
+        ),
     ] = False,
     adapter: Annotated[
         str | None,
-        adapter_option("The adapter to go on from, or none.", "with --text-only the index's own, or none"),
+        adapter_option("The adapter to continue training from, or none.", "with --text-only the index's own, or none"),
     ] = None,
     model: Model = None,
     pretrained: Pretrained = None,
@@ -110,9 +123,10 @@ def finetune_command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Teach vidfind your own words from videos with captions: names, places, things that only you call so.
+    """Teach vidfind your own words from captions of your videos: names, places, your names for things.
 
-    Some pairs are held out, and recall on them is shown before and after. Ctrl-C keeps the best state so far.
+    Some captions are held out from training, and recall on them is shown before and after. Ctrl-C keeps the best state
+    so far.
 
     \b
     Example:
@@ -249,14 +263,14 @@ def evaluate_command(
     pairs: Pairs,
     adapter: Annotated[
         str | None,
-        adapter_option("The adapter to judge, or none.", "the index's own, or none"),
+        adapter_option("The adapter to evaluate, or none.", "the index's own, or none"),
     ] = None,
     encoder: EncoderOption = None,
     compare: Annotated[
         str | None,
         typer.Option(
             metavar="LIST",
-            help="Judge several encoders and adapters side by side, with time and tokens: mean,tempme,NAME.",
+            help="Compare several encoders and adapters, with time, GFLOPs and tokens: mean,tempme,NAME.",
             autocompletion=completion.names_to_compare,
         ),
     ] = None,
@@ -272,7 +286,7 @@ def evaluate_command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Measure how well an encoder finds videos by captions of yours; write down a few dozen to know.
+    """Measure how well an encoder finds your videos by captions that you wrote; a few dozen captions are enough.
 
     \b
     Example:
