@@ -92,7 +92,7 @@ def finetune_command(
         bool,
         typer.Option(
             "--full",
-            help="Train all weights of the model instead of a small addition; the adapter is then as large as they are.",
+            help="Train all weights of the model, not a small addition; the adapter is then as large as they are.",
         ),
     ] = False,
     text_only: Annotated[
