@@ -21,7 +21,7 @@ from typing import Any
 
 
 class ExitCode(IntEnum):
-    """How the program ends."""
+    """The exit codes of the program."""
 
     DONE = 0
     ERROR = 1
@@ -34,7 +34,7 @@ class ExitCode(IntEnum):
 
 
 class VidfindError(Exception):
-    """What the user sees as one line on stderr, with exit code 1."""
+    """An error that the user sees as one line on stderr, with exit code 1."""
 
     def __init__(self, message: str, reason: str = "") -> None:
         """`reason` says what is wrong, without advice; by default it is the whole message."""

@@ -1,6 +1,6 @@
-"""The commands: parse, call a pipeline, hand the result to display.
+"""The program, and the table of its commands.
 
-Imports nothing heavy at the top, so that `vidfind --help` is instant: each command imports what it needs.
+Imports nothing heavy, so that `vidfind --help` is instant: each command imports what it needs.
 """
 
 import sys
@@ -25,7 +25,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """The program. Ends with one of the codes of ExitCode."""
+    """Runs the program, and ends it with a code of ExitCode."""
     prepare_streams()
     try:
         app(prog_name="vidfind")

@@ -33,13 +33,13 @@ def model_names(incomplete: str) -> list[str]:
 
 
 def weight_names(context: typer.Context, incomplete: str) -> list[str]:
-    """Weights of the model given by --model, or of all recommended ones."""
+    """Returns the weights of the model given by --model, or of all recommended ones."""
     model = context.params.get("model")
     return _starting(incomplete, [entry.pretrained for entry in MODELS if model in (None, entry.model)])
 
 
 def names_to_compare(incomplete: str) -> list[str]:
-    """The last name of a list, as `mean,temp`, among encoders and adapters; the names before it stay."""
+    """Completes the last name of a list such as `mean,temp` with encoders and adapters."""
     before, comma, last = incomplete.rpartition(",")
     return [f"{before}{comma}{name}" for name in [*_starting(last, get_args(EncoderName)), *adapter_names(last)]]
 

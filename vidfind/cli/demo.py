@@ -14,7 +14,7 @@ from vidfind.system import paths
 DEMO_INDEX = "demo"
 DEMO_MODEL = "tiny"
 DEMO_VIDEOS = 24
-DEMO_SEED = 97  # of this seed's 24 videos, two pairs differ in nothing but the direction of the motion
+DEMO_SEED = 97  # with this seed, two pairs of the 24 videos differ only in the direction of the motion
 DEMO_QUERIES = (
     "a big blue square moves to the left",
     "a big blue square moves to the right",
@@ -24,7 +24,7 @@ DEMO_QUERIES = (
 
 
 def demo_folder() -> Path:
-    """The folder that the demo draws its videos in."""
+    """Returns the folder of the demo's videos."""
     return Path(os.path.abspath(paths.home() / "demo-videos"))
 
 
@@ -69,7 +69,7 @@ def demo_command(quiet: Quiet = False, verbose: Verbose = False) -> None:
 
 
 def _clear_demo_index(folder: Path) -> None:
-    """Make room for the demo's index. Raises BadInput when an index of the user's own has its name."""
+    """Deletes an earlier index of the demo. Raises BadInput if the user has an own index of that name."""
     from vidfind.store.folder import delete_index
     from vidfind.store.settings import is_index
     from vidfind.store.store import Store

@@ -1,7 +1,4 @@
-"""`vidfind bench`: what this machine does. Parse, call, hand the result to display.
-
-Registered by cli.py, and written like it: nothing heavy is imported at the top.
-"""
+"""`vidfind doctor` and `vidfind bench`: checks and measures this machine."""
 
 import sys
 import tempfile

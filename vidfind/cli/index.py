@@ -1,7 +1,4 @@
-"""`vidfind index`, and what other commands need of it: parse, call the pipeline, hand the result to display.
-
-Registered by cli.py, and written like it: nothing heavy is imported at the top.
-"""
+"""`vidfind index`: brings an index up to date and shows what happens."""
 
 import functools
 import sys
@@ -46,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How the command runs the pipeline and shows it; `indexing` are the pipeline's own options."""
+    """The options of a run; `indexing` are those of the pipeline itself."""
 
     device: str = "auto"
     dtype: str = "auto"
@@ -54,7 +51,7 @@ class RunOptions:
     battery: bool = False
     as_json: bool = False
     segment_length: float | None = None
-    """In seconds."""
+    """Length of a segment in seconds; None: that of the index, or the default."""
     indexing: IndexOptions = DEFAULT_OPTIONS
 
 
@@ -222,7 +219,7 @@ def watch_folders(folders: Sequence[Path], name: str, asked: EncoderChoice, opti
 
 
 class _Indexing:
-    """What is shown of the runs that bring an index up to date. The model is loaded once for all of them."""
+    """Shows the runs that bring an index up to date. The model is loaded once for all of them."""
 
     def __init__(self, name: str, options: RunOptions) -> None:
         from vidfind.display.activity import Activity
@@ -231,10 +228,10 @@ class _Indexing:
         self.activity = Activity("Starting", enabled=not (options.as_json and sys.stdout.isatty()))
         self._load = loader_of(self.activity, options.device, options.dtype, options.threads)
         self._summary: IndexSummary | None = None
-        """Of the run at work."""
+        """The summary of the current run."""
 
     def open(self, folders: Sequence[Path], asked: EncoderChoice) -> "tuple[Store, Callable[[], Encoder]] | None":
-        """The index, opened for a run over `folders`, and its encoder: see `open_to_index`."""
+        """Opens the index for a run over `folders`, with its encoder: see `open_to_index`."""
         self.activity.say("Starting")
         from vidfind.index.events import IndexSummary
         from vidfind.index.prepare import open_to_index
@@ -250,7 +247,7 @@ class _Indexing:
         return opened
 
     def end_run(self) -> "IndexSummary":
-        """The summary of the run that is over; the activity is hidden."""
+        """Hides the activity, and returns the summary of the run that is over."""
         from vidfind.index.events import IndexSummary
 
         self.activity.hide()
@@ -287,7 +284,7 @@ class _Indexing:
                 wait_for_mains()
 
     def show_stop(self) -> bool:
-        """Says what a run had done when it was interrupted; False if no run was at work."""
+        """Shows what a run had done when it was interrupted; returns False if there was no run."""
         from vidfind.display import console
         from vidfind.display.text import plural
 
@@ -337,7 +334,7 @@ def loader_of(activity: "Activity", device: str, dtype: str, threads: int | None
 
 
 def open_filled(name: str) -> "Store":
-    """An index that holds videos."""
+    """Opens an index that holds videos."""
     from vidfind.store.store import Store
 
     store = Store.open(paths.index_path(name))

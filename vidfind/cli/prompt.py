@@ -1,4 +1,4 @@
-"""Queries typed one after another, at a prompt or from a pipe, and playing the moments found."""
+"""Answers queries one after another, from a prompt or a pipe, and plays the moments found."""
 
 import io
 import os
@@ -35,7 +35,7 @@ Form = Literal["table", "json", "paths", "print0"]
 def open_searcher(
     name: str, device: str = "auto", dtype: str = "auto", quiet: bool = False
 ) -> "tuple[Searcher, Activity]":
-    """A searcher of an index, and the activity line that it reports to, which is not shown if `quiet`."""
+    """Returns a searcher of an index, and the activity that shows its progress, unless `quiet`."""
     from vidfind.display.activity import Activity
     from vidfind.search.searcher import Searcher
 
@@ -45,7 +45,7 @@ def open_searcher(
 
 @dataclass(frozen=True)
 class Answers:
-    """What each query of a run may find, and the form in which it is shown."""
+    """The filters and the form of the answers to all queries of a run."""
 
     filters: Filters = NO_FILTERS
     limit: int = LIMIT
@@ -96,7 +96,7 @@ def answer_all(name: str, answers: Answers) -> None:
 
 
 def _answer_lines(name: str, answers: Answers) -> None:
-    """An error in one line does not keep the others from being answered; it ends with 1 afterwards."""
+    """Answers each line. After an error in one line it continues, and ends with exit code 1."""
     from vidfind.display import console
     from vidfind.display.text import printable
 
@@ -118,7 +118,7 @@ def _answer_lines(name: str, answers: Answers) -> None:
 
 
 def _lines() -> Iterator[str]:
-    """Those of stdin that are not empty."""
+    """Yields the lines of stdin that are not empty."""
     if sys.stdin is None:  # closed by the caller
         return
     if isinstance(sys.stdin, io.TextIOWrapper):
@@ -129,7 +129,7 @@ def _lines() -> Iterator[str]:
 
 
 def answer_prompt(name: str, answers: Answers) -> None:
-    """A number plays a result, Ctrl-C clears the line or stops a search, Ctrl-D or an empty line ends."""
+    """Asks for queries. A number plays a result, Ctrl-C clears the line or stops a search; an empty line ends."""
     from vidfind.display import console
     from vidfind.display.activity import Activity
 
@@ -162,9 +162,9 @@ def answer_prompt(name: str, answers: Answers) -> None:
 
 @contextmanager
 def typing_ahead() -> Iterator[None]:
-    """What is typed between two prompts waits for the next as it is; only Ctrl-C and Ctrl-Z act at once.
+    """Keeps what is typed between two prompts for the next one; only Ctrl-C and Ctrl-Z act at once.
 
-    A terminal by itself would show it among the results, and lose Ctrl-D, as no end of a line is being read."""
+    Otherwise the terminal would show it among the results, and lose Ctrl-D."""
     if os.name == "nt" or sys.stdin is None or not sys.stdin.isatty():
         yield
         return
@@ -172,7 +172,7 @@ def typing_ahead() -> Iterator[None]:
     import tty
 
     before = termios.tcgetattr(sys.stdin)
-    tty.setcbreak(sys.stdin, termios.TCSANOW)  # the default would throw away what is typed already
+    tty.setcbreak(sys.stdin, termios.TCSANOW)  # the default would discard what is already typed
     try:
         yield
     finally:
@@ -180,12 +180,12 @@ def typing_ahead() -> Iterator[None]:
 
 
 def _ask(prompt: "PromptSession[str]") -> str:
-    """The next line; empty at the end."""
+    """Returns the next line; empty at the end."""
     from prompt_toolkit.patch_stdout import patch_stdout
 
     while True:
         try:
-            with patch_stdout(raw=True):  # what the loading has to say goes above the line
+            with patch_stdout(raw=True):  # messages of loading appear above the line
                 return prompt.prompt("vidfind> ").strip()
         except KeyboardInterrupt:
             continue
@@ -194,14 +194,14 @@ def _ask(prompt: "PromptSession[str]") -> str:
 
 
 def make_prompt() -> "PromptSession[str]":
-    """A line to type into, on stderr, with the queries of earlier times under the arrow keys."""
+    """Returns an input line on stderr; the arrow keys bring back earlier queries."""
     from prompt_toolkit import PromptSession
     from prompt_toolkit.history import FileHistory, InMemoryHistory
     from prompt_toolkit.output import create_output
 
     file = paths.home() / "history"
     with suppress(OSError):
-        file.touch(0o600)  # what somebody looks for is nobody else's business
+        file.touch(0o600)  # nobody else may read what somebody searched for
     can_keep = os.access(file if file.exists() else file.parent, os.W_OK)
     stream = sys.stderr if sys.stderr and sys.stderr.isatty() else None
     return PromptSession(

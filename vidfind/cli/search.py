@@ -1,7 +1,4 @@
-"""`vidfind search`: parse one query, ask the searcher, show the answer. Without a query, hand over to prompt.py.
-
-Nothing heavy is imported at the top.
-"""
+"""`vidfind search`: answers one query. Without a query, prompt.py takes over."""
 
 import atexit
 import gc
@@ -110,7 +107,7 @@ def search_command(
 def _filters(
     folder: Path | None, since: str | None, until: str | None, min_score: float, online: bool, per_video: int
 ) -> Filters:
-    """The filters that the options ask for. Raises BadParameter for dates that cannot be."""
+    """Returns the filters of the options. Raises BadParameter for impossible dates."""
     try:
         first = parse_period(since).first if since is not None else None
         last = parse_period(until).last if until is not None else None
@@ -120,8 +117,6 @@ def _filters(
 
 
 def _end_at_once() -> None:
-    """Spares Python to look for cycles in all that was imported before it ends, which takes 200 ms.
-
-    Libraries that come with PyTorch would complain that they are still there."""
+    """Ends the process without Python's search for cycles in all imported modules, which takes 200 ms."""
     if "torch" not in sys.modules:
         gc.freeze()

@@ -1,7 +1,4 @@
-"""The commands that teach vidfind and judge it: parse, call a pipeline, hand the result to display.
-
-Registered by cli.py, and written like it: nothing heavy is imported at the top.
-"""
+"""`vidfind finetune` and `vidfind eval`: teaches the model the user's words, and measures encoders."""
 
 import functools
 import sys
@@ -173,7 +170,7 @@ def finetune_command(
 
 
 def _store_if_any(index_name: str) -> "Store | None":
-    """The index, where there is one. One that is named must be there."""
+    """Returns the index, if there is one. Raises IndexNotFound for a missing one that was named."""
     from vidfind.store.settings import is_index
     from vidfind.store.store import Store
 
@@ -182,7 +179,7 @@ def _store_if_any(index_name: str) -> "Store | None":
 
 
 def _train(training: "FineTuning", activity: "Activity") -> bool:
-    """Runs the training to its end or until Ctrl-C, and shows how it goes; whether it was stopped."""
+    """Runs the training to its end or until Ctrl-C and shows its progress; returns whether it was stopped."""
     from vidfind.display import console
     from vidfind.display.text import plural
     from vidfind.display.training import show_lines, training_facts, training_lines
@@ -233,7 +230,7 @@ def _show_saved(saved: "Saved", training: "FineTuning") -> None:
 def _offer(
     info: "AdapterInfo", store: "Store | None", training: "FineTuning", reencode: bool | None, options: RunOptions
 ) -> None:
-    """Puts the adapter into the index: at once where its vectors stay valid, else if the user agrees."""
+    """Gives the index the adapter: at once if the vectors stay valid, otherwise if the user agrees."""
     from vidfind.display import console
     from vidfind.display.models import cost_text
     from vidfind.index.prepare import reencode_cost
@@ -343,7 +340,7 @@ def evaluate_command(
 
 
 def _read_pairs(path: Path, skip_bad: bool) -> "list[Pair]":
-    """The pairs of a file of captions. All its bad lines are shown, and an error unless they are to be skipped."""
+    """Returns the pairs of a file of captions; shows all bad lines, which are an error unless they are ignored."""
     from vidfind.display.training import show_bad_lines
     from vidfind.training.pairs import read_pairs, require_good
 

@@ -1,1 +1,1 @@
-"""Everything that is written to the terminal. rich is imported here alone."""
+"""Everything that is written to the terminal. rich is imported only here and in cli."""

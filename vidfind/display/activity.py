@@ -57,44 +57,44 @@ class Activity:
         self.hide()
 
     def _stop_process(self, *_: object) -> None:
-        """Ctrl-Z: gives the terminal back as it was, stops, and draws again when it goes on."""
+        """Handles Ctrl-Z: restores the terminal, stops the process, and draws again when it continues."""
         assert sys.platform != "win32"
         was_shown = self._live is not None
         self.hide()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        signal.raise_signal(signal.SIGTSTP)  # returns when the process goes on
+        signal.raise_signal(signal.SIGTSTP)  # returns when the process continues
         signal.signal(signal.SIGTSTP, self._stop_process)
-        os.killpg(0, signal.SIGCONT)  # its decoders were stopped too, and may not have been told to go on
+        os.killpg(0, signal.SIGCONT)  # its decoders were stopped too, and may not have been continued
         if was_shown:
             self._start()
 
     def say(self, text: str) -> None:
-        """What comes next; its time counts from now."""
+        """Shows what is done next; its time counts from now."""
         self._since = running_clock().now()
         self._drawn = self._progress = None
         self._spinner.update(text=Text(text))
         self._start()
 
     def announce(self, text: str) -> None:
-        """A line that stays. The activity is hidden until more is said of it: a download draws a bar of its own."""
+        """Prints a line that stays. The activity is hidden until it changes, because a download draws its own bar."""
         self.hide()
         console.message(text)
 
     def advance(self, progress: "Progress") -> None:
-        """Turns into a bar of the footage done."""
+        """Shows a bar of the footage done."""
         self._progress = progress
         self._log("  ".join(progress_facts(progress, self.elapsed)))
         self._start()
 
     def draw(self, lines: RenderableType, log_line: str = "") -> None:
-        """Turns into lines of the caller's own; `log_line` stands for them where stderr is no terminal."""
+        """Shows lines of the caller; `log_line` is printed instead of them if stderr is no terminal."""
         self._drawn = lines
         self._log(log_line)
         self._start()
 
     @contextmanager
     def paused(self, text: str) -> Iterator[None]:
-        """Says why nothing is done meanwhile; that time does not count."""
+        """Shows `text` while the work is paused; that time does not count."""
         drawn = self._drawn
         self.draw(Text(text, style="yellow"))
         with running_clock().paused():
@@ -103,7 +103,7 @@ class Activity:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since something was said that comes next, without those in which the process was stopped."""
+        """Seconds since the last `say`, without those in which the process was stopped."""
         return running_clock().now() - self._since
 
     def _log(self, line: str) -> None:
@@ -114,18 +114,18 @@ class Activity:
 
     def _start(self) -> None:
         if self._enabled and not self._live:
-            # A new one each time: one that is started again wipes away as many lines above it as it had before.
+            # A new one each time: one that is started again would delete as many lines above it as it had before.
             self._live = Live(
                 console=console.messages,
                 get_renderable=self._render,
                 transient=True,
-                redirect_stdout=False,  # results are not console.messages
+                redirect_stdout=False,  # results are not messages
                 refresh_per_second=8,
             )
             self._live.start(refresh=True)
 
     def hide(self) -> None:
-        """Shows nothing until more is said of what is at work."""
+        """Hides the activity until it changes."""
         live, self._live = self._live, None
         if live:
             live.stop()

@@ -1,7 +1,7 @@
-"""Everything vidfind shows: results on stdout, progress and messages on stderr.
+"""Writes to the terminal: results to stdout, progress and messages to stderr.
 
-Owns the looks and nothing else. File names and queries may hold anything, so whatever comes from outside goes through
-`printable` and is never read as rich markup. Times are in seconds.
+File names and queries may contain anything, so all text from outside goes through `printable` and is never read as rich
+markup. Times are in seconds.
 """
 
 import json
@@ -24,7 +24,7 @@ from vidfind.display.text import printable
 results = Console(markup=False, highlight=False, emoji=False)
 messages = Console(markup=False, highlight=False, emoji=False, stderr=True)
 errors = Console(markup=False, highlight=False, emoji=False, stderr=True)
-"""What went wrong goes here, so that `be_quiet` does not hide it."""
+"""The console for errors, which `be_quiet` does not hide."""
 PIPE_WIDTH = 10_000  # not a terminal: nothing is shortened or folded
 
 
@@ -32,7 +32,7 @@ PIPE_WIDTH = 10_000  # not a terminal: nothing is shortened or folded
 
 
 def message(text: str) -> None:
-    """A line on stderr, for a person."""
+    """Prints a line on stderr, for a person."""
     messages.print(Text(printable(text)), soft_wrap=True)
 
 
@@ -41,9 +41,9 @@ def error(text: object) -> None:
 
 
 def json_line(values: dict[str, Any]) -> None:
-    """One object on stdout. Pure ASCII, so that no locale can spoil it."""
+    """Prints one JSON object on stdout, in ASCII, so that no locale can break it."""
     sys.stdout.write(json.dumps(values, default=_to_json) + "\n")
-    sys.stdout.flush()  # whoever reads along sees each video when it is done
+    sys.stdout.flush()  # a reader sees each video as soon as it is done
 
 
 def _to_json(value: object) -> str:
@@ -51,17 +51,17 @@ def _to_json(value: object) -> str:
 
 
 def path_line(path: Path, ends_with_nul: bool = False) -> None:
-    """A path on stdout: byte for byte into a pipe, harmless on a terminal. Ends with a new line or a NUL."""
+    """Prints a path on stdout: byte for byte into a pipe, harmless on a terminal; then a new line or a NUL."""
     end = "\0" if ends_with_nul else "\n"
     if results.is_terminal:
         sys.stdout.write(printable(path) + end)
     else:
         sys.stdout.buffer.write(os.fsencode(path) + end.encode())
-    sys.stdout.flush()  # a reader that has left is noticed here, not when Python ends
+    sys.stdout.flush()  # so that a reader that has left is noticed here, not when Python ends
 
 
 def new_table(gap: int = 1) -> Table:
-    """An empty table in the style of all of vidfind's, with so many cells on both sides of a column."""
+    """Returns an empty table in vidfind's style, with `padding` cells on both sides of a column."""
     return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap), header_style="bold")
 
 
@@ -76,29 +76,32 @@ def facts(rows: Iterable[tuple[str | Text, str | Text]], style: str = "bold") ->
 
 
 def show(renderable: RenderableType) -> None:
-    """A table on stdout, as wide as the terminal; a pipe gets all of it."""
+    """Prints a table on stdout, as wide as the terminal; a pipe gets all of it."""
     if not results.is_terminal:
         results.width = PIPE_WIDTH
     results.print(renderable)
 
 
 class LogLines(logging.Handler):
-    """What vidfind's modules have to say, on stderr: warnings, and with `-v` all of it."""
+    """Prints the log of vidfind's modules on stderr: warnings, and with `-v` everything."""
 
     def emit(self, record: logging.LogRecord) -> None:
         style = "yellow" if record.levelno >= logging.WARNING else "dim"
         trace = "".join(traceback.format_exception(record.exc_info[1])) if record.exc_info else ""
-        for line in (record.getMessage(), *trace.splitlines()):  # a message is one line, whatever names it holds
+        for line in (
+            record.getMessage(),
+            *trace.splitlines(),
+        ):  # a message is one line, even if a file name contains line ends
             messages.print(Text(printable(line), style=style), soft_wrap=True)
 
 
 logger = logging.getLogger("vidfind")
 logger.addHandler(LogLines())
-logger.propagate = False  # open_clip gives the root logger a handler, which would say all of it again
+logger.propagate = False  # open_clip gives the root logger a handler, which would repeat everything
 
 
 def be_quiet() -> None:
-    """Shows no progress and no messages from here on, but errors."""
+    """From now on, shows errors, but no progress and no messages."""
     messages.quiet = True
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # downloads draw bars of their own
 
@@ -111,17 +114,17 @@ def show_log() -> None:
 
 
 def heading(text: str, is_first: bool = False) -> None:
-    """A sentence on stdout, folded at words, after an empty line unless it is the first."""
+    """Prints a sentence on stdout, wrapped at words, after an empty line unless it is the first."""
     show(Text(text if is_first else f"\n{text}", style="bold"))
 
 
 def note(text: str) -> None:
-    """A remark on the table above."""
+    """Prints a remark about the table above."""
     show(Text(printable(text), style="italic"))
 
 
 def commands(*lines: Sequence[str]) -> None:
-    """Commands of vidfind as the user would type them: through `uv run` if that is how this one was started."""
+    """Prints commands of vidfind as the user would type them: with `uv run` if this one was started so."""
     prefix = ["uv", "run"] if "UV_RUN_RECURSION_DEPTH" in os.environ else []
     results.print()
     for arguments in lines:

@@ -1,4 +1,4 @@
-"""How the figures of `vidfind bench` are shown: a table in groups, beside those of an earlier run if any."""
+"""Shows the figures of `vidfind bench` and the findings of `vidfind doctor`."""
 
 import os
 from typing import TYPE_CHECKING
@@ -36,7 +36,7 @@ def show_rows(rows: Sequence["Row"], earlier: "Earlier | None") -> None:
 
 
 def rows_table(rows: Sequence["Row"], earlier: "Earlier | None") -> Table:
-    """Medians with the spread of their runs, and what they are beside; in bold what is clearly better than earlier."""
+    """Shows medians with the spread of their runs and their ratios; clear improvements on an earlier run are bold."""
     table = new_table()
     table.add_column("", overflow="fold")
     has_spread = any(spread(row) for row in rows)
@@ -63,7 +63,7 @@ def _size(row: "Row") -> str:
 
 
 def _comparison(row: "Row", before: Mapping[str, Any] | None) -> list[str | Text]:
-    """The figure as it was, and how many times as good it is now."""
+    """Returns the earlier figure, and how many times better the new one is."""
     changed = change(row, before)
     if changed is None or before is None:
         return ["", ""]
@@ -75,7 +75,7 @@ def _comparison(row: "Row", before: Mapping[str, Any] | None) -> list[str | Text
 
 
 def number(value: float) -> str:
-    """A figure with about three digits.
+    """Returns a figure with about three digits.
 
     >>> number(1234.5), number(56.78), number(0.123)
     ('1,234', '56.8', '0.12')
@@ -84,7 +84,7 @@ def number(value: float) -> str:
 
 
 def spread(row: "Row") -> Text:
-    """How far the runs lie from their middle; nothing where there was one run."""
+    """Returns how far the runs lie from their median; empty for a single run."""
     if len(row.values) < 2 or not row.value:
         return Text()
     return Text(f"±{50 * (max(row.values) - min(row.values)) / row.value:.0f} %", style="dim")
@@ -95,12 +95,12 @@ def beside(row: "Row") -> str:
 
 
 def show_facts(facts: Mapping[str, Any]) -> None:
-    """The machine, and what was measured, below the table."""
+    """Shows the machine and the measured settings below the table."""
     note(facts_text(facts))
 
 
 def show_caveats(rows: Sequence["Row"], earlier: "Earlier", facts: Mapping[str, Any]) -> None:
-    """What a reader of the comparison must know, on stderr."""
+    """Prints on stderr what a reader of the comparison must know."""
     if not any(row.key in earlier.rows for row in rows):
         message("No figure is in both runs: compare those of the same groups, --segments and length (--quick).")
     differing = [
@@ -111,7 +111,7 @@ def show_caveats(rows: Sequence["Row"], earlier: "Earlier", facts: Mapping[str, 
 
 
 def show_kept(folder: Path, size: int) -> None:
-    """What is left behind, on stderr."""
+    """Prints on stderr what remains in the cache."""
     if size:
         message(
             f"The drawn videos stay in {home_path(folder)} ({file_size(size)}) for the next time, or may be deleted."
@@ -136,7 +136,7 @@ KINDS = {"Mended": "green", "Problem": "bold red", "Remedy": "yellow"}
 
 
 def show_finding(finding: "Finding") -> None:
-    """The name of the check and what was found, then what was done and what is wrong."""
+    """Shows the name of the check and its facts, then what was mended and what is wrong."""
     name = Text(printable(finding.check), style="bold")
     facts = ": ".join(filter(None, (finding.subject, finding.facts)))
     _show_row({LABEL_WIDTH: name}, facts)
@@ -149,7 +149,7 @@ def show_finding(finding: "Finding") -> None:
 
 
 def _show_row(labels: Mapping[int, Text], text: str) -> None:
-    """Labels by their widths, and a text that is folded beside them."""
+    """Returns labels with given widths, and a text that is wrapped beside them."""
     table = Table.grid(padding=(0, 2, 0, 0))
     for width in labels:
         table.add_column(width=width)
@@ -160,7 +160,7 @@ def _show_row(labels: Mapping[int, Text], text: str) -> None:
 
 
 def show_verdict(findings: Sequence["Finding"], fix: bool) -> None:
-    """The last line: how many problems there are, and what to do."""
+    """Shows the last line: the number of problems, and what to do."""
     problems = [problem for finding in findings for problem in finding.problems]
     mended = sum(len(finding.mended) for finding in findings)
     count = f"{plural(len(problems), 'problem') if problems else 'No problem'} {'left' if fix and mended else 'found'}."
@@ -170,12 +170,12 @@ def show_verdict(findings: Sequence["Finding"], fix: bool) -> None:
 
 
 def finding_json(finding: "Finding") -> dict[str, Any]:
-    """A line of `vidfind doctor --json`."""
+    """Returns a line of `vidfind doctor --json`."""
     problems = [{"text": problem.text, "remedy": advice(problem)} for problem in finding.problems]
     return {**vars(finding), "problems": problems}
 
 
 def summary_json(findings: Sequence["Finding"]) -> dict[str, Any]:
-    """The last line of `vidfind doctor --json`."""
+    """Returns the last line of `vidfind doctor --json`."""
     counts = {name: sum(len(getattr(finding, name)) for finding in findings) for name in ("problems", "mended")}
     return {"summary": counts}

@@ -25,7 +25,7 @@ STATUSES: tuple["Status", ...] = ("new", "changed", "moved", "unchanged", "remov
 
 
 def show_summary(summary: "IndexSummary", when: str = "") -> None:
-    """What became of the videos (`when`: at which time); on stderr why some failed, and folders that are not there."""
+    """Shows the counts of a run (`when`: the time of day); on stderr failed videos and missing folders."""
     news = [(outcome.path, outcome.message) for outcome in summary.failed if outcome.is_news]
     show_videos("could not be read", news, console=errors)
     if old := sum(not outcome.is_news for outcome in summary.failed):
@@ -68,7 +68,7 @@ def show_preview(preview: "Preview") -> None:
 
 
 def preview_json(preview: "Preview") -> Iterator[dict[str, Any]]:
-    """The lines of `vidfind index --dry-run --json`: one for each video that is not unchanged, then a summary."""
+    """Yields the lines of `vidfind index --dry-run --json`: one for each video not unchanged, then a summary."""
     for path, status in preview.videos:
         yield {"path": path, "status": status}
     counts = {status: preview.counts[status] for status in STATUSES}
@@ -98,9 +98,9 @@ def show_watching(event: "Retrying | Watching | FolderLeft | FolderBack", now: s
 def show_videos(
     what: str, videos: Sequence[tuple[Path, str]], lines: int | None = None, console: Console = messages
 ) -> None:
-    """How many videos there are of which that can be said, and each with its reason, on stderr.
+    """Prints on stderr how many videos `what` applies to, then each with its reason.
 
-    Only the first `lines` of them, where that is given; with `-v` all."""
+    Only the first `lines` of them, if that is given; all with `-v`."""
     if not videos:
         return
     shown = videos[: None if logger.isEnabledFor(logging.DEBUG) else lines]
@@ -112,13 +112,13 @@ def show_videos(
 
 
 def outcome_json(outcome: "Outcome") -> dict[str, Any]:
-    """The line of `vidfind index --json` for a video."""
+    """Returns the line of `vidfind index --json` for a video."""
     keys = ("path", "status", "segments", "seconds", "message", "damage")
     return {**{key: getattr(outcome, key) for key in keys}, "off": outcome.time_error}
 
 
 def summary_json(summary: "IndexSummary") -> dict[str, Any]:
-    """The last line of `vidfind index --json`."""
+    """Returns the last line of `vidfind index --json`."""
     counts = {status: summary.counts[status] for status in STATUSES}
     kept = [{"folder": offline.folder, "videos": offline.videos} for offline in summary.offline]
     times = {"seconds": round(summary.footage, 3), "elapsed": round(summary.elapsed, 3)}

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from vidfind.store.edit import Relinked
     from vidfind.store.status import IndexStatus
 
-STATUS_LINES = 20  # videos that could not be read, of which `vidfind status` shows that many
+STATUS_LINES = 20  # at most this many unreadable videos are listed by `vidfind status`
 
 
 # Upkeep
 
 
 def show_relinked(relinked: Sequence["Relinked"]) -> None:
-    """How many videos have another path now, and how many were known by it before."""
+    """Shows how many videos have a new path, and how many were already known by it."""
     message(f"Relinked {plural(len(relinked), 'video')}. Nothing has to be encoded again.")
     if known := sum(one.was_known for one in relinked):
         message(f"The index had {known:,} of them by the new path already: of the two, one that could be read stays.")
@@ -31,9 +31,9 @@ def show_relinked(relinked: Sequence["Relinked"]) -> None:
 
 
 def show_status(status: "IndexStatus", path: Path, online: Collection[Path]) -> None:
-    """What an index holds, what it was made with, and which of its folders are `online`, that is, there now.
+    """Shows what an index holds and how it was made; `online` are its folders that are there now.
 
-    On stderr the videos that could not be read, or not wholly."""
+    Lists on stderr the videos that could not be read, or only in part."""
     ours, length = status.settings.identity, status.settings.segment_length
     adapter = f", adapter {ours.adapter}" if ours.adapter else ""
     rows = {
@@ -62,7 +62,7 @@ def _presence(is_online: bool) -> tuple[str, str]:
 
 
 def status_json(status: "IndexStatus", path: Path, online: Collection[Path]) -> dict[str, Any]:
-    """The line of `vidfind status --json`."""
+    """Returns the line of `vidfind status --json`."""
     return {
         "name": status.name,
         "path": path,
@@ -80,7 +80,7 @@ def status_json(status: "IndexStatus", path: Path, online: Collection[Path]) -> 
 
 
 def relinked_json(relinked: Sequence["Relinked"]) -> Iterator[dict[str, Any]]:
-    """A line of `vidfind relink --json` for each video."""
+    """Yields a line of `vidfind relink --json` for each video."""
     return ({"path": one.path, "old": one.source, "was_known": one.was_known} for one in relinked)
 
 

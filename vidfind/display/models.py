@@ -1,4 +1,4 @@
-"""How adapters are shown, and what is said of encoding an index again with one."""
+"""Shows models, encoders and adapters, and the cost of encoding an index again."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ DIRECTIONS = {"text_to_video": "Text to video", "video_to_text": "Video to text"
 
 
 def show_adapters(saved: Sequence["SavedAdapter"]) -> None:
-    """What each was trained for and how, how much it helped, when, and how big it is; then what is wrong with files."""
+    """Shows how each adapter was trained, its recall before and after, its date and size; then problems of files."""
     table = new_table()
     table.add_column("Adapter", style="cyan", no_wrap=True)
     table.add_column("Model", overflow="fold")
@@ -58,7 +58,7 @@ def show_adapters(saved: Sequence["SavedAdapter"]) -> None:
 
 
 def show_adapter(adapter: "SavedAdapter", used_by: Sequence[str]) -> None:
-    """All that the header of an adapter says, and the indexes that use it."""
+    """Shows the header of an adapter, and the indexes that use it."""
     rows = {"Adapter": f"{adapter.name}, in {home_path(adapter.path)}"}
     if info := adapter.info:
         rank = f", rank {info.rank}" if info.rank else ""
@@ -80,7 +80,7 @@ def show_adapter(adapter: "SavedAdapter", used_by: Sequence[str]) -> None:
 
 
 def adapter_json(adapter: "SavedAdapter") -> dict[str, Any]:
-    """All that is known of an adapter; `problem` says why where its header cannot be read."""
+    """Returns everything known of an adapter; `problem` says why its header cannot be read."""
     own = {
         "name": adapter.name,
         "path": adapter.path,
@@ -92,7 +92,7 @@ def adapter_json(adapter: "SavedAdapter") -> dict[str, Any]:
 
 
 def _gain(metrics: Mapping[str, Any]) -> str:
-    """R@1 of text to video before and after; empty where that was not measured."""
+    """Returns R@1 of text to video before and after; empty if it was not measured."""
     values = [_measure(metrics, when, "text_to_video", "r1") for when in ("before", "after")]
     return " → ".join(f"{value:.1f}" for value in values if value is not None)
 
@@ -105,7 +105,7 @@ def _measure(metrics: Mapping[str, Any], when: str, direction: str, name: str) -
 
 
 def _recall_table(metrics: Mapping[str, Any]) -> Table | None:
-    """Recall on the captions kept aside, before and after training."""
+    """Returns the recall on held-out captions before and after training, as a table."""
     names = {"r1": "R@1", "r5": "R@5", "r10": "R@10", "median": "Median rank", "mean": "Mean rank"}
     count = metrics.get("pairs")
     heading = f"Kept aside: {plural(count, 'pair')}" if isinstance(count, int) else "Kept aside"
@@ -125,7 +125,7 @@ def _recall_table(metrics: Mapping[str, Any]) -> Table | None:
 
 
 def cost_text(cost: "Cost") -> str:
-    """Videos, footage, and about how long where that is known: `24 videos (1.7 minutes of footage, about 0:05)`."""
+    """Returns videos, footage, and the time if known: `24 videos (1.7 minutes of footage, about 0:05)`."""
     about = f", about {clock(max(1, round(cost.elapsed)))} here" if cost.elapsed is not None else ""
     return f"{plural(cost.videos, 'video')} ({footage(cost.footage)} of footage{about})"
 
@@ -139,7 +139,7 @@ def switched_text(event: "Switched", index: str) -> str:
 
 
 def show_waiting(event: "Waiting") -> None:
-    """That searches do not use the new vectors yet, what is missing, and what to do."""
+    """Returns the message that searches do not use the new vectors yet, what is missing, and what to do."""
     for away in event.offline:
         message(f"{away.folder} is not there now: its {plural(away.videos, 'video')} could not be encoded again.")
     message(
@@ -153,7 +153,7 @@ def _with(adapter: str | None) -> str:
 
 
 def show_models(models: Sequence["ModelEntry"]) -> None:
-    """What can be chosen, how big it is, and whether it is on this machine."""
+    """Shows the recommended models, their sizes, and whether they are on this machine."""
     table = new_table()
     table.add_column("Model", style="cyan", no_wrap=True)
     table.add_column("Weights", overflow="fold", no_wrap=results.width >= 72)  # to be copied: the note folds first
@@ -168,7 +168,7 @@ def show_models(models: Sequence["ModelEntry"]) -> None:
 
 
 def model_json(entry: "ModelEntry") -> dict[str, Any]:
-    """A line of `vidfind models --json`; `size` in bytes, `path` of the weights where they are on this machine."""
+    """Returns a line of `vidfind models --json`; `size` in bytes, `path` of the weights if they are on this machine."""
     return {
         "model": entry.model,
         "pretrained": entry.pretrained,
@@ -183,7 +183,7 @@ BASELINE = "mean"
 
 
 def show_lineup(lineup: "Lineup") -> None:
-    """A table of figures, what each encoder does below it, and how all was measured."""
+    """Shows a table of figures, then what each encoder does, and how it was measured."""
     show(figures_table(lineup))
     results.print()
     show(notes_table(lineup))
@@ -192,7 +192,7 @@ def show_lineup(lineup: "Lineup") -> None:
 
 
 def figures_table(lineup: "Lineup") -> Table:
-    """Tokens and GFLOPs, each also as a change from plain CLIP; trained numbers and time."""
+    """Returns tokens and GFLOPs, each also as a change from plain CLIP; trained parameters and time."""
     table = new_table()
     table.add_column("Encoder", no_wrap=True)
     for name in ("Tokens", "", "GFLOPs", "", "Trained", "ms a clip"):
@@ -218,7 +218,7 @@ def _work(cost: "ClipCost | None", base: "ClipCost | None") -> list[str]:
 
 
 def change(value: float, base: float) -> str:
-    """How much less or more than `base`; nothing where it is as much.
+    """Returns the change from `base` in percent; empty if there is none.
 
     >>> change(97, 600), change(606, 600), change(600, 600)
     ('-84 %', '+1 %', '')
@@ -231,7 +231,7 @@ def _time(cost: "ClipCost | None") -> str:
 
 
 def notes_table(lineup: "Lineup") -> Table:
-    """What each encoder does, what it needs, and what is in its way."""
+    """Returns a table of what each encoder does, what it needs, and why it cannot be used."""
     rows: list[tuple[str | Text, str | Text]] = []
     for way in lineup.ways:
         text = Text(printable(way.note))
@@ -256,7 +256,7 @@ def measured(lineup: "Lineup") -> str:
 
 
 def lineup_json(lineup: "Lineup") -> Iterator[dict[str, Any]]:
-    """A line of `vidfind encoders --json` for each encoder."""
+    """Yields a line of `vidfind encoders --json` for each encoder."""
     facts = {key: value for key, value in vars(lineup).items() if key != "ways"}
     for way in lineup.ways:
         values = {key: value for key, value in vars(way).items() if key != "cost"}

@@ -15,18 +15,18 @@ from vidfind.system.times import clock
 if TYPE_CHECKING:
     from vidfind.search.moments import Moment
 
-NARROWEST_FILE = 24  # cells; a result table drops its date, then its length, rather than show less of the file
+NARROWEST_FILE = 24  # cells; a result table drops the date, then the length, before the file gets narrower than this
 COLUMN_GAP = 3  # cells between two columns of a table
 STYLES = {"#": "bold", "Score": "cyan", "Moment": "green", "Length": "", "Date": "dim"}
 
 
 def show_moments(moments: Sequence["Moment"]) -> None:
-    """The result table."""
+    """Shows the result table."""
     show(result_table(moments, results.width if results.is_terminal else PIPE_WIDTH))
 
 
 def result_table(moments: Sequence["Moment"], width: int) -> Table:
-    """A row for each moment: rank, score, file with its marks, moment, length and date, in `width` cells."""
+    """Returns a table of `width` cells with rank, score, file and its marks, moment, length and date."""
     columns, file_width = _columns_that_fit(_columns(moments), width)
     marks = {moment.path: _mark(moment) for moment in moments}
     names = short_paths(marks, file_width, {path: mark.cell_len for path, mark in marks.items()})
@@ -42,7 +42,7 @@ def result_table(moments: Sequence["Moment"], width: int) -> Table:
 
 
 def _columns(moments: Sequence["Moment"]) -> dict[str, list[str]]:
-    """The texts of each column but the file, by the name of the column."""
+    """Returns the texts of each column except the file, by the name of the column."""
     return {
         "#": [str(moment.rank) for moment in moments],
         "Score": [f"{moment.score:z.3f}" for moment in moments],
@@ -53,9 +53,9 @@ def _columns(moments: Sequence["Moment"]) -> dict[str, list[str]]:
 
 
 def _columns_that_fit(columns: dict[str, list[str]], width: int) -> tuple[dict[str, list[str]], int]:
-    """The columns that leave NARROWEST_FILE cells of `width` to the file, and how many cells the file gets.
+    """Returns the columns that leave NARROWEST_FILE cells of `width` for the file, and how many cells the file gets.
 
-    Leaves out the date first, then the length, and nothing else: a narrower terminal has a narrower file."""
+    It drops the date first, then the length, and no other column: then the file gets narrower."""
     columns = dict(columns)
     for least in ("Date", "Length", None):
         file_width = width - sum(max(map(len, [name, *texts])) + COLUMN_GAP for name, texts in columns.items())
@@ -66,13 +66,13 @@ def _columns_that_fit(columns: dict[str, list[str]], width: int) -> tuple[dict[s
 
 
 def _mark(moment: "Moment") -> Text:
-    """Warnings about a video, to be read before it is opened; empty for most."""
+    """Returns warnings about a video, such as `offline`; empty for most."""
     marks = [("" if moment.online else " offline", "dim"), (" incomplete" if moment.damage else "", "yellow")]
     return Text.assemble(*marks)
 
 
 def _linked(text: str, path: Path) -> Text:
-    """Text that opens the file with a click, in terminals that can."""
+    """Returns text that opens the file with a click, in terminals that support it."""
     name = len(text) - text.rfind(os.sep) - 1
     shown = Text(text, style=f"link {path.as_uri()}" if path.is_absolute() else "")
     shown.stylize("dim", 0, len(text) - name)

@@ -16,7 +16,7 @@ from vidfind.system.times import clock
 
 
 def printable(text: object) -> str:
-    """`text` on one line, with nothing in it that a terminal would obey.
+    """Returns `text` on one line, without anything that a terminal would execute.
 
     >>> printable("a\\x1b[31m\\nb")
     'a\\\\x1b[31m\\\\nb'
@@ -33,12 +33,12 @@ def _escape(char: str) -> str:
 
 
 def span(start: float, end: float) -> str:
-    """A moment as `1:23-1:33`; never of no length, however short it is."""
+    """Returns a moment as `1:23-1:33`; even a very short one gets a length."""
     return f"{clock(start)}-{clock(max(int(start) + 1, round(end)))}"
 
 
 def footage(seconds: float) -> str:
-    """A length in words: a clock's `1:30` could be hours."""
+    """Returns a length in words, because `1:30` could be hours or minutes."""
     if seconds >= 3600:
         return f"{seconds / 3600:,.1f} hours"
     return f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.1f} seconds"
@@ -49,7 +49,7 @@ def times_real(speed: float) -> str:
 
 
 def gflops(flops: int) -> str:
-    """Billions of operations, with two digits at least.
+    """Returns billions of operations, with at least two digits.
 
     >>> gflops(105_811_476_480), gflops(535_058_256)
     ('105.8', '0.54')
@@ -58,7 +58,7 @@ def gflops(flops: int) -> str:
 
 
 def milliseconds(seconds: float) -> str:
-    """Seconds as milliseconds, with two digits at least.
+    """Returns seconds as milliseconds, with at least two digits.
 
     >>> milliseconds(0.4213), milliseconds(0.00632)
     ('421', '6.3')
@@ -67,10 +67,10 @@ def milliseconds(seconds: float) -> str:
 
 
 def short_paths(paths: Iterable[Path], width: int, taken: Mapping[Path, int] | None = None) -> dict[Path, str]:
-    """Each path in at most `width` cells, cut from the left between folders, and no two of them alike.
+    """Shortens each path to at most `width` cells, from the left, at a folder; no two results are equal.
 
-    `taken` says how many of these cells a path must leave free. Longer than `width` where the file's name is, or where
-    a shorter text would fit two of the paths.
+    `taken` is the number of these cells that a path must leave free. A result is longer than `width` if the name of the
+    file is, or if a shorter text would fit two of the paths.
 
     >>> short_paths([Path("/films/summer/a.mp4")], 16)
     {PosixPath('/films/summer/a.mp4'): '…/summer/a.mp4'}
@@ -90,7 +90,7 @@ def _short_path(path: Path, width: int, tails: Counter[tuple[str, ...]]) -> str:
 
 
 def home_path(path: Path) -> str:
-    """The whole path, with `~` for the user's own folder."""
+    """Returns the whole path, with `~` for the user's home folder."""
     home = Path.home()
     inside = path.is_relative_to(home) and path != home
     return printable(os.path.join("~", path.relative_to(home)) if inside else path)

@@ -1,4 +1,4 @@
-"""What fine-tuning and judging show: recall tables, lines that cannot be used, the bar of a training."""
+"""Shows recall tables, lines that cannot be used, and the progress of a training."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,11 +35,11 @@ COST_ROWS: dict[str, tuple[Callable[["ClipCost"], float], Callable[[Any], str]]]
     "GFLOPs": (lambda cost: cost.flops, gflops),
     "Tokens": (lambda cost: cost.tokens, "{:,}".format),
 }
-"""What a row shows of encoding a clip, and how; less is better."""
+"""Rows of costs of encoding a clip: how each is shown; less is better."""
 
 
 def show_bad_lines(path: Path, bad: Sequence["BadLine"]) -> None:
-    """Lines of a file of captions that cannot be used, with the reason of each, on stderr."""
+    """Prints on stderr the lines of a file of captions that cannot be used, each with the reason."""
     if not bad:
         return
     heading = f"{printable(path)} has lines that cannot be used:"
@@ -48,13 +48,13 @@ def show_bad_lines(path: Path, bad: Sequence["BadLine"]) -> None:
 
 
 def show_lines(bad: Sequence["BadLine"]) -> None:
-    """The number and the reason of each."""
+    """Returns the line number and the reason of each."""
     for one in bad:
         errors.print(Text.assemble(f"  line {one.line}: ", (printable(one.reason), "yellow")), soft_wrap=True)
 
 
 def show_verdict(verdict: "Verdict") -> None:
-    """The recall of each encoder side by side, what a clip costs it, and what all was measured on."""
+    """Shows the recall of each encoder, the cost of a clip, and what it was measured on."""
     show(recall_table(verdict.retrieval, verdict.costs))
     note(measured(verdict))
     note(costs_measured(verdict))
@@ -76,7 +76,7 @@ def costs_measured(verdict: "Verdict") -> str:
 
 
 def training_lines(stepped: "Stepped", judged: Sequence["Validated"], width: int) -> RenderableType:
-    """A bar of the steps, with the loss, the recall on held-out pairs before and now, and the time left."""
+    """Returns a bar of the steps, with the loss, the recall on held-out pairs before and now, and the time left."""
     lines = Table.grid()  # a bar by itself does not end its line
     lines.add_row(ProgressBar(total=stepped.steps, completed=stepped.step, width=min(60, width)))
     lines.add_row(Text(training_facts(stepped, judged), no_wrap=True, overflow="ellipsis"))
@@ -84,7 +84,7 @@ def training_lines(stepped: "Stepped", judged: Sequence["Validated"], width: int
 
 
 def training_facts(stepped: "Stepped", judged: Sequence["Validated"]) -> str:
-    """The step, the loss, the recall on held-out pairs before and now, and the time left, on one line."""
+    """Returns the step, the loss, the recall on held-out pairs before and now, and the time left, on one line."""
     recalls = [f"{one.retrieval.text_to_video.r1:.0f}" for one in judged]
     facts = [
         f"step {stepped.step:,} of {stepped.steps:,}",
@@ -96,13 +96,13 @@ def training_facts(stepped: "Stepped", judged: Sequence["Validated"]) -> str:
 
 
 def show_before_and_after(before: "Retrieval", after: "Retrieval", pairs: int, pool: int) -> None:
-    """What fine-tuning has changed for the held-out pairs, found among `pool` pairs in all."""
+    """Shows the recall of the held-out pairs before and after training, each found among `pool` pairs."""
     show(recall_table({"before": before, "after": after}))
     note(f"{plural(pairs, 'pair')} held out from training, to be found among {pool:,}.")
 
 
 def verdict_json(verdict: "Verdict") -> Iterator[dict[str, Any]]:
-    """A line of `vidfind eval --json` for each encoder."""
+    """Yields a line of `vidfind eval --json` for each encoder."""
     counts = {key: value for key, value in vars(verdict).items() if key not in ("retrieval", "costs", "time_error")}
     counts["off"] = verdict.time_error
     for name, retrieval in verdict.retrieval.items():
@@ -110,7 +110,7 @@ def verdict_json(verdict: "Verdict") -> Iterator[dict[str, Any]]:
 
 
 def recall_table(columns: Mapping[str, "Retrieval"], costs: Mapping[str, "ClipCost"] | None = None) -> Table:
-    """Recall and ranks in both directions, and costs by the same names; of several, the best of each row is bold."""
+    """Returns a table of recall and ranks in both directions, and of costs; the best of several in a row is bold."""
     gap = 0 if len(columns) >= CROWDED else 1
     table = new_table(gap)
     table.add_column("", no_wrap=True)
@@ -134,7 +134,7 @@ def recall_table(columns: Mapping[str, "Retrieval"], costs: Mapping[str, "ClipCo
 
 
 def _numbers(values: Sequence[float], shown: Callable[[Any], str], best: Callable[..., float]) -> list[Text]:
-    """Values as they are shown; the best in bold, unless they are all the same to the eye."""
+    """Returns values as they are shown; the best is bold, unless all look the same."""
     texts = [shown(value) for value in values]
     winner = shown(best(values)) if len(set(texts)) > 1 else None
     return [Text(text, style="bold green" if text == winner else "") for text in texts]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
 
 Vectors = list[npt.NDArray[np.float32]]
-"""From each encoder (N, D), of unit length: one row for each of N clips."""
+"""One array (N, D) for each encoder: a vector of unit length for each of N clips."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class EncodedVideo:
     """The N segments that were encoded, in the order of their times."""
     vectors: Vectors
     lost_segments: int = 0
-    """How many segments follow that could not be read."""
+    """Number of segments at the end that could not be read."""
     readable_until: float | None = None
     """The time from which on a damaged video cannot be decoded; None if it was decoded to its end."""
     time_error: float = 0.0
@@ -60,7 +60,7 @@ class FailedVideo:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the encoding is."""
+    """The progress of the encoding."""
 
     path: Path
     """The video at work."""

@@ -29,11 +29,11 @@ class Method:
     """A way of encoding clips."""
 
     note: str
-    """What it does, in a few words."""
+    """What the encoder does, in a few words."""
     reduction: Callable[[Backbone], Reduction]
     """Raises ValueError, with the reason, for a backbone that it cannot work with."""
     parameters: Callable[[Backbone], dict[str, Tensor]] = no_parameters
-    """What training adds beside LoRA, by the names in an adapter, as it is before the first step."""
+    """The tensors that training adds beside LoRA, by their names in an adapter, with their initial values."""
     is_frozen: bool = False
     """Whether CLIP's own towers stay as they are: no LoRA. Before any training such an encoder gives noise."""
 

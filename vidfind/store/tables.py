@@ -102,7 +102,7 @@ def new_content() -> int:
 
 
 def segments_schema(dim: int) -> Any:
-    """Of the table of segments, for vectors of `dim` numbers."""
+    """Returns the Arrow schema of the segments table, for vectors of length `dim`."""
     vector = pa.list_(pa.float16(), dim)
     return pa.schema([("content", pa.int64()), ("start", pa.float64()), ("end", pa.float64()), ("vector", vector)])
 
