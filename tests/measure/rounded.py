@@ -2,11 +2,12 @@
 
 Each result of a matrix product, a sum or a function such as `exp` is moved by about one rounding step, up or down: the
 same way for the same numbers in the same shape, so that nothing becomes a matter of chance. Whole numbers stay: sums of
-whole numbers are exact on every CPU. Computations in other threads and processes are left as they are.
+whole numbers are exact on every CPU. Computations in other processes are left as they are.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
@@ -17,11 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 PRODUCTS = {"mm", "bmm", "addmm", "baddbmm", "mv", "dot", "convolution", "_scaled_dot_product_flash_attention_for_cpu"}
 """Sums of products, whose error depends on the size of the products: noise is as large as a step at the row's mean."""
-FUNCTIONS = {
-    *("exp", "expm1", "log", "log1p", "pow", "rsqrt", "sin", "cos", "tanh", "sigmoid", "erf", "gelu", "silu"),
-    *("sum", "mean", "cumsum", "var", "var_mean", "std", "logsumexp", "linalg_vector_norm", "norm", "_cdist_forward"),
-    *("_softmax", "_log_softmax", "native_layer_norm", "avg_pool2d", "upsample_bilinear2d", "_upsample_bilinear2d_aa"),
-}
+SUMS = {"sum", "mean", "cumsum", "var", "std", "logsumexp", "linalg_vector_norm", "norm"}
+FUNCTIONS = {"exp", "expm1", "log", "log1p", "pow", "rsqrt", "sin", "cos", "tanh", "sigmoid", "erf", "gelu", "silu"}
+LAYERS = {"_softmax", "_log_softmax", "native_layer_norm", "_cdist_forward", "var_mean", "_upsample_bilinear2d_aa"}
 
 
 class RoundedOtherwise(TorchDispatchMode):
@@ -30,7 +29,9 @@ class RoundedOtherwise(TorchDispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
-        if name not in PRODUCTS | FUNCTIONS or func._schema.is_mutable:
+        if name not in PRODUCTS | SUMS | FUNCTIONS | LAYERS or func._schema.is_mutable:
+            return result
+        if name in SUMS and isinstance(result, Tensor) and result.numel() == args[0].numel():  # each of one number
             return result
         if isinstance(result, tuple):
             return (moved(result[0], name in PRODUCTS), *result[1:])
@@ -48,6 +49,16 @@ def moved(x: Any, is_product: bool) -> Any:
     direction = ((bits * 2654435761 >> 9) & 3).sub(1).clamp(max=1)  # -1, 0 or 1
     noise = direction * torch.finfo(x.dtype).eps * size
     return torch.where(x == x.round(), x, (x + noise).to(x.dtype))
+
+
+def pytest_configure() -> None:
+    run = threading.Thread.run
+
+    def run_rounded(thread: threading.Thread) -> None:
+        with RoundedOtherwise():
+            run(thread)
+
+    threading.Thread.run = run_rounded  # type: ignore[method-assign]
 
 
 @pytest.hookimpl(wrapper=True)
