@@ -282,7 +282,6 @@ def long_film(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt" or not shutil.which("bash"), reason="needs a shell that stops and wakes its jobs")
 def test_ctrl_z_gives_the_terminal_back_and_fg_goes_on(run: Run, long_film: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"

@@ -1,6 +1,6 @@
 """`kill -9` anywhere: the next run finishes, and the index equals one that was never killed.
 
-VIDFIND_KILLS says how many kills; by default as many as a minute or two allow. Fixed seed: the same kills each time,
+A few kills by default, and with the marker `soak` as many as VIDFIND_KILLS says. Fixed seed: the same kills each time,
 but for what the machine is at. With `-s`, tells where they struck and what was left.
 """
 
@@ -34,12 +34,12 @@ from vidfind.store.settings import is_index
 from vidfind.store.store import Store
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(os.name == "nt", reason="there is no fork"),
     pytest.mark.timeout(0),  # each child has a limit of its own
 ]
 
-KILLS = int(os.environ.get("VIDFIND_KILLS", "24"))
+MANY = int(os.environ.get("VIDFIND_KILLS", "24"))
+with_kills = pytest.mark.parametrize("kills", [8, pytest.param(MANY, marks=pytest.mark.soak)], ids=["few", "many"])
 SEED = 4
 SIDES = ("before", "after")
 
@@ -207,8 +207,9 @@ def files_after_compaction(path: Path) -> Counter[str]:
     return Counter("index" if folder.parent.name == "_indices" else folder.name for folder in folders)
 
 
+@with_kills
 def test_the_run_after_a_kill_finishes_and_the_index_equals_one_never_killed(
-    nursery: Nursery, scenarios: list[Scenario], tmp_path: Path
+    nursery: Nursery, scenarios: list[Scenario], tmp_path: Path, kills: int
 ) -> None:
     told: Counter[str] = Counter()
     for scenario in scenarios:
@@ -234,7 +235,7 @@ def test_the_run_after_a_kill_finishes_and_the_index_equals_one_never_killed(
         told["with vectors of no video" if problems else "with nothing to clear"] += 1
         print(strike, "->", len(problems), "problems,", len(again["points"]), "points in the next run")
         shutil.rmtree(home)
-        if told["killed"] == KILLS:
+        if told["killed"] == kills:
             break
     print(dict(told))
 
@@ -243,8 +244,9 @@ def adapter_files(home: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in (home / "adapters").iterdir()}
 
 
+@with_kills
 def test_an_adapter_that_was_being_saved_is_the_old_one_or_the_new(
-    nursery: Nursery, adapters: Path, tmp_path: Path
+    nursery: Nursery, adapters: Path, tmp_path: Path, kills: int
 ) -> None:
     start, goal = tmp_path / "start", tmp_path / "goal"
     shutil.copytree(adapters, start / "adapters")
@@ -253,7 +255,7 @@ def test_an_adapter_that_was_being_saved_is_the_old_one_or_the_new(
     saving = Scenario("saving", start, "save", {}, points=nursery.run(goal, **save)["points"])
     old, new = (adapter_files(home)["home.safetensors"] for home in (start, goal))
     assert old != new
-    for number, strike in enumerate(islice(strikes([saving]), max(4, KILLS // 5))):
+    for number, strike in enumerate(islice(strikes([saving]), max(4, kills // 5))):
         home = tmp_path / f"home-{number}"
         shutil.copytree(start, home)
         nursery.run(home, kill=strike.kill, **save)
@@ -263,8 +265,9 @@ def test_an_adapter_that_was_being_saved_is_the_old_one_or_the_new(
         print(strike)
 
 
+@with_kills
 def test_a_fine_tuning_that_was_killed_leaves_nothing_and_the_next_one_is_the_same(
-    nursery: Nursery, tmp_path: Path
+    nursery: Nursery, tmp_path: Path, kills: int
 ) -> None:
     drawn = draw_collection(tmp_path / "films", 10, seed=4)
     with open(tmp_path / "captions.csv", "w", newline="", encoding="utf-8") as file:
@@ -281,7 +284,7 @@ def test_a_fine_tuning_that_was_killed_leaves_nothing_and_the_next_one_is_the_sa
     took = time.monotonic() - began
     wanted = read_adapter(goal / "adapters" / "own.safetensors").tensors
     rng = random.Random(SEED)
-    for number in range(max(2, KILLS // 10)):
+    for number in range(max(1, kills // 10)):
         home = tmp_path / f"home-{number}"
         home.mkdir()
         killed = nursery.run(home, kill=(0, "within", took * rng.random()), **train)

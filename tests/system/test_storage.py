@@ -173,7 +173,6 @@ def run_limited(limit: str, home: Path, *commands: list[object]) -> list[dict[st
     return [json.loads(line) for line in ran.stdout.splitlines()]
 
 
-@pytest.mark.slow
 @needs_posix
 def test_a_full_disk_is_named_and_the_index_stays_as_it_was(filled: Path) -> None:
     path = filled / "indexes" / "default"
@@ -197,7 +196,6 @@ def test_a_full_disk_is_named_and_the_index_stays_as_it_was(filled: Path) -> Non
     assert all("no video" in problem.text for problem in check_index(path))
 
 
-@pytest.mark.slow
 def test_of_two_runs_at_once_one_says_that_the_other_writes_and_searches_go_on(clips: Path, tmp_path: Path) -> None:
     path, films = tmp_path / "indexes" / "default", tmp_path / "films"
     films.mkdir()
@@ -230,7 +228,6 @@ def read_only(filled: Path) -> Iterator[Path]:
         entry.chmod(0o755 if entry.is_dir() else 0o644)
 
 
-@pytest.mark.slow
 @needs_posix
 def test_a_folder_that_may_not_be_written_can_be_searched_and_all_else_is_refused(read_only: Path) -> None:
     films = read_only.with_name("films")
