@@ -1,4 +1,4 @@
-"""Segments, probing, and the frames delivered: the frames of each clip show their numbers, so the truth is in them."""
+"""The frames that are read: those of each clip show their numbers, so the truth is in them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -18,15 +16,14 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from tests.clips.make import CLIPS, draw, read_number
-from tests.support.numbered import BROKEN, SIZE, TRUTH, WHOLE, numbers_wanted
+from tests.clips.make import draw, read_number
+from tests.support.numbered import BROKEN, SIZE, TRUTH, WHOLE, numbers_read, numbers_wanted
 from vidfind.errors import ReaderFailed, UnreadableVideo
-from vidfind.media import probe as probing
 from vidfind.media import read as video
 from vidfind.media.probe import Traits, examine_once, probe
 from vidfind.media.pyav_reader import _frames_from, read_with_pyav
 from vidfind.media.read import choose_reader, read_clips, read_picture
-from vidfind.media.sampling import Sample, Segment, sample_times, split_segments
+from vidfind.media.sampling import Sample, Segment, split_segments
 from vidfind.media.write import write_video
 
 BY_PYAV = """
@@ -35,55 +32,6 @@ BY_PYAV = """
     long.wmv long_open_gop.mp4
 """
 LONG = [name for name in WHOLE if name.startswith("long")]
-
-
-def numbers_read(path: Path, segments: list[Segment], num_frames: int = 12) -> list[list[int | None]]:
-    return [[read_number(frame) for frame in clip] for clip, _ in read_clips(path, segments, num_frames, SIZE)]
-
-
-# Segments
-
-
-@pytest.mark.parametrize(
-    ("duration", "ends"),
-    [
-        (0.04, [0.04]),
-        (4.9, [4.9]),
-        (10, [10]),
-        (14.9, [14.9]),
-        (15, [10, 15]),
-        (24.9, [10, 24.9]),
-        (25.1, [10, 20, 25.1]),
-        (30, [10, 20, 30]),
-    ],
-)
-def test_the_last_stretch_joins_the_segment_before_when_shorter_than_half(duration: float, ends: list[float]) -> None:
-    segments = split_segments(duration, 10)
-    assert [segment.end for segment in segments] == ends
-
-
-def test_segments_cover_the_video_without_gaps() -> None:
-    rng = np.random.default_rng(0)
-    for duration, length in zip(rng.uniform(0.01, 500, 200), rng.uniform(0.5, 60, 200), strict=True):
-        segments = split_segments(duration, length)
-        assert segments[0].start == 0
-        assert segments[-1].end == duration
-        for one, next_one in pairwise(segments):
-            assert one.end == next_one.start
-            assert one.end - one.start == pytest.approx(length)
-        last = segments[-1].end - segments[-1].start
-        assert 0 < last < 1.5 * length + 1e-9
-        assert len(segments) == 1 or last >= 0.5 * length - 1e-9
-
-
-@pytest.mark.parametrize(("duration", "length"), [(0, 10), (-1, 10), (10, 0)])
-def test_segments_of_nothing_are_a_mistake(duration: float, length: float) -> None:
-    with pytest.raises(ValueError, match="positive"):
-        split_segments(duration, length)
-
-
-def test_samples_lie_in_the_middle_of_equal_parts() -> None:
-    assert sample_times(Segment(10, 20), 4) == [11.25, 13.75, 16.25, 18.75]
 
 
 # Frames of every kind
@@ -215,109 +163,6 @@ def test_a_file_that_decord_gives_up_is_gone_on_with_by_pyav(clips: Path) -> Non
     assert len(list(read_clips(path, segments, 12, SIZE))) == len(segments)
 
 
-# Probing
-
-
-@pytest.mark.parametrize("name", [name for name in WHOLE if name not in ("vfr.mp4", "vfr.mkv", "anamorphic.mp4")])
-def test_probe_tells_length_rate_and_size(clips: Path, name: str) -> None:
-    info = probe(clips / name)
-    clip = CLIPS[name]
-    rate = 25 if name == "long.mpg" else clip.rate
-    assert info.duration == pytest.approx((clip.shown or clip.count) / clip.rate, abs=1.1 / rate)
-    assert info.frame_rate == rate
-    assert (info.width, info.height) == clip.size
-
-
-def test_probe_tells_the_mean_rate_of_a_variable_one(clips: Path) -> None:
-    info = probe(clips / "vfr.mp4")
-    assert 10 < info.frame_rate < 13
-    assert info.duration == pytest.approx(TRUTH["vfr.mp4"]["times"][-1] + 0.04, abs=0.3)
-
-
-def test_probe_tells_the_codec(clips: Path) -> None:
-    names = ["h264.mp4", "hevc_10bit.mp4", "vp8.webm", "vp9_alpha.webm", "av1.mp4", "prores.mov", "gif.gif", "wmv2.wmv"]
-    assert [probe(clips / name).codec for name in names] == [
-        "h264", "hevc", "vp8", "vp9", "av1", "prores", "gif", "wmv2",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("name", "rotation"),
-    [("h264.mp4", 0), ("rotated90.mp4", 90), ("rotated180.mp4", 180), ("rotated270.mp4", 270)],
-)
-def test_probe_tells_the_rotation_and_the_size_shown(clips: Path, name: str, rotation: int) -> None:
-    info = probe(clips / name)
-    assert (info.rotation, info.width, info.height) == (rotation, 96, 80)
-
-
-def test_probe_counts_pixels_as_squares(clips: Path) -> None:
-    info = probe(clips / "anamorphic.mp4")  # 48 x 80, each twice as wide as high
-    assert (info.width, info.height) == (96, 80)
-
-
-def test_probe_tells_when_a_video_was_recorded(clips: Path) -> None:
-    assert probe(clips / "rotated90.mp4").created == datetime(2021, 7, 8, 9, 10, 11, tzinfo=UTC)
-    assert probe(clips / "h264.mp4").created is None
-
-
-@pytest.mark.parametrize("date", ["1904-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "2999-01-01T00:00:00Z"])
-def test_a_date_that_cannot_be_true_is_none(tmp_path: Path, date: str) -> None:
-    with av.open(str(tmp_path / "a.mkv"), "w") as container:
-        container.metadata["creation_time"] = date
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width = stream.height = 64
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))))
-        container.mux(stream.encode())
-    assert probe(tmp_path / "a.mkv").created is None
-
-
-@pytest.mark.parametrize("name", WHOLE + BROKEN)
-def test_a_large_file_is_probed_at_its_ends_with_the_same_result(
-    clips: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = examine_once(clips / name)
-    monkeypatch.setattr(probing, "SMALL_FILE", 0)
-    assert examine_once(Path(shutil.copy2(clips / name, tmp_path))) == expected  # it remembers the other path
-
-
-def test_a_file_is_probed_again_when_it_changes(clips: Path, tmp_path: Path) -> None:
-    path = tmp_path / "a.mp4"
-    shutil.copy(clips / "h264.mp4", path)
-    assert probe(path).codec == "h264"
-    shutil.copy(clips / "hevc.mp4", path)
-    assert probe(path).codec == "hevc"
-
-
-def test_a_frame_that_claims_to_last_for_weeks_does_not_make_a_video_of_weeks(clips: Path, tmp_path: Path) -> None:
-    data = bytearray((clips / "mjpeg.avi").read_bytes())
-    scale = data.index(b"strh") + 8 + 20  # of the video stream's clock: seconds a frame, times its rate
-    data[scale + 3] = 8
-    (tmp_path / "slow.avi").write_bytes(data)
-    assert probe(tmp_path / "slow.avi").duration < 3600
-
-
-def test_a_stream_that_damage_has_made_up_is_passed_over(clips: Path, tmp_path: Path) -> None:
-    data = bytearray((clips / "h264.flv").read_bytes())
-    data[224], data[2137], data[2600] = 32, 0, 37  # found by fuzzing: after these PyAV raises an IndexError
-    (tmp_path / "a.flv").write_bytes(data)
-    with pytest.raises(UnreadableVideo, match="is damaged"):
-        probe(tmp_path / "a.flv")
-
-
-def test_a_clock_that_leaps_does_not_make_a_video_of_days(tmp_path: Path) -> None:
-    with av.open(str(tmp_path / "a.mkv"), "w") as container:
-        stream = container.add_stream("mjpeg", rate=10, pix_fmt="yuvj420p")
-        stream.width, stream.height = 96, 80
-        for n in range(20):
-            frame = av.VideoFrame.from_ndarray(draw(n)).reformat(format="yuvj420p")
-            frame.pts, frame.time_base = (n if n < 15 else n + 10 * 86400), Fraction(1, 10)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    assert probe(tmp_path / "a.mkv").duration == pytest.approx(1.5, abs=0.11)
-    segments = [Segment(0, 1.5)]
-    assert numbers_read(tmp_path / "a.mkv", segments, 5) == [[1, 4, 7, 10, 13]]
-
-
 @pytest.mark.parametrize("default", [0, 1])
 def test_of_two_videos_in_a_file_both_readers_take_the_same(tmp_path: Path, default: int) -> None:
     path = tmp_path / "a.mkv"
@@ -370,24 +215,6 @@ def test_decord_reads_plain_files() -> None:
 )
 def test_pyav_reads_what_decord_gets_wrong(change: dict[str, str | bool]) -> None:
     assert choose_reader(replace(PLAIN, **change)) == "pyav"  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("name", "trait"),
-    [
-        ("h264_open_gop.mp4", "has_open_keyframes"),
-        ("h264_refresh.mp4", "has_open_keyframes"),
-        ("long_open_gop.mp4", "has_open_keyframes"),
-        ("edit_list.mp4", "has_edits"),
-        ("hevc_pq.mp4", "is_hdr"),
-        ("hevc_hlg.mp4", "is_hdr"),
-        ("truncated.mp4", "is_cut_short"),
-        ("no_cues.mkv", "has_no_length"),
-    ],
-)
-def test_the_probe_sees_what_decides(clips: Path, name: str, trait: str) -> None:
-    assert getattr(examine_once(clips / name)[1], trait)
-    assert not getattr(examine_once(clips / "h264.mp4")[1], trait)
 
 
 # Colours

@@ -2,8 +2,10 @@
 
 import json
 from bisect import bisect_right
+from pathlib import Path
 
-from tests.clips.make import CLIPS, HERE
+from tests.clips.make import CLIPS, HERE, read_number
+from vidfind.media.read import read_clips
 from vidfind.media.sampling import Segment, sample_times
 
 SIZE = 112
@@ -23,3 +25,8 @@ def number_at(name: str, time: float) -> int:
 def numbers_wanted(name: str, segments: list[Segment], num_frames: int = 12) -> list[list[int]]:
     """For each segment the numbers that its sampled frames must show."""
     return [[number_at(name, time) for time in sample_times(segment, num_frames)] for segment in segments]
+
+
+def numbers_read(path: Path, segments: list[Segment], num_frames: int = 12) -> list[list[int | None]]:
+    """For each segment the numbers that its sampled frames show; None where one cannot be read."""
+    return [[read_number(frame) for frame in clip] for clip, _ in read_clips(path, segments, num_frames, SIZE)]
