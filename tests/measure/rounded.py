@@ -55,10 +55,10 @@ def pytest_configure() -> None:
     run = threading.Thread.run
 
     def run_rounded(thread: threading.Thread) -> None:
-        with RoundedOtherwise():
+        with RoundedOtherwise():  # type: ignore[no-untyped-call]  # of torch's
             run(thread)
 
-    threading.Thread.run = run_rounded  # type: ignore[method-assign]
+    threading.Thread.run = run_rounded  # type: ignore[method-assign, assignment]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -67,7 +67,7 @@ def test_other_weights_than_the_index_was_made_with_are_refused(tmp_path: Path, 
     settings = IndexSettings(dataclasses.replace(tiny_encoder.identity, weights_digest="other"))
     Store.create(tmp_path / "default", settings, tiny_encoder.dim)
     with pytest.raises(IndexMismatch, match="other weights"):
-        query_encoder(tmp_path / "default", lambda **_: tiny_encoder).vector("a red circle")
+        query_encoder(tmp_path / "default", lambda choice: tiny_encoder).vector("a red circle")
 
 
 def test_where_the_text_half_cannot_be_read_alone_the_whole_model_answers(
@@ -76,7 +76,7 @@ def test_where_the_text_half_cannot_be_read_alone_the_whole_model_answers(
     encoder = load_encoder("tiny", device="cpu")
     encoder.identity = dataclasses.replace(encoder.identity, weights_digest="of weights that lie nowhere")
     Store.create(tmp_path / "index", IndexSettings(encoder.identity), encoder.dim)
-    vector = query_encoder(tmp_path / "index", lambda **_: encoder).vector("a red circle")
+    vector = query_encoder(tmp_path / "index", lambda choice: encoder).vector("a red circle")
     np.testing.assert_array_equal(vector, encode_query(tiny_encoder, "a red circle")[0])
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.names import EncoderChoice
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow, new_content
 
 
-def refuse(**_: Any) -> Encoder:
-    """In place of `load_encoder`, where the whole model must not be loaded."""
+def refuse(choice: EncoderChoice) -> Encoder:
+    """In place of `load_choice`, where the whole model must not be loaded."""
     raise AssertionError("the whole model is not needed")
 
 
