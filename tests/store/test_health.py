@@ -250,13 +250,14 @@ def test_an_adapter_copy_that_is_lost_is_copied_again_from_the_saved_one(filled:
     saved.write_bytes(b"trained")
     with filled.writing() as writer:
         switched = writer.switch_adapter(filled.settings, saved)
+    kept = switched.path / adapter_file_name(saved)
     for damage in (Path.unlink, lambda file: file.write_bytes(b"other")):
-        damage(switched.path / adapter_file_name(saved))
+        damage(kept)
         assert str(saved) in check_index(filled.path)[0].remedy
         mend_index(filled.path)
         assert check_index(filled.path) == []
     saved.unlink()
-    (switched.path / adapter_file_name(saved)).unlink()
+    kept.unlink()
     with pytest.raises(IndexDamaged, match=r"copy of the adapter .* is missing.* vidfind doctor --fix"):
         _ = switched.adapter
     [problem] = check_index(filled.path)

@@ -60,7 +60,8 @@ def test_what_is_added_later_is_found_before_and_after_it_is_folded_in(large: St
     add(large, 3, seed=50)
     assert_hits_are_exact(large)
     compact(large)
-    assert large.tables.segments.index_stats("vector_600").num_unindexed_rows == 0
+    statistics = large.tables.segments.index_stats("vector_600")
+    assert statistics and statistics.num_unindexed_rows == 0
     assert_hits_are_exact(large)
 
 

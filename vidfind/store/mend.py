@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -75,7 +74,7 @@ def drop_indexes(path: Path, name: str, kind: TableKind) -> str:
     return f"Deleted the search index of the table {name}; the next run makes it again where it is of use."
 
 
-def check_values(kind: TableKind, rows: Any) -> None:
+def check_values(kind: TableKind, rows: pa.Table | pa.RecordBatch) -> None:
     """Raises ValueError, TypeError or OverflowError for rows that can be read, but make no sense."""
     if kind is TableKind.VIDEOS:
         for _ in rows_of(rows):
@@ -107,7 +106,7 @@ def mend_table(part: Part, kind: TableKind) -> str:
     return f"{kept} What is missing is made again by {part.command(rows)}"
 
 
-def _replace_table(path: Path, name: str, rows: Any) -> None:
+def _replace_table(path: Path, name: str, rows: pa.Table) -> None:
     with table_errors(path):
         mended = path / f"{name}.mended.lance"
         delete_entry(mended)
@@ -124,7 +123,7 @@ def _known_dim(path: Path) -> int | None:
     return None
 
 
-def _rows_left(path: Path, name: str, kind: TableKind) -> Any | None:
+def _rows_left(path: Path, name: str, kind: TableKind) -> pa.Table | None:
     """All rows that can be read in any version of a table, as an Arrow table; None if not even their columns can.
 
     Where versions differ, the newest is right."""
@@ -133,7 +132,7 @@ def _rows_left(path: Path, name: str, kind: TableKind) -> Any | None:
     if not original.is_dir():
         return None
     shutil.copytree(original, scratch, copy_function=_link)
-    found: list[Any] = []
+    found: list[pa.Table] = []
     for manifest in sorted(scratch.glob("_versions/*.manifest")):  # their numbers count down: the newest comes first
         pieces, is_whole = _readable(path, scratch.stem, kind)
         found.extend(pieces)
@@ -144,7 +143,7 @@ def _rows_left(path: Path, name: str, kind: TableKind) -> Any | None:
     return _first_of_each(pa.concat_tables(found)) if found else None
 
 
-def _readable(path: Path, name: str, kind: TableKind) -> tuple[list[Any], bool]:
+def _readable(path: Path, name: str, kind: TableKind) -> tuple[list[pa.Table], bool]:
     """What can be read of the newest version of a table, in pieces, and whether that is all."""
     try:
         table = open_table(connect(path), name, kind)
@@ -153,7 +152,7 @@ def _readable(path: Path, name: str, kind: TableKind) -> tuple[list[Any], bool]:
     except Exception:  # whatever LanceDB raises for a table that is damaged
         return [], False
 
-    def read(start: int, length: int) -> Any | None:
+    def read(start: int, length: int) -> pa.Table | None:
         try:
             rows = table.take_offsets(list(range(start, min(start + length, count)))).to_arrow()
             check_values(kind, rows)
@@ -165,11 +164,13 @@ def _readable(path: Path, name: str, kind: TableKind) -> tuple[list[Any], bool]:
     start = 0
     while start < count:
         length = ROWS_A_PIECE
-        while length and (rows := read(start, length)) is None:
+        while (rows := read(start, length)) is None and length > 1:
             length //= 2
-        if length:
+        if rows is None:
+            start = _end_of_bad(lambda place: read(place, 1) is not None, start, count)
+        else:
             pieces.append(rows)
-        start = start + length if length else _end_of_bad(lambda place: read(place, 1) is not None, start, count)
+            start += length
     return pieces, sum(piece.num_rows for piece in pieces) == count
 
 
@@ -187,14 +188,14 @@ def _end_of_bad(is_good: Callable[[int], bool], start: int, stop: int) -> int:
     return end
 
 
-def _with_columns(rows: Any, schema: Any) -> Any:
+def _with_columns(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """Rows of a table with the columns of `schema`, where an older format has fewer."""
     for name in set(schema.names) - set(rows.schema.names):
         rows = rows.append_column(name, pa.array([""] * rows.num_rows, pa.string()))
     return rows.select(schema.names).cast(schema)
 
 
-def _first_of_each(rows: Any) -> Any:
+def _first_of_each(rows: pa.Table) -> pa.Table:
     """Rows without those of which there is an earlier one: of the same video, or the same segment."""
     key = ["path"] if "path" in rows.schema.names else ["content", "start"]
     first: dict[tuple[object, ...], int] = {}

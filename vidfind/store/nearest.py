@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from lancedb.index import IvfSq
+    from lancedb.query import LanceVectorQueryBuilder
+    from lancedb.table import Table
 
 # From here on the index pays: comparing all vectors of so many segments takes 50 ms.
 INDEXED_ROWS = 30_000
@@ -30,12 +36,13 @@ TRAINED = re.compile(r"vector_(\d+)")
 """The name of the approximate index: how many rows it was trained on."""
 
 
-def nearest(table: Any, vector: npt.NDArray[np.floating], limit: int, contents: Collection[int] | None = None) -> Any:
+def nearest(
+    table: Table, vector: npt.NDArray[np.floating], limit: int, contents: Collection[int] | None = None
+) -> pa.Table:
     """The `limit` rows of a table of segments nearest to `vector` (D,), as an Arrow table without the vectors.
 
     Fewer only if there are no more. Exact among the rows of `contents`, if they are given, and in small tables."""
-    query = table.search(np.asarray(vector, np.float32)).distance_type("cosine").limit(limit)
-    query = query.select(["content", "start", "end", "_distance"])
+    query = _by_cosine(table, vector).limit(limit).select(["content", "start", "end", "_distance"])
     if contents is not None:
         listed = ", ".join(map(str, contents)) or "NULL"
         query = query.where(f"content IN ({listed})", prefilter=True)
@@ -48,14 +55,14 @@ def nearest(table: Any, vector: npt.NDArray[np.floating], limit: int, contents: 
     return query.bypass_vector_index().to_arrow()
 
 
-def is_worthwhile(table: Any) -> bool:
+def is_worthwhile(table: Table) -> bool:
     """Whether a table of segments is to have indexes that it has not, or only those of a much smaller one."""
     rows: int = table.count_rows()
     trained = _trained(table)
     return len(trained) > 1 or (rows >= INDEXED_ROWS and rows > GROWTH * max(trained.values(), default=0))
 
 
-def make_indexes(table: Any) -> None:
+def make_indexes(table: Table) -> None:
     """Makes the indexes of a table of segments, or makes them anew; what is added later, `optimize` adds to them."""
     from lancedb.index import BTree
 
@@ -66,15 +73,20 @@ def make_indexes(table: Any) -> None:
         table.drop_index(name)
 
 
-def try_indexes(table: Any) -> None:
+def try_indexes(table: Table) -> None:
     """Asks the indexes of a table of segments for all they hold. Raises whatever LanceDB does if they are damaged."""
     vector = np.ones(table.schema.field("vector").type.list_size, np.float32)
-    query = table.search(vector).distance_type("cosine").nprobes(table.count_rows() + 1).limit(1)
+    query = _by_cosine(table, vector).nprobes(table.count_rows() + 1).limit(1)
     found = query.select(["content", "_distance"]).to_arrow()
-    nearest(table, vector, 1, found["content"].to_pylist())
+    nearest(table, vector, 1, found["content"].to_numpy().tolist())
 
 
-def approximate(rows: int) -> Any:
+def _by_cosine(table: Table, vector: npt.NDArray[np.floating]) -> LanceVectorQueryBuilder:
+    query = cast("LanceVectorQueryBuilder", table.search(np.asarray(vector, np.float32)))
+    return query.distance_type("cosine")
+
+
+def approximate(rows: int) -> IvfSq:
     """What LanceDB is told to make for so many rows."""
     from lancedb.index import IvfSq
 
@@ -82,7 +94,7 @@ def approximate(rows: int) -> Any:
     return IvfSq(distance_type="cosine", num_partitions=parts, max_iterations=TRAINING_ROUNDS)
 
 
-def _trained(table: Any) -> dict[str, int]:
+def _trained(table: Table) -> dict[str, int]:
     """The approximate indexes of a table, with how many rows each was trained on: one, or two after a kill."""
     names = (re.fullmatch(TRAINED, index.name) for index in table.list_indices())
     return {found[0]: int(found[1]) for found in names if found}

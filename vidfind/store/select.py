@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,7 +30,7 @@ FURTHEST_ZONE = timedelta(hours=26) // MICROSECOND
 class SelectedVideos:
     """Some of the videos of an index, none of which failed."""
 
-    _videos: Any  # an Arrow table with the columns path, as text, and content
+    _videos: pa.Table  # with the columns path, as text, and content
 
     def contents(self) -> set[int]:
         """The contents of the videos, which their segments have too."""
@@ -39,7 +39,7 @@ class SelectedVideos:
     def paths_of(self, contents: Sequence[int]) -> set[Path]:
         """The paths of the selected videos that have one of these contents; copies of them may lie elsewhere."""
         wanted = pc.is_in(self._videos["content"], value_set=pa.array(contents, pa.int64()))
-        return {path_from_text(text) for text in self._videos["path"].filter(wanted).to_pylist()}
+        return {path_from_text(text) for text in _texts(self._videos["path"].filter(wanted))}
 
 
 def select_videos(
@@ -78,7 +78,7 @@ def local_day(moment: datetime) -> date:
         return moment.date()
 
 
-def _under(videos: Any, folder: Path) -> Any:
+def _under(videos: pa.Table, folder: Path) -> pa.Table:
     """The videos under `folder` as it is written, or else as its links resolve. Raises BadInput if there are none."""
     for resolve in (os.path.abspath, os.path.realpath):  # the latter asks the disk, which may take minutes to answer
         under = videos.filter(_is_under(videos["path"], Path(resolve(folder))))
@@ -87,22 +87,25 @@ def _under(videos: Any, folder: Path) -> Any:
     raise BadInput(f"No indexed video is under {folder}. See what is indexed: {status_command()}")
 
 
-def _is_under(texts: Any, root: Path) -> Any:
+def _is_under(texts: pa.ChunkedArray[pa.StringScalar], root: Path) -> pa.Array[pa.BooleanScalar]:
     if os.name == "nt":  # where names that differ in case are the same
-        return pa.array([path_from_text(text).is_relative_to(root) for text in texts.to_pylist()], pa.bool_())
+        return pa.array([path_from_text(text).is_relative_to(root) for text in _texts(texts)], pa.bool_())
     text = path_to_text(root)
-    return pc.or_(pc.equal(texts, text), pc.starts_with(texts, text if text.endswith("/") else f"{text}/"))
+    return pc.or_(pc.equal(texts, pa.scalar(text)), pc.starts_with(texts, text if text.endswith("/") else f"{text}/"))
 
 
-def _on_days(videos: Any, first: date, last: date) -> Any:
+def _texts(column: pa.Array[pa.StringScalar] | pa.ChunkedArray[pa.StringScalar]) -> list[str]:
+    return cast("list[str]", column.to_pylist())  # paths are never null
+
+
+def _on_days(videos: pa.Table, first: date, last: date) -> pa.Table:
     """The videos filmed from one day to another, both included."""
     begin, end = (_microseconds(day, edge) for day, edge in ((first, time.min), (last, time.max)))
     created = videos["created"].cast(pa.int64()).to_numpy()
     chosen = (created >= begin - FURTHEST_ZONE) & (created <= end + FURTHEST_ZONE)
     unsure = chosen & ((created < begin + FURTHEST_ZONE) | (created > end - FURTHEST_ZONE))
-    chosen[unsure] = [
-        first <= local_day(moment) <= last for moment in videos["created"].filter(pa.array(unsure)).to_pylist()
-    ]
+    moments = cast("list[datetime]", videos["created"].filter(pa.array(unsure)).to_pylist())  # never null
+    chosen[unsure] = [first <= local_day(moment) <= last for moment in moments]
     return videos.filter(pa.array(chosen))
 
 
@@ -111,10 +114,10 @@ def _microseconds(day: date, edge: time) -> int:
     return (datetime.combine(day, edge, UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // MICROSECOND
 
 
-def _in_present_folders(videos: Any) -> Any:
+def _in_present_folders(videos: pa.Table) -> pa.Table:
     """The videos whose folder is there now, and all videos that were indexed one by one."""
     is_alone = pc.equal(videos["folder"], videos["path"])
-    folders = {text: path_from_text(text) for text in videos["folder"].filter(pc.invert(is_alone)).unique().to_pylist()}
+    folders = {text: path_from_text(text) for text in _texts(videos["folder"].filter(pc.invert(is_alone)).unique())}
     there = find_present({folder: folder for folder in folders.values()})
     present = pa.array([text for text, folder in folders.items() if folder in there], pa.string())
     return videos.filter(pc.or_(is_alone, pc.is_in(videos["folder"], value_set=present)))

@@ -12,13 +12,13 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import pyarrow as pa
@@ -28,25 +28,28 @@ from vidfind.store.settings import damaged
 from vidfind.system.imports import import_lancedb
 from vidfind.system.storage import storage_errors
 
-VIDEOS = pa.schema(
-    [
-        ("path", pa.string()),
-        ("folder", pa.string()),
-        ("size", pa.int64()),
-        ("mtime_ns", pa.int64()),
-        ("fingerprint", pa.string()),
-        ("content", pa.int64()),
-        ("segments", pa.int32()),
-        ("duration", pa.float64()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("codec", pa.string()),
-        ("created", pa.timestamp("us", tz="UTC")),
-        ("indexed_at", pa.timestamp("us", tz="UTC")),
-        ("failed", pa.string()),
-        ("damage", pa.string()),
-    ]
-)
+if TYPE_CHECKING:
+    from lancedb.db import DBConnection
+    from lancedb.table import Table
+
+VIDEO_COLUMNS: Mapping[str, pa.DataType] = {
+    "path": pa.string(),
+    "folder": pa.string(),
+    "size": pa.int64(),
+    "mtime_ns": pa.int64(),
+    "fingerprint": pa.string(),
+    "content": pa.int64(),
+    "segments": pa.int32(),
+    "duration": pa.float64(),
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "codec": pa.string(),
+    "created": pa.timestamp("us", tz="UTC"),
+    "indexed_at": pa.timestamp("us", tz="UTC"),
+    "failed": pa.string(),
+    "damage": pa.string(),
+}
+VIDEOS = pa.schema(VIDEO_COLUMNS)
 TIMES = ("created", "indexed_at")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ADDED_COLUMNS = frozenset({"damage"})
@@ -101,10 +104,15 @@ def new_content() -> int:
     return secrets.randbelow(2**62) + 1
 
 
-def segments_schema(dim: int) -> Any:
+def segments_schema(dim: int) -> pa.Schema:
     """Returns the Arrow schema of the segments table, for vectors of length `dim`."""
-    vector = pa.list_(pa.float16(), dim)
-    return pa.schema([("content", pa.int64()), ("start", pa.float64()), ("end", pa.float64()), ("vector", vector)])
+    columns: Mapping[str, pa.DataType] = {
+        "content": pa.int64(),
+        "start": pa.float64(),
+        "end": pa.float64(),
+        "vector": pa.list_(pa.float16(), dim),
+    }
+    return pa.schema(columns)
 
 
 def table_name(kind: TableKind, number: int) -> str:
@@ -112,16 +120,17 @@ def table_name(kind: TableKind, number: int) -> str:
     return f"{kind}-{number}" if number else str(kind)
 
 
-def connect(path: Path) -> Any:
+def connect(path: Path) -> DBConnection:
     """The LanceDB database of the index at `path`."""
     os.environ.setdefault("LANCEDB_LOG", "error")  # read when lancedb is imported; its warnings would land on stderr
     lancedb = import_lancedb()  # a third of a second, which is not spent before a missing index or model is reported
 
     # An interval of nothing: what another process has written since is seen at once.
-    return lancedb.connect(path, read_consistency_interval=timedelta(0))
+    database: DBConnection = lancedb.connect(path, read_consistency_interval=timedelta(0))
+    return database
 
 
-def open_table(database: Any, name: str, kind: TableKind) -> Any:
+def open_table(database: DBConnection, name: str, kind: TableKind) -> Table:
     """A table of an index. Raises ValueError if it lacks columns, which LanceDB does not notice."""
     table = database.open_table(name)
     needed = set(VIDEOS.names) - ADDED_COLUMNS if kind is TableKind.VIDEOS else SEGMENT_COLUMNS
@@ -130,19 +139,18 @@ def open_table(database: Any, name: str, kind: TableKind) -> Any:
     return table
 
 
-def make_table(path: Path, database: Any, name: str, rows: Any) -> Any:
-    """A new table in place of any of this name; `rows` is an Arrow table, or the schema of an empty one."""
+def make_table(path: Path, database: DBConnection, name: str, schema: pa.Schema) -> None:
+    """Makes an empty table in place of any of this name. Raises StorageError."""
     with table_errors(path):
         shutil.rmtree(path / f"{name}.lance", ignore_errors=True)  # LanceDB writes on top even of what it cannot read
-        is_schema = isinstance(rows, pa.Schema)
-        return database.create_table(name, None if is_schema else rows, schema=rows if is_schema else rows.schema)
+        database.create_table(name, schema=schema)
 
 
 class Tables:
     """The open tables of one generation of the index at `path`. Both see at once what other processes commit."""
 
-    videos: Any
-    segments: Any
+    videos: Table
+    segments: Table
 
     def __init__(self, path: Path, number: int) -> None:
         """Raises IndexDamaged, StorageError."""
@@ -157,7 +165,7 @@ class Tables:
             )
 
     @contextmanager
-    def committing(self, kind: TableKind) -> Iterator[Any]:
+    def committing(self, kind: TableKind) -> Iterator[Table]:
         """Yields a table to commit to, and undoes the commits if LanceDB has not written all their files to the end.
 
         LanceDB does not notice when a disk is full just then. Raises StorageError."""
@@ -184,7 +192,7 @@ def is_whole(file: Path) -> bool:
         return opened.read() == LANCE_END
 
 
-def rows_of(videos: Any) -> Iterator[VideoRow]:
+def rows_of(videos: pa.Table | pa.RecordBatch) -> Iterator[VideoRow]:
     """The rows of an Arrow table of videos. Raises ValueError or TypeError for values that can be none of a video."""
     folder_from_text = functools.cache(path_from_text)  # few folders, many videos
     columns = {name: videos[name].to_pylist() for name in videos.schema.names if name not in TIMES}
@@ -195,10 +203,9 @@ def rows_of(videos: Any) -> Iterator[VideoRow]:
         yield VideoRow(path=path, folder=folder, **row)
 
 
-def _microseconds(times: Any) -> list[int]:
-    """As numbers since EPOCH: Arrow takes five times as long to make times of Python of them."""
-    whole: list[int] = times.cast(pa.int64()).to_pylist()
-    return whole
+def _microseconds(times: pa.Array[pa.TimestampScalar] | pa.ChunkedArray[pa.TimestampScalar]) -> list[int]:
+    """Times as numbers since EPOCH: Arrow takes five times as long to make times of Python of them."""
+    return cast("list[int]", times.cast(pa.int64()).to_pylist())  # a null, which only damage makes, is no number
 
 
 def row_to_table(row: VideoRow) -> dict[str, object]:
