@@ -9,6 +9,7 @@ VidfindError
 ├── IndexMismatch      an index made with other settings than those asked for
 ├── IndexDamaged       an index whose files cannot be read as they should
 ├── IndexBusy          an index that another process is writing to
+├── BrokenInstallation a library that vidfind needs and that cannot be imported
 ├── StorageError       a disk that is full, or a folder that may not be read or written
 └── BadInput           a query, option or path that makes no sense
     └── BadPairs       a file of captions with lines that cannot be used
@@ -86,6 +87,10 @@ class IndexDamaged(VidfindError):
 
 class IndexBusy(VidfindError):
     """Another process is writing to the index."""
+
+
+class BrokenInstallation(VidfindError):
+    """A library that vidfind needs is missing, or cannot be imported."""
 
 
 class StorageError(VidfindError):

@@ -109,6 +109,22 @@ def test_where_more_is_needed_all_is_imported() -> None:
     assert run(code) == "open_clip True"
 
 
+def test_a_library_that_cannot_be_imported_at_all_is_named_with_what_to_do(tmp_path: Path) -> None:
+    """As where pip has installed PyTorch for the CPU, and torchvision for CUDA."""
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    code = """
+from vidfind.errors import BrokenInstallation
+try:
+    imports.import_open_clip()
+except BrokenInstallation as error:
+    print(error)
+"""
+    said = run(code, PYTHONPATH=str(tmp_path))
+    assert said.startswith(
+        "open_clip cannot be imported: operator torchvision::nms does not exist. Install vidfind again"
+    )
+
+
 # decord
 
 

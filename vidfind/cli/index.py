@@ -189,7 +189,7 @@ def show_dry_run(folders: Sequence[Path], name: str, model: str | None, options:
 def watch_folders(folders: Sequence[Path], name: str, asked: EncoderChoice, options: RunOptions) -> None:
     """Brings an index up to date, and again whenever something in the folders changes; shows the news.
 
-    Ends with Ctrl-C, or after the run in which the last reader of the output has left."""
+    Ends with Ctrl-C, or after a run when a reader of its output has left."""
     from vidfind.display import console
     from vidfind.display.index import show_watching
     from vidfind.index.watch import FolderBack, FolderLeft, Retrying, RunEnded, Watching, watch_videos

@@ -24,8 +24,11 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from vidfind.errors import BrokenInstallation
+
 log = logging.getLogger(__name__)
 
+AGAIN = "Install vidfind again, with PyTorch and torchvision of one kind: both for CUDA, or both without."
 _importing = threading.RLock()
 
 
@@ -33,7 +36,7 @@ def _import_quickly(name: str, trick: AbstractContextManager[None], packages: Se
     """The package `name`, imported within `trick` if it was not imported before.
 
     Where that fails, as with another version of the library, the modules of `packages` that it left are dropped, and
-    the package is imported as it comes."""
+    the package is imported as it comes. Raises BrokenInstallation where that fails too."""
     with _importing:  # of two threads, the second would get a package half imported
         if name in sys.modules:
             return sys.modules[name]
@@ -46,7 +49,10 @@ def _import_quickly(name: str, trick: AbstractContextManager[None], packages: Se
         for module in sys.modules.keys() - before:
             if module.partition(".")[0] in packages and not module.startswith(COMPILED):
                 del sys.modules[module]
-        return importlib.import_module(name)
+        try:
+            return importlib.import_module(name)
+        except Exception as error:
+            raise BrokenInstallation(f"{name} cannot be imported: {error}. {AGAIN}") from error
 
 
 @contextmanager
