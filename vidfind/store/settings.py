@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -94,7 +94,7 @@ def _read_settings(values: Mapping[str, Any]) -> IndexSettings:
 
 
 def write_generation(path: Path, generation: Generation, file: str = SETTINGS_FILE) -> None:
-    values = {"format": FORMAT_VERSION, **_fields(generation.settings)}
+    values = {"format": FORMAT_VERSION, **fields_of(generation.settings)}
     if generation.number:
         values["generation"] = generation.number
     if generation.adapter_file:
@@ -170,25 +170,6 @@ def make_command(index: Path, folders: Iterable[Path], settings: IndexSettings, 
     )
 
 
-def differing_fields(ours: IndexSettings, others: IndexSettings) -> list[str]:
-    """The names of the settings in which the two differ."""
-    own, other = _fields(ours), _fields(others)
-    return [name for name, value in own.items() if other[name] != value]
-
-
-def mismatch(ours: IndexSettings, asked: IndexSettings, differing: Sequence[str]) -> str:
-    """A line that says how the settings `differing` differ."""
-    own, other = _fields(ours), _fields(asked)
-    return ", ".join(_difference(name, own[name], other[name]) for name in differing)
-
-
-def _difference(name: str, ours: object, asked: object) -> str:
-    if name == "weights_digest":
-        return "other weights, which have changed since under the same name"
-    words = name.replace("_", " ")
-    return f"{words} {ours if ours is not None else 'none'}, not {asked if asked is not None else 'none'}"
-
-
-def _fields(settings: IndexSettings) -> dict[str, object]:
+def fields_of(settings: IndexSettings) -> dict[str, object]:
     """All settings side by side, as they lie in a file."""
     return {**vars(settings.identity), "segment_length": settings.segment_length}

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vidfind.commands import NO_ADAPTER, OTHER_INDEX, adapter_command, delete_command, import_command
+from vidfind.commands import NO_ADAPTER, delete_command
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.errors import IndexBusy, IndexMismatch
 from vidfind.store.folder import (
@@ -35,6 +35,7 @@ from vidfind.store.folder import (
     write_speed,
     writing_lock,
 )
+from vidfind.store.mismatch import Mismatch, choice_mismatch, identity_mismatch, mismatch_error
 from vidfind.store.nearest import is_worthwhile, make_indexes, nearest
 from vidfind.store.settings import (
     NEXT_FILE,
@@ -44,12 +45,9 @@ from vidfind.store.settings import (
     adapter_file_name,
     copy_settings,
     damaged,
-    differing_fields,
     finish_generation,
     is_index,
     keep_adapter,
-    make_command,
-    mismatch,
     read_generation,
     write_generation,
 )
@@ -63,7 +61,6 @@ from vidfind.store.tables import (
     rows_of,
     table_errors,
 )
-from vidfind.system.paths import adapter_path
 from vidfind.system.storage import storage_errors
 
 # Paths in one predicate: keeps the SQL text small (some 100 KB).
@@ -184,44 +181,16 @@ class Store:
         """Raises IndexMismatch, with the command that mends it, if the index was made with something else.
 
         What is None is not asked for, and may be anything."""
-        ours = self.settings
-        identity = asked.over(ours.identity)
-        wanted = IndexSettings(identity, segment_length or ours.segment_length)
-        differing = differing_fields(ours, wanted)
-        if not differing:
-            return
-        if "model" in differing and asked.pretrained is None:
-            identity = dataclasses.replace(identity, pretrained="")  # those of the other model are not called the same
-        if asked.adapter is None and {"model", "pretrained", "encoder", "num_frames"} & set(differing):
-            identity = dataclasses.replace(identity, adapter=None)  # an adapter is for what it was trained on
-        wanted = dataclasses.replace(wanted, identity=identity)
-        raise self._mismatch(wanted, differing, NO_ADAPTER if asked.adapter == NO_ADAPTER else identity.adapter)
+        self._refuse(choice_mismatch(self.settings, asked, segment_length))
 
     def require_identity(self, identity: EncoderIdentity) -> None:
         """Raises IndexMismatch, with the command that mends it, if the vectors of the index are not of this encoder."""
-        ours = self.settings.identity
-        if (identity.model, identity.weights_digest) == (ours.model, ours.weights_digest):
-            identity = dataclasses.replace(identity, pretrained=ours.pretrained)  # the same weights by another name
-        wanted = dataclasses.replace(self.settings, identity=identity)
-        if differing := differing_fields(self.settings, wanted):
-            raise self._mismatch(wanted, differing, identity.adapter or NO_ADAPTER)
+        self._refuse(identity_mismatch(self.settings, identity))
 
-    def _mismatch(self, wanted: IndexSettings, differing: Sequence[str], adapter: str | None) -> IndexMismatch:
-        """The error that the settings `differing` are others than `wanted`, with the commands that mend it.
-
-        `adapter` is what those commands say of the adapter; None: nothing."""
-        own, needed = self.settings.identity.adapter, ""
-        if own and own == adapter and self.adapter and not adapter_path(own).is_file():
-            needed = f"{import_command(self.adapter)} && "
-        again, beside = (make_command(index, self.folders(), wanted, adapter) for index in (self.path, OTHER_INDEX))
-        if "adapter" in differing and set(differing) <= {"adapter", "weights_digest", "num_frames"}:
-            replace = f"To encode it again: {adapter_command(self.path, wanted.identity.adapter)}"
-        else:
-            replace = f"To replace it: {needed}{delete_command(self.path)} && {again}"
-        return IndexMismatch(
-            f"The index {self.path.name!r} was made with {mismatch(self.settings, wanted, differing)}. "
-            f"To make another beside it: {needed}{beside}   {replace}"
-        )
+    def _refuse(self, mismatch: Mismatch | None) -> None:
+        if mismatch:
+            keeps_adapter = mismatch.adapter is not None and mismatch.adapter == self.settings.identity.adapter
+            raise mismatch_error(self.path, mismatch, self.folders(), self.adapter if keeps_adapter else None)
 
     def unfinished(self) -> Store | None:
         """The encoding of this index with another adapter that was begun and is not in use yet, if there is one."""
