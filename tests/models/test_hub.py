@@ -22,6 +22,8 @@ import sys, time
 slept = []
 time.sleep = slept.append
 from vidfind.errors import ModelUnavailable
+from vidfind.models import hub
+hub.HUB_SECONDS = 120  # on a busy machine, the hub of these tests takes a while to answer
 from vidfind.models.load import find_weights
 try:
     print(find_weights("ViT-B-32", "laion2b_s34b_b79k", print))
@@ -35,6 +37,7 @@ print(sum(slept), file=sys.stderr)
 def find_default(tmp_path: Path, endpoint: str) -> tuple[str, float]:
     """What looking for the default model says with this cache and this hub, and how many seconds it would sleep."""
     environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0"}
+    environment["HF_HUB_DOWNLOAD_TIMEOUT"] = "120"
     done = subprocess.run([sys.executable, "-c", FIND_DEFAULT], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout, float(done.stderr.splitlines()[-1])
