@@ -1,4 +1,4 @@
-"""What fine-tuning saves: trained tensors by name, and what they were trained for. Read, write, import.
+"""Reads and writes adapter files: trained tensors by name, and a header that says what they were trained for.
 
     visual.transformer.resblocks.{i}.attn.lora_a        (r, C)       transformer.resblocks.{i}... for the text tower
     visual.transformer.resblocks.{i}.attn.lora_b        (3 C, r)
@@ -34,30 +34,30 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PARAMETER = re.compile(r"visual\.(transformer\.resblocks\.\d+\.(temporal_position|prompts)|word_projection)")
-"""What an encoder was trained with beside the model."""
+"""Names of tensors that belong to the encoder, not to the model."""
 LORA = re.compile(r"\.lora_[ab]$")
 HEADER = "vidfind"
 FIELD_TYPES: Mapping[str, type] = {"str": str, "int": int, "Mapping[str, Any]": Mapping}
 UNREADABLE = (OSError, SafetensorError, ValueError, TypeError, AttributeError, RuntimeError)
-"""What reading a broken file leads to; RecursionError, of deeply nested JSON, is a RuntimeError."""
+"""Errors of reading a broken file. RecursionError, from deeply nested JSON, is a RuntimeError."""
 
 
 @dataclass(frozen=True)
 class AdapterInfo:
-    """What an adapter was trained for, on what, and how it did: the header of its file."""
+    """The header of an adapter file: what it was trained for, on which pairs, and its recall."""
 
     name: str
     model: str
     pretrained: str
     weights_digest: str
-    """Of the base weights; empty where nobody knows, as in what the public TempMe code saved."""
+    """Digest of the base weights; empty if unknown, as in checkpoints of the public TempMe code."""
     encoder: str
     num_frames: int
     kind: str
     """`lora`, `text` (LoRA on the text tower alone: video vectors stay as they are), `full` (whole weights) or `frozen`
     (nothing of the model: prompts and a projection beside it)."""
     rank: int
-    """Of the LoRA; 0 where there is none."""
+    """Rank of the LoRA; 0 without LoRA."""
     pairs_digest: str = ""
     num_pairs: int = 0
     created: str = ""
@@ -65,24 +65,24 @@ class AdapterInfo:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     """`before` and `after`: the held-out pairs as recall.Retrieval.as_dict gives them, and how many there are."""
     video_digest: str = ""
-    """Of the tensors that change video vectors; empty when none does. Filled in by `write_adapter`."""
+    """Digest of the tensors that change video vectors; empty if none does. `write_adapter` fills it in."""
     version: str = __version__
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """Trained tensors by name, and what they were trained for (None: part of a model, not of a user's making)."""
+    """Trained tensors by name, and their header (None: part of a model, not made by a user)."""
 
     tensors: Mapping[str, Tensor]
     info: AdapterInfo | None = None
 
     def parameters(self) -> dict[str, Tensor]:
-        """Those of the tensors that belong to the encoder, and not into the model's weights."""
+        """Returns the tensors that belong to the encoder and are not folded into the weights of the model."""
         return {name: tensor for name, tensor in self.tensors.items() if PARAMETER.fullmatch(name)}
 
 
 def video_digest(tensors: Mapping[str, Tensor]) -> str:
-    """32 hexadecimal digits of all that changes video vectors; empty when nothing does."""
+    """Returns 32 hexadecimal digits for all tensors that change video vectors; empty if none does."""
     visual = sorted(name for name in tensors if name.startswith("visual."))
     if not visual:
         return ""
@@ -94,7 +94,7 @@ def video_digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def from_tempme(state: Mapping[str, Tensor]) -> Adapter:
-    """The adapter in a state dict with the names of the public TempMe code; other entries are left out."""
+    """Returns the adapter in a state dict with the names of the public TempMe code; ignores other entries."""
     tensors = {}
     for name, tensor in state.items():
         name = name.removeprefix("clip.")
@@ -107,7 +107,7 @@ def from_tempme(state: Mapping[str, Tensor]) -> Adapter:
 
 
 def read_info(path: Path) -> AdapterInfo:
-    """The header of an adapter's file. Raises ModelUnavailable when there is no such file or it is no adapter."""
+    """Returns the header of an adapter file. Raises ModelUnavailable if the file is missing or no adapter."""
     try:
         with safe_open(path, framework="np") as file:
             info = _info_of(file.metadata())
@@ -119,7 +119,7 @@ def read_info(path: Path) -> AdapterInfo:
 
 
 def read_adapter(path: Path) -> Adapter:
-    """Raises ModelUnavailable when there is no such file, or it is no adapter or a damaged one."""
+    """Returns the adapter in a file. Raises ModelUnavailable if the file is missing, damaged, or no adapter."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
@@ -133,7 +133,7 @@ def read_adapter(path: Path) -> Adapter:
 
 
 def write_adapter(path: Path, adapter: Adapter) -> None:
-    """Write as safetensors, atomically; folders are made as needed. Raises StorageError."""
+    """Writes an adapter as safetensors, atomically; makes folders as needed. Raises StorageError."""
     from safetensors.torch import save_file
 
     with storage_errors(path.parent):
@@ -167,7 +167,7 @@ def _info_of(metadata: Mapping[str, str] | None) -> AdapterInfo | None:
 
 
 def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
-    """Raises ValueError for what no training saves, whatever the model: it would fail later, or spoil vectors."""
+    """Raises ValueError for tensors that no training saves: they would fail later, or spoil vectors."""
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not tensor.float().sum().isfinite():
             raise ValueError(f"{name} holds what is not a finite number")
@@ -186,9 +186,9 @@ def _unreadable(path: Path, error: Exception) -> ModelUnavailable:
 
 
 def find_adapter(adapter: str | Path) -> Path:
-    """The file of the adapter of this name; a file itself is given back.
+    """Returns the file of the adapter of this name; returns a file unchanged.
 
-    Raises ModelUnavailable, with the names there are, and BadInput for what can be no name."""
+    Raises ModelUnavailable, with the existing names, and BadInput if it cannot be a name."""
     if isinstance(adapter, Path):
         return adapter
     path = adapter_path(adapter)

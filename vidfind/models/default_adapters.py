@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def default_name(model: str, pretrained: str) -> str | None:
-    """The name of the adapter that new indexes of this model and weights use, if it is still there and for them."""
+    """Returns the adapter that new indexes of this model and weights use, if it is still there and fits."""
     name = read_defaults().get(_model_key(model, pretrained))
     try:
         if name is None or (info := read_info(find_adapter(name))).model != model:
@@ -45,14 +45,14 @@ def is_for_daily_use(info: AdapterInfo, used: str | None) -> bool:
 
 
 def default_adapters() -> dict[str, str]:
-    """The name of the default adapter of each model and weights, `MODEL / WEIGHTS`, whatever became of it."""
+    """Returns the default adapter of each `MODEL / WEIGHTS`, even if it is gone."""
     return read_defaults()
 
 
 def lost_defaults() -> dict[str, str]:
-    """Those of `default_adapters` that can never be used: why not, each. For a file that cannot be read, the key is "".
+    """Returns the default adapters that can never be used, with the reason. The key is "" for an unreadable file.
 
-    An adapter that is there and cannot be read is not among them: it may be brought back."""
+    An existing adapter that cannot be read is not among them, because it may be restored."""
     lost = {}
     try:
         defaults = _load_defaults()

@@ -36,20 +36,20 @@ class SavedAdapter:
     """An adapter that fine-tuning has saved, or that was imported."""
 
     name: str
-    """What `load_encoder` and `--adapter` take."""
+    """The name, as `load_encoder` and `--adapter` take it."""
     path: Path
-    """Its file."""
+    """The file of the adapter."""
     size_bytes: int
     is_default: bool
-    """Whether new indexes of its model use it."""
+    """Whether new indexes of its model use this adapter."""
     info: AdapterInfo | None
-    """What it was trained for, on what, and how well it did; None if the file cannot be read."""
+    """The header of the file; None if it cannot be read."""
     problem: str = ""
     """Why the file cannot be read; empty if it can."""
 
 
 def list_adapters() -> list[SavedAdapter]:
-    """All saved adapters, in the order of their names. Those that cannot be read have a `problem`.
+    """Returns all saved adapters, by name. Those that cannot be read have a `problem`.
 
     >>> from vidfind import list_adapters, load_encoder
     >>> for adapter in list_adapters():
@@ -59,7 +59,7 @@ def list_adapters() -> list[SavedAdapter]:
 
 
 def saved_adapter(name: str) -> SavedAdapter:
-    """Raises ModelUnavailable when there is none of this name."""
+    """Returns the saved adapter of this name. Raises ModelUnavailable if there is none."""
     return _describe(find_adapter(name))
 
 
@@ -81,7 +81,7 @@ def remove_adapter(name: str) -> None:
 
 
 def export_adapter(name: str, file: Path, force: bool = False) -> Path:
-    """Copies a saved adapter to a file or into a folder; the file made. Raises BadInput if it is there already."""
+    """Copies a saved adapter to a file or into a folder; returns the new file. Raises BadInput if it exists already."""
     source = find_adapter(name)
     read_info(source)  # what is broken is not handed on
     target = file / source.name if file.is_dir() else file
@@ -121,7 +121,7 @@ def import_adapter(
 
 
 def check_free(name: str, force: bool = False) -> Path:
-    """The file for an adapter to be saved as `name`. Raises BadInput for what can be no name, or is one already."""
+    """Returns the file for a new adapter. Raises BadInput if `name` cannot be a name, or is taken."""
     path = adapter_path(name)
     if name in get_args(EncoderName):
         raise BadInput(

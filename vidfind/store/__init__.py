@@ -1,1 +1,1 @@
-"""An index on disk: its tables, settings, health and repair. lancedb and pyarrow are imported here alone."""
+"""An index on disk: its tables, settings, health and repair. Only this package imports lancedb and pyarrow."""

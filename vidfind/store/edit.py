@@ -1,6 +1,6 @@
-"""Changes of an index that encode nothing: videos are forgotten, or known by other paths.
+"""Changes an index without encoding: removes videos, or gives them new paths.
 
-Touches no video file, and does not ask whether one is there.
+Touches no video file, and does not check whether one is there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vidfind.store.tables import VideoRow
 
 @dataclass(frozen=True)
 class Relinked:
-    """A video that has another path now. `was_known` says that the index held a video by its new path before."""
+    """A video with a new path. `was_known`: the index already held a video with that path."""
 
     path: Path
     source: Path
@@ -27,7 +27,9 @@ class Relinked:
 
 
 def remove_videos(paths: Sequence[Path], store: Store) -> list[VideoRow]:
-    """Forgets videos, and all those under folders; the files are not touched. Raises BadInput if one names none."""
+    """Removes videos, and all videos under folders, from the index; returns their paths. Files are not touched.
+
+    Raises BadInput if a path names no video."""
     with store.writing() as writer:
         writers = writer.generations()
         rows = {path: row for one in reversed(writers) for path, row in one.store.videos().items()}
@@ -44,11 +46,11 @@ def remove_videos(paths: Sequence[Path], store: Store) -> list[VideoRow]:
 
 
 def relink_videos(old: Path, new: Path, store: Store) -> list[Relinked]:
-    """Lets the videos under the folder `old` (or the one video `old`) be known by `new` instead, files there or not.
+    """Gives the videos under the folder `old` (or the video `old`) paths under `new`, with or without the files.
 
-    Where the index has a video by the new path already, that one stays, unless it failed and the other did not. A run
-    that was killed is finished by the same call. Raises BadInput if there is no such video, or if one would lie under
-    `old` again: a second call could not tell it from those to be moved."""
+    If the index already has a video with the new path, that one stays, unless it failed and the other did not. After a
+    kill, the same call finishes the work. Raises BadInput if there is no such video, or if one would lie under `old`
+    again, because a second call could not tell it from those to be moved."""
     old, new = Path(os.path.abspath(old)), Path(os.path.abspath(new))
     with store.writing() as writer:
         writers = writer.generations()
@@ -63,7 +65,7 @@ def relink_videos(old: Path, new: Path, store: Store) -> list[Relinked]:
         for one in writers:
             rows = one.store.videos()
             pairs = [(rows[path], rows.get(target)) for path, target in moves.items() if path in rows]
-            # First the new rows, then the old ones away: what is killed in between has both, and loses nothing.
+            # First the new rows are added, then the old ones removed: a kill in between leaves both, and loses nothing.
             one.put(
                 [_relinked(row, old, new) for row, there in pairs if not there or (there.failed and not row.failed)]
             )
@@ -73,7 +75,7 @@ def relink_videos(old: Path, new: Path, store: Store) -> list[Relinked]:
 
 
 def _relinked(row: VideoRow, old: Path, new: Path) -> VideoRow:
-    # A folder above `old` stays behind: an index run of it would take the videos for deleted.
+    # A folder above `old` is not kept: an index run of it would take the videos for deleted.
     folder = new / row.folder.relative_to(old) if row.folder.is_relative_to(old) else new
     return dataclasses.replace(row, path=new / row.path.relative_to(old), folder=folder)
 

@@ -30,21 +30,21 @@ from vidfind.system.storage import lock, storage_errors, write_text
 LOCK_FILE = "writing.lock"
 SPEED_FILE = "speed.json"
 QUERIES_FILE = "queries.sqlite"
-"""Vectors of queries asked before: see queries.py."""
+"""Vectors of earlier queries: see search/kept.py."""
 # What an index folder may hold besides its settings: tables of all generations, adapters, and what a copy left behind.
 OWN_FILES = re.compile(
     r"(videos|segments)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.(settings|speed).*\.part"
 )
 PASSING_FILES = re.compile(r".*\.(part|mend\w+\.lance)")
-"""Those of them that are there only while something is written."""
+"""Those of them that exist only while something is written."""
 HALF_WRITTEN = re.compile(r"\.tmp.*|.*#\d+")
-"""The name of a file of a table until LanceDB has written it to the end. If it is killed, it never deletes the file."""
+"""Names of files that LanceDB has not finished. After a kill, LanceDB never deletes them."""
 # Longer than any search takes: a search that began before a compaction still finds its files.
 KEEP_VERSIONS = timedelta(hours=1)
 
 
 def delete_index(path: Path) -> None:
-    """Deletes the index at `path`, even one that cannot be opened, and nothing but it.
+    """Deletes the index at `path`, even if it cannot be opened, and nothing else.
 
     Raises IndexNotFound, IndexBusy while another process writes to it, StorageError."""
     if not is_index(path):
@@ -62,7 +62,7 @@ def delete_index(path: Path) -> None:
 
 
 def require_index(path: Path) -> None:
-    """Raises IndexNotFound, with the indexes there are and the command that makes this one, where there is none."""
+    """Raises IndexNotFound, with the existing indexes and the command that makes this one, if there is no index."""
     with storage_errors(path):
         if is_index(path):
             return
@@ -73,7 +73,7 @@ def require_index(path: Path) -> None:
 
 @contextmanager
 def writing_lock(path: Path) -> Iterator[None]:
-    """Keeps other processes from writing to the index at `path`, whatever state it is in. Raises IndexBusy at once."""
+    """Locks the index at `path` for writing, whatever its state. Raises IndexBusy at once if it is locked."""
     try:
         with storage_errors(path):
             file = open(path / LOCK_FILE, "ab")  # noqa: SIM115, closed below
@@ -116,7 +116,7 @@ def write_speed(path: Path, footage: float, elapsed: float) -> None:
 
 
 def read_speed(path: Path) -> float | None:
-    """Seconds of footage that were encoded in a second the last time, if that is known."""
+    """Returns the seconds of footage that the last run encoded per second; None if unknown."""
     try:
         values = json.loads((path / SPEED_FILE).read_text(encoding="utf-8"))
         return float(values["footage"]) / float(values["elapsed"])
@@ -125,13 +125,13 @@ def read_speed(path: Path) -> float | None:
 
 
 def own_files(path: Path) -> list[Path]:
-    """The tables, adapters and unfinished files in an index's folder, in the order of their names."""
+    """Returns the tables, adapters and unfinished files in the folder of an index, by name."""
     return sorted(entry for entry in path.iterdir() if OWN_FILES.fullmatch(entry.name))
 
 
 def leftovers(path: Path, keep: timedelta = KEEP_VERSIONS) -> list[Path]:
-    """What is in an index's folder and of no use: tables and adapters that were in use more than `keep` ago, and what
-    was being written when a process was killed. Raises as `read_generation`."""
+    """Returns unused files in the folder of an index: tables and adapters that were replaced more than `keep` ago, and
+    unfinished files of killed processes. Raises the errors of `read_generation`."""
     used = set()
     for file in (SETTINGS_FILE, NEXT_FILE):
         with suppress(FileNotFoundError):
@@ -147,7 +147,7 @@ def leftovers(path: Path, keep: timedelta = KEEP_VERSIONS) -> list[Path]:
 
 
 def delete_leftovers(path: Path, keep: timedelta = KEEP_VERSIONS) -> None:
-    """Deletes `leftovers`, and what LanceDB has half written in tables. Nobody may be writing to the index."""
+    """Deletes `leftovers`, and unfinished files of LanceDB. Nobody may be writing to the index."""
     for file in path.glob("*.lance/**/*"):
         if HALF_WRITTEN.fullmatch(file.name):
             file.unlink(missing_ok=True)
@@ -156,7 +156,7 @@ def delete_leftovers(path: Path, keep: timedelta = KEEP_VERSIONS) -> None:
 
 
 def delete_entry(entry: Path) -> None:
-    """Deletes a file, or a folder with all in it; nothing if it is not there."""
+    """Deletes a file or a whole folder, if it is there."""
     if entry.is_dir():
         shutil.rmtree(entry, ignore_errors=True)
     else:

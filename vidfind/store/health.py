@@ -1,7 +1,7 @@
-"""What is wrong with an index on disk, and how it is mended: every file of it is read, whatever state it is in.
+"""Finds problems of an index on disk, and mends them. Reads every file, whatever its state.
 
-Knows how the tables belong together, and nothing of videos or models. What can be kept is kept; what cannot is
-forgotten, so that the next run makes it again.
+Knows how the tables belong together, and nothing of videos or models. Everything readable is kept; the rest is removed,
+so that the next run makes it again.
 """
 
 from __future__ import annotations
@@ -48,22 +48,22 @@ LENGTH_TOLERANCE = 0.01
 
 
 def check_index(path: Path) -> list[Problem]:
-    """Reads all of the index at `path` and finds what is wrong; nothing if all is well. Takes no lock.
+    """Reads the whole index at `path` and returns its problems. Takes no lock.
 
-    Their `mend` must run while the lock is held: see `mend_index`. Raises IndexNotFound, and StorageError where the
-    disk or the rights do not let it be read."""
+    Their `mend` must run while the lock is held: see `mend_index`. Raises IndexNotFound, and StorageError if the disk
+    or the permissions prevent reading."""
     require_index(path)
     with storage_errors(path):
         return list(_problems(path))
 
 
 def mend_index(path: Path) -> list[str]:
-    """Mends the index at `path` as far as it can be; a line for each thing done.
+    """Mends the index at `path` as far as possible; returns a line for each thing done.
 
     Raises IndexNotFound, IndexBusy while another process writes to it, and StorageError."""
     require_index(path)
     with writing_lock(path), storage_errors(path):
-        # Each problem is mended before the next is looked for: rows are compared once their tables can be read.
+        # Each problem is mended before the next search: rows can be compared only when their tables are readable.
         return [problem.mend() for problem in _problems(path) if problem.mend]
 
 
@@ -87,7 +87,7 @@ def _problems(path: Path) -> Iterator[Problem]:
 
 
 def _read_copy(path: Path) -> Generation | None:
-    """What the copy of the settings says, if the tables that it is about are there."""
+    """Returns the settings in their copy, if its tables are there."""
     with suppress(FileNotFoundError, IndexMismatch, IndexDamaged):
         copied = read_generation(path, COPY_FILE)
         if all((path / f"{name}.lance").is_dir() for name in (table_name(kind, copied.number) for kind in TableKind)):
@@ -101,7 +101,7 @@ def _restore_settings(path: Path, generation: Generation) -> str:
 
 
 def _problems_with(path: Path, generation: Generation) -> Iterator[Problem]:
-    """What else is wrong with an index of which it is known what it was made with."""
+    """Finds the problems of an index whose settings are readable."""
     yield from _problems_of(Part(path, generation))
     try:
         begun = read_generation(path, NEXT_FILE)
@@ -130,7 +130,7 @@ def _find_leftovers(path: Path) -> list[Path]:
     try:
         parts = [file for file in sorted((home() / "adapters").glob("*.part")) if file.stat().st_mtime < hour_ago]
         return [*leftovers(path), *parts]
-    except (IndexMismatch, IndexDamaged, FileNotFoundError):  # it is not known what is in use, or just changing
+    except (IndexMismatch, IndexDamaged, FileNotFoundError):  # it is unknown what is in use, or it is just changing
         return []
 
 
@@ -171,7 +171,7 @@ def _problems_of(part: Part) -> Iterator[Problem]:
 
 
 def _table_trouble(path: Path, name: str, kind: TableKind) -> str:
-    """Why a table cannot be read to its last byte; empty if it can."""
+    """Returns why a table cannot be read completely; empty if it can."""
     try:
         with table_errors(path):
             for batch in open_table(connect(path), name, kind).search().to_batches():
@@ -182,7 +182,7 @@ def _table_trouble(path: Path, name: str, kind: TableKind) -> str:
 
 
 def _index_trouble(path: Path, name: str, kind: TableKind) -> str:
-    """Why searches through the indexes of a table fail; empty if they do not, or there are none."""
+    """Returns why searches through the indexes of a table fail; empty if they work, or if there are none."""
     try:
         with table_errors(path):
             table = open_table(connect(path), name, kind)
@@ -196,7 +196,7 @@ def _index_trouble(path: Path, name: str, kind: TableKind) -> str:
 
 
 def _bad_versions(path: Path, name: str, kind: TableKind) -> list[Path]:
-    """The lists of files of a table's earlier versions, of those that cannot be read."""
+    """Returns the file lists of earlier versions of a table that cannot be read."""
     table = open_table(connect(path), name, kind)
     _, *earlier = sorted((path / f"{name}.lance").glob("_versions/*.manifest"))  # their numbers count down
 
@@ -222,7 +222,7 @@ def _row_problems(part: Part, store: Store) -> Iterator[Problem]:
         is_unit = np.abs(np.linalg.norm(vectors, axis=1) - 1) < LENGTH_TOLERANCE  # False for what is no number
         bad.update(contents[~is_unit].tolist())
 
-    now = store.videos()  # another process may be at work: what it has replaced meanwhile is no problem
+    now = store.videos()  # another process may be running: files that it has just replaced are no problem
     same = [row for path, row in rows.items() if now.get(path) == row and not row.failed]
     lacking = [row for row in same if counts[row.content] != row.segments]
     broken = [row for row in same if row.content in bad and row not in lacking]
@@ -277,7 +277,7 @@ def _adapter_problems(part: Part) -> Iterator[Problem]:
 
 
 def _has_content(file: Path, name: str) -> bool:
-    """Whether a file is there with the content that the name of an adapter's copy says."""
+    """Whether a file exists and has the content that the name of an adapter's copy states."""
     return file.is_file() and adapter_file_name(file) == name
 
 

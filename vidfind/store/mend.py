@@ -37,7 +37,7 @@ ROWS_A_PIECE = 4096
 
 
 def some(names: Iterable[str]) -> str:
-    """A few of the names, and how many more there are."""
+    """Returns some of the names, and the number of the others."""
     every = list(names)
     more = f" and {len(every) - NAMES_SHOWN} more" if len(every) > NAMES_SHOWN else ""
     return ", ".join(every[:NAMES_SHOWN]) + more
@@ -58,7 +58,7 @@ class Part:
         return Store(self.path, self.generation, self.is_unfinished)
 
     def command(self, rows: Iterable[VideoRow]) -> str:
-        """What encodes again what is missing; `rows` are all that was known of videos."""
+        """Returns the command that encodes missing videos again; `rows` are all known rows of videos."""
         if self.is_unfinished:
             return adapter_command(self.path, self.generation.settings.identity.adapter)
         return index_command(self.path, outer_folders(rows))
@@ -75,14 +75,14 @@ def drop_indexes(path: Path, name: str, kind: TableKind) -> str:
 
 
 def check_values(kind: TableKind, rows: pa.Table | pa.RecordBatch) -> None:
-    """Raises ValueError, TypeError or OverflowError for rows that can be read, but make no sense."""
+    """Raises ValueError, TypeError or OverflowError for rows that are readable but impossible."""
     if kind is TableKind.VIDEOS:
         for _ in rows_of(rows):
             pass
 
 
 def mend_table(part: Part, kind: TableKind) -> str:
-    """Puts a table of all that can be read of one in its place."""
+    """Replaces a table by a new one with all its readable rows."""
     path, name = part.path, table_name(kind, part.generation.number)
     left = _rows_left(path, name, kind)
     if left is not None:
@@ -116,7 +116,7 @@ def _replace_table(path: Path, name: str, rows: pa.Table) -> None:
 
 
 def _known_dim(path: Path) -> int | None:
-    """How many numbers a vector has, from any table of segments that tells."""
+    """Returns the length of vectors, from any readable table of segments."""
     for table in sorted(path.glob("segments*.lance")):
         with suppress(Exception):  # whatever LanceDB raises for a table that is damaged
             return int(open_table(connect(path), table.stem, TableKind.SEGMENTS).schema.field("vector").type.list_size)
@@ -124,9 +124,9 @@ def _known_dim(path: Path) -> int | None:
 
 
 def _rows_left(path: Path, name: str, kind: TableKind) -> pa.Table | None:
-    """All rows that can be read in any version of a table, as an Arrow table; None if not even their columns can.
+    """Returns all rows that are readable in any version of a table; None if not even the columns are.
 
-    Where versions differ, the newest is right."""
+    If versions differ, the newest one wins."""
     original, scratch = path / f"{name}.lance", path / f"{name}.mending.lance"
     delete_entry(scratch)
     if not original.is_dir():
@@ -144,7 +144,7 @@ def _rows_left(path: Path, name: str, kind: TableKind) -> pa.Table | None:
 
 
 def _readable(path: Path, name: str, kind: TableKind) -> tuple[list[pa.Table], bool]:
-    """What can be read of the newest version of a table, in pieces, and whether that is all."""
+    """Returns the readable rows of the newest version of a table, in pieces, and whether these are all rows."""
     try:
         table = open_table(connect(path), name, kind)
         count = table.count_rows()
@@ -175,9 +175,9 @@ def _readable(path: Path, name: str, kind: TableKind) -> tuple[list[pa.Table], b
 
 
 def _end_of_bad(is_good: Callable[[int], bool], start: int, stop: int) -> int:
-    """Where rows can be read again after one that cannot: a damaged file has many that cannot, so in growing strides.
+    """Returns the number of the next readable row after an unreadable one, searching in growing steps.
 
-    Good ones between two bad ones may be passed over."""
+    A damaged file has many unreadable rows in a row. Readable rows between two bad ones may be skipped."""
     stride = 1
     while start + stride < stop and not is_good(start + stride):
         stride *= 2
@@ -189,14 +189,14 @@ def _end_of_bad(is_good: Callable[[int], bool], start: int, stop: int) -> int:
 
 
 def _with_columns(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Rows of a table with the columns of `schema`, where an older format has fewer."""
+    """Returns the rows with all columns of `schema`; an older format has fewer."""
     for name in set(schema.names) - set(rows.schema.names):
         rows = rows.append_column(name, pa.array([""] * rows.num_rows, pa.string()))
     return rows.select(schema.names).cast(schema)
 
 
 def _first_of_each(rows: pa.Table) -> pa.Table:
-    """Rows without those of which there is an earlier one: of the same video, or the same segment."""
+    """Returns the rows without duplicates of the same video, or the same segment; the first one stays."""
     key = ["path"] if "path" in rows.schema.names else ["content", "start"]
     first: dict[tuple[object, ...], int] = {}
     for place, values in enumerate(zip(*(rows[name].to_pylist() for name in key), strict=True)):

@@ -1,6 +1,6 @@
-"""Finds the segments nearest to a vector: exactly in a small table, through an approximate index in a large one.
+"""Finds the segments nearest to a vector: exactly in a small table, with an approximate index in a large one.
 
-Owns that index of LanceDB's: when it pays, how it is made, kept and asked. Knows nothing of videos.
+Decides when LanceDB's index pays, and how it is made, updated and searched. Knows nothing of videos.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from lancedb.query import LanceVectorQueryBuilder
     from lancedb.table import Table
 
-# From here on the index pays: comparing all vectors of so many segments takes 50 ms.
+# From this number of segments on the index pays: comparing all their vectors takes 50 ms.
 INDEXED_ROWS = 30_000
-# A table that has grown so many times since its index was trained has it trained again.
+# When a table has grown by this factor, its index is trained again.
 GROWTH = 3
-# Few and large parts: the index is made many times faster than with LanceDB's own choice.
+# Few large parts: the index is made many times faster than with LanceDB's default.
 ROWS_A_PART = 16384
 # So many are looked through, the nearest first: all of them up to half a million rows. Far fewer would not do: the
 # vectors of words lie apart from those of pictures, so that no part is near to them.
@@ -30,18 +30,18 @@ PARTS_SEARCHED = 32
 TRAINING_ROUNDS = 10
 # The index holds 8 bits of each number. So many times more candidates than asked for are compared as they are stored.
 CANDIDATES = 3
-# Beyond, the approximate answer is less sure, and hardly quicker.
+# With a larger limit the approximate answer is less reliable, and hardly faster.
 APPROXIMATE_LIMIT = 2000
 TRAINED = re.compile(r"vector_(\d+)")
-"""The name of the approximate index: how many rows it was trained on."""
+"""Returns the name of the approximate index, which contains the number of rows it was trained on."""
 
 
 def nearest(
     table: Table, vector: npt.NDArray[np.floating], limit: int, contents: Collection[int] | None = None
 ) -> pa.Table:
-    """The `limit` rows of a table of segments nearest to `vector` (D,), as an Arrow table without the vectors.
+    """Returns the `limit` rows of a table of segments nearest to `vector` (D,), as an Arrow table without the vectors.
 
-    Fewer only if there are no more. Exact among the rows of `contents`, if they are given, and in small tables."""
+    Fewer rows only if there are no more. Exact among the rows of `contents`, if given, and in small tables."""
     query = _by_cosine(table, vector).limit(limit).select(["content", "start", "end", "_distance"])
     if contents is not None:
         listed = ", ".join(map(str, contents)) or "NULL"
@@ -56,14 +56,14 @@ def nearest(
 
 
 def is_worthwhile(table: Table) -> bool:
-    """Whether a table of segments is to have indexes that it has not, or only those of a much smaller one."""
+    """Whether a table of segments lacks its indexes, or has those of a much smaller table."""
     rows: int = table.count_rows()
     trained = _trained(table)
     return len(trained) > 1 or (rows >= INDEXED_ROWS and rows > GROWTH * max(trained.values(), default=0))
 
 
 def make_indexes(table: Table) -> None:
-    """Makes the indexes of a table of segments, or makes them anew; what is added later, `optimize` adds to them."""
+    """Makes the indexes of a table of segments, or makes them again; `optimize` adds later rows to them."""
     from lancedb.index import BTree
 
     rows, old = table.count_rows(), _trained(table)
@@ -74,7 +74,7 @@ def make_indexes(table: Table) -> None:
 
 
 def try_indexes(table: Table) -> None:
-    """Asks the indexes of a table of segments for all they hold. Raises whatever LanceDB does if they are damaged."""
+    """Reads everything in the indexes of a table of segments. Raises errors of LanceDB if they are damaged."""
     vector = np.ones(table.schema.field("vector").type.list_size, np.float32)
     query = _by_cosine(table, vector).nprobes(table.count_rows() + 1).limit(1)
     found = query.select(["content", "_distance"]).to_arrow()
@@ -87,7 +87,7 @@ def _by_cosine(table: Table, vector: npt.NDArray[np.floating]) -> LanceVectorQue
 
 
 def approximate(rows: int) -> IvfSq:
-    """What LanceDB is told to make for so many rows."""
+    """Returns LanceDB's configuration of the approximate index for this number of rows."""
     from lancedb.index import IvfSq
 
     parts = max(1, rows // ROWS_A_PART)
@@ -95,6 +95,6 @@ def approximate(rows: int) -> IvfSq:
 
 
 def _trained(table: Table) -> dict[str, int]:
-    """The approximate indexes of a table, with how many rows each was trained on: one, or two after a kill."""
+    """Returns the approximate indexes of a table, and the rows each was trained on: one, or two after a kill."""
     names = (re.fullmatch(TRAINED, index.name) for index in table.list_indices())
     return {found[0]: int(found[1]) for found in names if found}

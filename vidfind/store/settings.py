@@ -1,4 +1,4 @@
-"""What an index was made with, as files in its folder: the settings in use, those of an unfinished encoding, adapters.
+"""The settings that an index was made with, as files in its folder, and its copies of adapters.
 
 An index that is encoded again keeps its old tables in use meanwhile. Each set of tables is a *generation*: its
 `Generation` says what it was made with, under which number its tables are, and which copy of the adapter is its own.
@@ -36,14 +36,14 @@ COPY_FILE = "settings.copy.json"
 
 @dataclass(frozen=True)
 class IndexSettings:
-    """What the vectors of an index depend on; vectors made with other settings are never compared."""
+    """Everything that the vectors of an index depend on; vectors with other settings are never compared."""
 
     identity: EncoderIdentity
     segment_length: float = SEGMENT_LENGTH
-    """In seconds."""
+    """Length of a segment in seconds."""
 
     def has_vectors_of(self, other: IndexSettings) -> bool:
-        """Whether video vectors are the same with both: their adapters may differ in what they do to queries."""
+        """Whether video vectors are the same with both settings; their adapters may still change queries."""
         plain, others = (dataclasses.replace(one.identity, adapter=None) for one in (self, other))
         return (plain, self.segment_length) == (others, other.segment_length)
 
@@ -118,7 +118,7 @@ def copy_settings(path: Path) -> None:
 
 
 def adapter_file_name(adapter: Path) -> str:
-    """What the copy of an adapter is called inside an index: the same for the same content."""
+    """Returns the name of an adapter's copy inside an index; equal contents have equal names."""
     with open(adapter, "rb") as file:
         return f"adapter-{hashlib.file_digest(file, 'sha256').hexdigest()[:32]}.safetensors"
 
@@ -138,7 +138,7 @@ def keep_adapter(path: Path, adapter: Path, name: str = "") -> str:
 
 
 def indexes_with(adapter: str, folder: Path) -> list[str]:
-    """The names of the indexes in `folder` that were made with the adapter of this name, or are being made with it."""
+    """Returns the names of the indexes in `folder` that use the adapter of this name, or are being made with it."""
     names = set()
     for file in (SETTINGS_FILE, NEXT_FILE):
         for entry in folder.glob(f"*/{file}"):

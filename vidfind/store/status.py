@@ -1,4 +1,4 @@
-"""What an index holds, in numbers for users."""
+"""The contents of an index, in numbers for users."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class IndexStatus:
-    """What `vidfind status` shows. `hours` of footage; `size_on_disk` in bytes; `damaged` are in it, but not whole."""
+    """The contents of an index: `hours` of footage, `size_on_disk` in bytes; `damaged` videos are indexed in part."""
 
     name: str
     settings: IndexSettings

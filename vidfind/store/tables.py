@@ -53,7 +53,7 @@ VIDEOS = pa.schema(VIDEO_COLUMNS)
 TIMES = ("created", "indexed_at")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ADDED_COLUMNS = frozenset({"damage"})
-"""Those that tables of an older format do not have."""
+"""Columns that tables of an older format do not have."""
 SEGMENT_COLUMNS = frozenset({"content", "start", "end", "vector"})
 LANCE_FILES = (".lance", ".idx")
 LANCE_END = b"LANC"
