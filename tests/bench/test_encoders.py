@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.drawn import drawn
-from vidfind.bench.encoders import Lineup, Way, count_trained, line_up, random_encoder
+from vidfind.bench.encoders import Comparison, MeasuredEncoder, compare_encoders, count_trained, random_encoder
 from vidfind.display.models import figures_table, notes_table
 from vidfind.encoders.costs import ClipCost
 from vidfind.encoders.encoder import Encoder
@@ -42,25 +42,30 @@ def small_model(tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture(scope="module")
-def lineup() -> Lineup:
+def comparison() -> Comparison:
     """All encoders of the tiny model, measured once."""
-    return line_up("tiny", device="cpu")
+    return compare_encoders("tiny", device="cpu")
 
 
-def test_every_encoder_is_lined_up_with_what_it_costs(lineup: Lineup) -> None:
-    ways = {way.name: way for way in lineup.ways}
-    assert list(ways) == list(ENCODERS)
-    assert not any(way.problem for way in lineup.ways)
-    assert all(way.cost and way.cost.seconds > 0 for way in lineup.ways)
-    assert [way.name for way in lineup.ways if way.is_default] == ["tempme"]
-    assert [way.name for way in lineup.ways if way.needs_adapter] == ["tfvl"]
-    assert (lineup.model, lineup.num_frames, lineup.image_size, lineup.device) == ("tiny", 12, 56, "cpu")
+def test_every_encoder_is_compared_with_what_it_costs(comparison: Comparison) -> None:
+    encoders = {one.name: one for one in comparison.encoders}
+    assert list(encoders) == list(ENCODERS)
+    assert not any(one.problem for one in comparison.encoders)
+    assert all(one.cost and one.cost.seconds > 0 for one in comparison.encoders)
+    assert [one.name for one in comparison.encoders if one.is_default] == ["tempme"]
+    assert [one.name for one in comparison.encoders if one.needs_adapter] == ["tfvl"]
+    assert (comparison.model, comparison.num_frames, comparison.image_size, comparison.device) == (
+        "tiny",
+        12,
+        56,
+        "cpu",
+    )
 
 
 def test_trained_numbers_are_those_that_fine_tuning_trains_though_encoders_share_a_model(
-    lineup: Lineup, tiny_encoder: Encoder
+    comparison: Comparison, tiny_encoder: Encoder
 ) -> None:
-    counted = {way.name: way.trained for way in lineup.ways}
+    counted = {one.name: one.trained for one in comparison.encoders}
     for name in ENCODERS:
         encoder = tiny_encoder.copy().with_encoder(name)
         trained, _ = prepare(encoder, Recipe(), None)
@@ -78,31 +83,37 @@ def test_of_vit_b_32_as_many_numbers_are_trained_as_in_the_papers(
 
 
 def test_what_a_model_of_few_blocks_cannot_do_stands_in_its_row(small_model: Callable[..., str]) -> None:
-    ways = {way.name: way for way in line_up(small_model("three-blocks"), device="cpu", dtype="float32").ways}
-    assert ways["mean"].cost and ways["tome"].cost and ways["centerclip"].cost
-    assert ways["tempme"].cost is None and ways["tempme"].trained is None
-    assert "at least 5 transformer blocks, not 3" in ways["tempme"].problem
+    encoders = {
+        one.name: one for one in compare_encoders(small_model("three-blocks"), device="cpu", dtype="float32").encoders
+    }
+    assert encoders["mean"].cost and encoders["tome"].cost and encoders["centerclip"].cost
+    assert encoders["tempme"].cost is None and encoders["tempme"].trained is None
+    assert "at least 5 transformer blocks, not 3" in encoders["tempme"].problem
 
 
 def test_what_a_model_with_another_text_tower_cannot_do_stands_in_its_row(small_model: Callable[..., str]) -> None:
-    ways = {way.name: way for way in line_up(small_model("other-text", custom_text=True), device="cpu").ways}
-    assert ways["mean"].cost and ways["mean"].trained is None
-    assert "cannot be fine-tuned: its text tower" in ways["mean"].problem
-    assert ways["tfvl"].cost is None
-    assert "cannot be used with the tfvl encoder" in ways["tfvl"].problem
+    encoders = {
+        one.name: one for one in compare_encoders(small_model("other-text", custom_text=True), device="cpu").encoders
+    }
+    assert encoders["mean"].cost and encoders["mean"].trained is None
+    assert "cannot be fine-tuned: its text tower" in encoders["mean"].problem
+    assert encoders["tfvl"].cost is None
+    assert "cannot be used with the tfvl encoder" in encoders["tfvl"].problem
 
 
-WAYS = [
-    Way("tempme", "joins frames", True, False, ClipCost(97, 69_449_110_784, 0.2413), 507_648),
-    Way("mean", "each frame alone", False, False, ClipCost(600, 105_811_476_480, 0.3337), 491_520),
-    Way("tfvl", "a sentence", False, True, ClipCost(600, 113_000_000_000, 1.2891), None, "its text tower is odd."),
-    Way("centerclip-spectral", "clusters", False, False, None, None, "it is too shallow."),
+MEASURED = [
+    MeasuredEncoder("tempme", "joins frames", True, False, ClipCost(97, 69_449_110_784, 0.2413), 507_648),
+    MeasuredEncoder("mean", "each frame alone", False, False, ClipCost(600, 105_811_476_480, 0.3337), 491_520),
+    MeasuredEncoder(
+        "tfvl", "a sentence", False, True, ClipCost(600, 113_000_000_000, 1.2891), None, "its text tower is odd."
+    ),
+    MeasuredEncoder("centerclip-spectral", "clusters", False, False, None, None, "it is too shallow."),
 ]
-LINEUP = Lineup(WAYS, "ViT-B-32", 12, 224, "cpu", "bfloat16", 2)
+COMPARISON = Comparison(MEASURED, "ViT-B-32", 12, 224, "cpu", "bfloat16", 2)
 
 
 def test_the_table_says_how_much_less_work_there_is_than_for_plain_clip() -> None:
-    lines = [" ".join(line.split()) for line in drawn(figures_table(LINEUP), 80)]
+    lines = [" ".join(line.split()) for line in drawn(figures_table(COMPARISON), 80)]
     assert lines[0] == "Encoder Tokens GFLOPs Trained ms a clip"
     assert lines[2:] == [
         "tempme 97 -84 % 69.4 -34 % 507,648 241",
@@ -113,7 +124,7 @@ def test_the_table_says_how_much_less_work_there_is_than_for_plain_clip() -> Non
 
 
 def test_the_notes_say_what_is_the_default_what_is_needed_and_what_is_in_the_way() -> None:
-    lines = [" ".join(line.split()) for line in drawn(notes_table(LINEUP), 160)]
+    lines = [" ".join(line.split()) for line in drawn(notes_table(COMPARISON), 160)]
     assert lines == [
         "tempme joins frames; the default",
         "mean each frame alone",
@@ -123,8 +134,8 @@ def test_the_notes_say_what_is_the_default_what_is_needed_and_what_is_in_the_way
 
 
 @pytest.mark.parametrize("table", [figures_table, notes_table], ids=["figures", "notes"])
-def test_the_tables_fit_80_columns(table: Callable[[Lineup], Any]) -> None:
-    assert max(map(len, drawn(table(LINEUP), 80))) <= 80
+def test_the_tables_fit_80_columns(table: Callable[[Comparison], Any]) -> None:
+    assert max(map(len, drawn(table(COMPARISON), 80))) <= 80
 
 
 # The command

@@ -31,7 +31,7 @@ def vit_b_32() -> CLIP:
     [("mean", 491_520), ("tome", 491_520), ("centerclip", 491_520), ("tempme", 507_648), ("tfvl", 430_080)],
 )
 def test_trained_parameters_of_vit_b_32(vit_b_32: CLIP, name: str, count: int) -> None:
-    method = ENCODERS[name]
-    own = method.parameters(Backbone(vit_b_32, 12, {}))
-    lora = {} if method.is_frozen else attach_lora(copy.deepcopy(vit_b_32), Recipe.rank)
+    entry = ENCODERS[name]
+    own = entry.parameters(Backbone(vit_b_32, 12, {}))
+    lora = {} if entry.is_frozen else attach_lora(copy.deepcopy(vit_b_32), Recipe.rank)
     assert sum(tensor.numel() for tensor in [*own.values(), *lora.values()]) == count

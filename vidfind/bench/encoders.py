@@ -1,4 +1,4 @@
-"""All ways to encode a clip side by side: what each costs with one model on this machine, measured.
+"""Compares all encoders: measures what each costs with one model on this machine.
 
 Random weights serve, as they are as fast as real ones: nothing is fetched. Knows nothing of how figures are shown.
 """
@@ -26,7 +26,7 @@ from vidfind.training.trainable import prepare
 
 
 @dataclass(frozen=True)
-class Way:
+class MeasuredEncoder:
     """One encoder of the table. What a model cannot do is None, for the reason in `problem`."""
 
     name: str
@@ -40,10 +40,10 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Lineup:
+class Comparison:
     """The encoders, and what they were measured with; `clips_at_a_time` were encoded side by side."""
 
-    ways: list[Way]
+    encoders: list[MeasuredEncoder]
     model: str
     num_frames: int
     image_size: int
@@ -52,9 +52,9 @@ class Lineup:
     clips_at_a_time: int
 
 
-def line_up(
+def compare_encoders(
     model: str | None = None, device: str = "auto", dtype: str = "auto", say: Callable[[str], None] = lambda text: None
-) -> Lineup:
+) -> Comparison:
     """Raises ModelUnavailable and UnsupportedModel for a model that no encoder can use."""
     model = model or DEFAULT_MODEL
     say(f"Loading {model}" if model == TINY else f"Making {model} with random weights")
@@ -72,20 +72,22 @@ def line_up(
         {name: (encoder, clips) for name, encoder in encoders.items()}, lambda name: say(f"Measuring {name}")
     )
     # Last, as it leaves LoRA in the model.
-    ways = [_way(name, encoders.get(name), costs.get(name), problems.get(name, "")) for name in ENCODERS]
+    measured = [_measured(name, encoders.get(name), costs.get(name), problems.get(name, "")) for name in ENCODERS]
     dtype = str(plain.dtype).removeprefix("torch.")
-    return Lineup(ways, model, plain.num_frames, plain.image_size, str(plain.device), dtype, clips_to_time(plain))
+    return Comparison(
+        measured, model, plain.num_frames, plain.image_size, str(plain.device), dtype, clips_to_time(plain)
+    )
 
 
-def _way(name: str, encoder: Encoder | None, cost: ClipCost | None, problem: str) -> Way:
+def _measured(name: str, encoder: Encoder | None, cost: ClipCost | None, problem: str) -> MeasuredEncoder:
     trained = None
     if encoder:
         try:
             trained = count_trained(encoder)
         except UnsupportedModel as error:
             problem = str(error)
-    method = ENCODERS[name]
-    return Way(name, method.note, name == DEFAULT_ENCODER, method.is_frozen, cost, trained, problem)
+    entry = ENCODERS[name]
+    return MeasuredEncoder(name, entry.note, name == DEFAULT_ENCODER, entry.is_frozen, cost, trained, problem)
 
 
 def random_encoder(model: str, device: str, dtype: str) -> Encoder:

@@ -197,10 +197,10 @@ def encoders_command(
     """
     from vidfind.display import console
     from vidfind.display.activity import Activity
-    from vidfind.display.models import lineup_json, show_lineup
+    from vidfind.display.models import comparison_json, show_comparison
 
     with Activity("Starting", enabled=not (as_json and sys.stdout.isatty())) as activity:
-        from vidfind.bench.encoders import line_up
+        from vidfind.bench.encoders import compare_encoders
         from vidfind.store.settings import is_index
         from vidfind.store.store import Store
         from vidfind.system.machine import use_threads
@@ -209,9 +209,9 @@ def encoders_command(
         path = paths.index_path(name)
         if model is None and (name != paths.DEFAULT_INDEX or is_index(path)):
             model = Store.open(path).settings.identity.model
-        lineup = line_up(model, device, dtype, activity.say)
+        comparison = compare_encoders(model, device, dtype, activity.say)
     if as_json:
-        for values in lineup_json(lineup):
+        for values in comparison_json(comparison):
             console.json_line(values)
     else:
-        show_lineup(lineup)
+        show_comparison(comparison)

@@ -8,7 +8,7 @@ from vidfind.display.console import facts, message, new_table, note, results, sh
 from vidfind.display.text import file_size, footage, gflops, home_path, milliseconds, plural, printable
 
 if TYPE_CHECKING:
-    from vidfind.bench.encoders import Lineup
+    from vidfind.bench.encoders import Comparison
     from vidfind.encoders.costs import ClipCost
     from vidfind.index.events import Cost, Reencoding, Switched, Waiting
     from vidfind.models.catalog import ModelEntry
@@ -182,26 +182,26 @@ def model_json(entry: "ModelEntry") -> dict[str, Any]:
 BASELINE = "mean"
 
 
-def show_lineup(lineup: "Lineup") -> None:
+def show_comparison(comparison: "Comparison") -> None:
     """Shows a table of figures, then what each encoder does, and how it was measured."""
-    show(figures_table(lineup))
+    show(figures_table(comparison))
     results.print()
-    show(notes_table(lineup))
+    show(notes_table(comparison))
     results.print()
-    note(measured(lineup))
+    note(measured(comparison))
 
 
-def figures_table(lineup: "Lineup") -> Table:
+def figures_table(comparison: "Comparison") -> Table:
     """Returns tokens and GFLOPs, each also as a change from plain CLIP; trained parameters and time."""
     table = new_table()
     table.add_column("Encoder", no_wrap=True)
     for name in ("Tokens", "", "GFLOPs", "", "Trained", "ms a clip"):
         table.add_column(name, justify="right", no_wrap=True, style="" if name else "dim")
-    base = next((way.cost for way in lineup.ways if way.name == BASELINE), None)
-    for way in lineup.ways:
-        style = "bold green" if way.is_default else "cyan"
-        trained = f"{way.trained:,}" if way.trained is not None else "-"
-        table.add_row(Text(way.name, style=style), *_work(way.cost, base), trained, _time(way.cost))
+    base = next((encoder.cost for encoder in comparison.encoders if encoder.name == BASELINE), None)
+    for encoder in comparison.encoders:
+        style = "bold green" if encoder.is_default else "cyan"
+        trained = f"{encoder.trained:,}" if encoder.trained is not None else "-"
+        table.add_row(Text(encoder.name, style=style), *_work(encoder.cost, base), trained, _time(encoder.cost))
     return table
 
 
@@ -230,34 +230,34 @@ def _time(cost: "ClipCost | None") -> str:
     return milliseconds(cost.seconds) if cost else "-"
 
 
-def notes_table(lineup: "Lineup") -> Table:
+def notes_table(comparison: "Comparison") -> Table:
     """Returns a table of what each encoder does, what it needs, and why it cannot be used."""
     rows: list[tuple[str | Text, str | Text]] = []
-    for way in lineup.ways:
-        text = Text(printable(way.note))
-        if way.is_default:
+    for encoder in comparison.encoders:
+        text = Text(printable(encoder.note))
+        if encoder.is_default:
             text.append("; the default", "green")
-        if way.needs_adapter:
-            text.append(f". Needs an adapter: {finetune_command(encoder=way.name)}")
-        if way.problem:
-            text.append(f" ({printable(way.problem)})", "yellow")
-        rows.append((way.name, text))
+        if encoder.needs_adapter:
+            text.append(f". Needs an adapter: {finetune_command(encoder=encoder.name)}")
+        if encoder.problem:
+            text.append(f" ({printable(encoder.problem)})", "yellow")
+        rows.append((encoder.name, text))
     return facts(rows, style="cyan")
 
 
-def measured(lineup: "Lineup") -> str:
-    weights = "the weights in the package" if lineup.model == "tiny" else "random weights, as fast as real ones"
+def measured(comparison: "Comparison") -> str:
+    weights = "the weights in the package" if comparison.model == "tiny" else "random weights, as fast as real ones"
     return (
-        f"{lineup.model} with {weights}; clips of {plural(lineup.num_frames, 'frame')}, "
-        f"{plural(lineup.clips_at_a_time, 'clip')} at a time on {lineup.device} in {lineup.dtype}. "
+        f"{comparison.model} with {weights}; clips of {plural(comparison.num_frames, 'frame')}, "
+        f"{plural(comparison.clips_at_a_time, 'clip')} at a time on {comparison.device} in {comparison.dtype}. "
         "Tokens: what is left of a clip after the last block. GFLOPs: matrix products and attention of a clip, two "
         "operations for each multiply-add. Trained: the numbers that fine-tuning learns."
     )
 
 
-def lineup_json(lineup: "Lineup") -> Iterator[dict[str, Any]]:
+def comparison_json(comparison: "Comparison") -> Iterator[dict[str, Any]]:
     """Yields a line of `vidfind encoders --json` for each encoder."""
-    facts = {key: value for key, value in vars(lineup).items() if key != "ways"}
-    for way in lineup.ways:
-        values = {key: value for key, value in vars(way).items() if key != "cost"}
-        yield {**values, **(way.cost.as_dict() if way.cost else {}), **facts}
+    facts = {key: value for key, value in vars(comparison).items() if key != "encoders"}
+    for encoder in comparison.encoders:
+        values = {key: value for key, value in vars(encoder).items() if key != "cost"}
+        yield {**values, **(encoder.cost.as_dict() if encoder.cost else {}), **facts}

@@ -1,4 +1,4 @@
-"""Frames and text to embeddings: a CLIP of open_clip, one way of encoding clips with it, a device and a number format.
+"""Frames and text to embeddings: a CLIP of open_clip, one encoder of the table, a device and a number format.
 
 Knows nothing of files, indexes or where weights come from.
 Letters as in tokens.py: B clips, T frames a clip, S pixels, C width, D embedding size.
@@ -134,7 +134,7 @@ class Encoder:
         return Encoder(copy.deepcopy(self.model), self.tokenizer, self.identity, parameters, self.device, self.dtype)
 
     def with_encoder(self, name: str) -> "Encoder":
-        """The same model, weights shared, with another way of encoding clips, as it is before training.
+        """The same model, weights shared, with another encoder of the table, as it is before training.
 
         Raises UnsupportedModel when it needs another model."""
         identity = replace(self.identity, encoder=name)

@@ -1,4 +1,4 @@
-"""The table of encoders: the ways of turning the frames of a clip into one vector.
+"""The table of encoders. Each turns the frames of a clip into one vector.
 
 To add one: write a function that makes its `Reduction` for a `Backbone`, and an entry below.
 """
@@ -25,8 +25,8 @@ def no_parameters(backbone: Backbone) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True)
-class Method:
-    """A way of encoding clips."""
+class EncoderEntry:
+    """An encoder, without a model."""
 
     note: str
     """What the encoder does, in a few words."""
@@ -38,20 +38,20 @@ class Method:
     """Whether CLIP's own towers stay as they are: no LoRA. Before any training such an encoder gives noise."""
 
 
-ENCODERS: dict[str, Method] = {
-    "tempme": Method(
+ENCODERS: dict[str, EncoderEntry] = {
+    "tempme": EncoderEntry(
         "merges tokens in frames, then joins frames and merges across", tempme_reduction, tempme_positions
     ),
-    "tempme-fast": Method(
+    "tempme-fast": EncoderEntry(
         "the same, merging so much that half of the work is saved", tempme_fast_reduction, tempme_positions
     ),
-    "mean": Method("looks at each frame alone: plain CLIP", mean_reduction),
-    "tome": Method("merges tokens in each frame alone", tome_reduction),
-    "centerclip": Method("half-way, keeps the tokens in the middle of clusters", centerclip_reduction),
-    "centerclip-spectral": Method(
+    "mean": EncoderEntry("looks at each frame alone: plain CLIP", mean_reduction),
+    "tome": EncoderEntry("merges tokens in each frame alone", tome_reduction),
+    "centerclip": EncoderEntry("half-way, keeps the tokens in the middle of clusters", centerclip_reduction),
+    "centerclip-spectral": EncoderEntry(
         "the same, with clusters found in the spectrum of a graph", centerclip_spectral_reduction
     ),
-    "tfvl": Method(
+    "tfvl": EncoderEntry(
         "reads frames as a sentence, CLIP stays as it is; TFVL-style: our reading of the paper",
         tfvl_reduction,
         tfvl_parameters,
