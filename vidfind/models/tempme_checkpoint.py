@@ -73,43 +73,71 @@ def _load_any(file: Path) -> Any:
 
 def _check_fit(file: Path, adapter: Adapter, model: str) -> tuple[int, int]:
     """Frames and rank of a TempMe adapter. Raises ModelUnavailable if it is not whole, or not for `model`."""
-    import torch
+    config = _tower_config(model)
+    ranks = _ranks(adapter)
+    positions = {name: len(position) for name, position in adapter.parameters().items()}
+    num_frames = max(positions.values(), default=0)
+    expected = _expected_positions(config["vision_cfg"]["layers"], num_frames)
+    if not _is_whole(adapter) or len(ranks) != 1 or not positions or positions != expected:
+        layers = sum(name.endswith("lora_a") for name in adapter.tensors)
+        raise ModelUnavailable(
+            f"{file} is not a whole TempMe adapter of {model}: LoRA of {layers} attention blocks, of rank "
+            f"{', '.join(map(str, sorted(ranks))) or 'none'}, temporal positions of {positions or 'no blocks'}."
+        )
+    _try_fold(file, adapter, model, config)
+    return num_frames, ranks.pop()
 
-    from vidfind.encoders.tempme import position_name, tempme_position_shapes
-    from vidfind.models.lora import fold_adapter
 
-    open_clip = import_open_clip()
-    config = open_clip.get_model_config(model)
+def _tower_config(model: str) -> Mapping[str, Any]:
+    """open_clip's configuration of a model. Raises ModelUnavailable for one that TempMe cannot be trained on."""
+    config: Mapping[str, Any] | None = import_open_clip().get_model_config(model)
     if config is None:
         raise ModelUnavailable(
             f"open_clip has no model called {model}. `{models_command()}` lists the recommended ones."
         )
-    depth = config["vision_cfg"].get("layers")
-    if not isinstance(depth, int) or not {"width", "layers"} <= config["text_cfg"].keys():
+    if not isinstance(config["vision_cfg"].get("layers"), int) or not {"width", "layers"} <= config["text_cfg"].keys():
         raise ModelUnavailable(f"{model} is not a CLIP that TempMe can be trained on: its towers are of another kind.")
+    return config
 
+
+def _ranks(adapter: Adapter) -> set[int]:
+    """The ranks of the LoRA of all layers."""
+    tensors = adapter.tensors.items()
+    firsts = {tensor.shape[0] for name, tensor in tensors if name.endswith("lora_a")}
+    return firsts | {tensor.shape[-1] for name, tensor in tensors if name.endswith("lora_b")}
+
+
+def _is_whole(adapter: Adapter) -> bool:
+    """Whether there are only matrices: those of LoRA in pairs, and temporal positions."""
     tensors = adapter.tensors
-    firsts = sorted(name for name in tensors if name.endswith("lora_a"))
-    pairs = {name: name.removesuffix("a") + "b" for name in firsts}
-    ranks = {tensors[a].shape[0] for a in pairs} | {tensors[b].shape[-1] for b in pairs.values() if b in tensors}
-    positions = {name: len(position) for name, position in adapter.parameters().items()}
-    num_frames = max(positions.values(), default=0)
+    seconds = {name.removesuffix("a") + "b" for name in tensors if name.endswith("lora_a")}
+    has_nothing_else = 2 * len(seconds) + len(adapter.parameters()) == len(tensors)
+    return seconds <= tensors.keys() and has_nothing_else and all(tensor.ndim == 2 for tensor in tensors.values())
+
+
+def _expected_positions(depth: int, num_frames: int) -> dict[str, int]:
+    """How many temporal positions each block of a model of `depth` blocks has, by their names in an adapter.
+
+    Empty for a number of frames that TempMe cannot join."""
+    from vidfind.encoders.tempme import position_name, tempme_position_shapes
+
     try:
-        wanted = {position_name(block): f for block, f in tempme_position_shapes(depth, num_frames).items()}
+        shapes = tempme_position_shapes(depth, num_frames)
     except ValueError:
-        wanted = {}
-    is_whole = len(pairs) * 2 + len(positions) == len(tensors) and all(b in tensors for b in pairs.values())
-    is_whole = is_whole and all(tensor.ndim == 2 for tensor in tensors.values())
-    if not is_whole or len(ranks) != 1 or not positions or positions != wanted:
-        raise ModelUnavailable(
-            f"{file} is not a whole TempMe adapter of {model}: LoRA of {len(pairs)} attention blocks, of rank "
-            f"{', '.join(map(str, sorted(ranks))) or 'none'}, temporal positions of {positions or 'no blocks'}."
-        )
-    shape = {"embed_dim": config["embed_dim"], "vision_cfg": config["vision_cfg"], "text_cfg": config["text_cfg"]}
+        return {}
+    return {position_name(block): frames for block, frames in shapes.items()}
+
+
+def _try_fold(file: Path, adapter: Adapter, model: str, config: Mapping[str, Any]) -> None:
+    """Folds an adapter into a model without weights. Raises ModelUnavailable if it does not fit."""
+    import torch
+
+    from vidfind.models.lora import fold_adapter
+
+    shape = {name: config[name] for name in ("embed_dim", "vision_cfg", "text_cfg")}
     try:
         with torch.device("meta"):
-            empty = open_clip.CLIP(**shape)
+            empty = import_open_clip().CLIP(**shape)
         fold_adapter(empty, adapter)
     except ModelUnavailable as error:
         raise ModelUnavailable(f"{file} was not trained on {model}: {error} Name its model with --model.") from error
-    return num_frames, ranks.pop()
