@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from tests.support.small_adapters import save_adapter
-from vidfind.errors import ModelUnavailable, UnsupportedModel
+from vidfind.encoders.names import EncoderChoice
+from vidfind.errors import BadInput, ModelUnavailable, UnsupportedModel
 from vidfind.models.catalog import TINY, TINY_WEIGHTS
-from vidfind.models.load import load_encoder
+from vidfind.models.load import ResolvedChoice, load_encoder, resolve
 from vidfind.system.paths import adapter_path
 
 
@@ -78,6 +79,39 @@ def test_an_adapter_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, 
     save_adapter(adapter_path("garden"))
     with pytest.raises(ModelUnavailable, match=r"no adapter 'home' \(there is: garden\)"):
         load_encoder(TINY, adapter="home", device="cpu")
+
+
+def test_an_encoder_that_is_not_there_is_answered_with_those_there_are() -> None:
+    with pytest.raises(BadInput, match=r"There is no encoder 'tempmee'\. The encoders are: tempme, tempme-fast, "):
+        load_encoder(TINY, encoder="tempmee")
+
+
+ALL_OF_TINY = ResolvedChoice(TINY, "builtin", "tempme", 12)
+
+
+@pytest.mark.parametrize(
+    ("choice", "resolved"),
+    [
+        (EncoderChoice(TINY), ALL_OF_TINY),
+        (EncoderChoice(TINY, adapter="none"), ALL_OF_TINY),
+        (EncoderChoice(TINY, "file", "mean", num_frames=8), ResolvedChoice(TINY, "file", "mean", 8)),
+        (EncoderChoice(), ResolvedChoice("ViT-B-32", "laion2b_s34b_b79k", "tempme", 12)),
+    ],
+    ids=["model", "no-adapter", "everything", "nothing"],
+)
+def test_what_is_not_asked_for_is_the_default(choice: EncoderChoice, resolved: ResolvedChoice) -> None:
+    assert resolve(choice) == resolved
+
+
+def test_what_is_not_asked_for_is_as_the_adapter_was_trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VIDFIND_HOME", str(tmp_path))
+    save_adapter(adapter_path("home"), kind="frozen", num_frames=8)
+    resolved = resolve(EncoderChoice(adapter="home"))
+    assert resolved.adapter and resolved.adapter.info and resolved.adapter.info.name == "home"
+    assert (resolved.model, resolved.pretrained, resolved.encoder, resolved.num_frames) == (TINY, "builtin", "tfvl", 8)
+    assert resolve(EncoderChoice(pretrained="file", adapter="home")).pretrained == "file"
+    with pytest.raises(ModelUnavailable, match="was trained with frames 8, not 12: leave out --frames"):
+        resolve(EncoderChoice(adapter="home", num_frames=12))
 
 
 def test_the_tiny_model_loads_with_both_encoders() -> None:
