@@ -1,0 +1,131 @@
+"""What is indexed and what can be chosen: status, remove, relink and models."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+from tests.support.program import objects
+from tests.support.ran import Run
+from tests.support.stored import put
+
+
+def test_status_tells_what_is_indexed_and_how(run: Run, indexed: Path, films: Path) -> None:
+    ran = run("status")
+    facts = {line[:10].strip(): line[10:].strip() for line in ran.out.splitlines()}
+    assert ran.err == ""
+    assert facts["Model"] == "tiny / builtin"
+    assert facts["Encoder"].startswith("tempme, 12 frames of each 10 s segment")
+    assert (facts["Videos"], facts["Segments"], facts["Folders"]) == ("4", "4", str(films))
+    assert re.fullmatch(r"\d+\.\d seconds", facts["Footage"])
+    assert facts["On disk"].endswith(" kB")
+
+
+def test_status_tells_of_videos_that_are_not_whole_or_could_not_be_read(run: Run, indexed: Path, films: Path) -> None:
+    from vidfind.store.store import Store
+
+    store = Store.open(indexed / "indexes" / "default")
+    row = next(row for path, row in store.videos().items() if path.name == "clip-1.mp4")
+    put(store, [dataclasses.replace(row, damage="ends early: 0:28 of 0:35 is there")])
+    bad = [dataclasses.replace(row, path=films / f"bad-{i:02}.mp4", failed="is empty") for i in range(23)]
+    put(store, bad)
+    ran = run("status")
+    assert "Videos    4, of which 1 could be read only in part; 23 more could not be read " in ran.out
+    assert ran.err.splitlines() == [
+        "23 videos could not be read:",
+        *[f"  {films / f'bad-{i:02}.mp4'} is empty" for i in range(20)],
+        "  and 3 more; -v shows all",
+        "1 video could be read only in part:",
+        f"  {films / 'clip-1.mp4'} ends early: 0:28 of 0:35 is there",
+    ]
+    assert "clip-1.mp4 incomplete " in run("search", "circle").out
+    assert run("status", "-v").err.count(" is empty\n") == 23
+
+
+def test_remove_forgets_videos_and_leaves_their_files(run: Run, indexed: Path, films: Path) -> None:
+    ran = run("remove", films / "inner")
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err.startswith("Forgot 1 video.")
+    assert len(run("search", "circle", "--paths").out.splitlines()) == 3
+    assert (films / "inner" / "clip-4.mp4").exists()
+    ran = run("remove", films / "inner")
+    assert ran.code == 1
+    assert str(films / "inner") in ran.err
+
+
+def test_relink_gives_videos_another_path_and_says_if_nothing_is_there(
+    run: Run, indexed: Path, films: Path, tmp_path: Path
+) -> None:
+    ran = run("relink", films, "/nowhere/films")
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err.splitlines() == [
+        "Relinked 4 videos. Nothing has to be encoded again.",
+        "/nowhere/films is not there now: its videos are offline until it is.",
+    ]
+    (tmp_path / "link").symlink_to(films)
+    ran = run("relink", "/nowhere/films", tmp_path / "link")
+    assert ran.err == "Relinked 4 videos. Nothing has to be encoded again.\n"
+    assert run("index", tmp_path / "link").out == "4 unchanged.\n"
+    run("index", films / "inner" / "clip-4.mp4", "--force")
+    ran = run("relink", tmp_path / "link", films)
+    assert ran.err.splitlines()[1:] == [
+        "The index had 1 of them by the new path already: of the two, one that could be read stays."
+    ]
+    ran = run("relink", "/nowhere", films)
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
+    assert "is /nowhere or lies under it" in ran.err
+
+
+def test_a_whole_index_is_deleted_only_when_confirmed(run: Run, indexed: Path) -> None:
+    ran = run("remove", "--all")
+    assert ran.code == 1
+    assert "add --yes" in ran.err
+    assert run("status").code == 0
+    assert run("remove", "--all", "--yes").code == 0
+    assert run("status").code == 1
+
+
+def test_status_remove_and_relink_print_json(run: Run, indexed: Path, films: Path) -> None:
+    (status,) = objects(run("status", "--json").out)
+    assert (status["name"], status["model"], status["encoder"]) == ("default", "tiny", "tempme")
+    assert (status["videos"], status["failed"], status["unfinished"]) == (4, [], None)
+    assert status["folders"] == [{"path": str(films), "online": True}]
+    relinked = objects(run("relink", films / "inner", "/elsewhere", "--json").out)
+    assert [one["old"] for one in relinked] == [str(path) for path in sorted((films / "inner").iterdir())]
+    assert all(one["path"].startswith("/elsewhere/") and one["was_known"] is False for one in relinked)
+    ran = run("remove", "/elsewhere", "--json")
+    assert (objects(ran.out), ran.err) == ([{"path": relinked[0]["path"]}], "")
+    assert objects(run("remove", "--all", "--yes", "--json").out) == [{"index": "default"}]
+
+
+def test_models_print_json(run: Run) -> None:
+    models = {(one["model"], one["pretrained"]): one for one in objects(run("models", "--json").out)}
+    assert models["tiny", "builtin"]["path"]
+    assert models["ViT-B-32", "laion2b_s34b_b79k"]["size"] == 605_143_284
+
+
+def test_quiet_leaves_results_and_errors(run: Run, indexed: Path, films: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "bad.mp4").write_bytes(b"no video")
+    ran = run("index", bad, "-q", "--device", "cpu")
+    assert ran.code == 3
+    assert ran.out.strip() == "1 failed."
+    assert ran.err.splitlines()[0] == "1 video could not be read:"
+    assert len(ran.err.splitlines()) == 2
+    again = run("index", bad, "--quiet", "--device", "cpu")
+    assert (again.code, again.err) == (3, "")
+    ran = run("remove", bad, "-q")
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    ran = run("status", "--index", "none-there", "-q")
+    assert ran.code == 1 and ran.err.startswith("Error: There is no index")
+
+
+def test_models_lists_what_can_be_chosen(run: Run) -> None:
+    ran = run("models")
+    assert (ran.code, ran.err) == (0, "")
+    header, _, *rows = ran.out.splitlines()
+    assert header.split() == ["Model", "Weights", "Size", "Licence", "Here", "Note"]
+    assert rows[0].startswith("ViT-B-32  ")
+    assert any(row.split()[0] == "tiny" and "yes" in row.split() for row in rows)
