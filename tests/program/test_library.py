@@ -70,7 +70,7 @@ def test_relink_gives_videos_another_path_and_says_if_nothing_is_there(
     run("index", films / "inner" / "clip-4.mp4", "--force")
     ran = run("relink", tmp_path / "link", films)
     assert ran.err.splitlines()[1:] == [
-        "The index had 1 of them by the new path already: of the two, one that could be read stays."
+        "The index already had 1 of them with the new path. It keeps one of each, a readable one if any."
     ]
     ran = run("relink", "/nowhere", films)
     assert (ran.code, ran.err.count("\n")) == (1, 1)

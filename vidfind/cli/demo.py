@@ -29,7 +29,9 @@ def demo_folder() -> Path:
 
 
 def demo_command(quiet: Quiet = False, verbose: Verbose = False) -> None:
-    """Show vidfind in a minute: draw videos, index them with the built-in model, and search them.
+    """Show vidfind in a minute, with videos that it draws.
+
+    It draws 24 short videos of moving shapes, indexes them with the built-in model, and searches them.
 
     \b
     Example:

@@ -35,10 +35,11 @@ def bench_command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Measure how fast this machine decodes, encodes, indexes and searches, with videos that are drawn for it.
+    """Measure the speed of this machine.
 
-    This takes about five minutes on two cores, and a minute more the first time. Your data is not read or changed.
-    Do not use the machine meanwhile. Ctrl-C shows the figures measured so far.
+    It decodes, encodes, indexes and searches videos that are drawn for the measurement. This takes about five minutes
+    on two cores, and a minute more the first time. Your data is not read or changed. Do not use the machine
+    meanwhile. Ctrl-C shows the figures measured so far.
 
     \b
     Example:

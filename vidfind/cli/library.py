@@ -16,7 +16,9 @@ from vidfind.system import paths
 def status_command(
     name: IndexName = paths.DEFAULT_INDEX, as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False
 ) -> None:
-    """Show what an index holds, what it was made with, and which videos could not be read.
+    """Show what an index holds and how it was made.
+
+    Videos that could not be read, or only in part, are listed with the reason.
 
     \b
     Example:
@@ -104,7 +106,9 @@ def relink_command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Tell an index that a folder has a new path, for instance a new drive letter. Nothing is encoded again.
+    """Tell an index that a folder has a new path.
+
+    For instance, after a drive got another letter. No file is moved, and nothing is encoded again.
 
     \b
     Example:

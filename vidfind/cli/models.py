@@ -158,7 +158,9 @@ def import_file(
 
 
 def models_command(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
-    """List the recommended models, their sizes and licences, and which are on this machine.
+    """List the recommended models.
+
+    With their sizes and licences, and which of them are on this machine.
 
     \b
     Example:
@@ -186,10 +188,11 @@ def encoders_command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """List the encoders with what each costs: tokens, GFLOPs, trained parameters, and time on this machine.
+    """List the encoders with what each costs.
 
-    It measures with random weights, which are as fast as real ones, for a minute or two on two cores, longer with a
-    larger model. Nothing is downloaded. `vidfind eval --compare` shows how well each finds your own videos.
+    Tokens, GFLOPs, trained parameters, and time on this machine. It measures with random weights, which are as fast
+    as real ones, for a minute or two on two cores, longer with a larger model. Nothing is downloaded. `vidfind eval
+    --compare` shows how well each finds your own videos.
 
     \b
     Example:

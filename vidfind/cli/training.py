@@ -120,10 +120,10 @@ def finetune_command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Teach vidfind your own words from captions of your videos: names, places, your names for things.
+    """Teach vidfind your own words from captions.
 
-    Some captions are held out from training, and recall on them is shown before and after. Ctrl-C keeps the best state
-    so far.
+    Write captions for some of your videos, with names of people, places and things. Some captions are held out from
+    training, and recall on them is shown before and after. Ctrl-C keeps the best state so far.
 
     \b
     Example:
@@ -283,7 +283,9 @@ def evaluate_command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Measure how well an encoder finds your videos by captions that you wrote; a few dozen captions are enough.
+    """Measure how well an encoder finds your videos.
+
+    By captions that you wrote; a few dozen are enough.
 
     \b
     Example:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from vidfind.commands import status_command
 from vidfind.display.console import errors, message, messages, show
 from vidfind.display.text import home_path, plural, printable, times_real
 from vidfind.system.times import clock
@@ -29,7 +30,9 @@ def show_summary(summary: "IndexSummary", when: str = "") -> None:
     news = [(outcome.path, outcome.message) for outcome in summary.failed if outcome.is_news]
     show_videos("could not be read", news, console=errors)
     if old := sum(not outcome.is_news for outcome in summary.failed):
-        message(f"As before, {plural(old, 'video')} could not be read: `status` says why, --force tries again.")
+        message(
+            f"As before, {plural(old, 'video')} could not be read. {status_command()} says why; --force tries again."
+        )
     show_videos("could be read only in part", [(outcome.path, outcome.damage) for outcome in summary.damaged])
     for vanished in summary.vanished:
         message(

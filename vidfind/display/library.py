@@ -24,7 +24,9 @@ def show_relinked(relinked: Sequence["Relinked"]) -> None:
     """Shows how many videos have a new path, and how many were already known by it."""
     message(f"Relinked {plural(len(relinked), 'video')}. Nothing has to be encoded again.")
     if known := sum(one.was_known for one in relinked):
-        message(f"The index had {known:,} of them by the new path already: of the two, one that could be read stays.")
+        message(
+            f"The index already had {known:,} of them with the new path. It keeps one of each, a readable one if any."
+        )
 
 
 # Status, models

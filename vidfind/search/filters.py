@@ -45,9 +45,7 @@ class Filters:
         if self.per_video < 1:
             raise BadInput("The number of moments of each video must be at least 1.")
         if self.since and self.until and self.since > self.until:
-            raise BadInput(
-                f"Nothing was filmed from {self.since} on and up to {self.until}: since must not be the later day."
-            )
+            raise BadInput(f"The first day, {self.since}, is later than the last day, {self.until}.")
 
 
 NO_FILTERS = Filters()

@@ -80,6 +80,6 @@ def _segment_around(path: Path, time: float | None, length: float) -> Segment:
     if time is None:
         return Segment(0.0, duration)
     if time > duration:
-        raise BadInput(f"{path} is only {duration:.1f} seconds long: there is no moment at {time:g}.")
+        raise BadInput(f"{path} is only {duration:.1f} seconds long: there is no moment at {time:g} seconds.")
     start = max(0.0, min(time - length / 2, duration - length))
     return Segment(start, min(start + length, duration))
