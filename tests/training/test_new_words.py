@@ -35,6 +35,8 @@ def share_found(run: Run, zorps: list[Captioned]) -> float:
     return found / len(zorps)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)  # it trains for minutes, and much longer beside other programs
 def test_forty_captions_teach_a_new_word_and_the_old_ones_are_kept(run: Run, films: Path, tmp_path: Path) -> None:
     zorps = [Captioned(Path(path), caption) for path, caption in json.loads((films / "zorps.json").read_text())]
     assert run("index", films, "--model", "tiny").code == 0
