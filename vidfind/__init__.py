@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # for type checkers and editors; what runs is `__getattr__`
     from vidfind.encoders.stream import encode_videos as encode_videos
     from vidfind.errors import BadInput as BadInput
     from vidfind.errors import BadPairs as BadPairs
+    from vidfind.errors import BrokenInstallation as BrokenInstallation
     from vidfind.errors import DecoderLost as DecoderLost
     from vidfind.errors import IndexBusy as IndexBusy
     from vidfind.errors import IndexDamaged as IndexDamaged
@@ -74,6 +75,7 @@ _NAMES = {
         "IndexDamaged",
         "IndexBusy",
         "StorageError",
+        "BrokenInstallation",
         "BadInput",
         "BadPairs",
     ],
