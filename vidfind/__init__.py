@@ -78,6 +78,7 @@ _NAMES = {
         "BrokenInstallation",
         "BadInput",
         "BadPairs",
+        "BrokenInstallation",
     ],
 }
 """The public names by the modules that define them."""

@@ -176,8 +176,8 @@ def test_an_index_that_cannot_be_completed_is_told_in_full_and_ends_with_3(
     assert ran.code == 3
     assert ran.err.splitlines()[1:] == [
         f"{folder} is not there now: its 1 video could not be encoded again.",
-        "So searches go on with the old vectors. Connect what is missing, or forget it with vidfind remove, then: "
-        "vidfind index --adapter home --index rex",
+        "So searches go on with the old vectors. Connect what is missing, or forget it with `vidfind remove FOLDER`, "
+        "then: vidfind index --adapter home --index rex",
     ]
     shown = run("status", "--index", "rex").out
     assert "2 videos encoded again with the adapter home; to go on: vidfind index --adapter home --index rex" in shown
