@@ -75,7 +75,6 @@ _NAMES = {
         "IndexDamaged",
         "IndexBusy",
         "StorageError",
-        "BrokenInstallation",
         "BadInput",
         "BadPairs",
         "BrokenInstallation",
