@@ -175,7 +175,7 @@ def test_moments_online_fill_up_to_the_limit(store: Store, tmp_path: Path) -> No
     names = ["0.mp4", "1.mp4", "2.mp4", "3.mp4", "4.mp4", "alone.mp4"]
     assert [name for name, _, _ in found(store, limit=3, online=True)] == names[:3]
     assert [name for name, _, _ in found(store, limit=10, online=True)] == names
-    assert not any(moment.online for moment in search_moments(store, QUERY, limit=10))
+    assert [moment.online for moment in search_moments(store, QUERY, limit=10)] == [False] * 10
 
 
 def test_the_damage_of_a_video_is_told_with_its_moments(store: Store) -> None:
