@@ -83,7 +83,7 @@ def run_unread(*arguments: object, home: Path, with_errors: bool = False) -> tup
         ["search", "circle"],
         ["search", "circle", "--paths"],
         ["search", "circle", "--json"],
-        ["encoders", "--model", "tiny"],
+        pytest.param(["encoders", "--model", "tiny"], marks=pytest.mark.soak),  # it measures for 20 seconds
         ["adapters", "--json"],
     ],
     ids=" ".join,
