@@ -105,7 +105,7 @@ def run(variation: Variation, arguments: list[str]) -> Result:
     """Runs the tests once, in this variation. What pytest prints is shown only where it reports no tests at all."""
     with tempfile.TemporaryDirectory() as folder, busy_loops(variation.busy_loops):
         report = Path(folder, "report.xml")
-        command = [sys.executable, "-m", "pytest", f"--junitxml={report}", *arguments, *variation.arguments]
+        command = [sys.executable, "-m", "pytest", "--no-cov", f"--junitxml={report}", *arguments, *variation.arguments]
         environment = {**os.environ, **variation.environment}
         began = time.monotonic()
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
