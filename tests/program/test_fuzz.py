@@ -54,8 +54,8 @@ KINDS: tuple[Callable[[bytearray, random.Random], None], ...] = (truncate, flip,
 def mutate(clips: Path, folder: Path, count: int, seed: int) -> None:
     """Writes `count` broken files, of each kind of clip in turn; their names say what was done to which."""
     chance = random.Random(seed)
-    sources = sorted(path for path in clips.iterdir() if path.suffix not in (".md", ".py", ".json"))
-    sources = [path for path in sources if path.stat().st_size <= LARGEST]
+    files = (path for path in clips.iterdir() if path.is_file() and path.suffix not in (".md", ".py", ".json"))
+    sources = sorted(path for path in files if path.stat().st_size <= LARGEST)
     for number in range(count):
         source, kind = sources[number % len(sources)], KINDS[number % len(KINDS)]
         data = bytearray(source.read_bytes())
