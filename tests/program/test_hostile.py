@@ -34,7 +34,7 @@ from vidfind.errors import BadInput
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
 from vidfind.media.files import find_videos
-from vidfind.search.filters import parse_period
+from vidfind.search.dates import parse_period
 from vidfind.search.moments import Moment
 from vidfind.search.query import encode_query
 from vidfind.store.edit import relink_videos, remove_videos

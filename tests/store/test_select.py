@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -9,11 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.drawn import drawn
 from tests.support.rows import make_row
 from tests.support.stored import put
+from vidfind.display.search import result_table
 from vidfind.errors import BadInput
-from vidfind.store.select import local_day, select_videos
+from vidfind.search.moments import Moment
+from vidfind.store.select import select_videos
 from vidfind.store.store import Store
+from vidfind.system.times import local_time
 
 FOLDERS = ["/v", "/v/a", "/v/a b", "/v/a%20b", "/v/ab", "/v/é", "/w"]
 BORDER = datetime(2024, 5, 17, tzinfo=UTC)
@@ -54,10 +60,32 @@ def test_the_videos_chosen_are_those_that_a_look_at_each_row_gives(
     expected = {
         (row.path, row.content)
         for row in under
-        if (since is None or local_day(row.created) >= since) and (until is None or local_day(row.created) <= until)
+        if (since is None or local_time(row.created).date() >= since)
+        and (until is None or local_time(row.created).date() <= until)
     }
     selected = select_videos(stored, Path(folder) if folder else None, since, until)
     assert selected.contents() == {content for _, content in expected}
     assert selected.paths_of(sorted(selected.contents())) == {path for path, _ in expected}
     one = min((content for _, content in expected), default=None)
     assert selected.paths_of([one] if one else []) == {path for path, content in expected if content == one}
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="time zones cannot be set there")
+def test_the_day_shown_is_the_day_that_the_filter_takes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also around midnight of the days on which clocks are changed."""
+    changes = [datetime(2024, 4, 6, tzinfo=UTC), datetime(2024, 9, 28, tzinfo=UTC), datetime(2024, 11, 3, tzinfo=UTC)]
+    times = [day + timedelta(minutes=97 * number) for day in changes for number in range(20)]
+    rows = [make_row(f"/v/{number}.mp4", created=created) for number, created in enumerate(times)]
+    moments = [Moment(1, 0.5, row.path, 0, 10, row.duration, row.created) for row in rows]
+    put(store, rows)
+    for zone in ["UTC", "XYZ-10", "XYZ+5", "Pacific/Auckland", "America/New_York"]:
+        with monkeypatch.context() as patch:
+            patch.setenv("TZ", zone)
+            time.tzset()
+            shown: dict[str, set[int]] = defaultdict(set)
+            for row, line in zip(rows, drawn(result_table(moments, 100), 100)[2:], strict=True):
+                shown[line.split()[-1]].add(row.content)
+            for text, contents in shown.items():
+                day = date.fromisoformat(text)
+                assert select_videos(store, since=day, until=day).contents() == contents
+    time.tzset()

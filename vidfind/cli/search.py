@@ -11,7 +11,8 @@ import typer
 from vidfind.cli.options import Device, Dtype, IndexName, Json, Quiet, Verbose
 from vidfind.cli.prompt import WHAT_TO_GIVE, Answers, Form, answer_all, open_searcher, play_moment
 from vidfind.errors import BadInput
-from vidfind.search.filters import LIMIT, NO_FILTERS, Filters, parse_period
+from vidfind.search.dates import EXAMPLES, parse_period
+from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.system import paths
 
 
@@ -34,11 +35,12 @@ def search_command(
     since: Annotated[
         str | None,
         typer.Option(
-            metavar="DATE", help="Only videos filmed in this year, month or day, or later: 2024, 2024-05, 2024-05-17."
+            metavar="DATE", help=f"Only videos filmed on this day or later: {EXAMPLES}. Days are those of local time."
         ),
     ] = None,
     until: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Only videos filmed in this year, month or day, or earlier.")
+        str | None,
+        typer.Option(metavar="DATE", help="Only videos filmed up to the end of this day, week, month or year."),
     ] = None,
     min_score: Annotated[
         float, typer.Option(metavar="SCORE", help="Only moments with at least this score.", show_default=False)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from vidfind.display.console import PIPE_WIDTH, new_table, results, show
 from vidfind.display.text import short_paths, span
-from vidfind.system.times import clock
+from vidfind.system.times import clock, local_time
 
 if TYPE_CHECKING:
     from vidfind.search.moments import Moment
@@ -48,7 +48,7 @@ def _columns(moments: Sequence["Moment"]) -> dict[str, list[str]]:
         "Score": [f"{moment.score:z.3f}" for moment in moments],
         "Moment": [span(moment.start, moment.end) for moment in moments],
         "Length": [clock(max(1, round(moment.duration))) for moment in moments],
-        "Date": [f"{moment.created:%Y-%m-%d}" if moment.created else "" for moment in moments],
+        "Date": [local_time(moment.created).date().isoformat() for moment in moments],
     }
 
 

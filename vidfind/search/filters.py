@@ -1,16 +1,13 @@
-"""Filters limit what a search may find, and dates are read from text.
+"""Filters limit what a search may find.
 
 Imports nothing heavy: the command line builds its filters before a model or an index is opened.
 """
 
 from __future__ import annotations
 
-import calendar
 import os
-import re
 from dataclasses import dataclass
 from datetime import date
-from typing import NamedTuple
 
 from vidfind.errors import BadInput
 
@@ -49,24 +46,3 @@ class Filters:
 
 
 NO_FILTERS = Filters()
-
-
-class Period(NamedTuple):
-    """A day, month or year by its first and last day."""
-
-    first: date
-    last: date
-
-
-def parse_period(text: str) -> Period:
-    """`2024`, `2024-05` or `2024-05-17` as a period. Raises BadInput."""
-    try:
-        if not re.fullmatch(r"\d{4}(-\d{1,2}){0,2}", text.strip()):
-            raise ValueError
-        year, *rest = map(int, text.split("-"))
-        if len(rest) == 2:
-            return Period(date(year, *rest), date(year, *rest))
-        first, last = (rest[0], rest[0]) if rest else (1, 12)
-        return Period(date(year, first, 1), date(year, last, calendar.monthrange(year, last)[1]))
-    except ValueError as error:
-        raise BadInput(f"{text!r} is not a date: write 2024, 2024-05 or 2024-05-17.") from error

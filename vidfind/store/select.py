@@ -20,6 +20,7 @@ from vidfind.errors import BadInput
 from vidfind.media.files import find_present
 from vidfind.store.store import Store
 from vidfind.store.tables import path_from_text, path_to_text
+from vidfind.system.times import local_time
 
 MICROSECOND = timedelta(microseconds=1)
 # No local time is so far from UTC: nearer to the border of a day, Python's calendar is asked about each time.
@@ -70,14 +71,6 @@ def select_videos(
     return SelectedVideos(videos.select(["path", "content"]))
 
 
-def local_day(moment: datetime) -> date:
-    """The day in local time."""
-    try:
-        return moment.astimezone().date()
-    except OverflowError:  # a clock set wrong: the last day of the calendar may be over here already
-        return moment.date()
-
-
 def _under(videos: pa.Table, folder: Path) -> pa.Table:
     """The videos under `folder` as it is written, or else as its links resolve. Raises BadInput if there are none."""
     for resolve in (os.path.abspath, os.path.realpath):  # the latter asks the disk, which may take minutes to answer
@@ -105,7 +98,7 @@ def _on_days(videos: pa.Table, first: date, last: date) -> pa.Table:
     chosen = (created >= begin - FURTHEST_ZONE) & (created <= end + FURTHEST_ZONE)
     unsure = chosen & ((created < begin + FURTHEST_ZONE) | (created > end - FURTHEST_ZONE))
     moments = cast("list[datetime]", videos["created"].filter(pa.array(unsure)).to_pylist())  # never null
-    chosen[unsure] = [first <= local_day(moment) <= last for moment in moments]
+    chosen[unsure] = [first <= local_time(moment).date() <= last for moment in moments]
     return videos.filter(pa.array(chosen))
 
 

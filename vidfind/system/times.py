@@ -2,6 +2,8 @@
 
 import math
 import re
+from contextlib import suppress
+from datetime import datetime
 
 # Half of Europe, and every subtitle file, writes 83,5 for 83.5.
 TIME = re.compile(r"((\d{1,6}:)?\d{1,6}:)?\d+([.,]\d*)?", re.ASCII)
@@ -36,3 +38,12 @@ def clock(seconds: float) -> str:
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def local_time(moment: datetime) -> datetime:
+    """Returns a time with a zone as the clocks here show it, summer time included: the one rule for all local days.
+
+    Near the ends of the calendar, where local time may leave it, the time stays as it is."""
+    with suppress(OverflowError, OSError, ValueError):
+        moment = moment.astimezone()
+    return moment.replace(tzinfo=None)
