@@ -184,7 +184,7 @@ def test_settings_that_cannot_be_read_are_restored_from_their_copy(filled: Store
 
 def test_settings_of_a_newer_vidfind_are_left_alone(filled: Store) -> None:
     file = filled.path / SETTINGS_FILE
-    file.write_text(file.read_text().replace('"format": 2', '"format": 3'))
+    file.write_text(file.read_text().replace('"format": 3', '"format": 4'))
     [problem] = check_index(filled.path)
     assert "newer vidfind" in problem.text
     assert "remove" not in problem.text + problem.remedy

@@ -15,7 +15,7 @@ from vidfind.store.folder import delete_index
 from vidfind.store.settings import IndexSettings
 from vidfind.store.status import index_status
 from vidfind.store.store import Store
-from vidfind.store.tables import VideoRow, path_from_text, path_to_text
+from vidfind.store.tables import ADDED_COLUMNS, VideoRow, path_from_text, path_to_text
 
 
 def test_a_video_comes_back_as_it_was_put(store: Store) -> None:
@@ -129,26 +129,29 @@ def test_an_index_that_is_not_there_is_named_with_the_others_and_the_command(sto
 
 def test_an_index_of_a_later_format_is_refused(store: Store) -> None:
     file = store.path / "settings.json"
-    file.write_text(file.read_text().replace('"format": 2', '"format": 3'))
-    with pytest.raises(IndexMismatch, match="format is 3"):
+    file.write_text(file.read_text().replace('"format": 3', '"format": 4'))
+    with pytest.raises(IndexMismatch, match="format is 4"):
         Store.open(store.path)
 
 
-def test_an_index_of_an_older_format_is_read_as_it_is_and_brought_up_to_date_when_written(store: Store) -> None:
+@pytest.mark.parametrize(("version", "missing"), [(1, [*ADDED_COLUMNS]), (2, ["created_from"])])
+def test_an_index_of_an_older_format_is_read_as_it_is_and_brought_up_to_date_when_written(
+    store: Store, version: int, missing: list[str]
+) -> None:
     row = make_row("/videos/a.mp4")
     put(store, [row], [embed(row)])
-    store.tables.videos.drop_columns(["damage"])
+    store.tables.videos.drop_columns(missing)
     file = store.path / "settings.json"
-    file.write_text(file.read_text().replace('"format": 2', '"format": 1'))
+    file.write_text(file.read_text().replace('"format": 3', f'"format": {version}'))
 
     old = Store.open(store.path)
     assert old.videos() == {row.path: row}
-    assert '"format": 1' in file.read_text()
-    damaged = make_row("/videos/b.mp4", damage="ends early")
+    assert f'"format": {version}' in file.read_text()
+    damaged = make_row("/videos/b.mp4", damage="ends early", created_from="name")
     with old.writing() as writer:
         writer.put([damaged], [embed(damaged)])
     assert Store.open(store.path).videos() == {row.path: row, damaged.path: damaged}
-    assert '"format": 2' in file.read_text()
+    assert '"format": 3' in file.read_text()
 
 
 def test_an_unfinished_encoding_of_an_older_format_is_brought_up_to_date_too(store: Store) -> None:
@@ -156,8 +159,8 @@ def test_an_unfinished_encoding_of_an_older_format_is_brought_up_to_date_too(sto
     begun = begin_again(store)
     for one, file in ((store, "settings.json"), (begun, "settings.next.json")):
         put(one, [row], [embed(row)])
-        one.tables.videos.drop_columns(["damage"])
-        (one.path / file).write_text((one.path / file).read_text().replace('"format": 2', '"format": 1'))
+        one.tables.videos.drop_columns([*ADDED_COLUMNS])
+        (one.path / file).write_text((one.path / file).read_text().replace('"format": 3', '"format": 1'))
 
     with Store.open(store.path).writing():
         pass

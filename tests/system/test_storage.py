@@ -28,6 +28,7 @@ from vidfind.store import nearest
 from vidfind.store.health import check_index
 from vidfind.store.settings import is_index
 from vidfind.store.store import Store
+from vidfind.store.tables import ADDED_COLUMNS
 from vidfind.system.storage import atomic_write, lock, storage_errors, write_text
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="limits are set otherwise there")
@@ -114,7 +115,7 @@ def test_an_index_is_whole_wherever_in_a_file_the_disk_is_full(
         compact(store)
         put(store, [row := make_row("/videos/last.mp4")], [embed(row)])
     if what == "migrate":
-        store.tables.videos.drop_columns(["damage"])
+        store.tables.videos.drop_columns([*ADDED_COLUMNS])
     told = set()
     for size in range(200, 5000, 400):
         path = store.path.with_name(f"full-{size}")

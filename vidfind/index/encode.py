@@ -15,6 +15,7 @@ from vidfind.index.options import IndexOptions
 from vidfind.index.plan import Job
 from vidfind.index.presence import Disk
 from vidfind.index.writer import CommitQueue
+from vidfind.media.dates import when_recorded
 from vidfind.media.files import VideoFile
 from vidfind.media.probe import VideoInfo
 from vidfind.store.store import Embedded, StoreWriter
@@ -29,7 +30,6 @@ FolderOf = Callable[[Path], Path]
 """Which of the folders asked for a video belongs to."""
 # Seconds at the end of a video that may be missing: its last frames may be shown longer than its packets say.
 DAMAGE = 0.5
-LAST_SECOND = 253402300799  # of the year 9999
 
 
 def encode_planned(
@@ -79,7 +79,8 @@ def _encoded_row(file: VideoFile, folder: Path, video: EncodedVideo) -> tuple[Vi
         size=file.size,
         mtime_ns=file.mtime_ns,
         fingerprint=video.fingerprint,
-        created=info.created or _modified(file),
+        created=info.created,
+        created_from=info.created_from,
         indexed_at=datetime.now(UTC),
         content=new_content(),
         segments=len(video.segments),
@@ -106,18 +107,15 @@ def _damage(info: VideoInfo, until: float | None) -> str:
 
 
 def _failed_row(file: VideoFile, folder: Path, failed: FailedVideo) -> VideoRow:
+    recorded = when_recorded(file.path, file.mtime_ns)
     return VideoRow(
         path=file.path,
         folder=folder,
         size=file.size,
         mtime_ns=TRY_AGAIN if failed.try_again else file.mtime_ns,
         fingerprint="",
-        created=_modified(file),
+        created=recorded.created,
+        created_from=recorded.created_from,
         indexed_at=datetime.now(UTC),
         failed=failed.reason,
     )
-
-
-def _modified(file: VideoFile) -> datetime:
-    # Broken clocks leave dates far outside what a datetime can hold.
-    return datetime.fromtimestamp(min(max(file.mtime_ns // 10**9, 0), LAST_SECOND), UTC)

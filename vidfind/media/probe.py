@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from fractions import Fraction
 from functools import lru_cache
 from itertools import chain, islice
@@ -20,6 +20,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from vidfind.media.dates import DateSource, when_recorded
 from vidfind.media.frames import (
     MAX_GAP,
     MAX_REORDER,
@@ -36,9 +37,6 @@ from vidfind.media.hdr import HDR_TO_LIGHT
 from vidfind.media.pyav_reader import JUMP_MARGIN
 
 SMALL_FILE = 16 * 2**20  # bytes; such a file is read to its end to learn the duration
-OLDEST_RECORDING = datetime(
-    1990, 1, 2, tzinfo=UTC
-)  # earlier dates come from clocks that were never set: 1904, 1970, 1980
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,7 @@ class VideoInfo:
     `missing` is how many seconds more the header promises, if more than one: the file was cut short.
     `width` and `height` are those of the picture as shown: rotated, and with square pixels.
     `rotation` is by how many degrees the stored picture is rotated counter-clockwise for display: 0, 90, 180 or 270.
+    `created` is when it was recorded, in UTC; `created_from` says if the metadata, the name or the file's time tells.
     """
 
     duration: float
@@ -57,7 +56,8 @@ class VideoInfo:
     height: int
     codec: str
     rotation: int
-    created: datetime | None
+    created: datetime
+    created_from: DateSource
     missing: float = 0.0
 
 
@@ -115,6 +115,7 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
         duration = max(seen.end + (0 if seen.has_durations else float(1 / rate)) - start, float(1 / rate))
         missing = claimed - max(duration, seen.end)  # mkv counts from 0, even if its video begins later
         width, height = shown_size(frame, stream)
+        recorded = when_recorded(path, mtime_ns, [container.metadata, stream.metadata])
         info = VideoInfo(
             duration=duration,
             frame_rate=rate,
@@ -122,7 +123,8 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
             height=height,
             codec=stream.codec_context.codec.canonical_name,
             rotation=frame.rotation % 360,
-            created=_created(container, stream),
+            created=recorded.created,
+            created_from=recorded.created_from,
             missing=missing if missing > 1 else 0.0,
         )
         traits = Traits(
@@ -157,19 +159,6 @@ def _claimed_duration(container: InputContainer, stream: VideoStream) -> float:
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     return (container.duration or 0) / av.time_base
-
-
-def _created(container: InputContainer, stream: VideoStream) -> datetime | None:
-    """Returns the recording time in the metadata; None if it is missing or cannot be true."""
-    text = container.metadata.get("creation_time") or stream.metadata.get("creation_time") or ""
-    try:
-        created = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    if created.tzinfo is None:
-        created = created.replace(tzinfo=UTC)
-    is_sane = OLDEST_RECORDING < created < datetime.now(UTC) + timedelta(days=2)
-    return created.astimezone(UTC) if is_sane else None
 
 
 def _packets_again(path: Path) -> Iterator[Packet[VideoStream]]:

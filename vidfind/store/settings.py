@@ -25,9 +25,10 @@ from vidfind.errors import BadInput, IndexDamaged, IndexMismatch, VidfindError
 from vidfind.media.sampling import SEGMENT_LENGTH
 from vidfind.system.storage import atomic_write, storage_errors, write_text
 
-FORMAT_VERSION = 2
-READABLE_FORMATS = (1, FORMAT_VERSION)
-"""Older ones are brought up to date by `Store.writing`. Format 1 did not say what is damaged."""
+FORMAT_VERSION = 3
+READABLE_FORMATS = (1, 2, FORMAT_VERSION)
+"""Older ones are brought up to date by `Store.writing`. Format 1 did not say what is damaged, nor formats 1 and 2 what
+tells the date."""
 SETTINGS_FILE = "settings.json"
 NEXT_FILE = "settings.next.json"
 COPY_FILE = "settings.copy.json"

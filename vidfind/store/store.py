@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +53,7 @@ from vidfind.store.settings import (
     write_generation,
 )
 from vidfind.store.tables import (
+    ADDED_COLUMNS,
     VIDEOS,
     TableKind,
     Tables,
@@ -373,10 +375,12 @@ class StoreWriter:
 
     def _migrate(self) -> None:
         """Settings first, to keep an older vidfind from the new tables."""
-        if "damage" not in self._tables.videos.schema.names:
+        present = self._tables.videos.schema.names
+        missing: dict[str, Any] = {name: value for name, value in ADDED_COLUMNS.items() if name not in present}
+        if missing:
             write_generation(self._path, self.store.generation, self.store.settings_file)
             with self._tables.committing(TableKind.VIDEOS) as videos:
-                videos.add_columns({"damage": "cast('' as string)"})
+                videos.add_columns(missing)
 
     def _segments_table(self, embedded: Embedded) -> pa.Table:
         vectors = np.ascontiguousarray(embedded.vectors, np.float16)

@@ -48,12 +48,13 @@ VIDEO_COLUMNS: Mapping[str, pa.DataType] = {
     "indexed_at": pa.timestamp("us", tz="UTC"),
     "failed": pa.string(),
     "damage": pa.string(),
+    "created_from": pa.string(),
 }
 VIDEOS = pa.schema(VIDEO_COLUMNS)
 TIMES = ("created", "indexed_at")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-ADDED_COLUMNS = frozenset({"damage"})
-"""Columns that tables of an older format do not have."""
+ADDED_COLUMNS: Mapping[str, str] = {"damage": "cast('' as string)", "created_from": "cast('' as string)"}
+"""The columns that tables of an older format do not have, with the SQL of the value that their rows get."""
 SEGMENT_COLUMNS = frozenset({"content", "start", "end", "vector"})
 LANCE_FILES = (".lance", ".idx")
 LANCE_END = b"LANC"
@@ -75,7 +76,8 @@ class TableKind(StrEnum):
 class VideoRow:
     """A video in the index. `folder` is what it was indexed under; `failed` is the reason, empty when all is well.
 
-    `damage` says what of an indexed video could not be read, empty when it is whole."""
+    `damage` says what of an indexed video could not be read, empty when it is whole. `created_from` names the source of
+    `created`, as `media.dates` does; empty in rows that an older vidfind wrote."""
 
     path: Path
     folder: Path
@@ -92,6 +94,7 @@ class VideoRow:
     codec: str = ""
     failed: str = ""
     damage: str = ""
+    created_from: str = ""
 
     @property
     def try_again(self) -> bool:
@@ -133,7 +136,7 @@ def connect(path: Path) -> DBConnection:
 def open_table(database: DBConnection, name: str, kind: TableKind) -> Table:
     """A table of an index. Raises ValueError if it lacks columns, which LanceDB does not notice."""
     table = database.open_table(name)
-    needed = set(VIDEOS.names) - ADDED_COLUMNS if kind is TableKind.VIDEOS else SEGMENT_COLUMNS
+    needed = set(VIDEOS.names) - ADDED_COLUMNS.keys() if kind is TableKind.VIDEOS else SEGMENT_COLUMNS
     if missing := needed - set(table.schema.names):
         raise ValueError(f"the table {name} has no columns {', '.join(sorted(missing))}")
     return table
