@@ -39,6 +39,7 @@ LINES = {
         ),
     ],
     commands.adapter_command: [commands.adapter_command(INDEX, "home"), commands.adapter_command(OWN_INDEX, None)],
+    commands.weights_command: [commands.weights_command(INDEX), commands.weights_command(OWN_INDEX)],
     commands.search_command: [commands.search_command(), commands.search_command('a "big" dog', OWN_INDEX)],
     commands.status_command: [commands.status_command(), commands.status_command(OWN_INDEX)],
     commands.forget_command: [commands.forget_command(), commands.forget_command(OWN_INDEX)],

@@ -39,6 +39,11 @@ def adapter_command(index: Path, adapter: str | None) -> str:
     return _line("index", "--adapter", adapter or NO_ADAPTER, index=index)
 
 
+def weights_command(index: Path) -> str:
+    """Tell the index at a path where the checkpoint file that it was made with is now."""
+    return _line("index", "--pretrained", "FILE", index=index)
+
+
 def search_command(query: str = "dog catching frisbee", index: Path | None = None) -> str:
     return _line("search", query, index=index)
 

@@ -54,7 +54,7 @@ class small_vit_b_32:
         ("ViT-B-32", "nowhere/model.pt", "no checkpoint file nowhere/model.pt"),
         ("ViT-L-14-336", "nothing", "no weights called nothing"),
         ("vit-b-32", None, "no model called vit-b-32. Did you mean ViT-B-32"),
-        ("tiny", "mine.pt", r"tiny comes with weights of its own: leave out --pretrained mine\.pt"),
+        ("tiny", "openai", "tiny comes with weights of its own: leave out --pretrained openai"),
         ("hf-hub:somebody/model", "openai", "no model called hf-hub:somebody/model"),
         ("local-dir:/nowhere", None, "no model called local-dir:/nowhere"),
         ("ViT-B-32", str(TINY_WEIGHTS.parent), "tiny is a folder: --pretrained takes the checkpoint file in it"),

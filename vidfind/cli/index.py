@@ -128,7 +128,7 @@ def index_command(
         raise typer.BadParameter(f"Give either --dry-run or {other}.")
     folders = path or []
     if not folders:
-        if adapter is None:
+        if adapter is None and pretrained is None:
             raise typer.BadParameter("Give the folders to index.")
         store = open_filled(name)
         folders = store.folders() if watch else []

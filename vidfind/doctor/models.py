@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from vidfind.commands import OTHER_INDEX, weights_command
 from vidfind.doctor.data import index_folders
 from vidfind.doctor.findings import Found
 from vidfind.errors import ModelUnavailable, Problem, VidfindError
@@ -46,7 +47,8 @@ def look_at_model(model: str, pretrained: str) -> Found:
     try:
         path, hub = look_for_weights(model, pretrained)
     except ModelUnavailable as error:
-        return Found("", [Problem(str(error).rstrip("."), "bring the file back to where it was")])
+        remedy = f"bring the file back, or say where it is now: `{weights_command(OTHER_INDEX)}`"
+        return Found("", [Problem(error.reason.rstrip("."), remedy)])
     if path is None:
         return Found("not on this machine: fetched when it is needed")
     facts = file_size(path.stat().st_size)

@@ -5,6 +5,7 @@ Imports no PyTorch, so that `vidfind --help` stays instant.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -79,3 +80,21 @@ class EncoderIdentity:
     adapter: str | None
     """The name of the adapter; None without one."""
     num_frames: int
+
+
+def is_lost_file(pretrained: str) -> bool:
+    """Whether weights are called by the path of a checkpoint file, and none is there."""
+    return is_path(pretrained) and not Path(pretrained).expanduser().is_file()
+
+
+def is_path(pretrained: str) -> bool:
+    """Whether weights are called by a path, and not by open_clip's name."""
+    return bool(Path(pretrained).suffix) or "/" in pretrained or "\\" in pretrained
+
+
+def lasting_name(pretrained: str) -> str:
+    """Returns the absolute path of a checkpoint file that is there, so that it is found from every folder.
+
+    Any other name of weights is returned unchanged."""
+    file = Path(pretrained).expanduser()
+    return os.path.abspath(file) if file.is_file() else pretrained

@@ -10,14 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidfind.encoders.names import EncoderChoice, EncoderIdentity
+from vidfind.encoders.names import EncoderChoice, EncoderIdentity, lasting_name
 from vidfind.errors import BadInput, IndexNotFound, ModelUnavailable
 from vidfind.index.events import Cost
 from vidfind.media.files import find_videos
 from vidfind.models.adapter_file import find_adapter, read_info
 from vidfind.models.catalog import DEFAULT_ENCODER, default_pretrained
 from vidfind.models.hub import look_for_weights
-from vidfind.models.load import check_needs_no_adapter, default_adapter
+from vidfind.models.load import check_needs_no_adapter, default_adapter, has_weights_of
+from vidfind.store.mismatch import require_weights
 from vidfind.store.settings import IndexSettings, is_index
 from vidfind.store.status import find_unfinished
 from vidfind.store.store import Store
@@ -56,6 +57,8 @@ def open_store(
     if not store.count_videos():
         length = segment_length or store.settings.segment_length
         return _make_store(path, load_encoder, _as_begun(ours, asked), length, find_default, announce)
+    if asked.pretrained and asked.model in (None, ours.model):
+        store, asked = _with_moved_weights(store, asked, announce)
     if asked.model and asked.model != ours.model:
         # A name that was mistyped must not be answered with a command that deletes the index.
         look_for_weights(asked.model, asked.pretrained or default_pretrained(asked.model))
@@ -67,6 +70,21 @@ def open_store(
     if begun := find_unfinished(store):
         announce(f"Encoding again with {_with(begun.adapter)} is not finished. To go on with it: {begun.command}")
     return store, _own_encoder(store, load_encoder)
+
+
+def _with_moved_weights(store: Store, asked: EncoderChoice, announce: Announce) -> tuple[Store, EncoderChoice]:
+    """The index, and what is asked for by its name of the weights: if they are its own elsewhere, it keeps that name.
+
+    Raises ModelUnavailable for unknown names."""
+    ours = store.settings.identity
+    assert asked.pretrained
+    name = lasting_name(asked.pretrained)
+    if name == ours.pretrained or not has_weights_of(ours, name, store.adapter):
+        return store, replace(asked, pretrained=name)
+    with store.writing() as writer:
+        store = writer.move_weights(name)
+    announce(f"The index {store.path.name!r} takes its weights from {name} from now on: they are the same.")
+    return store, replace(asked, pretrained=name)
 
 
 def open_to_index(
@@ -149,6 +167,7 @@ def _change_adapter(
             _give_up(store, begun, announce)
         return store, _own_encoder(store, load_encoder)
 
+    require_weights(store.path, ours)
     encoder = load_encoder(EncoderChoice(ours.model, ours.pretrained, ours.encoder, file or NO_ADAPTER))
     settings = replace(store.settings, identity=encoder.identity)
     if settings.has_vectors_of(store.settings):
@@ -177,7 +196,13 @@ def _give_up(store: Store, begun: Store, announce: Announce) -> None:
 
 def _own_encoder(store: Store, load_encoder: EncoderLoader) -> Callable[[], Encoder]:
     """A function that loads the encoder of the index when it is first called."""
-    return functools.cache(lambda: load_encoder(store.choice))
+
+    @functools.cache
+    def load() -> Encoder:
+        require_weights(store.path, store.settings.identity)
+        return load_encoder(store.choice)
+
+    return load
 
 
 def _with(adapter: str | None) -> str:

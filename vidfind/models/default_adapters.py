@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vidfind.errors import BadInput, ModelUnavailable
+from vidfind.media.files import fingerprint
 from vidfind.models.adapter_file import AdapterInfo, find_adapter, read_info
 from vidfind.models.catalog import DEFAULT_ENCODER
 from vidfind.system.paths import adapter_path, home
@@ -21,14 +22,18 @@ log = logging.getLogger(__name__)
 
 def default_name(model: str, pretrained: str) -> str | None:
     """Returns the adapter that new indexes of this model and weights use, if it is still there and fits."""
-    name = read_defaults().get(_model_key(model, pretrained))
-    try:
-        if name is None or (info := read_info(find_adapter(name))).model != model:
-            return None
-        return name if info.pretrained == pretrained else None
-    except (ModelUnavailable, BadInput) as error:
-        log.info("the default adapter cannot be used: %s", error)
-        return None
+    defaults = read_defaults()
+    key, file = _model_key(model, pretrained), Path(pretrained).expanduser()
+    digest = fingerprint(file) if file.is_file() else ""  # a checkpoint may have moved since the training
+    for name in [defaults[key]] if key in defaults else list(defaults.values()) if digest else []:
+        try:
+            info = read_info(find_adapter(name))
+        except (ModelUnavailable, BadInput) as error:
+            log.info("the default adapter cannot be used: %s", error)
+            continue
+        if info.model == model and (info.pretrained == pretrained or (digest and info.weights_digest == digest)):
+            return name
+    return None
 
 
 def set_default_adapter(name: str) -> None:

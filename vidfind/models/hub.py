@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vidfind.encoders.names import is_path
 from vidfind.errors import ModelUnavailable
 from vidfind.models.catalog import MODELS, TINY, TINY_WEIGHTS, ModelEntry, check_model, default_pretrained, known_hub
 from vidfind.models.weights import digest_problem, first_line, weights_problem
@@ -60,8 +61,6 @@ def look_for_weights(model: str, pretrained: str) -> tuple[Path | None, str]:
     file = Path(pretrained).expanduser()
     if file.is_file():
         return file, ""
-    if model == TINY:
-        raise ModelUnavailable(f"{TINY} comes with weights of its own: leave out --pretrained {pretrained}.")
     hub = known_hub(model, pretrained) or hub_of_tag(model, pretrained)
     return find_in_cache(hub), hub
 
@@ -73,8 +72,11 @@ def hub_of_tag(model: str, pretrained: str) -> str:
     file = Path(pretrained).expanduser()
     if file.is_dir():
         raise ModelUnavailable(f"{pretrained} is a folder: --pretrained takes the checkpoint file in it.")
-    if file.suffix or "/" in pretrained or "\\" in pretrained:
-        raise ModelUnavailable(f"There is no checkpoint file {pretrained}.")
+    if is_path(pretrained):
+        reason = f"There is no checkpoint file {pretrained}"
+        raise ModelUnavailable(f"{reason}. If it was moved, add --pretrained with its new path.", reason)
+    if model == TINY:
+        raise ModelUnavailable(f"{TINY} comes with weights of its own: leave out --pretrained {pretrained}.")
 
     open_clip = import_open_clip()
 

@@ -16,10 +16,10 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from vidfind.commands import finetune_command
-from vidfind.encoders.names import DEFAULT_NUM_FRAMES, ENCODER_NAMES, EncoderChoice, EncoderIdentity
+from vidfind.encoders.names import DEFAULT_NUM_FRAMES, ENCODER_NAMES, EncoderChoice, EncoderIdentity, lasting_name
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.media.files import fingerprint
-from vidfind.models.adapter_file import find_adapter
+from vidfind.models.adapter_file import find_adapter, read_info
 from vidfind.models.catalog import (
     DEFAULT_ENCODER,
     DEFAULT_MODEL,
@@ -32,7 +32,7 @@ from vidfind.models.catalog import (
 )
 from vidfind.models.clip import read_plain_clip
 from vidfind.models.default_adapters import default_name
-from vidfind.models.hub import find_weights
+from vidfind.models.hub import find_weights, look_for_weights
 from vidfind.models.saved_adapters import list_adapters
 from vidfind.models.weights import first_line, loading_problem
 from vidfind.system.imports import import_open_clip
@@ -113,12 +113,13 @@ def resolve(choice: EncoderChoice) -> ResolvedChoice:
         raise BadInput(f"There is no encoder {choice.encoder!r}. The encoders are: {', '.join(ENCODER_NAMES)}.")
     if choice.wanted_adapter is None:
         model = choice.model or DEFAULT_MODEL
-        pretrained = choice.pretrained or default_pretrained(model)
+        pretrained = lasting_name(choice.pretrained or default_pretrained(model))
         encoder, num_frames = choice.encoder or DEFAULT_ENCODER, choice.num_frames or DEFAULT_NUM_FRAMES
         return ResolvedChoice(model, pretrained, encoder, num_frames)
     adapter, info = read_saved_adapter(choice.wanted_adapter)
     check_adapter(info, choice)
-    return ResolvedChoice(info.model, choice.pretrained or info.pretrained, info.encoder, info.num_frames, adapter)
+    pretrained = lasting_name(choice.pretrained or info.pretrained)
+    return ResolvedChoice(info.model, pretrained, info.encoder, info.num_frames, adapter)
 
 
 def build(
@@ -176,6 +177,17 @@ def weights_digest(model: str, weights: Path) -> str:
     digest = fingerprint(weights)
     is_own = model == TINY and weights == TINY_WEIGHTS  # these have temporal positions beside them
     return joint_digest(digest, fingerprint(TINY_POSITIONS)) if is_own else digest
+
+
+def has_weights_of(identity: EncoderIdentity, pretrained: str, adapter: str | Path | None) -> bool:
+    """Whether `pretrained` names the weights of an encoder, whatever it calls them. `adapter` is that of the encoder.
+
+    Fetches nothing: False if they are not on this machine. Raises ModelUnavailable for unknown names."""
+    weights, _ = look_for_weights(identity.model, pretrained)
+    if weights is None:
+        return False
+    change = read_info(find_adapter(adapter)).video_digest if adapter else ""
+    return joint_digest(weights_digest(identity.model, weights), change) == identity.weights_digest
 
 
 def joint_digest(weights: str, change: str) -> str:

@@ -27,6 +27,7 @@ from vidfind.models.tokenizer import tokenize
 from vidfind.models.weights import SAFETENSORS
 from vidfind.search.kept import KeptVectors, QueryVector, Vector
 from vidfind.store.folder import QUERIES_FILE
+from vidfind.store.mismatch import require_weights
 from vidfind.store.settings import Generation, adapter_file_name
 from vidfind.store.store import Store
 
@@ -96,6 +97,7 @@ class QueryEncoder:
             return None
         if adapter and adapter_file_name(adapter) != adapter.name:  # damaged: it is named by its content
             return None
+        require_weights(self._path, ours)
         weights = find_weights(ours.model, ours.pretrained, self._announce)
         digest = registry.weights_digest(ours.model, weights)
         if adapter:
@@ -150,6 +152,7 @@ def load_query_encoder(store: Store, load_encoder: EncoderLoader) -> Encoder:
     """The encoder that the index was made with, its own adapter included.
 
     Raises IndexMismatch if its weights are not the same any more."""
+    require_weights(store.path, store.settings.identity)
     encoder = load_encoder(store.choice)
     store.require_identity(encoder.identity)
     return encoder

@@ -10,9 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidfind.commands import NO_ADAPTER, OTHER_INDEX, adapter_command, delete_command, import_command
-from vidfind.encoders.names import EncoderChoice, EncoderIdentity
-from vidfind.errors import IndexMismatch
+from vidfind.commands import (
+    NO_ADAPTER,
+    OTHER_INDEX,
+    adapter_command,
+    delete_command,
+    import_command,
+    weights_command,
+)
+from vidfind.encoders.names import EncoderChoice, EncoderIdentity, is_lost_file, is_path
+from vidfind.errors import IndexMismatch, ModelUnavailable
 from vidfind.store.settings import IndexSettings, fields_of, make_command
 from vidfind.system.paths import adapter_path
 
@@ -78,9 +85,21 @@ def mismatch_error(
         replace = f"To encode it again: {adapter_command(index, mismatch.wanted.identity.adapter)}"
     else:
         replace = f"To replace it: {needed}{delete_command(index)} && {again}"
+    ours = mismatch.ours.identity
+    if "weights_digest" in mismatch.names and "adapter" not in mismatch.names and is_path(ours.pretrained):
+        replace = f"If the file it was made with is elsewhere: {weights_command(index)}   {replace}"
     return IndexMismatch(
         f"The index {index.name!r} was made with {mismatch}. To make another beside it: {needed}{beside}   {replace}"
     )
+
+
+def require_weights(index: Path, identity: EncoderIdentity) -> None:
+    """Raises ModelUnavailable, with the command that mends it, if the checkpoint file of the index is not there."""
+    if is_lost_file(identity.pretrained):
+        raise ModelUnavailable(
+            f"The index {index.name!r} needs its weights, and {identity.pretrained} is not there. If the file was "
+            f"moved, say where it is now: {weights_command(index)}"
+        )
 
 
 def _differing(ours: IndexSettings, wanted: IndexSettings) -> list[str]:

@@ -332,6 +332,16 @@ class StoreWriter:
         """Remembers how fast this machine encodes with this model: seconds of footage, and what they took."""
         write_speed(self._path, footage, elapsed)
 
+    def move_weights(self, pretrained: str) -> Store:
+        """The same index, with its weights under another name: they are the same, and so are the vectors."""
+        for one in self.generations():
+            old = one.store.generation
+            identity = dataclasses.replace(old.settings.identity, pretrained=pretrained)
+            settings = dataclasses.replace(old.settings, identity=identity)
+            write_generation(self._path, dataclasses.replace(old, settings=settings), one.store.settings_file)
+        copy_settings(self._path)
+        return Store.open(self._path)
+
     # Encodings with another adapter
 
     def generations(self) -> list[StoreWriter]:

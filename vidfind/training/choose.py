@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidfind.commands import finetune_command
-from vidfind.encoders.names import ENCODER_NAMES, EncoderChoice, EncoderIdentity
+from vidfind.encoders.names import ENCODER_NAMES, EncoderChoice, EncoderIdentity, is_lost_file
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.models.adapter_file import AdapterInfo, find_adapter, read_info
 from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL, default_pretrained
-from vidfind.models.load import weights_digest
+from vidfind.models.load import has_weights_of, weights_digest
 from vidfind.models.saved_adapters import list_adapters
 from vidfind.system.paths import NO_ADAPTER, adapter_path
 
@@ -40,8 +40,9 @@ def choose_encoders(
     columns = _columns(names, asked, ours, own_adapter)
     adapters = [_adapter_info(one.wanted_adapter) for one in columns.values() if one.wanted_adapter]
     model, pretrained = asked.model, asked.pretrained
-    for source in (*adapters, ours):
-        if source and model in (None, source.model):
+    sources = [source for source in (*adapters, ours) if source]
+    for source in sorted(sources, key=lambda source: is_lost_file(source.pretrained)):  # what has moved comes last
+        if model in (None, source.model):
             model, pretrained = source.model, pretrained or source.pretrained
     full = {name: replace(one, model=model, pretrained=pretrained) for name, one in columns.items()}
     return {name: _with_latest_adapter(name, one, announce) for name, one in full.items()}
@@ -58,10 +59,15 @@ def _columns(
         }
     if named := asked.wanted_adapter or asked.encoder:
         return {str(named): EncoderChoice(encoder=asked.encoder, adapter=asked.adapter)}
-    if ours and asked.model in (None, ours.model) and asked.pretrained in (None, ours.pretrained):
+    if ours and asked.model in (None, ours.model) and _is_own(asked.pretrained, ours, own_adapter):
         own = EncoderChoice(encoder=ours.encoder, adapter=asked.adapter or own_adapter or NO_ADAPTER)
         return {ours.adapter if ours.adapter and own.wanted_adapter else ours.encoder: own}
     return {DEFAULT_ENCODER: EncoderChoice()}
+
+
+def _is_own(pretrained: str | None, ours: EncoderIdentity, own_adapter: Path | str | None) -> bool:
+    """Whether the weights asked for are those of the index, which may have moved."""
+    return pretrained in (None, ours.pretrained) or has_weights_of(ours, str(pretrained), own_adapter)
 
 
 def _with_latest_adapter(name: str, choice: EncoderChoice, announce: Callable[[str], None]) -> EncoderChoice:
