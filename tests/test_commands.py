@@ -42,7 +42,7 @@ LINES = {
     commands.weights_command: [commands.weights_command(INDEX), commands.weights_command(OWN_INDEX)],
     commands.search_command: [commands.search_command(), commands.search_command('a "big" dog', OWN_INDEX)],
     commands.status_command: [commands.status_command(), commands.status_command(OWN_INDEX)],
-    commands.forget_command: [commands.forget_command(), commands.forget_command(OWN_INDEX)],
+    commands.forget_command: [commands.forget_command(OWN_INDEX), commands.forget_command(folder=FOLDER)],
     commands.delete_command: [commands.delete_command(INDEX), commands.delete_command(OWN_INDEX)],
     commands.finetune_command: [
         commands.finetune_command(),

@@ -52,9 +52,9 @@ def status_command(index: Path | None = None) -> str:
     return _line("status", index=index)
 
 
-def forget_command(index: Path | None = None) -> str:
+def forget_command(index: Path | None = None, folder: Path | str = "FOLDER") -> str:
     """Forget the videos of a folder."""
-    return _line("remove", "FOLDER", index=index)
+    return _line("remove", folder, index=index)
 
 
 def delete_command(index: Path) -> str:

@@ -248,6 +248,42 @@ def test_a_mount_point_within_a_root_keeps_its_videos_and_a_folder_that_was_empt
     assert library.index() == {"films/trip/day/long.mp4": "removed"}
 
 
+def mounts(monkeypatch: pytest.MonkeyPatch, *points: Path) -> None:
+    """Lets the system say that drives are mounted at `points`, and at the root of all."""
+    monkeypatch.setattr("vidfind.system.mounts.read_mounts", lambda: dict.fromkeys((Path("/"), *points), ""))
+
+
+@pytest.mark.parametrize("within", [False, True], ids=["at once", "within another mount"])
+def test_a_drive_whose_mount_folder_vanishes_with_it_keeps_its_videos(
+    library: Library, monkeypatch: pytest.MonkeyPatch, within: bool
+) -> None:
+    drive = library.films / "trip" / "day" if within else library.films / "trip"
+    mounts(monkeypatch, library.films / "trip", drive)
+    assert library.index() == {}  # the index was made before drives were remembered
+    before = library.store.videos()
+    drive.rename(library.folder / "unplugged")
+    mounts(monkeypatch, *([library.films / "trip"] if within else []))
+    told = list(index_videos([library.films], library.store, _never))
+    assert [event for event in told if isinstance(event, Offline)] == [Offline(library.films, 1 if within else 3)]
+    assert library.store.videos() == before
+    (library.folder / "unplugged").rename(drive)
+    mounts(monkeypatch, library.films / "trip", drive)
+    assert library.index() == {}
+    shutil.rmtree(drive)  # while it is mounted: a deletion
+    assert set(library.index().values()) == {"removed"}
+
+
+def test_a_backup_made_while_the_original_is_away_is_a_copy_of_it(library: Library) -> None:
+    shutil.copytree(library.films, library.folder / "backup")
+    library.rename("films", "unplugged")
+    backup = library.folder / "backup"
+    events = index_videos([backup], library.store, _never)
+    told = [event for event in events if isinstance(event, Outcome)]
+    assert {(event.status, event.copied_from) for event in told} == {("new", library.films)}
+    library.rename("unplugged", "films")
+    library.check(library.films, backup)
+
+
 def test_relinked_videos_are_unchanged_for_the_next_run(library: Library) -> None:
     library.rename("films", "elsewhere")
     elsewhere = library.folder / "elsewhere"

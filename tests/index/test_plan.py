@@ -1,3 +1,4 @@
+import dataclasses
 import logging
 import os
 import threading
@@ -8,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from vidfind.index import presence
-from vidfind.index.plan import Known, Plan, make_plan
+from vidfind.index.plan import Known, Plan, Reuse, make_plan
 from vidfind.index.presence import Disk, Presence
 from vidfind.media.files import VideoFile, fingerprint
 from vidfind.store.tables import TRY_AGAIN, VideoRow
+from vidfind.system.mounts import Place
 
 DAY = datetime(2024, 5, 17, tzinfo=UTC)
 FOLDER = Path("/videos")
@@ -37,6 +39,7 @@ def plan_of(
     presence: Presence = "gone",
     folders: list[Path] | None = None,
     force: bool = False,
+    is_moved: bool = False,
 ) -> Plan:
     """A plan where the file called `name` has the fingerprint `contents[name]`."""
 
@@ -44,7 +47,15 @@ def plan_of(
         return (contents or {})[path.name]
 
     stored = {row.path: row for row in rows}
-    return make_plan(found, Known(stored), folders or [FOLDER], fingerprint, lambda path, folder: presence, force)
+    return make_plan(
+        found,
+        Known(stored),
+        folders or [FOLDER],
+        fingerprint,
+        lambda path, folder: presence,
+        force,
+        is_moved=lambda row, path: is_moved,
+    )
 
 
 def test_a_video_never_seen_is_new() -> None:
@@ -86,8 +97,15 @@ def test_a_video_moved_from_a_folder_not_asked_for_is_moved() -> None:
 def test_a_drive_under_a_new_letter_is_moved() -> None:
     old = row("a.mp4", "A")
     file = VideoFile(Path("/media/usb2/a.mp4"), 1000, 5)
-    plan = plan_of([file], [old], {"a.mp4": "A"}, presence="offline", folders=[Path("/media/usb2")])
+    plan = plan_of([file], [old], {"a.mp4": "A"}, presence="offline", folders=[Path("/media/usb2")], is_moved=True)
     assert [reuse.status for reuse in plan.reuse] == ["moved"]
+
+
+def test_a_backup_made_while_the_original_is_away_is_a_copy() -> None:
+    old = row("a.mp4", "A")
+    file = VideoFile(Path("/media/usb2/a.mp4"), 1000, 5)
+    plan = plan_of([file], [old], {"a.mp4": "A"}, presence="offline", folders=[Path("/media/usb2")])
+    assert plan.reuse == [Reuse(file, "new", old, is_source_away=True)]
 
 
 def test_a_copy_of_an_indexed_video_is_not_encoded_and_the_original_stays() -> None:
@@ -299,6 +317,39 @@ def test_a_folder_emptied_since_has_lost_its_files_and_one_that_has_not_changed_
         assert presence_of(path, tmp_path) == "gone"
         os.utime(tmp_path / "nas", (DAY.timestamp() - 1, DAY.timestamp() - 1))
         assert presence_of(path, tmp_path) == "offline"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "presence"),
+    [
+        pytest.param("usb", ["/"], "offline", id="unplugged"),
+        pytest.param("usb", ["/", "usb"], "gone", id="deleted on a drive"),
+        pytest.param("usb/inner", ["/", "usb"], "offline", id="a mount within a mount"),
+        pytest.param("/", ["/", "usb"], "gone", id="deleted before a drive was mounted"),
+        pytest.param("usb", ["/", "other"], "offline", id="another drive elsewhere"),
+        pytest.param("", ["/"], "gone", id="not known"),
+    ],
+)
+@pytest.mark.parametrize("is_there", [False, True], ids=["mount point gone", "mount point with a file"])
+def test_a_video_of_a_drive_that_is_not_mounted_is_offline(
+    tmp_path: Path, before: str, now: list[str], presence: Presence, is_there: bool
+) -> None:
+    (tmp_path / "other.mp4").touch()
+    if is_there:
+        (tmp_path / "usb").mkdir()
+        (tmp_path / "usb" / "not mounted").touch()
+    path = tmp_path / "usb" / "inner" / "a.mp4"
+    place = Place(tmp_path / before) if before else Place()
+    row = VideoRow(path, tmp_path, 1000, 5, "A", DAY, DAY, place=place)
+    assert Disk({tmp_path / name: "" for name in now}).presence(row, tmp_path) == presence
+
+
+def test_a_video_of_a_drive_whose_place_another_has_taken_is_offline(tmp_path: Path) -> None:
+    (tmp_path / "other.mp4").touch()
+    row = VideoRow(tmp_path / "a.mp4", tmp_path, 1000, 5, "A", DAY, DAY)
+    for volume, seen_as in (("nas:/one", "gone"), ("nas:/two", "offline"), ("", "gone")):
+        placed = dataclasses.replace(row, place=Place(tmp_path, volume))
+        assert Disk({tmp_path: "nas:/one"}).presence(placed, tmp_path) == seen_as
 
 
 def test_a_file_behind_a_link_that_leads_nowhere_is_offline(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.support.rows import contents_found, embed, make_row, unit_vectors
 from tests.support.stored import begin_again, compact, put, remove
 from vidfind.errors import IndexBusy, IndexDamaged, IndexNotFound
 from vidfind.store.health import check_index, mend_index
-from vidfind.store.settings import COPY_FILE, NEXT_FILE, SETTINGS_FILE, adapter_file_name
+from vidfind.store.settings import COPY_FILE, FORMAT_VERSION, NEXT_FILE, SETTINGS_FILE, adapter_file_name
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow
 
@@ -184,7 +184,7 @@ def test_settings_that_cannot_be_read_are_restored_from_their_copy(filled: Store
 
 def test_settings_of_a_newer_vidfind_are_left_alone(filled: Store) -> None:
     file = filled.path / SETTINGS_FILE
-    file.write_text(file.read_text().replace('"format": 3', '"format": 4'))
+    file.write_text(file.read_text().replace(f'"format": {FORMAT_VERSION}', '"format": 99'))
     [problem] = check_index(filled.path)
     assert "newer vidfind" in problem.text
     assert "remove" not in problem.text + problem.remedy

@@ -12,14 +12,16 @@ from tests.support.stored import begin_again, compact, put, remove
 from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import IndexBusy, IndexMismatch, IndexNotFound
 from vidfind.store.folder import delete_index
-from vidfind.store.settings import IndexSettings
+from vidfind.store.settings import FORMAT_VERSION, IndexSettings
 from vidfind.store.status import index_status
 from vidfind.store.store import Store
 from vidfind.store.tables import ADDED_COLUMNS, VideoRow, path_from_text, path_to_text
+from vidfind.system.mounts import Place
 
 
 def test_a_video_comes_back_as_it_was_put(store: Store) -> None:
-    row = make_row("/videos/a.mp4", width=1920, height=1080, codec="hevc")
+    place = Place(Path("/media/me/a b"), "12-ab", "17")
+    row = make_row("/videos/a.mp4", width=1920, height=1080, codec="hevc", place=place)
     put(store, [row], [embed(row)])
     assert Store.open(store.path).videos() == {row.path: row}
 
@@ -129,12 +131,12 @@ def test_an_index_that_is_not_there_is_named_with_the_others_and_the_command(sto
 
 def test_an_index_of_a_later_format_is_refused(store: Store) -> None:
     file = store.path / "settings.json"
-    file.write_text(file.read_text().replace('"format": 3', '"format": 4'))
-    with pytest.raises(IndexMismatch, match="format is 4"):
+    file.write_text(file.read_text().replace(f'"format": {FORMAT_VERSION}', '"format": 99'))
+    with pytest.raises(IndexMismatch, match="format is 99"):
         Store.open(store.path)
 
 
-@pytest.mark.parametrize(("version", "missing"), [(1, [*ADDED_COLUMNS]), (2, ["created_from"])])
+@pytest.mark.parametrize(("version", "missing"), [(1, [*ADDED_COLUMNS]), (2, [*ADDED_COLUMNS][1:])])
 def test_an_index_of_an_older_format_is_read_as_it_is_and_brought_up_to_date_when_written(
     store: Store, version: int, missing: list[str]
 ) -> None:
@@ -142,7 +144,7 @@ def test_an_index_of_an_older_format_is_read_as_it_is_and_brought_up_to_date_whe
     put(store, [row], [embed(row)])
     store.tables.videos.drop_columns(missing)
     file = store.path / "settings.json"
-    file.write_text(file.read_text().replace('"format": 3', f'"format": {version}'))
+    file.write_text(file.read_text().replace(f'"format": {FORMAT_VERSION}', f'"format": {version}'))
 
     old = Store.open(store.path)
     assert old.videos() == {row.path: row}
@@ -151,7 +153,7 @@ def test_an_index_of_an_older_format_is_read_as_it_is_and_brought_up_to_date_whe
     with old.writing() as writer:
         writer.put([damaged], [embed(damaged)])
     assert Store.open(store.path).videos() == {row.path: row, damaged.path: damaged}
-    assert '"format": 3' in file.read_text()
+    assert f'"format": {FORMAT_VERSION}' in file.read_text()
 
 
 def test_an_unfinished_encoding_of_an_older_format_is_brought_up_to_date_too(store: Store) -> None:
@@ -160,7 +162,9 @@ def test_an_unfinished_encoding_of_an_older_format_is_brought_up_to_date_too(sto
     for one, file in ((store, "settings.json"), (begun, "settings.next.json")):
         put(one, [row], [embed(row)])
         one.tables.videos.drop_columns([*ADDED_COLUMNS])
-        (one.path / file).write_text((one.path / file).read_text().replace('"format": 3', '"format": 1'))
+        (one.path / file).write_text(
+            (one.path / file).read_text().replace(f'"format": {FORMAT_VERSION}', '"format": 1')
+        )
 
     with Store.open(store.path).writing():
         pass

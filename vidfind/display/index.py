@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from vidfind.commands import status_command
+from vidfind.commands import forget_command, status_command
 from vidfind.display.console import errors, message, messages, show
 from vidfind.display.text import home_path, plural, printable, times_real
 from vidfind.system.times import clock
@@ -41,6 +41,11 @@ def show_summary(summary: "IndexSummary", when: str = "") -> None:
         )
     for offline in summary.offline:
         message(f"Not there now, and kept in the index: {plural(offline.videos, 'video')} of {offline.folder}")
+    for folder, count in sorted(summary.copied_from.items()):
+        message(
+            f"{plural(count, 'video')} of {folder}, which is not there now, had a copy here. If that folder was moved "
+            f"to here, take the old one out: {forget_command(folder=folder)}"
+        )
     parts = [f"{summary.counts[status]:,} {status}" for status in STATUSES if summary.counts[status]]
     if summary.copies:
         as_copies = "as a copy" if summary.copies == 1 else "as copies"

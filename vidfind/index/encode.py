@@ -39,6 +39,7 @@ def encode_planned(
     files = {job.file.path: job for job in jobs}
     vanished: Counter[Path] = Counter()
     seconds, started = 0.0, running_clock().now()
+    disk = Disk()
     encoding = encode_videos(
         list(files), [encoder], writer.store.settings.segment_length, options.workers, options.sampling
     )
@@ -52,12 +53,13 @@ def encode_planned(
             job, folder = files[event.path], folder_of(event.path)
             if isinstance(event, EncodedVideo):
                 row, embedded = _encoded_row(job.file, folder, event)
-                queue.add(row, embedded)
+                queue.add(disk.placed(row), embedded)
                 yield Outcome(
                     row.path, job.status, row.segments, row.duration, damage=row.damage, time_error=event.time_error
                 )
             else:
                 row = _failed_row(job.file, folder, event)
+                row = disk.placed(row)
                 presence = Disk().presence(row, folder)
                 if presence == "there":  # else it is not here to be recorded: the next run sees what became of it
                     queue.add(row)

@@ -27,6 +27,8 @@ class Outcome:
     """The largest distance in seconds of a frame taken from the time wanted; None if no frame was taken in this run."""
     same_as: Path | None = None
     """The video with the same contents whose vectors this one shares, or whose failure."""
+    copied_from: Path | None = None
+    """The folder of `same_as` if that is not there now: this may be a backup, or the folder may have been moved."""
     was_tried_before: bool = False
     """Whether an earlier run failed with this video: it has not changed since, and was not tried again."""
 
@@ -112,6 +114,8 @@ class IndexSummary:
     elapsed: float = 0.0
     """Duration of the run; whoever runs it measures it."""
     copies: int = 0
+    copied_from: Counter[Path] = field(default_factory=Counter)
+    """Number of copies of videos whose folder is not there now, by that folder."""
     failed: list[Outcome] = field(default_factory=list)
     damaged: list[Outcome] = field(default_factory=list)
     offline: list[Offline] = field(default_factory=list)
@@ -142,6 +146,8 @@ class IndexSummary:
             self.failed.append(outcome)
         elif outcome.is_copy:
             self.copies += 1
+            if outcome.copied_from:
+                self.copied_from[outcome.copied_from] += 1
         elif outcome.status in ("new", "changed"):
             self.footage += outcome.seconds
             if outcome.damage:

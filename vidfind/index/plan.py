@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -36,6 +36,8 @@ class Reuse:
     file: VideoFile
     status: Status
     source: VideoRow
+    is_source_away: bool = False
+    """Whether `source` stays although its folder is not there now: this may be a backup of it."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def make_plan(
     presence: Callable[[VideoRow, Path], Presence],
     force: bool = False,
     verify: bool = False,
+    is_moved: Callable[[VideoRow, Path], bool] = lambda row, path: False,
 ) -> Plan:
     """Decides what to do with each video, from what is on disk and what is known.
 
@@ -81,7 +84,9 @@ def make_plan(
         take_fingerprint: reads a file; called only for new and changed files that have the size of another video.
         presence: called only for stored videos that were not found: is the video gone, or is its folder not there now?
         force: encode every file found.
-        verify: compare also the fingerprints of files that seem unchanged."""
+        verify: compare also the fingerprints of files that seem unchanged.
+        is_moved: called for a stored video whose folder is not there now and a file with its contents: is the file
+            that video, for instance on a drive under another letter, and not a copy?"""
     plan = Plan()
     take_fingerprint = functools.cache(take_fingerprint)
     todo: list[Job] = []
@@ -99,7 +104,7 @@ def make_plan(
     if force:
         plan.encode.extend(todo)
     else:
-        for path in _match_contents(plan, todo, known.stored, missing, take_fingerprint, presence):
+        for path in _match_contents(plan, todo, known.stored, missing, take_fingerprint, presence, is_moved):
             del missing[path]
     _sort_missing(plan, missing, folders, presence)
     return plan
@@ -130,6 +135,7 @@ def _match_contents(
     missing: Mapping[Path, VideoRow],
     take_fingerprint: Callable[[Path], str],
     presence: Callable[[VideoRow, Path], Presence],
+    is_moved: Callable[[VideoRow, Path], bool],
 ) -> set[Path]:
     """Sorts `todo` into `plan`: what must be encoded, and what the index or another file of `todo` has already.
 
@@ -140,11 +146,23 @@ def _match_contents(
             sources[row.fingerprint].append(row)
 
     @functools.cache
-    def left_behind(fingerprint: str) -> Iterator[VideoRow]:
-        """The missing videos with a fingerprint, each given once. Those that are gone come first; one whose folder is
-        not there now counts as moved too: a drive under a new letter is encoded once."""
-        missed = [(presence(row, row.folder), row) for row in sources[fingerprint] if row.path in missing]
-        return iter([row for wanted in ("gone", "offline") for seen_as, row in missed if seen_as == wanted])
+    def left_behind(fingerprint: str) -> dict[Presence, list[VideoRow]]:
+        """The missing videos with a fingerprint that no file was found to be yet: those that are gone, and others."""
+        missed: dict[Presence, list[VideoRow]] = {"gone": [], "offline": []}
+        for row in reversed(sources[fingerprint]):
+            if row.path in missing and (seen_as := presence(row, row.folder)) in missed:
+                missed[seen_as].append(row)
+        return missed
+
+    def take_left_behind(fingerprint: str, path: Path) -> VideoRow | None:
+        """The missing video that the file at `path` is now. Of one whose folder is not there now it may be a copy."""
+        missed = left_behind(fingerprint)
+        if missed["gone"]:
+            return missed["gone"].pop()
+        row = next((row for row in missed["offline"] if is_moved(row, path)), None)
+        if row:
+            missed["offline"].remove(row)
+        return row
 
     sizes = Counter(row.size for row in stored.values()) + Counter(job.file.size for job in todo)
     moved_from: set[Path] = set()
@@ -155,11 +173,14 @@ def _match_contents(
         own = stored.get(path)
         if fingerprint in sources and own and own.fingerprint == fingerprint:
             plan.reuse.append(Reuse(job.file, "unchanged", own))  # only its date has changed
-        elif fingerprint in sources and (left := next(left_behind(fingerprint), None)):
+        elif fingerprint in sources and (left := take_left_behind(fingerprint, path)):
             plan.reuse.append(Reuse(job.file, "moved", left))
             moved_from.add(left.path)
         elif fingerprint in sources:
-            plan.reuse.append(Reuse(job.file, job.status, sources[fingerprint][0]))
+            here = [row for row in sources[fingerprint] if row.path not in missing]
+            away = left_behind(fingerprint)["offline"]
+            source = next(iter(here or away or sources[fingerprint]))
+            plan.reuse.append(Reuse(job.file, job.status, source, is_source_away=bool(away) and not here))
         elif fingerprint in originals:
             plan.duplicates.append((job, originals[fingerprint]))
         else:

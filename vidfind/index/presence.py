@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import os
@@ -10,6 +11,7 @@ from typing import Literal
 
 from vidfind.media.files import find_present
 from vidfind.store.tables import VideoRow
+from vidfind.system.mounts import Mounts, Places
 
 PATIENCE = 10.0
 """Seconds in which a folder must answer: a disk that sleeps needs some, a share whose server is gone takes minutes."""
@@ -19,7 +21,9 @@ Presence = Literal["there", "gone", "offline"]
 class Disk:
     """The folders on disk. Remembers each folder as it was first seen, so make a new one for each plan."""
 
-    def __init__(self) -> None:
+    def __init__(self, mounts: Mounts | None = None) -> None:
+        """`mounts` are those of the machine by default."""
+        self._places = Places(mounts)
         self._is_away = functools.cache(_is_away)
         self._is_dangling = functools.cache(_is_dangling)
         self._names_in = functools.cache(_names_in)
@@ -29,8 +33,8 @@ class Disk:
         """Whether a stored video is there now, as one of the videos of `folder`.
 
         A video is offline, and so kept, when its folder is missing, or empty (where a drive is mounted at other times),
-        or behind a link that leads nowhere, or cannot be read, or does not answer; and when a folder within it is
-        empty, but has not changed since the video was indexed."""
+        or behind a link that leads nowhere, or cannot be read, or does not answer; when its drive is not mounted, or
+        another in its place; and when a folder within it is empty, but has not changed since the video was indexed."""
         path = row.path
         if self._is_away(path.parent if folder == path else folder):
             return "offline"
@@ -40,11 +44,26 @@ class Disk:
             # Where case makes no difference, a file renamed from a.mp4 to A.mp4 still answers to its old name.
             return "there" if all(part.name in self._names_in(part.parent) for part in inside) else "gone"
         except (FileNotFoundError, NotADirectoryError):
+            if self._places.is_unplugged(path, row.place):
+                return "offline"
             # Where a file was deleted, the folder has changed: else a drive is mounted there at other times.
             is_mount_point = any(self._empty_since(parent) < row.indexed_at.timestamp() for parent in inside[1:])
             return "offline" if is_mount_point or any(map(self._is_dangling, [*inside, folder])) else "gone"
         except OSError:
             return "offline"
+
+    def is_moved(self, row: VideoRow, path: Path) -> bool:
+        """Whether the file at `path` is that of a video whose old folder is not there, and not a copy of it."""
+        return self._places.is_same_file(path, row.path, row.place)
+
+    def placed(self, row: VideoRow) -> VideoRow:
+        """The row of a video that is there, with the drive that it is on."""
+        return dataclasses.replace(row, place=self._places.place_of(row.path))
+
+    def is_placed(self, row: VideoRow) -> bool:
+        """Whether the row of a video that is there names the drive that it is on."""
+        drive = self._places.drive_of(row.path)
+        return (drive.mount, drive.volume) == (row.place.mount, row.place.volume)
 
 
 def _is_away(folder: Path) -> bool:

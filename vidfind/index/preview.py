@@ -57,7 +57,10 @@ def preview_index(
     store = Store.open(index) if is_index(index) else None
     found = list(find_videos([root for root in roots if root.exists()], options.exclude))
     known = Known(store.videos() if store else {})
-    plan = make_plan(found, known, roots, fingerprint, Disk().presence, options.force, options.verify)
+    disk = Disk()
+    plan = make_plan(
+        found, known, roots, fingerprint, disk.presence, options.force, options.verify, is_moved=disk.is_moved
+    )
     footage = _footage([job.file for job in plan.encode])
     speed = store.speed() if store else _speed_of_others(index.parent, model)
     return Preview(

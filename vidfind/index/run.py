@@ -68,9 +68,19 @@ def index_videos(
     with store.writing() as writer:
         walk = _walk(folders, store, options.exclude, ignored)
         known = Known(walk.stored, walk.before.keys(), {path for path in walk.stored if _is_under(path, ignored)})
-        plan = make_plan(walk.found, known, walk.folders, fingerprint, Disk().presence, options.force, options.verify)
+        disk = Disk()
+        plan = make_plan(
+            walk.found,
+            known,
+            walk.folders,
+            fingerprint,
+            disk.presence,
+            options.force,
+            options.verify,
+            is_moved=disk.is_moved,
+        )
         log.info("%d videos found, %d to encode", len(walk.found), len(plan.encode))
-        yield from _run(plan, walk, writer, load_encoder, options)
+        yield from _run(plan, walk, writer, load_encoder, options, disk)
         if store.is_unfinished and not any(_is_under(path, ignored) for path in walk.before):
             yield from _finish(walk.before, writer)
         if segments := store.segments_to_arrange():
@@ -96,19 +106,24 @@ def _walk(folders: Sequence[Path], store: Store, exclude: Sequence[str], ignored
 
 
 def _run(
-    plan: Plan, walk: Walk, writer: StoreWriter, load_encoder: Callable[[], Encoder], options: IndexOptions
+    plan: Plan,
+    walk: Walk,
+    writer: StoreWriter,
+    load_encoder: Callable[[], Encoder],
+    options: IndexOptions,
+    disk: Disk,
 ) -> Iterator[Event]:
     """Carries out the plan."""
     store = writer.store
     again = [walk.before[job.file.path] for job in plan.encode if job.file.path in walk.before]
     if again:
         yield Reencoding(store.settings.identity.adapter, cost(store, again))
-    yield from _settle(plan, walk.folder_of, writer)
+    yield from _settle(plan, walk.folder_of, writer, disk)
     if plan.encode:
         encoder = load_encoder()
         store.require_identity(encoder.identity)
         yield from encode_planned(plan.encode, walk.folder_of, writer, encoder, options)
-        yield from _settle_duplicates(plan.duplicates, walk.folder_of, writer)
+        yield from _settle_duplicates(plan.duplicates, walk.folder_of, writer, disk)
 
 
 def _is_under(path: Path, folders: frozenset[Path]) -> bool:
@@ -138,10 +153,11 @@ def _finish(before: Mapping[Path, VideoRow], writer: StoreWriter) -> Iterator[Ev
     yield Switched(store.settings.identity.adapter)
 
 
-def _settle(plan: Plan, folder_of: FolderOf, writer: StoreWriter) -> Iterator[Event]:
+def _settle(plan: Plan, folder_of: FolderOf, writer: StoreWriter, disk: Disk) -> Iterator[Event]:
     """Stores everything of the plan that needs no encoder, and yields its events."""
     now = datetime.now(UTC)
-    rows = [_copy_row(reuse.source, reuse.file, folder_of(reuse.file.path), now) for reuse in plan.reuse]
+    rows = [disk.placed(_copy_row(reuse.source, reuse.file, folder_of(reuse.file.path), now)) for reuse in plan.reuse]
+    rows += [disk.placed(row) for row in (*plan.unchanged, *plan.failed) if not disk.is_placed(row)]
     moved = [reuse.source.path for reuse in plan.reuse if reuse.status == "moved"]
     if rows:
         writer.put(rows)
@@ -168,19 +184,21 @@ def _reused(reuse: Reuse) -> Outcome:
         return outcome
     if reuse.status == "moved":
         return replace(outcome, message=f"from {source.path}")
-    return replace(outcome, message=f"the same as {source.path}", same_as=source.path)
+    copied_from = source.folder if reuse.is_source_away else None
+    return replace(outcome, message=f"the same as {source.path}", same_as=source.path, copied_from=copied_from)
 
 
 def _settle_duplicates(
-    duplicates: Sequence[tuple[Job, Path]], folder_of: FolderOf, writer: StoreWriter
+    duplicates: Sequence[tuple[Job, Path]], folder_of: FolderOf, writer: StoreWriter, disk: Disk
 ) -> Iterator[Outcome]:
     """Stores the videos that have the same contents as one just encoded, and yields their outcomes."""
     rows = writer.store.videos() if duplicates else {}
     now = datetime.now(UTC)
     # An original without a row failed in passing (it vanished): its duplicates are new again on the next run.
-    writer.put(
-        [_copy_row(rows[first], job.file, folder_of(job.file.path), now) for job, first in duplicates if first in rows]
-    )
+    copies = [
+        _copy_row(rows[first], job.file, folder_of(job.file.path), now) for job, first in duplicates if first in rows
+    ]
+    writer.put([disk.placed(copy) for copy in copies])
     for job, first in duplicates:
         path, row, message = job.file.path, rows.get(first), f"the same as {first}"
         if row is None or row.failed:

@@ -24,6 +24,7 @@ from vidfind.index.events import Event, Offline, Outcome, Vanished, Waiting
 from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
 from vidfind.index.run import index_videos
 from vidfind.media.files import find_videos, is_searched, is_video_name
+from vidfind.system.mounts import read_mounts
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
@@ -310,10 +311,7 @@ def _folders_of_videos(folder: Path) -> Iterable[Path]:
 
 def _places(roots: Sequence[Path]) -> list[object]:
     """What changes when a folder goes or comes back, or when a drive is mounted in its place or below it."""
-    import psutil
-
-    mounts = (Path(partition.mountpoint) for partition in psutil.disk_partitions(all=True))
-    return [*map(_device, roots), *sorted(mount for mount in mounts if any(map(mount.is_relative_to, roots)))]
+    return [*map(_device, roots), *sorted(mount for mount in read_mounts() if any(map(mount.is_relative_to, roots)))]
 
 
 def _device(path: Path) -> int | None:

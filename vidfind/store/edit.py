@@ -14,7 +14,7 @@ from pathlib import Path
 from vidfind.commands import index_command, status_command
 from vidfind.errors import BadInput
 from vidfind.store.store import Store
-from vidfind.store.tables import VideoRow
+from vidfind.store.tables import UNKNOWN_PLACE, VideoRow
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def relink_videos(old: Path, new: Path, store: Store) -> list[Relinked]:
 def _relinked(row: VideoRow, old: Path, new: Path) -> VideoRow:
     # A folder above `old` is not kept: an index run of it would take the videos for deleted.
     folder = new / row.folder.relative_to(old) if row.folder.is_relative_to(old) else new
-    return dataclasses.replace(row, path=new / row.path.relative_to(old), folder=folder)
+    return dataclasses.replace(row, path=new / row.path.relative_to(old), folder=folder, place=UNKNOWN_PLACE)
 
 
 def _none_under(path: Path, store: Store, other: Path | None = None) -> BadInput:

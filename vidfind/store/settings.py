@@ -28,7 +28,7 @@ from vidfind.system.storage import atomic_write, storage_errors, write_text
 FORMAT_VERSION = 3
 READABLE_FORMATS = (1, 2, FORMAT_VERSION)
 """Older ones are brought up to date by `Store.writing`. Format 1 did not say what is damaged, nor formats 1 and 2 what
-tells the date."""
+tells the date and on which drive a video is."""
 SETTINGS_FILE = "settings.json"
 NEXT_FILE = "settings.next.json"
 COPY_FILE = "settings.copy.json"

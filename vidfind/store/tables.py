@@ -26,6 +26,7 @@ import pyarrow as pa
 from vidfind.errors import VidfindError
 from vidfind.store.settings import damaged
 from vidfind.system.imports import import_lancedb
+from vidfind.system.mounts import Place
 from vidfind.system.storage import storage_errors
 
 if TYPE_CHECKING:
@@ -49,11 +50,16 @@ VIDEO_COLUMNS: Mapping[str, pa.DataType] = {
     "failed": pa.string(),
     "damage": pa.string(),
     "created_from": pa.string(),
+    "mount": pa.string(),
+    "volume": pa.string(),
+    "file_id": pa.string(),
 }
 VIDEOS = pa.schema(VIDEO_COLUMNS)
 TIMES = ("created", "indexed_at")
+PLACE_COLUMNS = ("mount", "volume", "file_id")
+UNKNOWN_PLACE = Place()
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-ADDED_COLUMNS: Mapping[str, str] = {"damage": "cast('' as string)", "created_from": "cast('' as string)"}
+ADDED_COLUMNS: Mapping[str, str] = dict.fromkeys(("damage", "created_from", *PLACE_COLUMNS), "cast('' as string)")
 """The columns that tables of an older format do not have, with the SQL of the value that their rows get."""
 SEGMENT_COLUMNS = frozenset({"content", "start", "end", "vector"})
 LANCE_FILES = (".lance", ".idx")
@@ -77,7 +83,8 @@ class VideoRow:
     """A video in the index. `folder` is what it was indexed under; `failed` is the reason, empty when all is well.
 
     `damage` says what of an indexed video could not be read, empty when it is whole. `created_from` names the source of
-    `created`, as `media.dates` does; empty in rows that an older vidfind wrote."""
+    `created`, as `media.dates` does; empty in rows that an older vidfind wrote. `place` says on which drive the file
+    was when it was last seen."""
 
     path: Path
     folder: Path
@@ -95,6 +102,7 @@ class VideoRow:
     failed: str = ""
     damage: str = ""
     created_from: str = ""
+    place: Place = UNKNOWN_PLACE
 
     @property
     def try_again(self) -> bool:
@@ -198,12 +206,15 @@ def is_whole(file: Path) -> bool:
 def rows_of(videos: pa.Table | pa.RecordBatch) -> Iterator[VideoRow]:
     """The rows of an Arrow table of videos. Raises ValueError or TypeError for values that can be none of a video."""
     folder_from_text = functools.cache(path_from_text)  # few folders, many videos
+    mount_from_text = functools.cache(lambda text: path_from_text(text) if text else None)
     columns = {name: videos[name].to_pylist() for name in videos.schema.names if name not in TIMES}
     columns |= {name: [EPOCH + timedelta(microseconds=time) for time in _microseconds(videos[name])] for name in TIMES}
     for values in zip(*columns.values(), strict=True):
         row = dict(zip(columns, values, strict=True))
         path, folder = path_from_text(row.pop("path")), folder_from_text(row.pop("folder"))
-        yield VideoRow(path=path, folder=folder, **row)
+        mount, volume, file_id = (row.pop(name, "") for name in PLACE_COLUMNS)
+        place = Place(mount_from_text(mount), volume, file_id)
+        yield VideoRow(path=path, folder=folder, place=place, **row)
 
 
 def _microseconds(times: pa.Array[pa.TimestampScalar] | pa.ChunkedArray[pa.TimestampScalar]) -> list[int]:
@@ -213,6 +224,9 @@ def _microseconds(times: pa.Array[pa.TimestampScalar] | pa.ChunkedArray[pa.Times
 
 def row_to_table(row: VideoRow) -> dict[str, object]:
     values = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
+    place = values.pop("place")
+    mount = path_to_text(place.mount) if place.mount else ""
+    values |= dict(zip(PLACE_COLUMNS, (mount, place.volume, place.file_id), strict=True))
     return values | {"path": path_to_text(row.path), "folder": path_to_text(row.folder)}
 
 
