@@ -99,6 +99,53 @@ def test_a_search_for_nothing_is_wrong_usage(run: Run, arguments: list[str], mon
     assert "Try 'vidfind search" in ran.err
 
 
+# Filters
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--min-score", "0.999"], r"No moment passes --min-score 0\.999 \(best here: 0\.\d{3}\)\."),
+        (["--since", "2099"], r"Nothing passes --since\. Without it, the best is clip-\d+\.mp4, filmed on \d{4}-.*"),
+        (
+            ["--since", "2099", "--between", "1:00", "1:01"],
+            r"Nothing found\. No video passes --since, --between together\.",
+        ),
+        (["--exclude", "*.mp4", "--min-score", "0"], r"Nothing passes --exclude\. .*"),
+    ],
+)
+def test_a_search_that_finds_nothing_names_the_filter(arguments: list[str], said: str, at_home: Path, run: Run) -> None:
+    ran = run("search", "a star", *arguments)
+    assert (ran.code, ran.out) == (0, "")
+    assert re.fullmatch(said, ran.err.strip())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--min-score", "5"], "out of range: scores lie between -1 and 1"),
+        (["--min-score", "nan"], "out of range"),
+        (["--in", ""], "name of a folder is empty"),
+        (["--since", "01/02/2024"], "may be 2024-01-02 or 2024-02-01"),
+        (["--between", "22:00", "26:00"], "'26:00' is not a time of day"),
+    ],
+)
+def test_filters_that_make_no_sense_are_wrong_usage(arguments: list[str], reason: str, run: Run) -> None:
+    ran = run("search", "a star", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert reason in ran.err
+
+
+def test_json_has_rounded_numbers_and_says_where_the_date_is_from(at_home: Path, run: Run) -> None:
+    lines = run("search", "a star", "--json").out.splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        moment = json.loads(line)
+        assert (moment["created_from"], moment["copies"]) == ("file", [])
+        assert all(len(str(moment[name]).partition(".")[2]) <= 3 for name in ("start", "end", "duration"))
+        assert len(str(moment["score"]).partition(".")[2]) <= 4
+
+
 # The prompt
 
 

@@ -7,12 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.rows import make_row
+from tests.support.stored import put
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput
+from vidfind.media.files import fingerprint
 from vidfind.media.read import read_clips
 from vidfind.media.sampling import Segment
 from vidfind.media.write import write_video
 from vidfind.search.like import like_vector, parse_like
+from vidfind.search.searcher import Searcher
+from vidfind.store.settings import IndexSettings
+from vidfind.store.store import Embedded, Store
 
 
 @pytest.mark.parametrize(
@@ -77,6 +83,21 @@ def test_an_example_that_cannot_be_used_is_named(tiny_encoder: Encoder, film: Pa
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(BadInput, match=r"text\.mp4 is not a video"):
         like_vector(tiny_encoder, tmp_path / "text.mp4")
+
+
+def test_what_is_asked_for_is_no_answer(tiny_encoder: Encoder, film: Path, tmp_path: Path) -> None:
+    """Neither the moment nor the whole video; the file may lie elsewhere than its copy in the index."""
+    store = Store.create(tmp_path / "index", IndexSettings(tiny_encoder.identity), tiny_encoder.dim)
+    spans = [(0.0, 10.0), (10.0, 20.0), (20.0, 31.0)]
+    vectors = np.stack([encode_segment(tiny_encoder, film, *span) for span in spans])
+    for name, digest in (("film.mp4", fingerprint(film)), ("other.mp4", "other")):
+        row = make_row(f"/v/{name}", 3, fingerprint=digest, duration=31.0)
+        put(store, [row], [Embedded(row.content, spans, vectors)])
+    searcher = Searcher(store.path, lambda choice: tiny_encoder)
+    assert [moment.path.name for moment in searcher.find_like(film)] == ["other.mp4"]
+    like_green = searcher.find_like(film, 15)
+    assert [(moment.path.name, moment.start) for moment in like_green if moment.score > 0.999] == [("other.mp4", 10)]
+    assert {moment.path.name for moment in like_green} == {"other.mp4", "film.mp4"}
 
 
 def write_png(path: Path, colour: tuple[int, int, int], width: int, height: int) -> None:

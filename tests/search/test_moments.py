@@ -2,16 +2,21 @@ import itertools
 import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from datetime import time as datetime_time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.support.rows import make_row
 from tests.support.stored import put
+from vidfind.encoders.names import EncoderIdentity
 from vidfind.errors import BadInput
+from vidfind.search.dates import TimeOfDay
 from vidfind.search.filters import Filters
-from vidfind.search.moments import merge_hits, search_moments
+from vidfind.search.moments import Asked, merge_hits, search_moments
+from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Hit, Store
 from vidfind.store.tables import VideoRow, new_content
 
@@ -27,6 +32,8 @@ def add_video(
     content: int | None = None,
     folder: str = "/v",
     damage: str = "",
+    fingerprint: str = "",
+    created_from: str = "metadata",
 ) -> VideoRow:
     """Stores a video of ten-second segments that have these cosines with QUERY."""
     other = np.eye(16, dtype=np.float32)[1]
@@ -34,7 +41,17 @@ def add_video(
     spans = [(10.0 * i, 10.0 * i + 10) for i in range(len(scores))]
     number = content or new_content()
     duration = 10.0 * len(scores)
-    row = VideoRow(Path(path), Path(folder), 1, 5, path, created, DAY, number, len(scores), duration, damage=damage)
+    row = make_row(
+        path,
+        len(scores),
+        folder=Path(folder),
+        fingerprint=fingerprint or path,
+        created=created,
+        created_from=created_from,
+        content=number,
+        duration=duration,
+        damage=damage,
+    )
     put(store, [row], [] if content else [Embedded(number, spans, vectors)])
     return row
 
@@ -95,10 +112,46 @@ def test_moments_of_one_video_do_not_overlap() -> None:
     assert [score for score, _, _ in moments] == sorted((score for score, _, _ in moments), reverse=True)
 
 
-def test_videos_with_equal_content_are_both_found(store: Store) -> None:
+def test_copies_are_one_result_that_names_the_others(store: Store, tmp_path: Path) -> None:
+    original = add_video(store, "/v/a.mp4", [0.5, 0.1, 0.4])
+    for name in ("/v/b.mp4", f"{tmp_path}/there.mp4"):
+        add_video(store, name, [0.5, 0.1, 0.4], content=original.content, folder=str(Path(name).parent))
+    apart = add_video(store, "/w/encoded apart.mp4", [0.49, 0.1, 0.4], fingerprint=original.fingerprint)
+    add_video(store, "/v/other.mp4", [0.3])
+    (tmp_path / "there.mp4").touch()
+    first, second, other = search_moments(store, QUERY, Filters(per_video=2), limit=3)
+    for moment in (first, second):
+        assert moment.path == tmp_path / "there.mp4"  # the others are away
+        assert moment.copies == (Path("/v/a.mp4"), Path("/v/b.mp4"), apart.path)
+    assert (first.start, second.start, other.path.name, other.copies) == (0, 20, "other.mp4", ())
+    assert [moment.path.name for moment in search_moments(store, QUERY, limit=2)] == ["there.mp4", "other.mp4"]
+    assert search_moments(store, QUERY, Filters(folder="/v"), limit=1)[0].copies == (Path("/v/b.mp4"),)
+    assert search_moments(store, QUERY, Filters(online=True), limit=1)[0].copies == ()
+
+
+def test_each_copy_is_a_result_when_asked(store: Store) -> None:
     original = add_video(store, "/v/a.mp4", [0.5])
     add_video(store, "/v/copy.mp4", [0.5], content=original.content)
-    assert [name for name, _, _ in found(store)] == ["a.mp4", "copy.mp4"]
+    moments = search_moments(store, QUERY, Filters(copies=True))
+    assert [(moment.rank, moment.path.name, moment.copies) for moment in moments] == [
+        (1, "a.mp4", ()),
+        (2, "copy.mp4", ()),
+    ]
+
+
+def test_what_is_asked_for_is_left_out_with_its_copies(store: Store) -> None:
+    video = add_video(store, "/v/a.mp4", [0.5, 0.51, 0.9, 0.51, 0.5])
+    add_video(store, "/v/copy.mp4", [0.5, 0.51, 0.9, 0.51, 0.5], content=video.content)
+    add_video(store, "/v/b.mp4", [0.4])
+
+    def besides(time: float | None) -> list[tuple[str, float, float]]:
+        moments = search_moments(store, QUERY, asked=Asked(frozenset({video.content}), time, 10))
+        return [(moment.path.name, moment.start, moment.end) for moment in moments]
+
+    assert besides(24) == [("a.mp4", 0, 20), ("b.mp4", 0, 10)]  # and its neighbours are not joined over it
+    assert besides(30) == [("a.mp4", 0, 20), ("b.mp4", 0, 10)]
+    assert besides(44) == [("a.mp4", 20, 30), ("b.mp4", 0, 10)]
+    assert besides(None) == [("b.mp4", 0, 10)]
 
 
 def test_vectors_of_a_run_that_was_killed_are_not_found(store: Store) -> None:
@@ -107,15 +160,67 @@ def test_vectors_of_a_run_that_was_killed_are_not_found(store: Store) -> None:
     assert [name for name, _, _ in found(store)] == ["a.mp4"]
 
 
-def test_only_videos_of_a_folder_are_found_when_asked(store: Store, tmp_path: Path) -> None:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "real")
-    add_video(store, f"{tmp_path}/real/a.mp4", [0.5])
-    add_video(store, f"{tmp_path}/really/b.mp4", [0.6])
-    assert [name for name, _, _ in found(store, folder=tmp_path / "real")] == ["a.mp4"]
-    assert [name for name, _, _ in found(store, folder=tmp_path / "link")] == ["a.mp4"]
-    with pytest.raises(BadInput, match="No indexed video is under"):
-        search_moments(store, QUERY, Filters(folder=tmp_path / "empty"))
+@pytest.mark.parametrize(
+    ("places", "names"),
+    [
+        ("{tmp}/real", "a c"),
+        ("{tmp}/link", "a c"),
+        ("{tmp}/real/", "a c"),
+        ("{tmp}/real/a.mp4", "a"),
+        (["{tmp}/really", "{tmp}/real/[1] in"], "b c"),
+        ("{tmp}/real*", "a b c"),
+        ("{tmp}/*/*.mp4", "a b"),
+        ("{tmp}/**/c.mp4", "c"),
+        ("{tmp}/link/[[]1] i?", "c"),
+        ("{tmp}", "a b c"),
+    ],
+)
+def test_only_videos_of_a_place_are_found_when_asked(places: str | list[str], names: str, in_folders: Store) -> None:
+    tmp = in_folders.path.parents[1]
+    written = [place.format(tmp=tmp) for place in ([places] if isinstance(places, str) else places)]
+    assert " ".join(sorted(name[0] for name, _, _ in found(in_folders, folder=written))) == names
+    if len(written) == 1:
+        assert found(in_folders, folder=Path(written[0])) == found(in_folders, folder=written)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "names"),
+    [
+        (["{tmp}/real"], "b"),
+        (["{tmp}/link/"], "b"),
+        (["real"], "b"),
+        (["rea*"], ""),
+        (["[1] in"], "a b"),
+        (["*/c.mp4"], "a b c"),
+        (["real/*/c.mp4"], "a b"),
+        (["?.mp4"], ""),
+        (["a.mp4", "b.mp4"], "c"),
+        (["nothing"], "a b c"),
+    ],
+)
+def test_videos_of_excluded_places_and_names_are_left_out(patterns: list[str], names: str, in_folders: Store) -> None:
+    exclude = [pattern.format(tmp=in_folders.path.parents[1]) for pattern in patterns]
+    assert " ".join(sorted(name[0] for name, _, _ in found(in_folders, exclude=exclude))) == names
+
+
+def test_a_place_without_videos_is_named(in_folders: Store) -> None:
+    with pytest.raises(BadInput, match="No indexed video is under /empty"):
+        search_moments(in_folders, QUERY, Filters(folder=["/", "/empty"]))
+    with pytest.raises(BadInput, match=r"No indexed video is under /e\*"):
+        search_moments(in_folders, QUERY, Filters(folder="/e*"))
+
+
+@pytest.fixture(scope="module")
+def in_folders(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Three videos in folders with names that are alike; one folder has a link."""
+    tmp = tmp_path_factory.mktemp("folders")
+    settings = IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12))
+    store = Store.create(tmp / "indexes" / "default", settings, dim=16)
+    (tmp / "real").mkdir()
+    (tmp / "link").symlink_to(tmp / "real")
+    for path in ("real/a.mp4", "really/b.mp4", "real/[1] in/c.mp4"):
+        add_video(store, f"{tmp}/{path}", [0.5], folder=str(tmp))
+    return store
 
 
 def test_dates_include_their_first_and_last_day(store: Store) -> None:
@@ -138,6 +243,23 @@ def test_dates_at_both_ends_of_the_calendar_are_found_anywhere(store: Store, mon
     time.tzset()
 
 
+def test_only_moments_of_a_time_of_day_are_found_when_asked(store: Store) -> None:
+    night = datetime(2024, 5, 16, 21, 59, 45).astimezone()
+    add_video(store, "/v/a.mp4", [0.9, 0.1, 0.5, 0.1], night)
+    add_video(store, "/v/changed last.mp4", [0.8] * 2, night, created_from="file")  # when it ended
+    add_video(store, "/v/by day.mp4", [0.7], datetime(2024, 5, 16, 12).astimezone())
+    ten, five = datetime_time(22), datetime_time(5)
+    over_midnight = TimeOfDay(ten, five)
+    assert found(store, between=over_midnight) == [("a.mp4", 20, 30)]
+    assert found(store, between=over_midnight, per_video=5) == [("a.mp4", 20, 30), ("a.mp4", 10, 20), ("a.mp4", 30, 40)]
+    assert [name for name, _, _ in found(store, between=TimeOfDay(five, ten))] == [
+        "a.mp4",
+        "changed last.mp4",
+        "by day.mp4",
+    ]
+    assert found(store, between=over_midnight, since=date(2024, 5, 17)) == []
+
+
 def test_moments_below_the_least_score_are_left_out(store: Store) -> None:
     add_video(store, "/v/a.mp4", [0.5, 0.1, 0.3])
     add_video(store, "/v/b.mp4", [0.2])
@@ -153,14 +275,6 @@ def test_each_moment_says_whether_its_file_is_there(store: Store, tmp_path: Path
             ("a.mp4", True),
             ("b.mp4", False),
         ]
-
-
-def test_of_two_copies_the_one_that_is_there_comes_first(store: Store, tmp_path: Path) -> None:
-    (tmp_path / "copy.mp4").touch()
-    original = add_video(store, "/a/first.mp4", [0.5])
-    add_video(store, f"{tmp_path}/copy.mp4", [0.5], content=original.content)
-    add_video(store, "/a/better.mp4", [0.6])
-    assert [name for name, _, _ in found(store)] == ["better.mp4", "copy.mp4", "first.mp4"]
 
 
 def test_moments_online_fill_up_to_the_limit(store: Store, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from datetime import time as clock_time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -55,7 +55,7 @@ def test_the_videos_chosen_are_those_that_a_look_at_each_row_gives(
     under = [row for row in rows if folder is None or row.path.is_relative_to(folder)]
     if not under:
         with pytest.raises(BadInput):
-            select_videos(stored, Path(folder) if folder else None, since, until)
+            select_videos(stored, [folder] if folder else [], since, until)
         return
     expected = {
         (row.path, row.content)
@@ -63,7 +63,7 @@ def test_the_videos_chosen_are_those_that_a_look_at_each_row_gives(
         if (since is None or local_time(row.created).date() >= since)
         and (until is None or local_time(row.created).date() <= until)
     }
-    selected = select_videos(stored, Path(folder) if folder else None, since, until)
+    selected = select_videos(stored, [folder] if folder else [], since, until)
     assert selected.contents() == {content for _, content in expected}
     assert selected.paths_of(sorted(selected.contents())) == {path for path, _ in expected}
     one = min((content for _, content in expected), default=None)
@@ -89,3 +89,11 @@ def test_the_day_shown_is_the_day_that_the_filter_takes(store: Store, monkeypatc
                 day = date.fromisoformat(text)
                 assert select_videos(store, since=day, until=day).contents() == contents
     time.tzset()
+
+
+def test_an_index_without_the_sources_of_its_dates_can_be_asked_for_a_time_of_day(store: Store) -> None:
+    row = make_row("/v/a.mp4", created=datetime(2024, 5, 17, 12).astimezone())
+    put(store, [row])
+    store.tables.videos.drop_columns(["created_from"])
+    assert select_videos(store, between=(clock_time(11), clock_time(13))).contents() == {row.content}
+    assert select_videos(store, between=(clock_time(13), clock_time(11))).contents() == set()

@@ -1,13 +1,14 @@
 """Answers queries one after another, from a prompt or a pipe, and plays the moments found."""
 
+import functools
 import io
 import os
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import typer
@@ -17,6 +18,7 @@ from vidfind.commands import status_command
 from vidfind.errors import BadInput, ExitCode, VidfindError
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.system import paths
+from vidfind.system.times import local_time
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -30,6 +32,17 @@ LONGEST_RANK = 3
 LONGEST_HEADING = 200
 WHAT_TO_GIVE = "Give either words to look for, or --like FILE."
 Form = Literal["table", "json", "paths", "print0"]
+Find = Callable[..., "Sequence[Moment]"]
+"""A way to search that takes `filters` and `limit`, such as `Searcher.find` with its query."""
+NARROWING = {
+    "--since": "since",
+    "--until": "until",
+    "--between": "between",
+    "--online": "online",
+    "--exclude": "exclude",
+    "--in": "folder",
+}
+"""The filter of each option that leaves out videos."""
 
 
 def open_searcher(
@@ -51,23 +64,40 @@ class Answers:
     limit: int = LIMIT
     form: Form = "table"
 
-    def show(self, moments: "Sequence[Moment]", query: str | None = None) -> None:
-        """Shows the moments found. `query`: the one they answer, where there are several."""
+    def find(self, find: Find) -> "Sequence[Moment]":
+        """Returns the moments that a way to search finds."""
+        return find(filters=self.filters, limit=self.limit)
+
+    def show(self, moments: "Sequence[Moment]", find: Find, query: str | None = None) -> None:
+        """Shows the moments found with `find`. `query`: the one they answer, where there are several."""
         from vidfind.display import console
-        from vidfind.display.search import show_moments
+        from vidfind.display.search import moment_json, show_moments
 
         if self.form == "json":
             for moment in moments:
-                console.json_line(({"query": query} if query is not None else {}) | vars(moment))
+                console.json_line(({"query": query} if query is not None else {}) | moment_json(moment))
         elif self.form in ("paths", "print0"):
             for path in dict.fromkeys(moment.path for moment in moments):
                 console.path_line(path, ends_with_nul=self.form == "print0")
         elif moments:
             show_moments(moments)
-        elif self.filters != NO_FILTERS:
-            console.message("Nothing found. Loosen the filters?")
         else:
-            console.message(f"Nothing found. See what is indexed: {status_command()}")
+            console.message(why_nothing(find, self.filters))
+
+
+def why_nothing(find: Find, filters: Filters) -> str:
+    """Returns why nothing is found: the first filter without which there would be something, and the best there is."""
+    if filters == NO_FILTERS:
+        return f"Nothing found. See what is indexed: {status_command()}"
+    if best := find(filters=replace(filters, min_score=NO_FILTERS.min_score), limit=1):
+        return f"No moment passes --min-score {filters.min_score:g} (best here: {best[0].score:.3f})."
+    filters = replace(filters, min_score=NO_FILTERS.min_score)
+    given = {option: name for option, name in NARROWING.items() if getattr(filters, name) != getattr(NO_FILTERS, name)}
+    for option, name in given.items():
+        if best := find(filters=replace(filters, **{name: getattr(NO_FILTERS, name)}), limit=1):
+            day = local_time(best[0].created).date()
+            return f"Nothing passes {option}. Without it, the best is {best[0].path.name}, filmed on {day}."
+    return f"Nothing found. No video passes {', '.join(given)} together." if len(given) > 1 else "Nothing found."
 
 
 def play_moment(moments: "Sequence[Moment]", rank: int) -> None:
@@ -107,7 +137,8 @@ def _answer_lines(name: str, answers: Answers) -> None:
         if answers.form == "table":
             console.heading(printable(textwrap.shorten(query, LONGEST_HEADING, placeholder=" …")))
         try:
-            answers.show(searcher.find(query, answers.filters, answers.limit), query)
+            find = functools.partial(searcher.find, query)
+            answers.show(answers.find(find), find, query)
         except VidfindError as error:
             console.error(error)
             failed = True
@@ -152,8 +183,9 @@ def answer_prompt(name: str, answers: Answers) -> None:
                     continue
                 with Activity("Starting", enabled=preparing.is_alive()):
                     preparing.join()
-                    moments = searcher.find(query, answers.filters, answers.limit)
-                answers.show(moments)
+                    find = functools.partial(searcher.find, query)
+                    moments = answers.find(find)
+                answers.show(moments, find)
             except VidfindError as error:
                 console.error(error)
             except KeyboardInterrupt:

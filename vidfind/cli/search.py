@@ -1,17 +1,18 @@
 """`vidfind search`: answers one query. Without a query, prompt.py takes over."""
 
 import atexit
+import functools
 import gc
 import sys
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
 from vidfind.cli.options import Device, Dtype, IndexName, Json, Quiet, Verbose
 from vidfind.cli.prompt import WHAT_TO_GIVE, Answers, Form, answer_all, open_searcher, play_moment
 from vidfind.errors import BadInput
-from vidfind.search.dates import EXAMPLES, parse_period
+from vidfind.search.dates import EXAMPLES, TimeOfDay, parse_period, parse_time_of_day
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.system import paths
 
@@ -29,8 +30,20 @@ def search_command(
     per_video: Annotated[
         int, typer.Option(metavar="COUNT", min=1, help="At most this many moments of each video.")
     ] = NO_FILTERS.per_video,
-    folder: Annotated[
-        Path | None, typer.Option("--in", metavar="FOLDER", help="Only videos under this folder, or this video.")
+    folders: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--in",
+            metavar="FOLDER",
+            help="Only videos under this folder, or this video, or a pattern such as 'trips/*'. May be given again.",
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="No videos under this folder, or with a file or folder of a name like '*.gif'. May be given again.",
+        ),
     ] = None,
     since: Annotated[
         str | None,
@@ -42,8 +55,16 @@ def search_command(
         str | None,
         typer.Option(metavar="DATE", help="Only videos filmed up to the end of this day, week, month or year."),
     ] = None,
+    between: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="TIME TIME",
+            help="Only moments filmed at this time of day, such as 22:00 05:00, which is over midnight.",
+        ),
+    ] = None,
     min_score: Annotated[
-        float, typer.Option(metavar="SCORE", help="Only moments with at least this score.", show_default=False)
+        float,
+        typer.Option(metavar="SCORE", help="Only moments with at least this score.", show_default=False),
     ] = NO_FILTERS.min_score,
     online: Annotated[
         bool, typer.Option("--online", help="Only videos whose files are there now, not those on unplugged drives.")
@@ -54,6 +75,7 @@ def search_command(
             metavar="FILE[@TIME]", help="Search with a picture, a video, or its moment at 1:23, instead of words."
         ),
     ] = None,
+    copies: Annotated[bool, typer.Option("--copies", help="Show each copy of a video as a result of its own.")] = False,
     as_json: Json = False,
     as_paths: Annotated[bool, typer.Option("--paths", help="Print only the path of each video found.")] = False,
     print0: Annotated[
@@ -87,7 +109,17 @@ def search_command(
         raise typer.BadParameter(f"Give either --json or {'--print0' if print0 else '--paths'}.")
     if play is not None and not (words or like):
         raise typer.BadParameter("--open needs a query. When vidfind asks for queries, type the rank to play it.")
-    filters = _filters(folder, since, until, min_score, online, per_video)
+    filters = _filters(
+        folders or (),
+        exclude or (),
+        since,
+        until,
+        between,
+        min_score=min_score,
+        online=online,
+        per_video=per_video,
+        copies=copies,
+    )
     form: Form = "json" if as_json else "print0" if print0 else "paths" if as_paths else "table"
     answers = Answers(filters, limit, form)
     import_numpy()  # before anything else does
@@ -98,22 +130,30 @@ def search_command(
     searcher, activity = open_searcher(name, device, dtype)
     with activity:
         if like:
-            moments = searcher.find_like(*parse_like(like), filters, limit)
+            vector, asked = searcher.example(*parse_like(like))
+            find = functools.partial(searcher.find_nearest, vector, asked=asked)
         else:
-            moments = searcher.find(words, filters, limit)
-    answers.show(moments)
+            find = functools.partial(searcher.find, words)
+        moments = answers.find(find)
+    answers.show(moments, find)
     if play is not None:
         play_moment(moments, play)
 
 
 def _filters(
-    folder: Path | None, since: str | None, until: str | None, min_score: float, online: bool, per_video: int
+    folders: Sequence[str],
+    exclude: Sequence[str],
+    since: str | None,
+    until: str | None,
+    between: tuple[str, str] | None,
+    **others: Any,
 ) -> Filters:
-    """Returns the filters of the options. Raises BadParameter for impossible dates."""
+    """Returns the filters of the options; `others` are as they are given. Raises BadParameter for impossible ones."""
     try:
         first = parse_period(since).first if since is not None else None
         last = parse_period(until).last if until is not None else None
-        return Filters(folder, first, last, min_score, online, per_video)
+        times = TimeOfDay(*map(parse_time_of_day, between)) if between else None
+        return Filters(tuple(folders) or None, first, last, exclude=tuple(exclude), between=times, **others)
     except BadInput as error:
         raise typer.BadParameter(str(error)) from error
 

@@ -3,13 +3,13 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
 from vidfind.display.console import PIPE_WIDTH, new_table, results, show
-from vidfind.display.text import short_paths, span
+from vidfind.display.text import plural, short_paths, span
 from vidfind.system.times import clock, local_time
 
 if TYPE_CHECKING:
@@ -23,6 +23,12 @@ STYLES = {"#": "bold", "Score": "cyan", "Moment": "green", "Length": "", "Date":
 def show_moments(moments: Sequence["Moment"]) -> None:
     """Shows the result table."""
     show(result_table(moments, results.width if results.is_terminal else PIPE_WIDTH))
+
+
+def moment_json(moment: "Moment") -> dict[str, Any]:
+    """Returns the fields of a moment for JSON: times to a thousandth of a second, the score to four digits."""
+    values = {**vars(moment), "score": round(moment.score, 4)}
+    return values | {name: round(values[name], 3) for name in ("start", "end", "duration")}
 
 
 def result_table(moments: Sequence["Moment"], width: int) -> Table:
@@ -66,9 +72,13 @@ def _columns_that_fit(columns: dict[str, list[str]], width: int) -> tuple[dict[s
 
 
 def _mark(moment: "Moment") -> Text:
-    """Returns warnings about a video, such as `offline`; empty for most."""
-    marks = [("" if moment.online else " offline", "dim"), (" incomplete" if moment.damage else "", "yellow")]
-    return Text.assemble(*marks)
+    """Returns what else there is to say about a video, such as `offline`; empty for most."""
+    copies = f" +{plural(len(moment.copies), 'copy', 'copies')}" if moment.copies else ""
+    return Text.assemble(
+        ("" if moment.online else " offline", "dim"),
+        (" incomplete" if moment.damage else "", "yellow"),
+        (copies, "dim"),
+    )
 
 
 def _linked(text: str, path: Path) -> Text:

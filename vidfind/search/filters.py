@@ -6,13 +6,18 @@ Imports nothing heavy: the command line builds its filters before a model or an 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from vidfind.errors import BadInput
+from vidfind.search.dates import TimeOfDay
 
 LIMIT = 10
 """How many moments a search finds where the caller does not say."""
+
+
+Place = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,9 @@ class Filters:
     >>> holidays = Filters(folder="~/Videos", since=date(2024, 7, 1), until=date(2024, 8, 31))
     """
 
-    folder: str | os.PathLike[str] | None = None
-    """Only videos under this folder, or this one video. `~` stands for your home folder."""
+    folder: Place | Sequence[Place] | None = None
+    """Only videos under this folder or one of these; a video stands for itself. `~` stands for your home folder, and
+    `*`, `?`, `[abc]` and `**` are patterns where no folder has that very name."""
     since: date | None = None
     """Only videos filmed on this day or later, in local time."""
     until: date | None = None
@@ -36,6 +42,12 @@ class Filters:
     """Only videos whose files are there now; a share that does not answer at once is not there."""
     per_video: int = 1
     """At most this many moments of each video, 1 or more."""
+    exclude: Sequence[Place] = ()
+    """No videos under these folders; a pattern without a separator, such as `Trash` or `*.gif`, fits names anywhere."""
+    between: TimeOfDay | None = None
+    """Only moments filmed at this time of day, in local time, as far as the date of the video tells."""
+    copies: bool = False
+    """Find each copy of a video as a result of its own; otherwise `Moment.copies` names the others."""
 
     def __post_init__(self) -> None:
         """Raises BadInput for values that nothing can match."""
@@ -43,6 +55,23 @@ class Filters:
             raise BadInput("The number of moments of each video must be at least 1.")
         if self.since and self.until and self.since > self.until:
             raise BadInput(f"The first day, {self.since}, is later than the last day, {self.until}.")
+        if not -1 <= self.min_score <= 1:
+            raise BadInput(f"The least score, {self.min_score:g}, is out of range: scores lie between -1 and 1.")
+        if "" in (*self.places, *self.excluded):
+            raise BadInput("The name of a folder is empty. For the current folder, give a point.")
+        if self.between and self.between.start == self.between.end:
+            raise BadInput(f"From {self.between.start:%H:%M} to the same time lies nothing.")
+
+    @property
+    def places(self) -> list[str]:
+        """The folders, videos and patterns of `folder`, as they were written."""
+        one_or_more = [self.folder] if isinstance(self.folder, str | os.PathLike) else self.folder or []
+        return [os.fspath(place) for place in one_or_more]
+
+    @property
+    def excluded(self) -> list[str]:
+        """The folders, videos and patterns of `exclude`, as they were written."""
+        return [os.fspath(place) for place in self.exclude]
 
 
 NO_FILTERS = Filters()

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +24,7 @@ from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.store.select import SelectedVideos, select_videos
 from vidfind.store.store import Hit, Store
 from vidfind.store.tables import VideoRow
+from vidfind.system.times import touches_time_of_day
 
 # Neighbours of one scene score within about 0.02 of each other (ViT-B-32); another scene differs by more.
 MERGE_MARGIN = 0.02
@@ -34,6 +34,11 @@ SEGMENTS_A_MOMENT = 6
 HITS_A_VIDEO = 8
 # So many videos are compared each, where a search is limited to them; of more, some are soon found among all.
 FEW_VIDEOS = 1000
+# Seconds between the end of one segment and the start of another that still touch.
+GAP = 1e-3
+
+Allows = Callable[[Hit], bool]
+"""Whether a segment may be a part of an answer."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +58,15 @@ class Moment:
     duration: float
     """Length of the whole video in seconds."""
     created: datetime
-    """When the video was filmed as far as the file says, in UTC."""
+    """When the video was filmed, in UTC, as far as `created_from` tells."""
     online: bool = True
     """Whether the file is there now."""
     damage: str = ""
     """Which part of the video could not be read; empty when it is whole."""
+    created_from: str = ""
+    """Where `created` is from: `metadata`, `name`, or `file`, its time of last change; empty if not known."""
+    copies: tuple[Path, ...] = ()
+    """Other files with the same contents, which the filters allow too."""
 
 
 class ScoredSpan(NamedTuple):
@@ -68,22 +77,52 @@ class ScoredSpan(NamedTuple):
     end: float
 
 
-def search_moments(
-    store: Store, vector: npt.NDArray[np.floating], filters: Filters = NO_FILTERS, limit: int = LIMIT
-) -> list[Moment]:
-    """The `limit` best moments for a vector (D,) of unit length that `filters` allow, best first.
+class Asked(NamedTuple):
+    """The part of videos that a search looks for the like of, and that is no answer to it."""
 
-    Raises BadInput if `limit` is below 1, or no video is under `filters.folder`."""
+    contents: frozenset[int]
+    time: float | None = None
+    """In seconds; None: all of the video."""
+    length: float = 0.0
+    """The length of the part around `time`, in seconds."""
+
+    def holds(self, hit: Hit) -> bool:
+        """Whether a segment contains the time, or at least half of it lies in the part."""
+        if hit.content not in self.contents or self.time is None:
+            return hit.content in self.contents
+        begin, end = self.time - self.length / 2, self.time + self.length / 2
+        is_mostly_in = min(hit.end, end) - max(hit.start, begin) >= (hit.end - hit.start) / 2
+        return is_mostly_in or hit.start <= self.time < hit.end
+
+
+class Found(NamedTuple):
+    """A part of a video, and all videos that have it: copies of one another."""
+
+    span: ScoredSpan
+    rows: Sequence[VideoRow]
+
+
+def search_moments(
+    store: Store,
+    vector: npt.NDArray[np.floating],
+    filters: Filters = NO_FILTERS,
+    limit: int = LIMIT,
+    asked: Asked | None = None,
+) -> list[Moment]:
+    """The `limit` best moments for a vector (D,) of unit length that `filters` allow, best first, without `asked`.
+
+    Raises BadInput if `limit` is below 1, or no video is in a place of `filters.folder`."""
     if limit < 1:
         raise BadInput("The number of results must be at least 1.")
     chosen = _select(store, filters)
+    allows = _allowing(filters, chosen, asked)
     count = limit
     while True:
-        found = _best_moments(store, vector, count, filters, chosen)
-        there = find_present({row.path: _folder_of(row) for row, _ in found})
-        marked = [dataclasses.replace(moment, online=row.path in there) for row, moment in found]
-        marked.sort(key=lambda moment: (-moment.score, not moment.online))  # of two copies, first the one to be played
-        shown = [moment for moment in marked if moment.online or not filters.online]
+        found = _best_moments(store, vector, count, filters, chosen, allows)
+        there = find_present({row.path: _folder_of(row) for one in found for row in one.rows})
+        moments = [_moment(one, there, filters.online) for one in found]
+        moments.sort(key=lambda moment: (-moment.score, not moment.online))  # of equals, first what can be played
+        shown = [moment for moment in moments if moment.online or not filters.online]
         if len(shown) >= limit or len(found) < count:
             return [dataclasses.replace(moment, rank=rank) for rank, moment in enumerate(shown[:limit], start=1)]
         count *= 4
@@ -91,10 +130,52 @@ def search_moments(
 
 def _select(store: Store, filters: Filters) -> SelectedVideos | None:
     """The videos that the filters allow; None where they allow all, which is found more quickly."""
-    folder = None if filters.folder is None else Path(os.path.expanduser(filters.folder))
-    if folder is None and filters.since is None and filters.until is None and not filters.online:
+    narrowing = (filters.places, filters.excluded, filters.since, filters.until, filters.online, filters.between)
+    if not any(narrowing):
         return None
-    return select_videos(store, folder, filters.since, filters.until, filters.online)
+    return select_videos(
+        store,
+        filters.places,
+        filters.since,
+        filters.until,
+        filters.online,
+        exclude=filters.excluded,
+        between=filters.between,
+    )
+
+
+def _allowing(filters: Filters, chosen: SelectedVideos | None, asked: Asked | None) -> Allows:
+    """Decides about single segments: those asked for are out, and those filmed at another time of day."""
+    between = filters.between
+    beginnings = chosen.beginnings() if chosen and between else {}
+
+    def allows(hit: Hit) -> bool:
+        if asked and asked.holds(hit):
+            return False
+        return between is None or any(
+            touches_time_of_day(began, hit.start, hit.end, *between) for began in beginnings.get(hit.content, ())
+        )
+
+    return allows
+
+
+def _moment(found: Found, there: set[Path], only_online: bool) -> Moment:
+    """The moment of the video that serves best: one that is there and whole; the others are its copies."""
+    (score, start, end), rows = found
+    first, *others = sorted(rows, key=lambda row: (row.path not in there, bool(row.damage), row.path))
+    return Moment(
+        rank=0,
+        score=score,
+        path=first.path,
+        start=start,
+        end=end,
+        duration=first.duration,
+        created=first.created,
+        online=first.path in there,
+        damage=first.damage,
+        created_from=first.created_from,
+        copies=tuple(row.path for row in others if row.path in there or not only_online),
+    )
 
 
 def merge_hits(hits: Sequence[Hit], count: int) -> list[ScoredSpan]:
@@ -112,9 +193,12 @@ def merge_hits(hits: Sequence[Hit], count: int) -> list[ScoredSpan]:
         least = ordered[best].score - MERGE_MARGIN
         first = last = best
         while last - first + 1 < SEGMENTS_A_MOMENT:
-            sides = [
-                i for i in (first - 1, last + 1) if 0 <= i < len(ordered) and free[i] and ordered[i].score >= least
-            ]
+            sides = []
+            if first > 0 and ordered[first - 1].end > ordered[first].start - GAP:
+                sides.append(first - 1)
+            if last + 1 < len(ordered) and ordered[last + 1].start < ordered[last].end + GAP:
+                sides.append(last + 1)
+            sides = [i for i in sides if free[i] and ordered[i].score >= least]
             if not sides:
                 break
             better = max(sides, key=lambda i: ordered[i].score)
@@ -125,29 +209,40 @@ def merge_hits(hits: Sequence[Hit], count: int) -> list[ScoredSpan]:
 
 
 def _best_moments(
-    store: Store, vector: npt.NDArray[np.floating], limit: int, filters: Filters, chosen: SelectedVideos | None
-) -> list[tuple[VideoRow, Moment]]:
+    store: Store,
+    vector: npt.NDArray[np.floating],
+    limit: int,
+    filters: Filters,
+    chosen: SelectedVideos | None,
+    allows: Allows,
+) -> list[Found]:
     """The `limit` best moments with their videos, best first; only of the `chosen` videos, if given."""
-    videos = _best_videos(store, vector, limit, filters.min_score, chosen)
+    videos = _best_videos(store, vector, limit, filters, chosen, allows)
     # A second look, at all segments of the few videos found: which neighbours belong to a moment must not depend on
     # how many hits of other videos came between.
     hits_by_content: dict[int, list[Hit]] = defaultdict(list)
     if videos:
         for hit in store.search(vector, sum(rows[0].segments for rows in videos.values()), videos):
-            hits_by_content[hit.content].append(hit)
-    moments = [
-        (row, Moment(0, score, row.path, start, end, row.duration, row.created, damage=row.damage))
+            if allows(hit):
+                hits_by_content[hit.content].append(hit)
+    found = [
+        Found(span, rows)
         for content, hits in hits_by_content.items()
-        for score, start, end in merge_hits(hits, filters.per_video)
-        for row in videos[content]
-        if score >= filters.min_score
+        for span in merge_hits(hits, filters.per_video)
+        for rows in ([[row] for row in videos[content]] if filters.copies else [videos[content]])
+        if span.score >= filters.min_score
     ]
-    moments.sort(key=lambda found: (-found[1].score, found[1].path, found[1].start))
-    return moments[:limit]
+    found.sort(key=lambda one: (-one.span.score, min(row.path for row in one.rows), one.span.start))
+    return found[:limit]
 
 
 def _best_videos(
-    store: Store, vector: npt.NDArray[np.floating], limit: int, min_score: float, chosen: SelectedVideos | None
+    store: Store,
+    vector: npt.NDArray[np.floating],
+    limit: int,
+    filters: Filters,
+    chosen: SelectedVideos | None,
+    allows: Allows,
 ) -> dict[int, list[VideoRow]]:
     """The contents of the `limit` best videos, or fewer if no more are there, best first, each with its videos.
 
@@ -157,9 +252,10 @@ def _best_videos(
     count = limit * HITS_A_VIDEO
     while True:
         hits = store.search(vector, count, wanted if is_few else None)
-        good = dict.fromkeys(hit.content for hit in hits if hit.score >= min_score)
-        videos = _videos_of(store, [content for content in good if wanted is None or content in wanted], chosen)
-        if len(videos) >= limit or len(hits) < count or hits[-1].score < min_score:
+        good = dict.fromkeys(hit.content for hit in hits if hit.score >= filters.min_score and allows(hit))
+        contents = [content for content in good if wanted is None or content in wanted]
+        videos = _fold(_videos_of(store, contents, chosen))
+        if len(videos) >= limit or len(hits) < count or hits[-1].score < filters.min_score:
             return dict(itertools.islice(videos.items(), limit))
         is_few = wanted is not None  # they are hard to find among all others
         count *= 4
@@ -175,6 +271,15 @@ def _videos_of(store: Store, contents: Sequence[int], chosen: SelectedVideos | N
     for row in rows:
         videos[row.content].append(row)
     return {content: rows for content, rows in videos.items() if rows}
+
+
+def _fold(videos: dict[int, list[VideoRow]]) -> dict[int, list[VideoRow]]:
+    """Puts copies that were encoded apart, and so have contents of their own, with the first content of the file."""
+    first: dict[str, int] = {}
+    folded: dict[int, list[VideoRow]] = {}
+    for content, rows in videos.items():
+        folded.setdefault(first.setdefault(rows[0].fingerprint, content), []).extend(rows)
+    return folded
 
 
 def _folder_of(row: VideoRow) -> Path:

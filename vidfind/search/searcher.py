@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from vidfind.commands import index_command
 from vidfind.errors import BadInput
+from vidfind.media.files import fingerprint
 from vidfind.models.load import load_choice
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.search.kept import Vector
 from vidfind.search.like import like_vector
-from vidfind.search.moments import Moment, search_moments
+from vidfind.search.moments import Asked, Moment, search_moments
 from vidfind.search.query import QueryEncoder
 from vidfind.store.folder import require_index
 from vidfind.store.settings import SETTINGS_FILE, read_generation
@@ -98,21 +99,31 @@ class Searcher:
 
         >>> from vidfind import Searcher
         >>> Searcher().find_like("~/Videos/clip-03.mp4", time=1.5, limit=1)[0].path.name
-        'clip-03.mp4'
+        'clip-...mp4'
 
-        `time`: look for what is like this second of the video; None: like all of the video. The whole model is loaded,
-        which takes seconds. Raises BadInput for a file that is neither, or a time outside the video, and what `find`
-        raises."""
+        `time`: look for what is like this second of the video; None: like all of the video. What was asked for is left
+        out, in copies of the video too. The whole model is loaded, which takes seconds. Raises BadInput for a file that
+        is neither, or a time outside the video, and what `find` raises."""
+        vector, asked = self.example(file, time)
+        return self.find_nearest(vector, filters, limit, asked)
+
+    def example(self, file: str | Path, time: float | None = None) -> tuple[Vector, Asked]:
+        """The vector of a picture or video for `find_nearest`, and the part of the index that it is itself.
+
+        Raises what `find_like` raises."""
         self._follow_changes()
         length = self.store.settings.segment_length
         path = Path(os.path.expanduser(file))
-        return self.find_nearest(like_vector(self.encoder.whole, path, time, length), filters, limit)
+        vector = like_vector(self.encoder.whole, path, time, length)
+        return vector, Asked(frozenset(self.store.contents_like(fingerprint(path))), time, length)
 
-    def find_nearest(self, vector: Vector, filters: Filters = NO_FILTERS, limit: int = LIMIT) -> list[Moment]:
+    def find_nearest(
+        self, vector: Vector, filters: Filters = NO_FILTERS, limit: int = LIMIT, asked: Asked | None = None
+    ) -> list[Moment]:
         """The `limit` best moments for a vector (D,) of unit length from the encoder of the index, best first.
 
-        Raises BadInput for an index without videos, or a folder without indexed videos."""
-        moments = search_moments(self.store, vector, filters, limit)
+        `asked` is left out. Raises BadInput for an index without videos, or a folder without indexed videos."""
+        moments = search_moments(self.store, vector, filters, limit, asked)
         if not moments and not self.store.count_videos():
             raise BadInput(f"The index {self._path.name!r} holds no videos yet. Add some: {index_command(self._path)}")
         return moments

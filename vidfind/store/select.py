@@ -1,4 +1,4 @@
-"""Selects videos of an index by folder, day and presence, on columns of its table: rows would take seconds for many.
+"""Selects videos of an index by folder, date and presence, on columns of its table: rows would take seconds for many.
 
 Knows nothing of vectors. Days are those of local time.
 """
@@ -6,11 +6,14 @@ Knows nothing of vectors. Days are those of local time.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,18 +23,23 @@ from vidfind.errors import BadInput
 from vidfind.media.files import find_present
 from vidfind.store.store import Store
 from vidfind.store.tables import path_from_text, path_to_text
-from vidfind.system.times import local_time
+from vidfind.system.times import local_time, touches_time_of_day
 
 MICROSECOND = timedelta(microseconds=1)
 # No local time is so far from UTC: nearer to the border of a day, Python's calendar is asked about each time.
 FURTHEST_ZONE = timedelta(hours=26) // MICROSECOND
 
 
+DATE_COLUMNS = ("duration", "created_from")
+MAGIC = frozenset("*?[")
+"""The characters that make a pattern of a name."""
+
+
 @dataclass(frozen=True)
 class SelectedVideos:
     """Some of the videos of an index, none of which failed."""
 
-    _videos: pa.Table  # with the columns path, as text, and content
+    _videos: pa.Table  # with the columns path, as text, content, and created if dates were asked for
 
     def contents(self) -> set[int]:
         """The contents of the videos, which their segments have too."""
@@ -42,45 +50,120 @@ class SelectedVideos:
         wanted = pc.is_in(self._videos["content"], value_set=pa.array(contents, pa.int64()))
         return {path_from_text(text) for text in _texts(self._videos["path"].filter(wanted))}
 
+    def beginnings(self) -> dict[int, list[datetime]]:
+        """When the recording of each content began, in UTC, if a time of day was asked for; of copies, each its own."""
+        found: dict[int, list[datetime]] = defaultdict(list)
+        for content, began in zip(self._videos["content"].to_pylist(), _times(self._videos["began"]), strict=True):
+            found[cast("int", content)].append(began)
+        return found
+
 
 def select_videos(
     store: Store,
-    folder: Path | None = None,
+    places: Sequence[str] = (),
     since: date | None = None,
     until: date | None = None,
     online: bool = False,
+    exclude: Sequence[str] = (),
+    between: tuple[time, time] | None = None,
 ) -> SelectedVideos:
-    """The videos under `folder` that were filmed from the day `since` to the day `until`, both included.
+    """The videos under one of `places` that were filmed from the day `since` to the day `until`, both included.
 
-    None sets no limit. `online` leaves out the videos of folders that are not there now; a single file that was deleted
-    is still selected. Raises BadInput if no video is under `folder`."""
-    columns = ["path", "content"]
-    if since is not None or until is not None:
-        columns.append("created")
-    if online:
-        columns.append("folder")
-    videos = store.columns(*columns)
-    if folder is not None:
-        videos = _under(videos, folder)
+    Nothing given sets no limit. A place is a folder, a video or a pattern; `exclude` takes the same, and names.
+    `online` leaves out the videos of folders that are not there now; a file indexed by itself that was deleted is still
+    selected. `between` leaves out videos of which no part was filmed at this time of day. Raises BadInput if no video
+    is in a place."""
+    videos = store.columns("path", "content", "created", "folder", *(DATE_COLUMNS if between else ()))
+    if places:
+        videos = videos.filter(_any([_in_place(videos["path"], place) for place in places]))
+    if exclude:
+        videos = videos.filter(pc.invert(_any([_is_excluded(videos, pattern) for pattern in exclude])))
     if since is not None:
         videos = _on_days(videos, since, date.max)
     if until is not None:
         videos = _on_days(videos, date.min, until)
+    if between is not None:
+        lengths = cast("list[float]", videos["duration"].to_pylist())
+        began = _beginnings(videos, lengths)
+        touching = [touches_time_of_day(one, 0.0, length, *between) for one, length in zip(began, lengths, strict=True)]
+        videos = videos.append_column("began", pa.array(began, pa.timestamp("us", tz="UTC")))
+        videos = videos.filter(pa.array(touching, pa.bool_()))
     if online:
         videos = _in_present_folders(videos)
-    return SelectedVideos(videos.select(["path", "content"]))
+    return SelectedVideos(videos)
 
 
-def _under(videos: pa.Table, folder: Path) -> pa.Table:
-    """The videos under `folder` as it is written, or else as its links resolve. Raises BadInput if there are none."""
+def _beginnings(videos: pa.Table, lengths: Sequence[float]) -> list[datetime]:
+    """When each video began: its date, but a file was last changed when its recording ended."""
+    began = _times(videos["created"])
+    for number, source in enumerate(_texts(videos["created_from"])):
+        if source == "file":
+            with suppress(OverflowError):  # at the beginning of the calendar
+                began[number] -= timedelta(seconds=lengths[number])
+    return began
+
+
+Mask: TypeAlias = "pa.ChunkedArray[pa.BooleanScalar] | pa.Array[pa.BooleanScalar]"
+"""Whether each video is wanted."""
+
+
+def _any(masks: Sequence[Mask]) -> Mask:
+    first, *others = masks
+    for other in others:
+        first = pc.or_(first, other)
+    return first
+
+
+def _in_place(texts: pa.ChunkedArray[pa.StringScalar], place: str) -> Mask:
+    """Which paths are under a folder as it is written, or else as its links resolve, or fit a pattern.
+
+    Raises BadInput if none is."""
+    typed = os.path.expanduser(place)
     for resolve in (os.path.abspath, os.path.realpath):  # the latter asks the disk, which may take minutes to answer
-        under = videos.filter(_is_under(videos["path"], Path(resolve(folder))))
-        if under.num_rows:
-            return under
-    raise BadInput(f"No indexed video is under {folder}. See what is indexed: {status_command()}")
+        whole = Path(resolve(typed))
+        for under in (_is_under, _fits) if MAGIC & set(typed) else (_is_under,):
+            mask = under(texts, whole)
+            if pc.any(mask).as_py():
+                return mask
+    raise BadInput(f"No indexed video is under {place}. See what is indexed: {status_command()}")
 
 
-def _is_under(texts: pa.ChunkedArray[pa.StringScalar], root: Path) -> pa.Array[pa.BooleanScalar]:
+def _fits(texts: pa.ChunkedArray[pa.StringScalar], pattern: Path) -> Mask:
+    """Which paths are at or under what a pattern names."""
+    return pa.array([_matches(path_from_text(text).parts, pattern.parts) for text in _texts(texts)], pa.bool_())
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether the first parts of a path match the parts of a pattern, in which `**` stands for any number."""
+    if not pattern:
+        return True
+    if pattern[0] == "**":
+        return any(_matches(parts[start:], pattern[1:]) for start in range(len(parts)))
+    return bool(parts) and _is_named(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+
+
+def _is_named(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatch(name, pattern)
+
+
+def _is_excluded(videos: pa.Table, pattern: str) -> Mask:
+    """Which videos are under a folder or a pattern of paths. The pattern may begin at the indexed folder, and one of a
+    single name fits any name on the way from there to the video."""
+    try:
+        in_place = _in_place(videos["path"], pattern)
+    except BadInput:
+        in_place = pa.array([False] * videos.num_rows, pa.bool_())
+    wanted = Path(pattern).parts
+    named = []
+    for text, folder in zip(_texts(videos["path"]), _texts(videos["folder"]), strict=True):
+        path, root = path_from_text(text), path_from_text(folder)
+        steps = path.parts[len(root.parts) :] or path.parts[-1:]
+        first = range(len(steps) if len(wanted) == 1 else 1)
+        named.append(any(_matches(steps[start:], wanted) for start in first))
+    return pc.or_(in_place, pa.array(named, pa.bool_()))
+
+
+def _is_under(texts: pa.ChunkedArray[pa.StringScalar], root: Path) -> Mask:
     if os.name == "nt":  # where names that differ in case are the same
         return pa.array([path_from_text(text).is_relative_to(root) for text in _texts(texts)], pa.bool_())
     text = path_to_text(root)
@@ -91,13 +174,17 @@ def _texts(column: pa.Array[pa.StringScalar] | pa.ChunkedArray[pa.StringScalar])
     return cast("list[str]", column.to_pylist())  # paths are never null
 
 
+def _times(column: pa.ChunkedArray[pa.TimestampScalar]) -> list[datetime]:
+    return cast("list[datetime]", column.to_pylist())  # dates are never null
+
+
 def _on_days(videos: pa.Table, first: date, last: date) -> pa.Table:
     """The videos filmed from one day to another, both included."""
     begin, end = (_microseconds(day, edge) for day, edge in ((first, time.min), (last, time.max)))
     created = videos["created"].cast(pa.int64()).to_numpy()
     chosen = (created >= begin - FURTHEST_ZONE) & (created <= end + FURTHEST_ZONE)
     unsure = chosen & ((created < begin + FURTHEST_ZONE) | (created > end - FURTHEST_ZONE))
-    moments = cast("list[datetime]", videos["created"].filter(pa.array(unsure)).to_pylist())  # never null
+    moments = _times(videos["created"].filter(pa.array(unsure)))
     chosen[unsure] = [first <= local_time(moment).date() <= last for moment in moments]
     return videos.filter(pa.array(chosen))
 

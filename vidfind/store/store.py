@@ -238,10 +238,23 @@ class Store:
             query = self.tables.videos.search().where(f"content IN ({_listed(contents)})")
             return [row for row in rows_of(query.to_arrow()) if not row.failed]
 
-    def columns(self, *names: str) -> pa.Table:
-        """Columns of all videos that did not fail, in no order, as an Arrow table: far quicker than their rows."""
+    def contents_like(self, fingerprint: str) -> set[int]:
+        """The contents of all videos with this fingerprint, which copies have in common; none that failed."""
         with table_errors(self.path):
-            return self.tables.videos.search().where("failed = ''").select(list(names)).to_arrow()
+            query = self.tables.videos.search().where(f"fingerprint = '{fingerprint}' AND failed = ''")
+            return set(query.select(["content"]).to_arrow()["content"].to_numpy().tolist())
+
+    def columns(self, *names: str) -> pa.Table:
+        """Columns of all videos that did not fail, in no order, as an Arrow table: far quicker than their rows.
+
+        A column of texts that an older vidfind did not have is empty."""
+        with table_errors(self.path):
+            known = self.tables.videos.schema.names
+            table = self.tables.videos.search().where("failed = ''").select([n for n in names if n in known]).to_arrow()
+        for name in names:
+            if name not in known:
+                table = table.append_column(name, pa.array([""] * table.num_rows, pa.string()))
+        return table
 
     def folders(self) -> list[Path]:
         """The folders (or single files) that were indexed, sorted, without those inside another of them."""

@@ -14,6 +14,6 @@ def file_size(size: int) -> str:
     return f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{math.ceil(size / 1e3)} kB"
 
 
-def plural(count: int, noun: str) -> str:
-    """A number of things: `1 video`, `1,234 videos`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def plural(count: int, noun: str, several: str = "") -> str:
+    """A number of things: `1 video`, `1,234 videos`; `several` is a plural that ends otherwise, as in `2 copies`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {several or f'{noun}s'}"

@@ -3,7 +3,7 @@
 import math
 import re
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, time, timedelta
 
 # Half of Europe, and every subtitle file, writes 83,5 for 83.5.
 TIME = re.compile(r"((\d{1,6}:)?\d{1,6}:)?\d+([.,]\d*)?", re.ASCII)
@@ -47,3 +47,19 @@ def local_time(moment: datetime) -> datetime:
     with suppress(OverflowError, OSError, ValueError):
         moment = moment.astimezone()
     return moment.replace(tzinfo=None)
+
+
+def touches_time_of_day(moment: datetime, begin: float, end: float, opens: time, closes: time) -> bool:
+    """Whether what lies from `begin` to `end` seconds after a moment is partly between two local times of day.
+
+    From a later time to an earlier one means over midnight; equal ones mean the whole day."""
+    day = 24 * 3600.0
+    with suppress(OverflowError):  # beyond the calendar
+        moment += timedelta(seconds=begin)
+    first, start, stop = (
+        timedelta(hours=one.hour, minutes=one.minute, seconds=one.second, microseconds=one.microsecond).total_seconds()
+        for one in (local_time(moment), opens, closes)
+    )
+    last = first + end - begin
+    stop += day if stop <= start else 0
+    return end - begin >= day or any(first < stop + shift and last > start + shift for shift in (-day, 0, day))
