@@ -13,7 +13,6 @@ from tests.support.rows import make_row
 from tests.support.stored import put
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.errors import BadInput
-from vidfind.search.dates import TimeOfDay
 from vidfind.search.filters import Filters
 from vidfind.search.moments import Asked, merge_hits, search_moments
 from vidfind.store.settings import IndexSettings
@@ -249,10 +248,10 @@ def test_only_moments_of_a_time_of_day_are_found_when_asked(store: Store) -> Non
     add_video(store, "/v/changed last.mp4", [0.8] * 2, night, created_from="file")  # when it ended
     add_video(store, "/v/by day.mp4", [0.7], datetime(2024, 5, 16, 12).astimezone())
     ten, five = datetime_time(22), datetime_time(5)
-    over_midnight = TimeOfDay(ten, five)
+    over_midnight = (ten, five)
     assert found(store, between=over_midnight) == [("a.mp4", 20, 30)]
     assert found(store, between=over_midnight, per_video=5) == [("a.mp4", 20, 30), ("a.mp4", 10, 20), ("a.mp4", 30, 40)]
-    assert [name for name, _, _ in found(store, between=TimeOfDay(five, ten))] == [
+    assert [name for name, _, _ in found(store, between=(five, ten))] == [
         "a.mp4",
         "changed last.mp4",
         "by day.mp4",

@@ -12,7 +12,7 @@ import typer
 from vidfind.cli.options import Device, Dtype, IndexName, Json, Quiet, Verbose
 from vidfind.cli.prompt import WHAT_TO_GIVE, Answers, Form, answer_all, open_searcher, play_moment
 from vidfind.errors import BadInput
-from vidfind.search.dates import EXAMPLES, TimeOfDay, parse_period, parse_time_of_day
+from vidfind.search.dates import EXAMPLES, parse_period, parse_time_of_day
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.system import paths
 
@@ -152,7 +152,7 @@ def _filters(
     try:
         first = parse_period(since).first if since is not None else None
         last = parse_period(until).last if until is not None else None
-        times = TimeOfDay(*map(parse_time_of_day, between)) if between else None
+        times = (parse_time_of_day(between[0]), parse_time_of_day(between[1])) if between else None
         return Filters(tuple(folders) or None, first, last, exclude=tuple(exclude), between=times, **others)
     except BadInput as error:
         raise typer.BadParameter(str(error)) from error

@@ -31,13 +31,6 @@ class Period(NamedTuple):
     last: date
 
 
-class TimeOfDay(NamedTuple):
-    """The part of each day from one local time up to another; over midnight where the first is later."""
-
-    start: time
-    end: time
-
-
 def parse_period(text: str, today: date | None = None) -> Period:
     """The period that `text` names, seen from `today`. Raises BadInput for what is no date or could be two.
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, time
 
 from vidfind.errors import BadInput
-from vidfind.search.dates import TimeOfDay
 
 LIMIT = 10
 """How many moments a search finds where the caller does not say."""
@@ -24,7 +23,7 @@ Place = str | os.PathLike[str]
 class Filters:
     """Limits what a search may find. `Filters()` allows everything, with one moment of each video.
 
-    >>> from datetime import date
+    >>> from datetime import date, time
     >>> from vidfind import Filters
     >>> holidays = Filters(folder="~/Videos", since=date(2024, 7, 1), until=date(2024, 8, 31))
     """
@@ -44,8 +43,9 @@ class Filters:
     """At most this many moments of each video, 1 or more."""
     exclude: Sequence[Place] = ()
     """No videos under these folders; a pattern without a separator, such as `Trash` or `*.gif`, fits names anywhere."""
-    between: TimeOfDay | None = None
-    """Only moments filmed at this time of day, in local time, as far as the date of the video tells."""
+    between: tuple[time, time] | None = None
+    """Only moments filmed between these local times of day, over midnight where the first is later, as far as the date
+    of the video tells."""
     copies: bool = False
     """Find each copy of a video as a result of its own; otherwise `Moment.copies` names the others."""
 
@@ -59,8 +59,8 @@ class Filters:
             raise BadInput(f"The least score, {self.min_score:g}, is out of range: scores lie between -1 and 1.")
         if "" in (*self.places, *self.excluded):
             raise BadInput("The name of a folder is empty. For the current folder, give a point.")
-        if self.between and self.between.start == self.between.end:
-            raise BadInput(f"From {self.between.start:%H:%M} to the same time lies nothing.")
+        if self.between and self.between[0] == self.between[1]:
+            raise BadInput(f"Between {self.between[0]:%H:%M} and the same time lies nothing.")
 
     @property
     def places(self) -> list[str]:
