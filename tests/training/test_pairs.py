@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip
 import pytest
 
 from vidfind.errors import BadInput, BadPairs
 from vidfind.media.probe import probe
 from vidfind.media.sampling import Segment
 from vidfind.media.write import write_video
-from vidfind.training.pairs import BadLine, Pair, normal_caption, pairs_digest, read_pairs, require_good
+from vidfind.training.captions import BadLine
+from vidfind.training.pairs import Pair, normal_caption, pairs_digest, read_pairs, require_good, warn_of_long
 
 SECONDS = 4.0
 
@@ -45,6 +48,16 @@ def read(footage: Path, tmp_path: Path) -> Callable[..., tuple[list[Pair], list[
     return read
 
 
+@pytest.fixture
+def remarks(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
+    """What was said beside the pairs, so far."""
+    logger = logging.getLogger("vidfind.training")
+    logger.addHandler(caplog.handler)
+    yield lambda: list(dict.fromkeys(caplog.messages))
+    logger.removeHandler(caplog.handler)
+
+
+Remarks = Callable[[], list[str]]
 Read = Callable[..., tuple[list[Pair], list[BadLine]]]
 
 
@@ -174,6 +187,117 @@ def test_json_lines_hold_the_same_fields(read: Read) -> None:
     ]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("caption", ["a dög", "собака", "犬"])
+def test_unicode_is_read_whatever_its_encoding(read: Read, encoding: str, caption: str) -> None:
+    assert good(read(f"path,caption\na.mp4,{caption}\n".encode(encoding))) == [("a.mp4", caption, 2)]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "mac_roman"])
+@pytest.mark.parametrize("caption", ["two Bären", "l'été à Ostende", "niño en la montaña", "Straße", "Äpfel über Öl"])
+def test_western_text_of_a_byte_per_letter_is_read_with_one_remark(
+    read: Read, remarks: Remarks, encoding: str, caption: str
+) -> None:
+    assert good(read(f"path,caption\na.mp4,a cat\na.mp4,{caption}\n".encode(encoding)))[1] == ("a.mp4", caption, 3)
+    [remark] = remarks()
+    assert f"line 3 is 'a.mp4,{caption}'" in remark.replace('"', "'") and "save it as CSV UTF-8" in remark
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=;\npath;caption\na.mp4;a, dog\n",
+        "\ufeffSEP=;\r\npath;caption\r\na.mp4;a, dog\r\n",
+        "sep=\t\npath\tcaption\na.mp4\ta, dog\n",
+        "sep=\\t\npath\tcaption\na.mp4\ta, dog\n",
+        '"sep=,"\npath,caption\na.mp4,"a, dog"\n',
+        "\npath|caption\na.mp4|a, dog\n",
+        "\n“path”;“caption”\n“a.mp4”;a, dog\n",
+        "\n\u200b\ufeffpath;\ufeffcaption\na.mp4;a, dog\n".replace("\u200b", ""),
+        "\nVideo Path;Description\na.mp4;a, dog\n",
+    ],
+)
+def test_excel_and_others_may_say_what_parts_the_columns(read: Read, text: str) -> None:
+    assert good(read(text)) == [("a.mp4", "a, dog", 3)]
+
+
+@pytest.mark.parametrize(
+    ("header", "cells"),
+    [
+        ("begin,end", "0:01,0:03"),
+        ("from,to", "1,3"),
+        ("Start Time,End Time", "00:00:01.000,00:00:03.000"),
+        ("start_time,end_time", "1s,3 s"),
+        ("in,out", "0:01,0m3s"),
+        ("start (s),end [sec]", "1.0,3.0"),
+        ("start,duration", "1,2"),
+        ("time,end", "1,3"),
+        ("time,duration", "1,2"),
+        ("time", "0:01-0:03"),
+        ("timestamp", "0:01 \u2013 0:03"),
+        ("Time range", "0:01 to 0:03"),
+        ("moment", "1s..3s"),
+        ("timestamps", "00:00:01.000 --> 00:00:03.000"),
+        ("time", "[1 sec - 3 sec]"),
+        ("start,end", "0:01-0:03,"),
+        ("start,begin,end,duration", "1,2,3,4"),
+    ],
+)
+def test_a_moment_may_be_written_in_many_ways(read: Read, header: str, cells: str) -> None:
+    pairs, bad = read(f"path,caption,{header}\na.mp4,a dog,{cells}\n")
+    assert (bad, [(pair.start, pair.end) for pair in pairs]) == ([], [(1, 3)])
+
+
+def test_columns_that_are_not_used_are_named_once(read: Read, remarks: Remarks) -> None:
+    read("path,caption,start,begin,mood,empty\na.mp4,a dog,1,2,good,\na.mp4,a cat,1,2,bad,\n")
+    read('{"path": "a.mp4", "caption": "a dog", "mood": 1}\n{"path": "a.mp4", "caption": "x", "mood": 1}', "c.jsonl")
+    assert remarks() == ["Columns not used: begin, mood", "Column not used: mood"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "inner/b o\u0308.mp4",
+        "Inner/B Ö.MP4",
+        r"inner\b ö.mp4",
+        r".\inner\B ö.mp4",
+        "'inner/b ö.mp4'",
+        "“inner/b ö.mp4”",
+        "inner/b%20%C3%B6.mp4",
+        "file://{folder}/inner/b%20%C3%B6.mp4",
+        "inner/b\u00a0ö.mp4",
+    ],
+)
+def test_a_path_may_be_spelled_otherwise_than_its_file(
+    read: Read, tmp_path: Path, remarks: Remarks, written: str
+) -> None:
+    pairs, bad = read(f"path,caption\n{written.replace('{folder}', str(tmp_path))},a dog\n")
+    assert (bad, [pair.path for pair in pairs]) == ([], [tmp_path / "inner" / "b ö.mp4"])
+    [remark] = remarks()
+    assert remark.startswith("1 path is not spelled like the file, such as ")
+
+
+def test_a_name_that_two_files_fit_is_not_guessed(read: Read, tmp_path: Path) -> None:
+    shutil.copyfile(tmp_path / "a.mp4", tmp_path / "twin.mp4")
+    shutil.copyfile(tmp_path / "a.mp4", tmp_path / "Twin.mp4")
+    if len(list(tmp_path.glob("*win.mp4"))) == 2:  # not so where case makes no difference
+        assert "/TWIN.mp4 is not there" in reason(read("path,caption\nTWIN.mp4,a dog\n"))
+
+
+@pytest.mark.parametrize(
+    "written", [r"C:\Users\me\inner\b ö.mp4", "/Volumes/X/inner/b ö.mp4", "file:///D:/x/inner/b%20ö.mp4"]
+)
+def test_a_path_of_another_machine_is_answered_with_the_file_beside_the_captions(read: Read, written: str) -> None:
+    assert "there is inner/b ö.mp4 in the folder of the captions" in reason(read(f"path,caption\n{written},a dog\n"))
+
+
+def test_a_quote_left_open_is_told_where_it_is_and_costs_its_own_line(read: Read) -> None:
+    rows = ['a.mp4,"one', 'a.mp4,"two"', 'a.mp4,"three', 'a.mp4,four "', 'a.mp4,"five\nlines"', 'a.mp4,"six']
+    pairs, bad = read("\n".join(["path,caption", *rows]))
+    assert [pair.caption for pair in pairs] == ["two", 'four "', "five lines"]
+    assert [(one.line, one.reason) for one in bad] == [(line, "a quote is opened and not closed") for line in (2, 4, 8)]
+
+
 # What is wrong with a line
 
 
@@ -196,13 +320,15 @@ def test_every_bad_line_is_told_and_the_good_ones_are_read(read: Read) -> None:
         ("a.mp4,a dog,1,2,3", "has 5 fields for 4 columns: put double quotes around what has a ,"),
         ("a.mp4,a dog, running", "the start 'running' is not a time: write 83, 83.5, 1:23.5 or 1:02:03"),
         ("a.mp4,a dog,1,-2", "the end '-2' is not a time"),
+        ("a.mp4,a dog,0:00:01:12,", "the start '0:00:01:12' counts frames after the seconds"),
+        ("a.mp4,“a dog, big”,1,2", "put straight double quotes around what has a ,"),
         ("a.mp4,a dog,1:75,", "the start '1:75' is not a time"),
         ("a.mp4,a dog,3,1", "the moment must end after its start, 3, and not at 1"),
         ("a.mp4,a dog,3,3", "the moment must end after its start"),
         ("a.mp4,a dog,4,", "is only 4.0 seconds long: nothing starts at 4"),
         ("a.mp4,a dog,9,12", "is only 4.0 seconds long: nothing starts at 9"),
         ("a.mp4,a dog,1,4.6", "is only 4.0 seconds long: nothing ends at 4.6"),
-        ('a.mp4,"a dog', "opens a double quote that is never closed"),
+        ('a.mp4,"a dog', "a quote is opened and not closed"),
         ('a.mp4,"a" dog,1,2', 'write "" for a quote within quotes'),
     ],
 )
@@ -213,12 +339,12 @@ def test_a_bad_line_says_what_is_wrong(read: Read, row: str, why: str) -> None:
 def test_an_unclosed_quote_does_not_swallow_the_lines_after_it(read: Read) -> None:
     pairs, bad = read('path,caption\na.mp4,"a dog\na.mp4,"a cat"\na.mp4,a bird\n')
     assert [one.line for one in bad] == [2]
-    assert [pair.caption for pair in pairs] == ["a bird"]
+    assert [pair.caption for pair in pairs] == ["a cat", "a bird"]
 
 
 def test_a_quote_left_open_in_a_long_file_is_one_bad_line(read: Read) -> None:
     pairs, bad = read('path,caption\na.mp4,a dog\na.mp4,"a cat\n' + "a.mp4,a bird\n" * 20_000)
-    assert [pair.caption for pair in pairs] == ["a dog"]
+    assert [pair.caption for pair in pairs] == ["a dog", "a bird"]
     assert [one.line for one in bad] == [3]
 
 
@@ -231,7 +357,10 @@ def test_a_video_that_may_not_be_read_is_a_bad_line(read: Read, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ('{"path": "a.mp4", "caption": "a dog"', "is not JSON: Expecting ',' delimiter at character"),
+        (
+            '{"path": "a.mp4", "caption": "a dog"',
+            "is not JSON of one object per line: Expecting ',' delimiter at character",
+        ),
         ('["a.mp4", "a dog"]', "is not an object"),
         ('{"caption": "a dog"}', "has no path"),
         ('{"path": "a.mp4"}', "has no caption"),
@@ -240,8 +369,9 @@ def test_a_video_that_may_not_be_read_is_a_bad_line(read: Read, tmp_path: Path) 
         ('{"path": "a.mp4", "caption": ["a dog", null]}', "has a caption that is not a text"),
         ('{"path": "a.mp4", "caption": []}', "has an empty caption"),
         ('{"path": "a.mp4", "caption": "a dog", "start": -1}', "the start '-1' is not a time"),
+        ('{"path": "a.mp4", "caption": "a dog", "end": 1}', "has an end and no start"),
         ('{"path": "a.mp4", "caption": "a dog", "start": NaN}', "the start 'nan' is not a time"),
-        ('{"path": "a.mp4", "caption": "a dog", "end": true}', "the end 'true' is not a time"),
+        ('{"path": "a.mp4", "caption": "a dog", "start": 1, "end": true}', "the end 'true' is not a time"),
         ('{"path": "a.mp4", "caption": "a dog", "end": ' + "9" * 5000 + "}", "is not JSON that can be read"),
         ('{"path": "a\\u0000.mp4", "caption": "a dog"}', "cannot be the name of a file"),
         ('{"path": "\\ud800.mp4", "caption": "a dog"}', "cannot be the name of a file"),
@@ -266,14 +396,21 @@ def test_half_a_character_is_no_part_of_a_caption(read: Read) -> None:
         (b"\xef\xbb\xbf\r\n \r\n", "is empty"),
         (b"path,caption\r\n\r\n", "holds no captions"),
         (
-            "path,caption\na.mp4,a dog\n".encode("utf-16"),
-            "is UTF-16, or no text at all. In Excel, save it as CSV UTF-8",
+            b"path,caption\na.mp4,a\0dog\n",
+            "is no text at all, or of an unknown encoding. In Excel, save it as CSV UTF-8",
         ),
-        ("path,caption\na.mp4,a dog\n".encode("utf-16-le"), "In Excel, save it as CSV UTF-8"),
-        ("path,caption\na.mp4,a bläck dog\n".encode("latin-1"), "is not UTF-8 (first in line 2). In Excel, save it as"),
-        (b"path,text\na.mp4,a dog\n", "has no column caption: its first line must name the columns"),
-        (b"a.mp4,a dog\n", "has no column path and no column caption"),
-        (b"a.mp4,a dog\n", "It is: a.mp4, a dog"),
+        ("path,caption\na.mp4,a dog\n".encode("utf-16")[:-1], "is not the UTF-16 that it seems to be"),
+        ("path,caption\na.mp4,собака бежит\n".encode("cp1251"), "is not UTF-8 (first in line 2). In Excel, save it as"),
+        (b"path,words\na.mp4,a dog\n", "has no column caption: its first line must name the columns"),
+        (b"a.mp4,a dog\n", "names the columns: it begins with a.mp4, a dog. Put this first: path,caption"),
+        (b"a.mp4,a dog,1,2\n", "Put this first: path,caption,start,end"),
+        (b"path,caption,Caption\na.mp4,a dog,x\n", "names the column caption twice"),
+        (b"path,caption,end\na.mp4,a dog,1\n", "has a column end, but none that says where a moment starts"),
+        (b"PK\x03\x04" + bytes(9), "is a workbook or another archive"),
+        (b"\xd0\xcf\x11\xe0" + bytes(9), "is an old Excel workbook"),
+        (b'[{"path": "a.mp4", "caption": "a dog"}]', "is a list in JSON. Write one object per line"),
+        (b"WEBVTT\n\n0:01 --> 0:02\na dog\n", "holds the subtitles of one video"),
+        (b"1\r\n00:00:01,000 --> 00:00:02,000\r\na dog\r\n", "Write a CSV file whose first line is path,caption"),
         (b'path,"caption\n', "has no column path and no column caption"),
     ],
 )
@@ -327,3 +464,13 @@ def test_the_digest_is_of_what_the_pairs_say(footage: Path, tmp_path: Path) -> N
     ]
     assert len({digest, *(pairs_digest([dataclasses.replace(first, **change), second]) for change in changes)}) == 5
     assert pairs_digest([first]) != digest
+
+
+@pytest.mark.parametrize(("words", "length", "told"), [(30, 32, 0), (31, 32, 1), (75, None, 0), (76, None, 1)])
+def test_captions_that_a_model_does_not_read_to_their_end_are_counted(
+    remarks: Remarks, words: int, length: int | None, told: int
+) -> None:
+    tokenizer = open_clip.get_tokenizer("ViT-B-32")  # adds one token before a text, and one after it
+    warn_of_long(["a dog", "dog " * words, "dog " * words], tokenizer, length)
+    assert len(remarks()) == told
+    assert all(f"1 caption is longer than {length or 77} tokens" in remark for remark in remarks())

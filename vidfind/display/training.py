@@ -15,9 +15,9 @@ from vidfind.system.times import clock
 
 if TYPE_CHECKING:
     from vidfind.encoders.costs import ClipCost
+    from vidfind.training.captions import BadLine
     from vidfind.training.evaluate import Verdict
     from vidfind.training.finetune import Stepped, Validated
-    from vidfind.training.pairs import BadLine
     from vidfind.training.recall import Recall, Retrieval
 
 # What a row shows, how, and which of its values is the best.

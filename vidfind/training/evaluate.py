@@ -24,7 +24,7 @@ from vidfind.encoders.stream import EncodedVideo, FailedVideo, Progress, encode_
 from vidfind.errors import BadInput
 from vidfind.media.decoding import Clip, decode_ahead
 from vidfind.media.sampling import DEFAULT_SAMPLING, SEGMENT_LENGTH, Sampling, Segment
-from vidfind.training.pairs import Pair, normal_caption
+from vidfind.training.pairs import Pair, normal_caption, warn_of_long
 from vidfind.training.recall import Retrieval, judge, ranks, recall_of
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def evaluate(
 
     Raises BadInput as `check_pairs` does, and for a video that turns out not to be readable."""
     check_pairs(pairs)
+    warn_of_long([pair.caption for pair in pairs], next(iter(encoders.values())).tokenizer)
     # An adapter of the text tower alone leaves video vectors as they are: they are made once.
     distinct = {_video_identity(encoder): encoder for encoder in encoders.values()}
     passes: dict[tuple[int, int], list[Encoder]] = defaultdict(list)

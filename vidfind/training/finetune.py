@@ -28,9 +28,10 @@ from vidfind.errors import BadInput, BadPairs
 from vidfind.models.adapter_file import Adapter, AdapterInfo, write_adapter
 from vidfind.models.saved_adapters import SavedAdapter, check_free, saved_adapter
 from vidfind.training.augment import augment
+from vidfind.training.captions import BadLine
 from vidfind.training.clip_cache import ClipCache
 from vidfind.training.optimize import backward_in_chunks, contrastive_loss, make_optimizer
-from vidfind.training.pairs import BadLine, Pair, false_negative_mask, split_pairs
+from vidfind.training.pairs import Pair, false_negative_mask, split_pairs, warn_of_long
 from vidfind.training.recall import Retrieval, ranks, recall_of
 from vidfind.training.recipe import FEWEST_EPOCHS, FEWEST_STEPS, Recipe, is_frozen, kind_of
 from vidfind.training.trainable import prepare
@@ -111,6 +112,7 @@ class FineTuning:
         self.recipe = recipe or Recipe()
         self.encoder = encoder
         self.training, self.held_out = split_pairs(pairs, self.recipe.val, self.recipe.seed)
+        warn_of_long([pair.caption for pair in pairs], encoder.tokenizer, CAPTION_TOKENS)
         self.before: Retrieval | None = None
         """The held-out pairs judged before the first step."""
         self.after: Retrieval | None = None

@@ -1,22 +1,27 @@
-"""Reads a file of captions for videos, finds all its errors, and splits the pairs into training and held-out ones.
+"""Pairs of a video and a caption: finds the videos of a file of captions, checks it, and splits the pairs into training
+and held-out ones.
 
 Knows nothing of models. Times are in seconds.
 """
 
 from __future__ import annotations
 
-import csv
+import functools
 import hashlib
-import io
 import json
+import logging
 import os
-import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from random import Random
 from typing import Any
+from urllib.parse import unquote
 
 import torch
 from torch import Tensor
@@ -25,14 +30,21 @@ from vidfind.errors import BadInput, BadPairs, UnreadableVideo
 from vidfind.media.decoding import DECODERS, probe
 from vidfind.media.sampling import Segment
 from vidfind.system.times import parse_time
+from vidfind.training.captions import QUOTES, BadLine, Record, read_records
 from vidfind.training.recipe import FEWEST_HELD_OUT
 
-NEEDED = ("path", "caption")
-COLUMNS = (*NEEDED, "start", "end")
-DELIMITERS = ",;\t"  # Excel writes semicolons in countries where numbers have a comma
-JSON_LINES = frozenset({".jsonl", ".ndjson"})
+log = logging.getLogger(__name__)
+
 # People write 0:05 for the end of a video of 4.8 seconds.
 END_MARGIN = 0.5
+WORDS_A_TOKEN = 0.75  # in English
+RANGE = re.compile(r"\s*(?:-->|->|→|[-\u2013—\u2012\u2212~/]|\.{2,3}|\bto\b|\buntil\b|\btill?\b)\s*", re.IGNORECASE)
+"""Between the two times of a moment."""
+UNITS = re.compile(
+    r"(?:(\d+)\s*h(?:ours?|rs?)?)?\s*(?:(\d+)\s*m(?:in(?:utes?|s)?)?)?\s*(?:(\d+(?:[.,]\d*)?)\s*s(?:ec(?:onds?|s)?)?)?",
+    re.IGNORECASE | re.ASCII,
+)
+"""Times with units: 12s, 1m23s, 1 h 2 min 3 s."""
 
 
 @dataclass(frozen=True)
@@ -57,27 +69,6 @@ class Pair:
         return Segment(self.start, self.end)
 
 
-@dataclass(frozen=True)
-class BadLine:
-    """A line of a file of captions that cannot be used."""
-
-    line: int
-    """Where it stands in the file, from 1."""
-    reason: str
-    """What is wrong with it, with the name of the video if there is one."""
-
-
-@dataclass(frozen=True)
-class _Record:
-    """A caption as the file has it, before any check."""
-
-    line: int
-    path: str
-    caption: str
-    start: str = ""
-    end: str = ""
-
-
 class _Bad(Exception):
     """The reason why a line cannot be used."""
 
@@ -92,21 +83,19 @@ def read_pairs(path: str | Path) -> tuple[list[Pair], list[BadLine]]:
 
     The file is a CSV with the columns `path,caption` and optionally `start,end`, or JSON lines (.jsonl) with these
     fields, where `caption` may be a list. Paths are relative to the folder of the file. Every video is opened once.
-    Identical lines give one pair. Raises BadInput if the file as a whole cannot be read."""
+    Identical lines give one pair. Logs a warning about paths that are spelled otherwise than their files, and the
+    warnings of `read_records`. Raises BadInput if the file as a whole cannot be read."""
     path = Path(os.path.expanduser(path))
-    text = _read_text(path)
-    parse = _parse_json_lines if path.suffix.lower() in JSON_LINES else _parse_csv
-    entries = list(parse(path, text))
-    if not entries:
-        raise BadInput(f"{path} holds no captions.")
+    entries = read_records(path)
     bad = [entry for entry in entries if isinstance(entry, BadLine)]
-    records = [entry for entry in entries if isinstance(entry, _Record)]
+    records = [entry for entry in entries if isinstance(entry, Record)]
     folder = Path(os.path.abspath(path)).parent
-    durations = _probe_all({_resolve(folder, record) for record in records if record.path and record.caption})
+    places = _find_all(folder, {record.path for record in records if record.path})
+    durations = _probe_all({places[record.path] for record in records if record.path and record.caption})
     pairs: dict[Any, Pair] = {}
     for record in records:
         try:
-            pair = _check(record, _resolve(folder, record), durations)
+            pair = _check(record, folder, places.get(record.path, folder), durations)
             pairs.setdefault((pair.path, normal_caption(pair.caption), pair.start, pair.end), pair)
         except _Bad as error:
             bad.append(BadLine(record.line, str(error)))
@@ -126,6 +115,21 @@ def normal_caption(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
+def warn_of_long(captions: Iterable[str], tokenizer: Callable[..., Tensor], length: int | None = None) -> None:
+    """Logs a warning with the number of captions that have more than `length` tokens, of which the rest is not read.
+
+    None: as many as the model reads."""
+    length = length or tokenizer([""]).shape[-1]
+    distinct = list(dict.fromkeys(captions))
+    last = tokenizer([*distinct, ""], context_length=length + 1)[:, -1]  # that of the empty text is padding
+    if count := int((last[:-1] != last[-1]).sum()):
+        who = "1 caption is" if count == 1 else f"{count:,} captions are"
+        log.warning(
+            "%s longer than %d tokens, about %d words: what comes after that does not count.",
+            *(who, length, round(length * WORDS_A_TOKEN)),
+        )
+
+
 def pairs_digest(pairs: Iterable[Pair]) -> str:
     """Returns 32 hexadecimal digits for the content of the pairs, independent of their order and of folders."""
     lines = sorted(
@@ -135,128 +139,85 @@ def pairs_digest(pairs: Iterable[Pair]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
 
 
-# The file ---------------------------------------------------------------------------------------------------------
-
-
-def _read_text(path: Path) -> str:
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder. Give the file with the captions.")
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise BadInput(f"There is no file {path}") from error
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data:
-        raise BadInput(f"{path} is UTF-16, or no text at all. In Excel, save it as CSV UTF-8.")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise BadInput(f"{path} is not UTF-8 (first in line {line}). In Excel, save it as CSV UTF-8.") from error
-    if not text.strip():
-        raise BadInput(f"{path} is empty.")
-    return text
-
-
-def _parse_csv(path: Path, text: str) -> Iterator[_Record | BadLine]:
-    header_line = next(line for line in text.splitlines() if line.strip())
-    delimiter = max(DELIMITERS, key=header_line.count)  # a comma if the line has none of them
-    csv.field_size_limit(2**31 - 1)  # with Python's limit a long caption is an error, and all lines after it are lost
-    # Strict: otherwise a quote that is never closed silently swallows lines.
-    rows = _csv_rows(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True))
-    header = next(rows)[1]
-    names = [name.strip().lower() for name in header] if isinstance(header, list) else [header_line]
-    missing = [name for name in NEEDED if name not in names]
-    if missing:
-        found = textwrap.shorten(", ".join(names), 100, placeholder=" ...")
-        raise BadInput(
-            f"{path} has no column {' and no column '.join(missing)}: its first line must name the columns, "
-            f"path,caption or path,caption,start,end. It is: {found}"
-        )
-    for line, row in rows:
-        if isinstance(row, str):
-            yield BadLine(line, row)
-            continue
-        fields = {name: row[i].strip() for i, name in reversed(list(enumerate(names))) if i < len(row)}
-        if any(field.strip() for field in row[len(names) :]):
-            yield BadLine(
-                line, f"has {len(row)} fields for {len(names)} columns: put double quotes around what has a {delimiter}"
-            )
-        elif lacking := [name for name in NEEDED if name not in fields]:
-            yield BadLine(line, f"has no {lacking[0]}: only {len(row)} of {len(names)} fields are there")
-        else:
-            known = {name: fields.get(name, "") for name in COLUMNS}
-            yield _Record(line, **{**known, "caption": _one_line(known["caption"])})
-
-
-def _csv_rows(reader: Any) -> Iterator[tuple[int, list[str] | str]]:
-    """Yields the first line number of each row that is not blank, and the row, or the error in it."""
-    while True:
-        line = reader.line_num + 1
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            if "unexpected end" in str(error):
-                yield line, "opens a double quote that is never closed"
-                return
-            yield line, 'has a double quote where none can be: write "" for a quote within quotes'
-            continue
-        if any(field.strip() for field in row):
-            yield line, row
-
-
-def _parse_json_lines(path: Path, text: str) -> Iterator[_Record | BadLine]:
-    for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: JSON may contain other line ends
-        if not line.strip():
-            continue
-        try:
-            yield from _json_records(number, line)
-        except _Bad as error:
-            yield BadLine(number, str(error))
-
-
-def _json_records(number: int, line: str) -> list[_Record]:
-    try:
-        value = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise _Bad(f"is not JSON: {error.msg} at character {error.pos + 1}") from error
-    except (ValueError, RecursionError) as error:  # numbers with thousands of digits, thousands of brackets
-        raise _Bad(f"is not JSON that can be read: {error}") from error
-    if not isinstance(value, dict):
-        raise _Bad('is not an object: write {"path": "a.mp4", "caption": "a dog"}')
-    fields = {key.strip().lower(): field for key, field in value.items()}
-    for name in NEEDED:
-        if fields.get(name) is None:
-            raise _Bad(f"has no {name}")
-    if not isinstance(fields["path"], str):
-        raise _Bad("has a path that is not a text")
-    captions = fields["caption"] if isinstance(fields["caption"], list) else [fields["caption"]]
-    if not all(isinstance(caption, str) for caption in captions):
-        raise _Bad("has a caption that is not a text")
-    start, end = _json_time(fields, "start"), _json_time(fields, "end")
-    return [_Record(number, fields["path"].strip(), _one_line(text), start, end) for text in captions or [""]]
-
-
-def _json_time(fields: dict[str, Any], name: str) -> str:
-    value = fields.get(name)
-    if isinstance(value, float):
-        return f"{value:f}"  # never 1e-05
-    if value is None or isinstance(value, str):
-        return (value or "").strip()
-    return json.dumps(value)
-
-
-def _one_line(caption: str) -> str:
-    """Returns a caption without line breaks, and without the lone surrogates that JSON may contain."""
-    return " ".join(caption.encode("utf-8", "replace").decode().split())
-
-
 # Its lines --------------------------------------------------------------------------------------------------------
 
 
-def _resolve(folder: Path, record: _Record) -> Path:
-    return Path(os.path.abspath(folder / os.path.expanduser(record.path)))
+def _find_all(folder: Path, texts: Iterable[str]) -> dict[str, Path]:
+    """Returns the file that each path stands for; those that no file fits as they are written."""
+    alike = functools.cache(_names_alike)
+    places, others = {}, []
+    for text in sorted(texts):
+        written = Path(os.path.abspath(folder / os.path.expanduser(text)))
+        found = written if _exists(written) else _spelled_otherwise(folder, text, alike)
+        if found and found != written:
+            others.append((text, found))
+        places[text] = found or written
+    if others:
+        text, found = others[0]
+        count = "1 path is" if len(others) == 1 else f"{len(others):,} paths are"
+        log.warning("%s not spelled like the file, such as %s for %s", count, text, found)
+    return places
+
+
+def _spelled_otherwise(folder: Path, text: str, alike: Callable[[Path], Mapping[str, list[str]]]) -> Path | None:
+    """The file that a path means, if that is beyond doubt: other accents, case, slashes or quotes, or a URL."""
+    for spelling in _spellings(text):
+        written = Path(os.path.abspath(folder / os.path.expanduser(spelling)))
+        found: Path | None = Path(written.anchor)
+        for part in written.parts[1:]:
+            assert found
+            named = [part] if _exists(found / part) else alike(found).get(_plain(part), [])
+            found = found / named[0] if len(named) == 1 else None
+            if found is None:
+                break
+        if found:
+            return found
+    return None
+
+
+def _spellings(text: str) -> Iterator[str]:
+    """Yields a path as it may have been meant, likeliest first."""
+    bare = text.strip(QUOTES + " ")
+    if bare.lower().startswith("file:"):
+        bare = re.sub(r"^file:(//(localhost)?(?=/))?", "", unquote(bare), flags=re.IGNORECASE)
+        bare = re.sub(r"^/(?=[A-Za-z]:)", "", bare)  # file:///C:/a.mp4
+    for spelling in dict.fromkeys([bare, unquote(bare)]):
+        yield spelling
+        yield spelling.replace("\\", "/")
+        if drive := PureWindowsPath(spelling).drive[:1]:  # as Windows' own Linux mounts it
+            yield "/".join(["/mnt", drive.lower(), *PureWindowsPath(spelling).parts[1:]])
+
+
+def _names_alike(folder: Path) -> dict[str, list[str]]:
+    """The names in a folder, by how they look without case and ways to write accents."""
+    names = defaultdict(list)
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            names[_plain(name)].append(name)
+    return names
+
+
+def _plain(name: str) -> str:
+    """Returns a name without what differs between systems: case, composed accents, kinds of spaces and apostrophes."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold().replace("\u2019", "'"))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long, or a character that names cannot have
+        return False
+
+
+def _hint(folder: Path, text: str) -> str:
+    """Where a file that is not there may be: under the folder of the captions, by the last names of its path."""
+    for spelling in _spellings(text):
+        parts = [part for part in re.split(r"[/\\]", spelling) if part not in ("", ".", "..")]
+        for first in range(1, len(parts)):
+            if _exists(folder.joinpath(*parts[first:])):
+                tail = "/".join(parts[first:])
+                return f": there is {tail} in the folder of the captions, and paths count from there"
+    return ""
 
 
 def _probe_all(paths: Iterable[Path]) -> dict[Path, float | str]:
@@ -277,17 +238,16 @@ def _probe_all(paths: Iterable[Path]) -> dict[Path, float | str]:
         return dict(zip(ordered, pool.map(duration, ordered), strict=True))
 
 
-def _check(record: _Record, path: Path, durations: dict[Path, float | str]) -> Pair:
+def _check(record: Record, folder: Path, path: Path, durations: dict[Path, float | str]) -> Pair:
     if not record.path:
         raise _Bad("names no video")
     if not record.caption:
         raise _Bad(f"{path} has an empty caption")
     duration = durations[path]
     if isinstance(duration, str):
-        raise _Bad(f"{path} {duration}")
-    start = _time(path, "start", record.start, 0.0)
-    end = _time(path, "end", record.end, duration)
-    if record.end and end <= start:
+        raise _Bad(f"{path} {duration}{'' if _exists(path) else _hint(folder, record.path)}")
+    start, end = _moment(record, path, duration)
+    if end < duration and end <= start:
         raise _Bad(f"{path}: the moment must end after its start, {start:g}, and not at {end:g}")
     if start >= duration:
         raise _Bad(f"{path} is only {duration:.1f} seconds long: nothing starts at {start:g}")
@@ -297,10 +257,33 @@ def _check(record: _Record, path: Path, durations: dict[Path, float | str]) -> P
     return Pair(path, record.caption, start, end, (start, end) != (0.0, duration), record.line)
 
 
-def _time(path: Path, name: str, text: str, default: float) -> float:
-    if not text:
-        return default
+def _moment(record: Record, path: Path, duration: float) -> tuple[float, float]:
+    """Returns start and end; those of the whole video where a line gives none. Raises _Bad."""
+    both = _ends_of(record.time or record.start)
+    if both and not record.end:
+        return _time(path, "start", both[0]), _time(path, "end", both[1])
+    if record.time:
+        raise _Bad(f"{path}: the time {record.time!r} has no end: write 0:12-0:21")
+    start = _time(path, "start", record.start) if record.start else 0.0
+    if record.end:
+        return start, _time(path, "end", record.end)
+    return start, start + _time(path, "length", record.length) if record.length else duration
+
+
+def _ends_of(text: str) -> tuple[str, str] | None:
+    """Returns the two times in `0:12-0:21`, `0:12 to 0:21` and the like; None for one time."""
+    parts = RANGE.split(text.strip("[]() "))
+    return (parts[0], parts[1]) if len(parts) == 2 and all(parts) else None
+
+
+def _time(path: Path, name: str, text: str) -> float:
+    if re.fullmatch(r"\d+:\d+:\d+[:;]\d+", text):
+        raise _Bad(f"{path}: the {name} {text!r} counts frames after the seconds: write parts of a second, 0:00:12.5")
+    units = UNITS.fullmatch(text)
     try:
+        if units and text:
+            hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in units.groups())
+            return hours * 3600 + minutes * 60 + seconds
         return parse_time(text)
     except ValueError as error:
         raise _Bad(f"{path}: the {name} {text!r} is not a time: write 83, 83.5, 1:23.5 or 1:02:03") from error
