@@ -29,7 +29,7 @@ from vidfind.media.write import write_video
 BY_PYAV = """
     h264_open_gop.mp4 h264_refresh.mp4 hevc.mp4 hevc_open_gop.mp4 hevc_10bit.mp4 hevc_pq.mp4 hevc_hlg.mp4 mpeg4.avi
     mpeg4.mp4 mpeg2.ts mpeg2.mpg h264.ts mjpeg.avi wmv2.wmv start_offset.ts edit_list.mp4 no_cues.mkv long.ts long.mpg
-    long.wmv long_open_gop.mp4
+    long.wmv long_open_gop.mp4 rotated90.mp4 rotated180.mp4 rotated270.mp4
 """
 LONG = [name for name in WHOLE if name.startswith("long")]
 
@@ -209,6 +209,7 @@ def test_decord_reads_plain_files() -> None:
         {"has_edits": True},
         {"has_open_keyframes": True},
         {"is_cut_short": True},
+        {"has_matrix": True},
         {"has_no_length": True},
     ],
     ids=str,

@@ -6,19 +6,23 @@ Owns everything that odd or broken files need. Knows nothing of segments, or of 
 from __future__ import annotations  # PyAV has Packet[VideoStream] for type checkers only
 
 import logging
+import math
 import os
 import stat
+import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
+from av.sidedata.sidedata import SideDataContainer
+from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -35,7 +39,11 @@ MAX_BAD_READS = 100  # failed reads in a row before the rest of the file is give
 MAX_BLIND_PACKETS = 1000  # packets without a frame, half a minute of video, before a file is given up
 MAX_GAP = 3600.0  # seconds between two frames; after a longer gap the clock was damaged or reset, and the video ends
 MAX_REORDER = 16  # frames that an H.264 or HEVC decoder may hold back to put them in order
-MAX_PIXEL_ASPECT = 4.0  # width divided by height of a pixel; a larger value is a mistake in the header
+MAX_PIXEL_ASPECT = 64.0  # width divided by height of a pixel; players obey more, and show a line
+MIN_SINE = (
+    0.5  # of the angle between the edges of a picture as its display matrix puts them; with less it means nothing
+)
+WITHOUT_PIXEL_ASPECT = {"mpegts", "mpeg"}  # containers that leave it to the stream, where broadcasts change it
 NOT_LOOKED_INTO: Any = [
     {"skip_frame": "all"}
 ]  # otherwise FFmpeg decodes a frame to learn its colours; PyAV's stub is wrong
@@ -199,15 +207,86 @@ def frame_rate(stream: VideoStream) -> Fraction:
 # Pictures ------------------------------------------------------------------------------------------------------------
 
 
+class Orientation(NamedTuple):
+    """How the stored picture is shown: mirrored left to right or not, and then turned counter-clockwise."""
+
+    quarter_turns: int = 0
+    is_mirrored: bool = False
+
+    def turn(self, picture: np.ndarray) -> np.ndarray:
+        """Turns a stored picture (H, W, ...) upright."""
+        return np.rot90(picture[:, ::-1] if self.is_mirrored else picture, self.quarter_turns)
+
+
+UPRIGHT = Orientation()
+
+
+def orientation(frame: VideoFrame, default: Orientation = UPRIGHT) -> Orientation:
+    """Returns how a frame is shown, from its display matrix: the nearest quarter turn, as players show it.
+
+    A frame whose matrix means nothing is upright. One without a matrix is shown as `default`: where the matrix lies in
+    the video stream and not in the container, FFmpeg gives it with some frames only."""
+    matrix = display_matrix(frame)
+    return default if matrix is None else _meaning(matrix) or UPRIGHT
+
+
+def display_matrix(frame: VideoFrame) -> tuple[float, float, float, float] | None:
+    """Returns where the display matrix puts a step to the right and one down: (x, y, x, y), y downwards."""
+    try:
+        # `frame.side_data` would remember the frame, which remembers it: memory would grow.
+        read: Any = SideDataContainer  # PyAV's stub is wrong
+        found = [bytes(one) for one in read(frame) if one.type is SideDataType.DISPLAYMATRIX]
+    except ValueError:  # PyAV 18 reads none if there is a kind among them that it does not know
+        with suppress(ValueError):  # not a number: a matrix of zeros
+            angle = math.radians(frame.rotation)
+            return math.cos(angle), -math.sin(angle), math.sin(angle), math.cos(angle)
+        return None
+    if not found or len(found[0]) < 20:
+        return None
+    right_x, right_y, _, down_x, down_y = struct.unpack_from("=5i", found[0])
+    return right_x, right_y, down_x, down_y
+
+
+def _meaning(matrix: tuple[float, float, float, float]) -> Orientation | None:
+    """Returns the orientation that is nearest to a display matrix; None if it is near to none: singular, or sheared."""
+    right_x, right_y, down_x, down_y = matrix
+    right, down = math.hypot(right_x, right_y), math.hypot(down_x, down_y)
+    area = right_x * down_y - right_y * down_x
+    if not abs(area) > MIN_SINE * right * down:
+        return None
+    right_x, right_y, down_x, down_y = right_x / right, right_y / right, down_x / down, down_y / down
+    if area < 0:  # mirrored first: the step to the right was one to the left
+        right_x, right_y = -right_x, -right_y
+    clockwise = math.degrees(math.atan2(right_y - down_x, right_x + down_y))
+    return Orientation(-round(clockwise / 90) % 4, area < 0)
+
+
 def shown_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
-    """Returns width and height of the picture as shown: rotated, and with square pixels."""
-    aspect = float(stream.sample_aspect_ratio or 1)
+    """Returns width and height of the picture as shown: turned upright, and with square pixels."""
+    width, height = _squared_size(frame, stream)
+    return (height, width) if orientation(frame).quarter_turns % 2 else (width, height)
+
+
+def _squared_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
+    """Returns width and height of the stored picture if its pixels were squares."""
+    aspect = _pixel_aspect(frame, stream)
     width, height = frame.width, frame.height
     if 1 < aspect <= MAX_PIXEL_ASPECT:
         width = round(width * aspect)
     elif 1 / MAX_PIXEL_ASPECT <= aspect < 1:
         height = round(height / aspect)
-    return (height, width) if frame.rotation % 180 else (width, height)
+    return width, height
+
+
+def _pixel_aspect(frame: VideoFrame, stream: VideoStream) -> float:
+    """Returns width divided by height of a pixel: as the container says, else as the decoder found in the stream.
+
+    The first of these is wrong where FFmpeg computed it from a display matrix that means nothing. Of a container that
+    cannot say, PyAV repeats what the stream said when the file was opened, and that may change on the way."""
+    of_stream = stream.codec_context.sample_aspect_ratio
+    matrix = display_matrix(frame)
+    is_told = stream.container.format.name not in WITHOUT_PIXEL_ASPECT and not (matrix and _meaning(matrix) is None)
+    return float((stream.sample_aspect_ratio if is_told else None) or of_stream or 1)
 
 
 def scaled_size(width: int, height: int, size: int) -> tuple[int, int]:
@@ -222,13 +301,13 @@ def centre(pictures: np.ndarray, size: int) -> np.ndarray:
     return pictures[..., top : top + size, left : left + size, :]
 
 
-def picture(frame: VideoFrame, stream: VideoStream, size: int) -> np.ndarray:
-    """Returns a decoded frame as the model sees it: rotated, scaled and cut; (S, S, 3) uint8."""
-    width, height = scaled_size(*shown_size(frame, stream), size)
-    if frame.rotation % 180:
-        width, height = height, width
+def picture(frame: VideoFrame, stream: VideoStream, size: int, default: Orientation = UPRIGHT) -> np.ndarray:
+    """Returns a decoded frame as the model sees it: turned upright, scaled and cut; (S, S, 3) uint8.
+
+    `default` is the orientation of frames without a display matrix."""
+    width, height = scaled_size(*_squared_size(frame, stream), size)
     is_hdr = frame.color_trc in HDR_TO_LIGHT
     pixels = "rgb48le" if is_hdr else "rgb24"
     array = frame.reformat(width, height, pixels, interpolation="BICUBIC").to_ndarray()
-    array = centre(np.rot90(array, frame.rotation // 90), size)
+    array = centre(orientation(frame, default).turn(array), size)
     return np.ascontiguousarray(to_sdr(array, frame.color_trc) if is_hdr else array)

@@ -21,7 +21,17 @@ import numpy as np
 from av.video.frame import PictureType
 
 from vidfind.errors import ReaderFailed
-from vidfind.media.frames import MAX_GAP, MAX_REORDER, frame_rate, open_video, picture, read_packets, time_of
+from vidfind.media.frames import (
+    MAX_GAP,
+    MAX_REORDER,
+    UPRIGHT,
+    Orientation,
+    frame_rate,
+    open_video,
+    picture,
+    read_packets,
+    time_of,
+)
 from vidfind.media.sampling import TICK, Sample, Sampling, Segment, nearest_within, part_around, sample_times
 
 if TYPE_CHECKING:
@@ -42,10 +52,12 @@ def read_by_keyframes(
     size: int,
     sampling: Sampling,
     threads: int = 1,
+    orientation: Orientation = UPRIGHT,
 ) -> Iterator[Sample]:
     """Like `read.read_clips`, for a video whose first frame is shown at `origin` on the stream's clock, in seconds.
 
-    `threads` decoders work on different GOPs at a time. Raises ReaderFailed if it is not sure of the frames."""
+    `threads` decoders work on different GOPs at a time. `orientation` is that of frames that do not say theirs.
+    Raises ReaderFailed if it is not sure of the frames."""
     with ExitStack() as files, ExitStack() as pools:
         container, stream = files.enter_context(open_video(path, threads, is_quick=True))
 
@@ -54,8 +66,8 @@ def read_by_keyframes(
 
         packets = _Packets(read_packets(container, stream), stream, origin)
         picks = _picks(packets, segments, num_frames, sampling)
-        decoders = [_Decoder(lambda: stream, origin, size)]
-        decoders += [_Decoder(open_another, origin, size) for _ in range(threads - 1)]
+        decoders = [_Decoder(lambda: stream, origin, size, orientation)]
+        decoders += [_Decoder(open_another, origin, size, orientation) for _ in range(threads - 1)]
         lanes = [(decoder, pools.enter_context(ThreadPoolExecutor(1))) for decoder in decoders]
         shown = _decode_ahead(picks, lanes)
         for _ in segments:
@@ -192,10 +204,13 @@ class _Packets:
 class _Decoder:
     """Decodes GOP by GOP, in each only as far as needed."""
 
-    def __init__(self, open_stream: Callable[[], VideoStream], origin: float, size: int) -> None:
+    def __init__(
+        self, open_stream: Callable[[], VideoStream], origin: float, size: int, orientation: Orientation
+    ) -> None:
         self._open_stream = open_stream
         self._origin = origin
         self._size = size
+        self._orientation = orientation
         self._gop: _Gop | None = None
         self._decoding: set[float] = set()  # times of packets whose frames the decoder has not returned yet
         self._frames: dict[float, VideoFrame] = {}  # by time: the last wanted frame and those after it
@@ -221,7 +236,7 @@ class _Decoder:
             raise ReaderFailed("a keyframe is not one, or is broken")
         if frame.interlaced_frame and self._stream.container.format.name == "mpegts":
             raise ReaderFailed("it is interlaced, and a packet may hold one half of a picture")
-        self._shown = picture(frame, self._stream, self._size), time
+        self._shown = picture(frame, self._stream, self._size, self._orientation), time
         return self._shown
 
     def _begin(self, gop: _Gop) -> None:

@@ -24,10 +24,14 @@ from vidfind.media.dates import DateSource, when_recorded
 from vidfind.media.frames import (
     MAX_GAP,
     MAX_REORDER,
+    UPRIGHT,
+    Orientation,
     check_regular,
+    display_matrix,
     first_frame,
     frame_rate,
     open_video,
+    orientation,
     read_packets,
     seek,
     shown_size,
@@ -45,7 +49,7 @@ class VideoInfo:
 
     `duration`, in seconds, reaches to the end of the last frame that is really in the file, whatever its header says.
     `missing` is how many seconds more the header promises, if more than one: the file was cut short.
-    `width` and `height` are those of the picture as shown: rotated, and with square pixels.
+    `width` and `height` are those of the picture as shown: turned upright, and with square pixels.
     `rotation` is by how many degrees the stored picture is rotated counter-clockwise for display: 0, 90, 180 or 270.
     `created` is when it was recorded, in UTC; `created_from` says if the metadata, the name or the file's time tells.
     """
@@ -83,6 +87,8 @@ class Traits:
     has_open_keyframes: bool  # frames after a keyframe need frames from before it
     is_cut_short: bool  # the file ends before its header says
     has_no_length: bool  # the header gives no duration: recorded to a pipe, or never finished
+    has_matrix: bool = False  # the header or the stream says how the picture is turned for display
+    orientation: Orientation = UPRIGHT  # of the first frame
     start: float = 0.0  # when the first frame is shown, on the stream's clock, in seconds
 
 
@@ -115,6 +121,7 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
         duration = max(seen.end + (0 if seen.has_durations else float(1 / rate)) - start, float(1 / rate))
         missing = claimed - max(duration, seen.end)  # mkv counts from 0, even if its video begins later
         width, height = shown_size(frame, stream)
+        turned = orientation(frame)
         recorded = when_recorded(path, mtime_ns, [container.metadata, stream.metadata])
         info = VideoInfo(
             duration=duration,
@@ -122,7 +129,7 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
             width=width,
             height=height,
             codec=stream.codec_context.codec.canonical_name,
-            rotation=frame.rotation % 360,
+            rotation=90 * turned.quarter_turns,
             created=recorded.created,
             created_from=recorded.created_from,
             missing=missing if missing > 1 else 0.0,
@@ -135,6 +142,8 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
             has_open_keyframes=seen.has_open_keyframes,
             is_cut_short=info.missing > 0,
             has_no_length=not claimed,
+            has_matrix=display_matrix(frame) is not None,
+            orientation=turned,
             start=start,
         )
         return info, traits

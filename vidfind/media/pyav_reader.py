@@ -15,6 +15,8 @@ from av.video.stream import VideoStream
 
 from vidfind.errors import UnreadableVideo
 from vidfind.media.frames import (
+    UPRIGHT,
+    Orientation,
     decode_frames,
     frame_rate,
     open_video,
@@ -30,11 +32,17 @@ MIN_JUMP = 15.0  # seconds ahead; up to here reading on is as fast as a jump
 
 
 def read_with_pyav(
-    path: Path, segments: Sequence[Segment], num_frames: int, size: int, threads: int | None = None
+    path: Path,
+    segments: Sequence[Segment],
+    num_frames: int,
+    size: int,
+    threads: int | None = None,
+    orientation: Orientation = UPRIGHT,
 ) -> Generator[Sample, None, float | None]:
     """Like `read_clips`, for any file: packet by packet, skipping packets that cannot be decoded.
 
-    The frame shown at a time is the last one that begins at or before it. Reads on from segment to segment, and jumps
+    The frame shown at a time is the last one that begins at or before it. `orientation` is that of frames that do not
+    say theirs. Reads on from segment to segment, and jumps
     if the next segment is far ahead.
     """
     for run in _runs(segments):
@@ -43,7 +51,7 @@ def read_with_pyav(
                 clip, times = np.empty((num_frames, size, size, 3), np.uint8), np.empty(num_frames)
                 for i, time in enumerate(sample_times(segment, num_frames)):
                     is_new = frames.advance(origin + time) or i == 0
-                    clip[i] = picture(frames.frame, frames.stream, size) if is_new else clip[i - 1]
+                    clip[i] = picture(frames.frame, frames.stream, size, orientation) if is_new else clip[i - 1]
                     times[i] = frames.time - origin
                 if frames.end <= origin + segment.start + TICK:
                     return frames.end - origin

@@ -55,14 +55,16 @@ def read_clips(
             if reader == "decord":
                 samples = read_with_decord(path, info, segments, num_frames, size, threads)
             else:
-                samples = read_by_keyframes(path, traits.start, segments, num_frames, size, sampling, threads or 1)
+                samples = read_by_keyframes(
+                    path, traits.start, segments, num_frames, size, sampling, threads or 1, traits.orientation
+                )
             for sample in samples:
                 yield sample
                 delivered += 1
             return None
         except ReaderFailed as error:
             log.info("%s: reading it again with PyAV: %s", path, error)
-    return (yield from read_with_pyav(path, segments[delivered:], num_frames, size, threads))
+    return (yield from read_with_pyav(path, segments[delivered:], num_frames, size, threads, traits.orientation))
 
 
 def read_picture(path: Path, size: int) -> np.ndarray:
@@ -100,6 +102,7 @@ NOT_FOR_DECORD: dict[str, Callable[[Traits], bool]] = {
     "open GOP": lambda traits: traits.has_open_keyframes,  # up to 5 frames off: decord counts broken leading frames
     "cut short": lambda traits: traits.is_cut_short,  # exceptions, or the last frame again and again
     "no length": lambda traits: traits.has_no_length,  # exceptions
+    "display matrix": lambda traits: traits.has_matrix,  # mirrored pictures are shown as they are stored
 }
 
 
