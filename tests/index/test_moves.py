@@ -16,7 +16,7 @@ from vidfind.index.events import Offline, Outcome
 from vidfind.index.options import IndexOptions
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
-from vidfind.store.edit import relink_videos
+from vidfind.store.edit import relink_videos, remove_videos
 from vidfind.store.store import Store
 
 ORIGINALS = Path(__file__).parent.parent / "clips"
@@ -282,6 +282,34 @@ def test_a_backup_made_while_the_original_is_away_is_a_copy_of_it(library: Libra
     assert {(event.status, event.copied_from) for event in told} == {("new", library.films)}
     library.rename("unplugged", "films")
     library.check(library.films, backup)
+
+
+def test_what_was_removed_and_comes_back_is_not_encoded_again(library: Library) -> None:
+    assert set(library.index(exclude=["*.mp4"]).values()) == {"removed"}
+    assert library.store.videos() == {}
+    events = [event for event in index_videos([library.films], library.store, _never) if isinstance(event, Outcome)]
+    assert {(event.status, event.is_taken_back) for event in events} == {("new", True)}
+    library.check()
+    library.rename("films/trip", "elsewhere")
+    library.index()
+    library.rename("elsewhere", "films/back")
+    assert set(library.index().values()) == {"new"}
+    library.check()
+    remove_videos([library.films / "back"], library.store)
+    assert set(library.index(library.films / "back").values()) == {"new"}
+    assert library.store.removed() == {}
+
+
+def test_a_file_that_was_replaced_for_a_while_is_not_encoded_again(library: Library, tiny_encoder: Encoder) -> None:
+    before = library.store.videos()
+    path = library.films / "b.mp4"
+    path.rename(library.folder / "away.mp4")
+    path.write_bytes(b"no video")
+    for _ in index_videos([library.films], library.store, lambda: tiny_encoder):
+        pass
+    (library.folder / "away.mp4").replace(path)
+    assert library.index() == {"films/b.mp4": "changed"}
+    assert library.store.videos()[path].content == before[path].content
 
 
 def test_relinked_videos_are_unchanged_for_the_next_run(library: Library) -> None:

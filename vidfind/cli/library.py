@@ -42,6 +42,14 @@ def status_command(
 def remove_command(
     path: Annotated[list[Path] | None, typer.Argument(metavar="PATH", help="Videos, or folders of them.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Delete the whole index.")] = False,
+    purge: Annotated[
+        bool,
+        typer.Option(
+            "--purge",
+            help="Delete for good: of the videos under PATH, or of all removed videos, also the vectors that are kept "
+            "for 30 days.",
+        ),
+    ] = False,
     yes: Yes = False,
     name: IndexName = paths.DEFAULT_INDEX,
     as_json: Json = False,
@@ -50,12 +58,15 @@ def remove_command(
 ) -> None:
     """Remove videos from an index, or delete a whole index. Your video files are never touched.
 
+    The vectors of removed videos are kept for 30 days, where no search shows them: nothing is encoded again if you
+    change your mind.
+
     \b
     Example:
       vidfind remove ~/Videos/drafts
     """
-    if bool(path) == everything:
-        raise typer.BadParameter("Give either PATHs to forget, or --all for the whole index.")
+    if (everything and (path or purge)) or not (everything or path or purge):
+        raise typer.BadParameter("Give either PATHs to forget, or --all for the whole index, or --purge.")
 
     from vidfind.display import console
     from vidfind.display.text import plural
@@ -64,15 +75,17 @@ def remove_command(
     from vidfind.store.store import Store
 
     store_path = paths.index_path(name)
-    if path:
-        from vidfind.store.edit import remove_videos
+    if path or purge:
+        from vidfind.store.edit import purge_videos, remove_videos
 
-        removed = remove_videos(path, Store.open(store_path))
+        store = Store.open(store_path)
+        removed = purge_videos(path, store) if purge else remove_videos(path or [], store)
         if as_json:
             for row in removed:
                 console.json_line({"path": row.path})
         else:
-            console.message(f"Forgot {plural(len(removed), 'video')}. The files are where they were.")
+            kept = "Nothing of them is kept." if purge else "Their vectors are kept for 30 days."
+            console.message(f"Forgot {plural(len(removed), 'video')}. The files are where they were. {kept}")
         return
     is_demo = name == DEMO_INDEX and demo_folder().exists()
     if is_index(store_path) and not yes:

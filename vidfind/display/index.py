@@ -50,6 +50,8 @@ def show_summary(summary: "IndexSummary", when: str = "") -> None:
     if summary.copies:
         as_copies = "as a copy" if summary.copies == 1 else "as copies"
         parts[0] += f" ({summary.copies:,} {as_copies})"  # first comes what is new
+    if summary.taken_back:
+        parts[0] += f" ({summary.taken_back:,} with the vectors from before their removal)"
     if not parts and summary.vanished:
         return
     text = ", ".join(parts) or "No videos found"

@@ -36,6 +36,8 @@ def show_status(status: "IndexStatus", path: Path, online: Collection[Path]) -> 
     """Shows what an index holds and how it was made; `online` are its folders that are there now.
 
     Lists on stderr the videos that could not be read, or only in part."""
+    from vidfind.store.memory import KEPT_TIME
+
     ours, length = status.settings.identity, status.settings.segment_length
     adapter = f", adapter {ours.adapter}" if ours.adapter else ""
     rows = {
@@ -50,6 +52,8 @@ def show_status(status: "IndexStatus", path: Path, online: Collection[Path]) -> 
     if begun := status.unfinished:
         kind = f"with the adapter {begun.adapter}" if begun.adapter else "with no adapter"
         rows["Unfinished"] = f"{plural(begun.videos, 'video')} encoded again {kind}; to go on: {begun.command}"
+    if status.removed:
+        rows["Removed"] = f"{plural(len(status.removed), 'video')}, whose vectors are kept for {KEPT_TIME.days} days"
     folders = [
         ("" if number else "Folders", Text.assemble(home_path(folder), _presence(folder in online)))
         for number, folder in enumerate(status.folders)
@@ -77,6 +81,10 @@ def status_json(status: "IndexStatus", path: Path, online: Collection[Path]) -> 
         "folders": [{"path": folder, "online": folder in online} for folder in status.folders],
         "failed": [{"path": row.path, "reason": row.failed} for row in status.failed],
         "damaged": [{"path": row.path, "reason": row.damage} for row in status.damaged],
+        "removed": [
+            {"path": video.row.path, "removed_at": video.removed_at.isoformat(timespec="seconds")}
+            for video in status.removed
+        ],
         "unfinished": vars(status.unfinished) if status.unfinished else None,
     }
 

@@ -27,6 +27,8 @@ class Outcome:
     """The largest distance in seconds of a frame taken from the time wanted; None if no frame was taken in this run."""
     same_as: Path | None = None
     """The video with the same contents whose vectors this one shares, or whose failure."""
+    is_taken_back: bool = False
+    """Whether a new or changed video was encoded before it was removed, and its vectors were kept."""
     copied_from: Path | None = None
     """The folder of `same_as` if that is not there now: this may be a backup, or the folder may have been moved."""
     was_tried_before: bool = False
@@ -114,6 +116,8 @@ class IndexSummary:
     elapsed: float = 0.0
     """Duration of the run; whoever runs it measures it."""
     copies: int = 0
+    taken_back: int = 0
+    """Number of videos whose kept vectors were taken back: nothing was encoded."""
     copied_from: Counter[Path] = field(default_factory=Counter)
     """Number of copies of videos whose folder is not there now, by that folder."""
     failed: list[Outcome] = field(default_factory=list)
@@ -144,6 +148,8 @@ class IndexSummary:
         self.counts[outcome.status] += 1
         if outcome.status == "failed":
             self.failed.append(outcome)
+        elif outcome.is_taken_back:
+            self.taken_back += 1
         elif outcome.is_copy:
             self.copies += 1
             if outcome.copied_from:

@@ -36,13 +36,17 @@ class Reuse:
     file: VideoFile
     status: Status
     source: VideoRow
+    is_removed: bool = False
+    """Whether `source` was removed, and only its vectors are there still."""
     is_source_away: bool = False
     """Whether `source` stays although its folder is not there now: this may be a backup of it."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Each video found, and each stored one under the folders asked for, is in just one of these."""
+    """Each video found, and each stored one under the folders asked for, is in just one of these.
+
+    Only `replaced` has some of them a second time."""
 
     encode: list[Job] = field(default_factory=list)
     duplicates: list[tuple[Job, Path]] = field(default_factory=list)  # with the path in `encode` of the same contents
@@ -50,6 +54,7 @@ class Plan:
     unchanged: list[VideoRow] = field(default_factory=list)
     failed: list[VideoRow] = field(default_factory=list)  # failed before, and not changed since
     removed: list[tuple[VideoRow, str]] = field(default_factory=list)  # with the reason, if it is not simply gone
+    replaced: list[VideoRow] = field(default_factory=list)  # whose file seems to have other contents now
     offline: list[tuple[VideoRow, Path]] = field(default_factory=list)  # with the folder that is not there now
 
 
@@ -61,6 +66,8 @@ class Known:
     """The rows of the index."""
     before: Collection[Path] = ()
     """Paths that count as changed, not as new, where they have no row: those of the index that is encoded again."""
+    removed: Collection[VideoRow] = ()
+    """Videos that are not in the index any more, but whose vectors are there still."""
     ignored: Collection[Path] = ()
     """Paths among `stored` that stay as they are: their rows are used for matching contents only."""
 
@@ -104,7 +111,8 @@ def make_plan(
     if force:
         plan.encode.extend(todo)
     else:
-        for path in _match_contents(plan, todo, known.stored, missing, take_fingerprint, presence, is_moved):
+        plan.replaced.extend(known.stored[job.file.path] for job in todo if job.file.path in known.stored)
+        for path in _match_contents(plan, todo, known, missing, take_fingerprint, presence, is_moved):
             del missing[path]
     _sort_missing(plan, missing, folders, presence)
     return plan
@@ -131,7 +139,7 @@ def _sort_missing(
 def _match_contents(
     plan: Plan,
     todo: Sequence[Job],
-    stored: Mapping[Path, VideoRow],
+    known: Known,
     missing: Mapping[Path, VideoRow],
     take_fingerprint: Callable[[Path], str],
     presence: Callable[[VideoRow, Path], Presence],
@@ -140,6 +148,8 @@ def _match_contents(
     """Sorts `todo` into `plan`: what must be encoded, and what the index or another file of `todo` has already.
 
     Returns the paths that videos were moved from."""
+    stored = known.stored
+    removed = {row.fingerprint: row for row in known.removed}
     sources: dict[str, list[VideoRow]] = defaultdict(list)
     for row in stored.values():
         if not row.failed:
@@ -164,7 +174,7 @@ def _match_contents(
             missed["offline"].remove(row)
         return row
 
-    sizes = Counter(row.size for row in stored.values()) + Counter(job.file.size for job in todo)
+    sizes = Counter(row.size for row in (*stored.values(), *known.removed)) + Counter(job.file.size for job in todo)
     moved_from: set[Path] = set()
     originals: dict[str, Path] = {}  # by fingerprint
     for job in todo:
@@ -181,6 +191,8 @@ def _match_contents(
             away = left_behind(fingerprint)["offline"]
             source = next(iter(here or away or sources[fingerprint]))
             plan.reuse.append(Reuse(job.file, job.status, source, is_source_away=bool(away) and not here))
+        elif fingerprint in removed:
+            plan.reuse.append(Reuse(job.file, job.status, removed[fingerprint], is_removed=True))
         elif fingerprint in originals:
             plan.duplicates.append((job, originals[fingerprint]))
         else:

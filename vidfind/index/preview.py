@@ -56,7 +56,8 @@ def preview_index(
     roots = check_folders(folders, index)
     store = Store.open(index) if is_index(index) else None
     found = list(find_videos([root for root in roots if root.exists()], options.exclude))
-    known = Known(store.videos() if store else {})
+    removed = [video.row for video in store.removed().values()] if store else []
+    known = Known(store.videos() if store else {}, removed=removed)
     disk = Disk()
     plan = make_plan(
         found, known, roots, fingerprint, disk.presence, options.force, options.verify, is_moved=disk.is_moved

@@ -67,7 +67,9 @@ def index_videos(
     IndexMismatch if the encoder is not the index's."""
     with store.writing() as writer:
         walk = _walk(folders, store, options.exclude, ignored)
-        known = Known(walk.stored, walk.before.keys(), {path for path in walk.stored if _is_under(path, ignored)})
+        removed = [video.row for video in store.removed().values()]
+        left_alone = {path for path in walk.stored if _is_under(path, ignored)}
+        known = Known(walk.stored, walk.before.keys(), removed, left_alone)
         disk = Disk()
         plan = make_plan(
             walk.found,
@@ -159,6 +161,7 @@ def _settle(plan: Plan, folder_of: FolderOf, writer: StoreWriter, disk: Disk) ->
     rows = [disk.placed(_copy_row(reuse.source, reuse.file, folder_of(reuse.file.path), now)) for reuse in plan.reuse]
     rows += [disk.placed(row) for row in (*plan.unchanged, *plan.failed) if not disk.is_placed(row)]
     moved = [reuse.source.path for reuse in plan.reuse if reuse.status == "moved"]
+    writer.set_aside([*(row for row, _ in plan.removed), *plan.replaced])
     if rows:
         writer.put(rows)
     if moved or plan.removed:
@@ -184,6 +187,8 @@ def _reused(reuse: Reuse) -> Outcome:
         return outcome
     if reuse.status == "moved":
         return replace(outcome, message=f"from {source.path}")
+    if reuse.is_removed:
+        return replace(outcome, message=f"as {source.path} was, before it was removed", is_taken_back=True)
     copied_from = source.folder if reuse.is_source_away else None
     return replace(outcome, message=f"the same as {source.path}", same_as=source.path, copied_from=copied_from)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,22 +27,47 @@ class Relinked:
 
 
 def remove_videos(paths: Sequence[Path], store: Store) -> list[VideoRow]:
-    """Removes videos, and all videos under folders, from the index; returns their paths. Files are not touched.
+    """Removes videos, and all videos under folders, from the index; returns their rows. Files are not touched.
 
-    Raises BadInput if a path names no video."""
+    Their vectors are kept for a while: see memory.py. Raises BadInput if a path names no video."""
     with store.writing() as writer:
         writers = writer.generations()
         rows = {path: row for one in reversed(writers) for path, row in one.store.videos().items()}
-        chosen: dict[Path, VideoRow] = {}
-        for path in (Path(os.path.abspath(path)) for path in paths):
-            here = {row.path: row for row in rows.values() if row.path.is_relative_to(path)}
-            if not here:
-                raise _none_under(path, store)
-            chosen |= here
+        chosen = _chosen(paths, rows.values(), store)
         for one in writers:
+            one.set_aside(row for path, row in one.store.videos().items() if path in chosen)
             one.remove(chosen)
             one.compact()
     return [row for _, row in sorted(chosen.items())]
+
+
+def purge_videos(paths: Sequence[Path] | None, store: Store) -> list[VideoRow]:
+    """Removes videos as `remove_videos` does, and deletes also their vectors; without paths, those of removed videos.
+
+    Nothing of them is left on disk. Raises BadInput if a path names no video, removed or not."""
+    with store.writing() as writer:
+        writers = writer.generations()
+        purged: dict[Path, VideoRow] = {}
+        for one in reversed(writers):
+            purged |= {video.row.path: video.row for video in one.store.removed().values()}
+            purged |= one.store.videos() if paths else {}
+        if paths is not None:
+            purged = _chosen(paths, purged.values(), store)
+        for one in writers:
+            one.remove(purged if paths else [])
+            one.purge(purged)
+    return [row for _, row in sorted(purged.items())]
+
+
+def _chosen(paths: Sequence[Path], rows: Collection[VideoRow], store: Store) -> dict[Path, VideoRow]:
+    """The rows of the videos under `paths`, by their paths. Raises BadInput for a path with none."""
+    chosen: dict[Path, VideoRow] = {}
+    for path in (Path(os.path.abspath(path)) for path in paths):
+        here = {row.path: row for row in rows if row.path.is_relative_to(path)}
+        if not here:
+            raise _none_under(path, store)
+        chosen |= here
+    return chosen
 
 
 def relink_videos(old: Path, new: Path, store: Store) -> list[Relinked]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vidfind.commands import index_command
 from vidfind.errors import IndexBusy, IndexNotFound
+from vidfind.store.memory import removed_file
 from vidfind.store.settings import (
     COPY_FILE,
     NEXT_FILE,
@@ -33,7 +34,7 @@ QUERIES_FILE = "queries.sqlite"
 """Vectors of earlier queries: see search/kept.py."""
 # What an index folder may hold besides its settings: tables of all generations, adapters, and what a copy left behind.
 OWN_FILES = re.compile(
-    r"(videos|segments)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.(settings|speed).*\.part"
+    r"(videos|segments)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.?removed(-\d+)?\.arrow(\.part)?|\.(settings|speed).*\.part"
 )
 PASSING_FILES = re.compile(r".*\.(part|mend\w+\.lance)")
 """Those of them that exist only while something is written."""
@@ -96,6 +97,7 @@ def make_generation(path: Path, generation: Generation, dim: int, adapter: Path 
 
     Returns the generation with the name of the copy. Raises BadInput if the file changes meanwhile, StorageError."""
     database = connect(path)
+    removed_file(path, generation.number).unlink(missing_ok=True)
     for kind, schema in ((TableKind.VIDEOS, VIDEOS), (TableKind.SEGMENTS, segments_schema(dim))):
         make_table(path, database, table_name(kind, generation.number), schema)
     return dataclasses.replace(generation, adapter_file=keep_adapter(path, adapter) if adapter else "")
@@ -108,6 +110,7 @@ def drop_unfinished(path: Path) -> None:
         (path / NEXT_FILE).unlink()  # first: from here on there is none
         for kind in TableKind:
             shutil.rmtree(path / f"{table_name(kind, begun.number)}.lance", ignore_errors=True)
+        removed_file(path, begun.number).unlink(missing_ok=True)
 
 
 def write_speed(path: Path, footage: float, elapsed: float) -> None:
@@ -136,7 +139,8 @@ def leftovers(path: Path, keep: timedelta = KEEP_VERSIONS) -> list[Path]:
     for file in (SETTINGS_FILE, NEXT_FILE):
         with suppress(FileNotFoundError):
             generation = read_generation(path, file)
-            used |= {f"{table_name(kind, generation.number)}.lance" for kind in TableKind} | {generation.adapter_file}
+            used |= {f"{table_name(kind, generation.number)}.lance" for kind in TableKind}
+            used |= {generation.adapter_file, removed_file(path, generation.number).name}
     left = time.time() - keep.total_seconds()
     switched = (path / SETTINGS_FILE).stat().st_mtime
 

@@ -230,7 +230,7 @@ def _row_problems(part: Part, store: Store) -> Iterator[Problem]:
     for chosen, text in ((lacking, "videos without vectors, or without some"), (broken, "videos with broken vectors")):
         if chosen:
             yield Problem(f"{text}: {_names(chosen)}", again, partial(_forget, part, store, chosen))
-    orphans = counts.keys() - {row.content for row in [*rows.values(), *now.values()]}
+    orphans = counts.keys() - {row.content for row in [*rows.values(), *now.values()]} - store.removed().keys()
     if orphans:
         yield Problem(
             f"vectors that belong to no video: {sum(counts[content] for content in orphans)}, as a run that was killed "

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vidfind.commands import adapter_command
 from vidfind.store.folder import size_on_disk
+from vidfind.store.memory import RemovedVideo
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store, outer_folders
 from vidfind.store.tables import VideoRow
@@ -35,6 +36,8 @@ class IndexStatus:
     damaged: list[VideoRow]
     size_on_disk: int
     unfinished: Unfinished | None = None
+    removed: list[RemovedVideo] = field(default_factory=list)
+    """The removed videos whose vectors are kept for a while, should they come back."""
 
 
 def index_status(store: Store) -> IndexStatus:
@@ -51,6 +54,7 @@ def index_status(store: Store) -> IndexStatus:
         damaged=[row for row in rows if row.damage],
         size_on_disk=sum(map(size_on_disk, store.path.rglob("*"))),
         unfinished=find_unfinished(store),
+        removed=list(store.removed().values()),
     )
 
 

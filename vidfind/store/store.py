@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from vidfind.store.folder import (
     write_speed,
     writing_lock,
 )
+from vidfind.store.memory import RemovedVideo, read_removed, still_kept, write_removed
 from vidfind.store.mismatch import Mismatch, choice_mismatch, identity_mismatch, mismatch_error
 from vidfind.store.nearest import is_worthwhile, make_indexes, nearest
 from vidfind.store.settings import (
@@ -68,6 +69,7 @@ from vidfind.system.storage import storage_errors
 # Paths in one predicate: keeps the SQL text small (some 100 KB).
 PATHS_A_DELETE = 1000
 FOREVER = timedelta(days=36500)
+AT_ONCE = timedelta(milliseconds=1)  # LanceDB takes no less
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,11 @@ class Store:
         with storage_errors(path):
             path.mkdir(parents=True, exist_ok=True)
         with writing_lock(path):
-            if is_index(path) and cls.open(path).count_videos():
+            old = cls.open(path) if is_index(path) else None
+            if old and old.count_videos():
                 raise IndexMismatch(f"There already is an index {path.name!r}. To delete it: {delete_command(path)}")
+            if old and old.removed() and old.settings == settings and old.dim == dim and old.has_adapter(adapter):
+                return old  # with the vectors of the videos removed from it
             with storage_errors(path):
                 for file in (SETTINGS_FILE, NEXT_FILE, SPEED_FILE):
                     (path / file).unlink(missing_ok=True)
@@ -232,6 +237,10 @@ class Store:
         with table_errors(self.path):
             return int(self.tables.videos.count_rows())
 
+    def removed(self) -> dict[int, RemovedVideo]:
+        """The removed videos by their contents whose vectors are kept for a while: no search shows them."""
+        return read_removed(self.path, self.generation.number)
+
     def videos_of(self, contents: Collection[int]) -> list[VideoRow]:
         """The videos that have one of these contents, in no order; none that failed."""
         with table_errors(self.path):
@@ -315,9 +324,21 @@ class StoreWriter:
             with self._tables.committing(TableKind.VIDEOS) as videos:
                 videos.delete(f"path IN ({listed})")
 
+    def set_aside(self, rows: Iterable[VideoRow]) -> None:
+        """Keeps the vectors of videos for a while, should they be removed or replaced now. See memory.py."""
+        now = datetime.now(UTC)
+        if aside := {row.content: RemovedVideo(row, now) for row in rows if not row.failed}:
+            write_removed(self._path, self.store.generation.number, [*(self.store.removed() | aside).values()])
+
+    def purge(self, paths: Collection[Path]) -> None:
+        """Deletes the kept vectors of removed videos: nothing of them is left on disk."""
+        left = [video for video in self.store.removed().values() if video.row.path not in paths]
+        write_removed(self._path, self.store.generation.number, left)
+        self.compact(AT_ONCE)
+
     def compact(self, keep: timedelta = KEEP_VERSIONS) -> None:
-        """Clears vectors that no video points to, joins the small files that many commits leave behind, and brings the
-        approximate index up to date, or makes it: see nearest.py.
+        """Clears vectors that no video points to, and that need not be kept any more; joins the small files that many
+        commits leave behind, and brings the approximate index up to date, or makes it: see nearest.py.
 
         What searches may still read, or nothing uses, is deleted when it is older than `keep`."""
         with table_errors(self._path):
@@ -325,7 +346,13 @@ class StoreWriter:
                 table.search().select(["content"]).to_arrow()["content"].to_numpy()
                 for table in (self._tables.segments, self._tables.videos)
             )
-        orphans = np.setdiff1d(stored, used)
+        contents, counts = np.unique(stored, return_counts=True)
+        stored_counts = dict(zip(contents.tolist(), counts.tolist(), strict=True))
+        removed = self.store.removed()
+        kept = still_kept(removed, set(used.tolist()), stored_counts, self.store.dim)
+        if kept.keys() != removed.keys():
+            write_removed(self._path, self.store.generation.number, [*kept.values()])
+        orphans = np.setdiff1d(contents, np.array([*used.tolist(), *kept], np.int64))
         for start in range(0, len(orphans), PATHS_A_DELETE):
             with self._tables.committing(TableKind.SEGMENTS) as segments:
                 segments.delete(f"content IN ({_listed(orphans[start : start + PATHS_A_DELETE])})")
