@@ -170,6 +170,7 @@ def test_a_number_plays_the_result_of_that_rank(
     assert re.fullmatch(r"0\.00 .*\.mp4\n", played.read_text())
     captured = capsys.readouterr()
     assert tables(captured.out) == 2
+    assert re.search(r"Playing clip-\d+\.mp4 from 0:00\.", captured.err)
     assert "There is no result 4 to open: 3 moments found." in captured.err
     assert "There is no result 0 to open" in captured.err
 

@@ -14,7 +14,7 @@ from tests.support.drawn import drawn
 from vidfind.display import console
 from vidfind.display.activity import Activity, progress_lines
 from vidfind.display.search import result_table
-from vidfind.display.text import home_path, printable, short_paths, span
+from vidfind.display.text import home_path, near_path, printable, short_paths, span
 from vidfind.encoders.stream import Progress
 from vidfind.search.moments import Moment
 from vidfind.system.times import clock
@@ -77,6 +77,25 @@ def test_paths_in_the_home_folder_begin_with_a_tilde(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("USERPROFILE", "/home/ann")
     assert home_path(Path("/home/ann/films/a.mp4")) == "~/films/a.mp4"
     assert home_path(Path("/home/anna/a.mp4")) == "/home/anna/a.mp4"
+
+
+def test_paths_in_the_current_folder_begin_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "films").mkdir()
+    monkeypatch.chdir(tmp_path / "films")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    inside, beside = tmp_path / "films" / "bulk" / "a.mp4", tmp_path / "a.mp4"
+    assert short_paths([inside, beside], 80) == {inside: "bulk/a.mp4", beside: "~/a.mp4"}
+    assert short_paths([inside, tmp_path / "films" / "cam" / "a.mp4"], 5)[inside] == "bulk/a.mp4"
+    monkeypatch.chdir(tmp_path.parent)
+    assert near_path(beside) == "~/a.mp4"  # which is shorter than from here
+
+
+@pytest.mark.parametrize("width", [60, 70, 80])
+def test_the_folder_of_a_video_is_shown_rather_than_its_length_and_date(width: int) -> None:
+    path = "/films/of/a/long/summer/by/the/sea/first camera/clip-29.mp4"
+    *_, row = drawn(result_table([moment(path)], width), width)
+    assert "…/first camera/clip-29.mp4" in row or "/sea/first camera/clip-29.mp4" in row
 
 
 def test_the_result_table_shows_rank_score_file_moment_length_and_date() -> None:

@@ -1,6 +1,7 @@
 """Players: which command line is run, and that it is."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -24,9 +25,9 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def install(folder: Path, name: str) -> Path:
+def install(folder: Path, name: str, script: str = "") -> Path:
     program = folder / name
-    program.write_text("#!/bin/sh\n")
+    program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     return program
 
@@ -37,6 +38,7 @@ def install(folder: Path, name: str) -> Path:
         ("mpv", ["--start=83.00", "--", str(PATH)]),
         ("vlc", ["--start-time=83.00", str(PATH)]),
         ("iina", ["--no-stdin", "--mpv-start=83.00", str(PATH)]),
+        ("celluloid", ["--new-window", "--mpv-start=83.00", str(PATH)]),
     ],
 )
 def test_each_player_is_told_the_moment_in_its_own_words(programs: Path, name: str, arguments: list[str]) -> None:
@@ -75,10 +77,44 @@ def test_a_file_named_like_a_placeholder_is_left_alone() -> None:
     assert template_command("mpv {path}", Path("{start} {path}.mp4"), 1) == ["mpv", "{start} {path}.mp4"]
 
 
-@pytest.mark.parametrize("template", ["mpv 'unclosed", "  "])
-def test_a_template_that_is_no_command_is_an_error(template: str) -> None:
-    with pytest.raises(BadInput, match="VIDFIND_PLAYER"):
-        template_command(template, PATH, 1)
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("mpv 'unclosed", "is not a command line: No closing quotation. It is now: mpv 'unclosed"),
+        ("  ", "is empty"),
+        ("mpv {path} {foo} {}", "has {foo}, {}, which vidfind does not know. The fields are {start}, the time"),
+    ],
+)
+def test_a_template_that_is_no_command_is_an_error(template: str, reason: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(f"VIDFIND_PLAYER {reason}")):
+        player_command(PATH, 1, template)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no flatpak there")
+@pytest.mark.parametrize(
+    ("application", "arguments"),
+    [
+        ("io.mpv.Mpv", ["--start=83.00", "--"]),
+        ("org.videolan.VLC", ["--start-time=83.00"]),
+        ("io.github.celluloid_player.Celluloid", ["--new-window", "--mpv-start=83.00"]),
+        ("org.kde.haruna", []),
+    ],
+)
+def test_a_player_in_a_flatpak_is_told_the_moment_and_sees_the_file(
+    programs: Path, application: str, arguments: list[str]
+) -> None:
+    flatpak = install(programs, "flatpak", f'[ "$1 $2" = "info {application}" ]')
+    name, command = player_command(PATH, 83)
+    assert command == [str(flatpak), "run", "--file-forwarding", application, *arguments, "@@", str(PATH), "@@"]
+    assert name == (None if application == "org.kde.haruna" else application)
+    mpv = install(programs, "mpv")
+    assert player_command(PATH, 83)[1][0] == str(mpv)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no flatpak there")
+def test_a_flatpak_without_players_leaves_it_to_the_system(programs: Path) -> None:
+    install(programs, "flatpak", "exit 1")
+    assert player_command(PATH, 83)[0] is None
 
 
 def test_a_player_that_is_not_there_is_an_error_with_the_remedy(
@@ -93,9 +129,15 @@ def test_a_player_that_is_not_there_is_an_error_with_the_remedy(
 
 def test_a_player_that_fails_at_once_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vidfind.system.player.HAND_OVER", PATIENCE)  # a busy machine may take long to start it
-    monkeypatch.setenv("VIDFIND_PLAYER", f"{sys.executable} -c 'raise SystemExit(4)'")
-    with pytest.raises(BadInput, match="exit code 4"):
+    monkeypatch.setenv("VIDFIND_PLAYER", f"{sys.executable} -c 'print(3); import sys; sys.exit(\"no screen\")'")
+    with pytest.raises(BadInput, match=r"exit code 1 and the words: 3 no screen\. Install mpv or VLC"):
         play(tmp_path, 1)
+
+
+def test_what_a_player_says_that_ends_at_once_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidfind.system.player.HAND_OVER", PATIENCE)
+    monkeypatch.setenv("VIDFIND_PLAYER", f"{sys.executable} -c 'print({{start}})'")
+    assert play(tmp_path, 1) == (True, "1.0")
 
 
 def test_a_video_that_is_gone_is_an_error_with_the_remedy(tmp_path: Path) -> None:
@@ -111,6 +153,6 @@ def test_the_player_is_started_with_the_file_and_the_moment(tmp_path: Path, monk
     script.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > "{told}.new" && mv "{told}.new" "{told}"\n')
     script.chmod(0o755)
     monkeypatch.setenv("VIDFIND_PLAYER", f"{script} --start={{start}} {{path}}")
-    assert play(video, 12.34) == str(script)
+    assert play(video, 12.34) == (True, "")
     wait_until(told.exists)
     assert told.read_text().splitlines() == ["--start=12.34", str(video)]

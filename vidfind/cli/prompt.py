@@ -110,11 +110,16 @@ def play_moment(moments: "Sequence[Moment]", rank: int) -> None:
     if not 1 <= rank <= len(moments):
         raise BadInput(f"There is no result {rank} to open: {plural(len(moments), 'moment')} found.")
     moment = moments[rank - 1]
-    if player.play(moment.path, moment.start) is None:
+    played = player.play(moment.path, moment.start)
+    if played.at_moment:
+        console.message(f"Playing {moment.path.name} from {clock(moment.start)}.")
+    else:
         console.message(
-            f"The system's own player starts at the beginning: go to {clock(moment.start)}. "
-            "With mpv or VLC installed, it would start there."
+            f"Playing {moment.path.name} from the beginning, as this player cannot do otherwise: go to "
+            f"{clock(moment.start)}. With mpv or VLC installed, it would start there."
         )
+    if played.said:
+        console.message(f"The player has ended already. It said: {played.said}")
 
 
 def answer_all(name: str, answers: Answers) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -33,8 +34,11 @@ def moment_json(moment: "Moment") -> dict[str, Any]:
 
 def result_table(moments: Sequence["Moment"], width: int) -> Table:
     """Returns a table of `width` cells with rank, score, file and its marks, moment, length and date."""
-    columns, file_width = _columns_that_fit(_columns(moments), width)
     marks = {moment.path: _mark(moment) for moment in moments}
+    needed = max(
+        (cell_len(os.sep.join(("…", *path.parts[-2:]))) + mark.cell_len for path, mark in marks.items()), default=0
+    )
+    columns, file_width = _columns_that_fit(_columns(moments), width, needed)
     names = short_paths(marks, file_width, {path: mark.cell_len for path, mark in marks.items()})
     files = [Text.assemble(_linked(names[moment.path], moment.path), marks[moment.path]) for moment in moments]
     table = new_table()
@@ -58,17 +62,20 @@ def _columns(moments: Sequence["Moment"]) -> dict[str, list[str]]:
     }
 
 
-def _columns_that_fit(columns: dict[str, list[str]], width: int) -> tuple[dict[str, list[str]], int]:
-    """Returns the columns that leave NARROWEST_FILE cells of `width` for the file, and how many cells the file gets.
+def _columns_that_fit(columns: dict[str, list[str]], width: int, needed: int) -> tuple[dict[str, list[str]], int]:
+    """Returns the columns that leave `needed` cells of `width` for the file, and how many cells the file gets.
 
-    It drops the date first, then the length, and no other column: then the file gets narrower."""
-    columns = dict(columns)
-    for least in ("Date", "Length", None):
-        file_width = width - sum(max(map(len, [name, *texts])) + COLUMN_GAP for name, texts in columns.items())
-        if file_width >= NARROWEST_FILE or least is None:
-            break
-        del columns[least]
-    return columns, file_width
+    Without the date it has more, and without the length too. If that is not enough either, NARROWEST_FILE cells do; no
+    other column is dropped, and then the file gets narrower."""
+    choices = [columns]
+    for least in ("Date", "Length"):
+        choices.append({name: texts for name, texts in choices[-1].items() if name != least})
+    widths = [width - sum(max(map(len, [name, *texts])) + COLUMN_GAP for name, texts in one.items()) for one in choices]
+    for least_width in (max(needed, NARROWEST_FILE), NARROWEST_FILE):
+        for chosen, file_width in zip(choices, widths, strict=True):
+            if file_width >= least_width:
+                return chosen, file_width
+    return choices[-1], widths[-1]
 
 
 def _mark(moment: "Moment") -> Text:

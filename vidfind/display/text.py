@@ -4,6 +4,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from rich.cells import cell_len
@@ -81,12 +82,20 @@ def short_paths(paths: Iterable[Path], width: int, taken: Mapping[Path, int] | N
 
 
 def _short_path(path: Path, width: int, tails: Counter[tuple[str, ...]]) -> str:
-    shortest = home_path(path)
+    shortest = near_path(path)
     for start in range(1, len(path.parts)):
         if cell_len(shortest) <= width or tails[path.parts[start:]] > 1:
             break
-        shortest = printable(os.sep.join(("…", *path.parts[start:])))
+        shortest = min(shortest, printable(os.sep.join(("…", *path.parts[start:]))), key=cell_len)
     return shortest
+
+
+def near_path(path: Path) -> str:
+    """Returns a path inside the current folder as it is written there, any other as `home_path` does."""
+    shown = home_path(path)
+    with suppress(OSError, ValueError):  # the current folder is deleted, or not above the path
+        shown = min(shown, printable(path.relative_to(Path.cwd())), key=cell_len)
+    return shown
 
 
 def home_path(path: Path) -> str:
