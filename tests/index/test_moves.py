@@ -284,6 +284,19 @@ def test_a_backup_made_while_the_original_is_away_is_a_copy_of_it(library: Libra
     library.check(library.films, backup)
 
 
+@pytest.mark.parametrize("root", [False, True], ids=["within the folder", "with the folder"])
+def test_a_video_that_cannot_be_read_follows_its_folder(library: Library, tiny_encoder: Encoder, root: bool) -> None:
+    (library.films / "trip" / "bad.mp4").write_bytes(b"no video")
+    for _ in index_videos([library.films], library.store, lambda: tiny_encoder):
+        pass
+    library.rename("films" if root else "films/trip", "films2" if root else "films/2024")
+    films = library.folder / ("films2" if root else "films")
+    bad = films / ("trip" if root else "2024") / "bad.mp4"
+    told = {event.path: event for event in index_videos([films], library.store, _never) if isinstance(event, Outcome)}
+    assert (told[bad].status, told[bad].is_news) == ("failed", False)
+    assert [path for path, row in library.store.videos().items() if row.failed] == [bad]
+
+
 def test_what_was_removed_and_comes_back_is_not_encoded_again(library: Library) -> None:
     assert set(library.index(exclude=["*.mp4"]).values()) == {"removed"}
     assert library.store.videos() == {}

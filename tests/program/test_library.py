@@ -57,7 +57,10 @@ def test_remove_forgets_videos_and_leaves_their_files(run: Run, indexed: Path, f
 def test_relink_gives_videos_another_path_and_says_if_nothing_is_there(
     run: Run, indexed: Path, films: Path, tmp_path: Path
 ) -> None:
-    ran = run("relink", films, "/nowhere/films")
+    ran = run("relink", films, films.with_name("filns0"))
+    assert ran.code == 1
+    assert f"There is no {films.with_name('filns0')}. Did you mean {films}? If it is on a drive" in ran.err
+    ran = run("relink", films, "/nowhere/films", "--yes")
     assert (ran.code, ran.out) == (0, "")
     assert ran.err.splitlines() == [
         "Relinked 4 videos. Nothing has to be encoded again.",
@@ -91,7 +94,7 @@ def test_status_remove_and_relink_print_json(run: Run, indexed: Path, films: Pat
     assert (status["name"], status["model"], status["encoder"]) == ("default", "tiny", "tempme")
     assert (status["videos"], status["failed"], status["unfinished"]) == (4, [], None)
     assert status["folders"] == [{"path": str(films), "online": True}]
-    relinked = objects(run("relink", films / "inner", "/elsewhere", "--json").out)
+    relinked = objects(run("relink", films / "inner", "/elsewhere", "--json", "--yes").out)
     assert [one["old"] for one in relinked] == [str(path) for path in sorted((films / "inner").iterdir())]
     assert all(one["path"].startswith("/elsewhere/") and one["was_known"] is False for one in relinked)
     ran = run("remove", "/elsewhere", "--json")

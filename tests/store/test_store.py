@@ -177,16 +177,19 @@ def test_an_unfinished_encoding_of_an_older_format_is_brought_up_to_date_too(sto
         assert one.videos()[damaged.path] == damaged
 
 
-def test_settings_that_differ_are_refused_with_a_command_for_the_shell(store: Store) -> None:
-    row = make_row("/my videos/a.mp4", folder=Path("/my videos"))
-    put(store, [row], [embed(row)])
+def test_settings_that_differ_are_refused_with_a_command_for_the_shell(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "my videos"
+    folder.mkdir()
+    (folder / "a.mp4").touch()
+    rows = [make_row(f"{path}/a.mp4", folder=path) for path in (folder, Path("/unplugged"))]
+    put(store, rows, [embed(row) for row in rows])
     store.require_identity(store.settings.identity)
     with pytest.raises(IndexMismatch) as raised:
         store.require(EncoderChoice(encoder="mean"))
     message = str(raised.value)
     assert "encoder tempme, not mean" in message
     assert (
-        'vidfind remove --all && vidfind index "/my videos" --model tiny --pretrained builtin --encoder mean' in message
+        f'vidfind remove --all && vidfind index "{folder}" --model tiny --pretrained builtin --encoder mean' in message
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from vidfind.system.mounts import Place, Places, mount_of, read_mounts, usual_places
+from vidfind.system.mounts import Place, Places, may_be_away, mount_of, nearest_name, read_mounts, usual_places
 
 MOUNTS = {
     Path(point): ""
@@ -50,6 +51,21 @@ def test_a_path_lies_on_the_nearest_mount_above_it(path: str, mount: str | None)
 )
 def test_drives_are_mounted_where_systems_do_so(path: str, place: str | None) -> None:
     assert (Path(place) if place else None) == next(iter(usual_places(Path(path))), None)
+
+
+def test_a_path_may_be_on_a_drive_that_is_away_where_drives_are_mounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "vidfind.system.mounts.USUAL_PLACE", re.compile(f"{re.escape(tmp_path.as_posix())}/media/[^/]+")
+    )
+    (tmp_path / "media" / "usb").mkdir(parents=True)
+    (tmp_path / "media" / "usb" / "a.mp4").touch()
+    assert may_be_away(tmp_path / "media" / "usb2" / "films")
+    assert not may_be_away(tmp_path / "media" / "usb" / "films")
+    assert not may_be_away(tmp_path / "mdia" / "usb2")
+    assert nearest_name(tmp_path / "mdia" / "usb2") == tmp_path / "media"
+    assert nearest_name(tmp_path / "media" / "usb" / "films") is None
 
 
 def test_this_machine_has_mounts_and_a_file_lies_on_one(tmp_path: Path) -> None:

@@ -114,6 +114,7 @@ def relink_command(
         Path, typer.Argument(metavar="OLD", help="The old path of the folder or video, as the index knows it.")
     ],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The new path.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask if NEW is not there.")] = False,
     name: IndexName = paths.DEFAULT_INDEX,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -133,7 +134,9 @@ def relink_command(
     from vidfind.store.edit import relink_videos
     from vidfind.store.store import Store
 
-    relinked = relink_videos(old, new, Store.open(paths.index_path(name)))
+    store = Store.open(paths.index_path(name))
+    _check_is_there(Path(os.path.abspath(new)), yes)
+    relinked = relink_videos(old, new, store)
     if as_json:
         for values in relinked_json(relinked):
             console.json_line(values)
@@ -142,3 +145,18 @@ def relink_command(
     new = Path(os.path.abspath(new))
     if not find_present({new: new}):
         console.message(f"{new} is not there now: its videos are offline until it is.")
+
+
+def _check_is_there(new: Path, yes: bool) -> None:
+    """Asks whether a path is meant that is not there, although no drive seems to be missing.
+
+    Ends the program if not. Without a terminal, raises BadInput."""
+    from vidfind.system.mounts import may_be_away, nearest_name
+
+    if yes or os.path.lexists(new) or may_be_away(new):
+        return
+    similar = nearest_name(new)
+    hint = f" Did you mean {similar}?" if similar else ""
+    if not sys.stdin.isatty():
+        raise BadInput(f"There is no {new}.{hint} If it is on a drive that is not connected now, add --yes.")
+    typer.confirm(f"There is no {new} now.{hint} Use it all the same?", abort=True, err=True)

@@ -174,6 +174,21 @@ def _match_contents(
             missed["offline"].remove(row)
         return row
 
+    failures: dict[tuple[int, int], list[VideoRow]] = defaultdict(list)
+    for row in missing.values():
+        if row.failed:
+            failures[row.size, row.mtime_ns].append(row)
+
+    def take_failed(file: VideoFile) -> VideoRow | None:
+        """The missing video that could not be read, and that `file` is now by its size, time, and name or number."""
+        rows = failures[file.size, file.mtime_ns]
+        for row in rows:
+            is_gone = row.path.name == file.path.name and presence(row, row.folder) == "gone"
+            if is_gone or is_moved(row, file.path):
+                rows.remove(row)
+                return row
+        return None
+
     sizes = Counter(row.size for row in (*stored.values(), *known.removed)) + Counter(job.file.size for job in todo)
     moved_from: set[Path] = set()
     originals: dict[str, Path] = {}  # by fingerprint
@@ -181,7 +196,10 @@ def _match_contents(
         path = job.file.path
         fingerprint = _try_fingerprint(path, take_fingerprint) if sizes[job.file.size] > 1 else ""
         own = stored.get(path)
-        if fingerprint in sources and own and own.fingerprint == fingerprint:
+        if own is None and (failed := take_failed(job.file)):
+            plan.reuse.append(Reuse(job.file, "failed", failed))
+            moved_from.add(failed.path)
+        elif fingerprint in sources and own and own.fingerprint == fingerprint:
             plan.reuse.append(Reuse(job.file, "unchanged", own))  # only its date has changed
         elif fingerprint in sources and (left := take_left_behind(fingerprint, path)):
             plan.reuse.append(Reuse(job.file, "moved", left))

@@ -160,7 +160,7 @@ def _settle(plan: Plan, folder_of: FolderOf, writer: StoreWriter, disk: Disk) ->
     now = datetime.now(UTC)
     rows = [disk.placed(_copy_row(reuse.source, reuse.file, folder_of(reuse.file.path), now)) for reuse in plan.reuse]
     rows += [disk.placed(row) for row in (*plan.unchanged, *plan.failed) if not disk.is_placed(row)]
-    moved = [reuse.source.path for reuse in plan.reuse if reuse.status == "moved"]
+    moved = [reuse.source.path for reuse in plan.reuse if reuse.status in ("moved", "failed")]
     writer.set_aside([*(row for row, _ in plan.removed), *plan.replaced])
     if rows:
         writer.put(rows)
@@ -174,14 +174,15 @@ def _settle(plan: Plan, folder_of: FolderOf, writer: StoreWriter, disk: Disk) ->
     for row in plan.unchanged:
         yield Outcome(row.path, "unchanged", row.segments, row.duration)
     for row in plan.failed:
-        message = f"{row.failed} (not tried again: it has not changed since)"
-        yield Outcome(row.path, "failed", message=message, was_tried_before=True)
+        yield _not_tried_again(row.path, row)
     for reuse in plan.reuse:
         yield _reused(reuse)
 
 
 def _reused(reuse: Reuse) -> Outcome:
     source = reuse.source
+    if reuse.status == "failed":
+        return _not_tried_again(reuse.file.path, source)
     outcome = Outcome(reuse.file.path, reuse.status, source.segments, source.duration, damage=source.damage)
     if reuse.status == "unchanged":
         return outcome
@@ -191,6 +192,11 @@ def _reused(reuse: Reuse) -> Outcome:
         return replace(outcome, message=f"as {source.path} was, before it was removed", is_taken_back=True)
     copied_from = source.folder if reuse.is_source_away else None
     return replace(outcome, message=f"the same as {source.path}", same_as=source.path, copied_from=copied_from)
+
+
+def _not_tried_again(path: Path, row: VideoRow) -> Outcome:
+    message = f"{row.failed} (not tried again: it has not changed since)"
+    return Outcome(path, "failed", message=message, was_tried_before=True)
 
 
 def _settle_duplicates(

@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from vidfind.commands import NO_ADAPTER, delete_command
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.errors import IndexBusy, IndexMismatch
+from vidfind.media.files import find_present
 from vidfind.store.folder import (
     KEEP_VERSIONS,
     SPEED_FILE,
@@ -197,7 +198,10 @@ class Store:
     def _refuse(self, mismatch: Mismatch | None) -> None:
         if mismatch:
             keeps_adapter = mismatch.adapter is not None and mismatch.adapter == self.settings.identity.adapter
-            raise mismatch_error(self.path, mismatch, self.folders(), self.adapter if keeps_adapter else None)
+            folders = self.folders()
+            there = find_present({folder: folder for folder in folders})
+            folders = [folder for folder in folders if folder in there]
+            raise mismatch_error(self.path, mismatch, folders, self.adapter if keeps_adapter else None)
 
     def unfinished(self) -> Store | None:
         """The encoding of this index with another adapter that was begun and is not in use yet, if there is one."""

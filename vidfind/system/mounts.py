@@ -5,6 +5,7 @@ Works from a table of mounts, so that nothing has to be mounted to try it. Knows
 
 from __future__ import annotations
 
+import difflib
 import functools
 import os
 import re
@@ -68,6 +69,21 @@ def is_mounted(mount: Path, mounts: Mounts) -> bool:
 def usual_places(path: Path) -> list[Path]:
     """The folders above `path` at which a drive may be mounted by the custom of the system."""
     return [folder for folder in path.parents if USUAL_PLACE.fullmatch(folder.as_posix())]
+
+
+def may_be_away(path: Path) -> bool:
+    """Whether a path that is not there may lie on a drive that is not plugged in."""
+    drive = Path(path.anchor)
+    return not drive.exists() or any(not folder.exists() or not any(folder.iterdir()) for folder in usual_places(path))
+
+
+def nearest_name(path: Path) -> Path | None:
+    """What is there and has a name most like that of the first folder on the way to `path` that is not there."""
+    missing = next((step for step in reversed((path, *path.parents)) if not step.exists()), path)
+    with suppress(OSError):
+        for name in difflib.get_close_matches(missing.name, os.listdir(missing.parent), n=1, cutoff=0.75):
+            return missing.parent / name
+    return None
 
 
 def volume_of(mount: Path, source: str) -> str:
