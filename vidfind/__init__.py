@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # for type checkers and editors; what runs is `__getattr__`
     from vidfind.errors import BadPairs as BadPairs
     from vidfind.errors import BrokenInstallation as BrokenInstallation
     from vidfind.errors import DecoderLost as DecoderLost
+    from vidfind.errors import DeviceMissing as DeviceMissing
     from vidfind.errors import IndexBusy as IndexBusy
     from vidfind.errors import IndexDamaged as IndexDamaged
     from vidfind.errors import IndexMismatch as IndexMismatch
@@ -77,6 +78,7 @@ _NAMES = {
         "StorageError",
         "BadInput",
         "BadPairs",
+        "DeviceMissing",
         "BrokenInstallation",
     ],
 }

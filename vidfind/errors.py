@@ -12,7 +12,8 @@ VidfindError
 ├── BrokenInstallation a library that vidfind needs and that cannot be imported
 ├── StorageError       a disk that is full, or a folder that may not be read or written
 └── BadInput           a query, option or path that makes no sense
-    └── BadPairs       a file of captions with lines that cannot be used
+    ├── BadPairs       a file of captions with lines that cannot be used
+    └── DeviceMissing  a device for the model that this machine does not have
 """
 
 from collections.abc import Callable, Sequence
@@ -32,6 +33,10 @@ class ExitCode(IntEnum):
     """Done, but some videos could not be indexed."""
     INTERRUPTED = 130
     """Stopped by Ctrl-C."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The system asks the program to end (SIGTERM, SIGHUP). It ends as with Ctrl-C, also where that has another use."""
 
 
 class VidfindError(Exception):
@@ -107,3 +112,7 @@ class BadPairs(BadInput):
     def __init__(self, message: str, bad: Sequence[Any]) -> None:
         super().__init__(message)
         self.bad = bad
+
+
+class DeviceMissing(BadInput):
+    """A device for the model that this machine, or its PyTorch, does not have."""

@@ -158,10 +158,15 @@ def test_progress_shows_footage_files_speed_time_left_and_the_file_at_work(width
 # Activity
 
 
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What is written to a terminal of 80 cells."""
-    written = io.StringIO()
+    written = Screen()
     terminal = Console(file=written, width=80, force_terminal=True, color_system=None, legacy_windows=False)
     monkeypatch.setattr(console, "messages", terminal)
     return written
@@ -217,3 +222,18 @@ def test_an_activity_takes_ctrl_z_only_while_it_lasts(screen: io.StringIO) -> No
     with Activity("Starting"):
         assert signal.getsignal(signal.SIGTSTP) != before
     assert signal.getsignal(signal.SIGTSTP) == before
+
+
+def test_messages_wrap_at_spaces_and_cut_no_path_and_no_command(screen: io.StringIO) -> None:
+    path = "/films/" + "x" * 90
+    console.message(f"{path} could not be read, and these are more words than fit. Try:\n  vidfind index '{path} of'")
+    assert screen.getvalue().splitlines() == [
+        path,
+        "could not be read, and these are more words than fit. Try:",
+        f"  vidfind index '{path} of'",
+    ]
+
+
+def test_a_path_of_several_lines_is_one_line_of_a_message(screen: io.StringIO) -> None:
+    console.message("a\nb\n  vidfind")
+    assert screen.getvalue() == "a\\nb\\n  vidfind\n"

@@ -114,8 +114,20 @@ def test_a_run_that_is_stopped_does_not_wait_for_a_decoder_that_hangs(
     ) as events:
         assert next(event for event in events if isinstance(event, Outcome)).path.name == "a.mp4"
         threads = {thread for thread in threading.enumerate() if thread.name == "decode"}
+        assert threads
     assert not any(thread.is_alive() for thread in threads)
     assert [path.name for path in store.videos()] == ["a.mp4"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+def test_what_is_finished_is_handed_on_while_a_decoder_hangs(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = Path(shutil.copy(made / "b.mp4", tmp_path / "hang.mp4"))
+    monkeypatch.setattr(decoding, "read_video", faulty.read_video)
+    monkeypatch.setattr(decoding, "PATIENCE", 5.0)
+    with closing(decoding.decode_ahead([hanging], 10.0, 4, 32)) as batches:
+        assert next(batches) == []  # so that whoever takes them can look for what else is done
 
 
 def test_a_video_that_the_disk_refused_is_tried_again_and_so_is_its_copy(

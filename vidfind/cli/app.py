@@ -12,11 +12,15 @@ import typer
 from vidfind import __version__
 from vidfind.cli import demo, diagnose, index, library, models, search, training
 from vidfind.cli.options import Quiet, Verbose
+from vidfind.cli.usage import Command, Group, usage_sentence
 from vidfind.errors import ExitCode, VidfindError
+from vidfind.system.paths import has_current_folder
 from vidfind.system.streams import prepare_streams
 
+BUG = "This is a mistake in vidfind"
 app = typer.Typer(
     name="vidfind",
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,  # rich takes a quarter of a second to draw a help page
     pretty_exceptions_enable=False,
@@ -27,19 +31,58 @@ app = typer.Typer(
 def main() -> None:
     """Runs the program, and ends it with a code of ExitCode."""
     prepare_streams()
+    code: int = ExitCode.ERROR
     try:
-        app(prog_name="vidfind")
-    except (VidfindError, OSError) as error:  # OSError: a full disk, a folder that may not be read
-        import logging
+        code = _run()
+        sys.stdout.flush()  # here, since a full disk is an error like others
+    except Exception as error:
+        _show_error(error)
+    sys.exit(code)
 
+
+def _run() -> int:
+    """Runs the command that is typed, and returns the exit code. Raises what the command raises."""
+    try:
+        return app(prog_name="vidfind", standalone_mode=False) or ExitCode.DONE
+    except typer.Abort as error:  # a question that was answered with no, or with Ctrl-C
         from vidfind.display import console
 
-        logging.getLogger(__name__).debug("Where it happened:", exc_info=True)
-        if isinstance(error, OSError) and error.filename:
-            console.error(f"{error.filename}: {error.strerror}")
-        else:
-            console.error(error)
-        sys.exit(ExitCode.ERROR)
+        console.message("Stopped.")
+        return ExitCode.INTERRUPTED if isinstance(error.__context__, KeyboardInterrupt) else ExitCode.ERROR
+    except typer.TyperException as error:
+        return _show_usage_error(error)
+
+
+def _show_usage_error(error: typer.TyperException) -> int:
+    """Shows why the command line makes no sense, or the help where nothing was asked; returns the exit code."""
+    context = getattr(error, "ctx", None)
+    if context and not sys.argv[1:]:
+        typer.echo(context.get_help(), err=True)
+        return ExitCode.USAGE
+    from vidfind.display import console
+
+    console.error(usage_sentence(error))
+    if context:
+        console.hint(f"Try '{context.command_path} -h' for help.")
+    return ExitCode.USAGE
+
+
+def _show_error(error: Exception) -> None:
+    """Shows an error on stderr as a sentence; `-v` shows where it happened."""
+    import logging
+
+    from vidfind.display import console
+
+    logging.getLogger(__name__).debug("Where it happened:", exc_info=error)
+    if isinstance(error, VidfindError):
+        console.error(error)
+    elif not has_current_folder():
+        console.error("The current folder is not there any more. Change to another, for instance with: cd")
+    elif isinstance(error, OSError):  # a full disk, a folder that may not be read
+        console.error(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error)
+    else:
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        console.error(f"{BUG}: {text}. -v shows where it happened; please report it.")
 
 
 def _show_version(wanted: bool) -> None:
@@ -80,5 +123,5 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo_command,
 }
 for name, command in COMMANDS.items():
-    app.command(name=name)(command)
+    app.command(name=name, cls=Command)(command)
 app.add_typer(models.adapters)

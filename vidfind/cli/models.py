@@ -8,12 +8,13 @@ import typer
 
 from vidfind.cli import completion
 from vidfind.cli.options import Device, Dtype, IndexName, Json, Quiet, Threads, Verbose, Yes, model_option
+from vidfind.cli.usage import Command, Group
 from vidfind.commands import finetune_help_command, index_command
 from vidfind.errors import BadInput
 from vidfind.models.catalog import DEFAULT_MODEL, TEMPME_MODEL, TEMPME_PRETRAINED
 from vidfind.system import paths
 
-adapters = typer.Typer(name="adapters")
+adapters = typer.Typer(name="adapters", cls=Group)
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of a saved adapter.", autocompletion=completion.adapter_names)
@@ -45,7 +46,7 @@ def list_all(context: typer.Context, as_json: Json = False, quiet: Quiet = False
         console.message(f"There are no adapters yet. Fine-tuning makes them: {finetune_help_command()}")
 
 
-@adapters.command()
+@adapters.command(cls=Command)
 def show(name: Name, as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
     """Show what an adapter was trained on, how well it does, and which indexes use it.
 
@@ -66,7 +67,7 @@ def show(name: Name, as_json: Json = False, quiet: Quiet = False, verbose: Verbo
         show_adapter(saved, used_by)
 
 
-@adapters.command()
+@adapters.command(cls=Command)
 def remove(
     names: Annotated[
         list[str],
@@ -102,7 +103,7 @@ def remove(
         console.message(f"Deleted the adapter {name!r}.{kept}")
 
 
-@adapters.command()
+@adapters.command(cls=Command)
 def export(
     name: Name,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file, or a folder for it.")],
@@ -122,7 +123,7 @@ def export(
     console.message(f"Wrote {export_adapter(name, file, force)}")
 
 
-@adapters.command(name="import")
+@adapters.command(name="import", cls=Command)
 def import_file(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An exported adapter, or a checkpoint of TempMe.")],
     name: Annotated[

@@ -11,6 +11,7 @@ import typer
 from vidfind.cli import completion
 from vidfind.commands import encoders_command
 from vidfind.encoders.names import EncoderName
+from vidfind.errors import DeviceMissing
 from vidfind.media.sampling import SEGMENT_LENGTH, Sampling
 from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL
 
@@ -36,6 +37,21 @@ def _lower_priority(wanted: bool) -> None:
         lower_priority()
 
 
+def _check_device(device: str) -> str:
+    """Raises BadParameter for a device that this machine does not have, before anything is read or fetched."""
+    if device not in ("auto", "cpu"):
+        from vidfind.display.activity import Activity
+
+        with Activity("Loading PyTorch"):
+            from vidfind.encoders.encoder import choose_device
+
+            try:
+                choose_device(device)
+            except DeviceMissing as error:
+                raise typer.BadParameter(str(error)) from error
+    return device
+
+
 # Which index, and how it is reported
 
 IndexName = Annotated[
@@ -44,7 +60,10 @@ IndexName = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", callback=_be_quiet, help="Write nothing to stderr but errors and questions.")
+    bool,
+    typer.Option(
+        "--quiet", "-q", callback=_be_quiet, is_eager=True, help="Write nothing to stderr but errors and questions."
+    ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", callback=_show_log, help="Say on stderr what is being done.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before something is deleted.")]
@@ -106,7 +125,9 @@ SamplingChoice = Annotated[
 
 # How the machine is used
 
-Device = Annotated[Literal["auto", "cuda", "mps", "cpu"], typer.Option(help="The device that runs the model.")]
+Device = Annotated[
+    Literal["auto", "cuda", "mps", "cpu"], typer.Option(callback=_check_device, help="The device that runs the model.")
+]
 Dtype = Annotated[
     Literal["auto", "float32", "bfloat16"],
     typer.Option(help="Number format of the model; auto chooses the fastest for this machine."),
@@ -114,7 +135,9 @@ Dtype = Annotated[
 Nice = Annotated[bool, typer.Option("--nice", callback=_lower_priority, help="Let other programs go first.")]
 Threads = Annotated[
     int | None,
-    typer.Option(metavar="COUNT", min=1, help="Number of CPU threads for the model. [default: one for each core]"),
+    typer.Option(
+        metavar="COUNT", min=1, max=1024, help="Number of CPU threads for the model. [default: one for each core]"
+    ),
 ]
 
 # Captions

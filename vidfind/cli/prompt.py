@@ -15,7 +15,7 @@ import typer
 
 from vidfind.cli.index import loader_of
 from vidfind.commands import status_command
-from vidfind.errors import BadInput, ExitCode, VidfindError
+from vidfind.errors import BadInput, ExitCode, Terminated, VidfindError
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.system import paths
 from vidfind.system.times import local_time
@@ -193,6 +193,8 @@ def answer_prompt(name: str, answers: Answers) -> None:
                 answers.show(moments, find)
             except VidfindError as error:
                 console.error(error)
+            except Terminated:
+                raise
             except KeyboardInterrupt:
                 console.message("Stopped.")
 
@@ -224,6 +226,8 @@ def _ask(prompt: "PromptSession[str]") -> str:
         try:
             with patch_stdout(raw=True):  # messages of loading appear above the line
                 return prompt.prompt("vidfind> ").strip()
+        except Terminated:
+            raise
         except KeyboardInterrupt:
             continue
         except EOFError:

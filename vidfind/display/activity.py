@@ -37,8 +37,8 @@ class Activity:
     def __init__(self, text: str, enabled: bool = True, log_interval: float = LOG_INTERVAL) -> None:
         self._spinner = Spinner("dots", Text(text))
         enabled = enabled and not console.messages.quiet
-        self._enabled = enabled and console.messages.is_terminal
-        self._log_interval = log_interval if enabled and not console.messages.is_terminal else math.inf
+        self._enabled = enabled and console.is_screen(console.messages)
+        self._log_interval = log_interval if enabled and not console.is_screen(console.messages) else math.inf
         self._logged_at = running_clock().now()
         self._progress: Progress | None = None
         self._drawn: RenderableType | None = None

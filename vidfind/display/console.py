@@ -7,6 +7,7 @@ markup. Times are in seconds.
 import json
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,8 @@ results = Console(markup=False, highlight=False, emoji=False)
 messages = Console(markup=False, highlight=False, emoji=False, stderr=True)
 errors = Console(markup=False, highlight=False, emoji=False, stderr=True)
 """The console for errors, which `be_quiet` does not hide."""
+COMMAND = "  vidfind "
+"""How a line of a message begins that is a command."""
 PIPE_WIDTH = 10_000  # not a terminal: nothing is shortened or folded
 
 
@@ -32,12 +35,38 @@ PIPE_WIDTH = 10_000  # not a terminal: nothing is shortened or folded
 
 
 def message(text: str) -> None:
-    """Prints a line on stderr, for a person."""
-    messages.print(Text(printable(text)), soft_wrap=True)
+    """Prints a sentence on stderr, for a person; see `say`."""
+    say(messages, text)
 
 
 def error(text: object) -> None:
-    errors.print(Text.assemble(("Error: ", "bold red"), printable(text)), soft_wrap=True)
+    say(errors, Text.assemble(("Error: ", "bold red"), sentence(text)))
+
+
+def hint(text: str) -> None:
+    """Prints a remark about an error, which `be_quiet` does not hide either."""
+    say(errors, text)
+
+
+def say(console: Console, text: str | Text) -> None:
+    """Prints a sentence; on a terminal it is wrapped at spaces, so that no word, path or command is cut in two."""
+    text = text if isinstance(text, Text) else Text(sentence(text))
+    if is_screen(console):
+        for line in text.split("\n"):
+            is_command = line.plain.startswith(COMMAND)
+            console.print(line, overflow="ignore", no_wrap=is_command, crop=False)
+    else:
+        console.print(text, soft_wrap=True)
+
+
+def sentence(text: object) -> str:
+    """Returns `text` harmless, on one line but for the command lines in it, which keep lines of their own."""
+    return "\n".join(map(printable, re.split(rf"\n(?={COMMAND})", str(text))))
+
+
+def is_screen(console: Console) -> bool:
+    """Whether what is printed is seen at once; a pipe that FORCE_COLOR or the like colours is no screen."""
+    return console.file.isatty()
 
 
 def json_line(values: dict[str, Any]) -> None:
@@ -53,7 +82,7 @@ def _to_json(value: object) -> str:
 def path_line(path: Path, ends_with_nul: bool = False) -> None:
     """Prints a path on stdout: byte for byte into a pipe, harmless on a terminal; then a new line or a NUL."""
     end = "\0" if ends_with_nul else "\n"
-    if results.is_terminal:
+    if is_screen(results):
         sys.stdout.write(printable(path) + end)
     else:
         sys.stdout.buffer.write(os.fsencode(path) + end.encode())
@@ -77,7 +106,7 @@ def facts(rows: Iterable[tuple[str | Text, str | Text]], style: str = "bold") ->
 
 def show(renderable: RenderableType) -> None:
     """Prints a table on stdout, as wide as the terminal; a pipe gets all of it."""
-    if not results.is_terminal:
+    if not is_screen(results):
         results.width = PIPE_WIDTH
     results.print(renderable)
 
@@ -92,7 +121,7 @@ class LogLines(logging.Handler):
             record.getMessage(),
             *trace.splitlines(),
         ):  # a message is one line, even if a file name contains line ends
-            messages.print(Text(printable(line), style=style), soft_wrap=True)
+            say(messages, Text(printable(line), style=style))
 
 
 logger = logging.getLogger("vidfind")

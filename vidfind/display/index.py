@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from vidfind.commands import forget_command, status_command
-from vidfind.display.console import errors, message, messages, show
+from vidfind.display.console import errors, message, messages, say, show
 from vidfind.display.text import home_path, plural, printable, times_real
 from vidfind.system.times import clock
 
@@ -114,9 +114,9 @@ def show_videos(
     if not videos:
         return
     shown = videos[: None if logger.isEnabledFor(logging.DEBUG) else lines]
-    console.print(Text(f"{plural(len(videos), 'video')} {what}:", style="bold yellow"), soft_wrap=True)
+    say(console, Text(f"{plural(len(videos), 'video')} {what}:", style="bold yellow"))
     for path, reason in shown:
-        console.print(Text.assemble("  ", home_path(path), (f" {printable(reason)}", "yellow")), soft_wrap=True)
+        say(console, Text.assemble("  ", home_path(path), (f" {printable(reason)}", "yellow")))
     if len(shown) < len(videos):
         message(f"  and {len(videos) - len(shown):,} more; -v shows all")
 

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from vidfind.display.console import PIPE_WIDTH, new_table, results, show
+from vidfind.display.console import PIPE_WIDTH, is_screen, new_table, results, show
 from vidfind.display.text import plural, short_paths, span
 from vidfind.system.times import clock, local_time
 
@@ -23,7 +23,7 @@ STYLES = {"#": "bold", "Score": "cyan", "Moment": "green", "Length": "", "Date":
 
 def show_moments(moments: Sequence["Moment"]) -> None:
     """Shows the result table."""
-    show(result_table(moments, results.width if results.is_terminal else PIPE_WIDTH))
+    show(result_table(moments, results.width if is_screen(results) else PIPE_WIDTH))
 
 
 def moment_json(moment: "Moment") -> dict[str, Any]:

@@ -100,6 +100,6 @@ def near_path(path: Path) -> str:
 
 def home_path(path: Path) -> str:
     """Returns the whole path, with `~` for the user's home folder."""
-    home = Path.home()
+    home = Path(os.path.expanduser("~"))
     inside = path.is_relative_to(home) and path != home
     return printable(os.path.join("~", path.relative_to(home)) if inside else path)

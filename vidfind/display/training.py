@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from vidfind.display.console import errors, new_table, note, show
+from vidfind.display.console import errors, new_table, note, say, show
 from vidfind.display.text import gflops, milliseconds, plural, printable
 from vidfind.system.times import clock
 
@@ -43,14 +43,14 @@ def show_bad_lines(path: Path, bad: Sequence["BadLine"]) -> None:
     if not bad:
         return
     heading = f"{printable(path)} has lines that cannot be used:"
-    errors.print(Text(heading, style="bold yellow"), soft_wrap=True)
+    say(errors, Text(heading, style="bold yellow"))
     show_lines(bad)
 
 
 def show_lines(bad: Sequence["BadLine"]) -> None:
     """Returns the line number and the reason of each."""
     for one in bad:
-        errors.print(Text.assemble(f"  line {one.line}: ", (printable(one.reason), "yellow")), soft_wrap=True)
+        say(errors, Text.assemble(f"  line {one.line}: ", (printable(one.reason), "yellow")))
 
 
 def show_verdict(verdict: "Verdict") -> None:

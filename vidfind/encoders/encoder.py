@@ -19,7 +19,7 @@ from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.encoders.table import ENCODERS
 from vidfind.encoders.tokens import Backbone
 from vidfind.encoders.towers import check_image_tower, embed_patches, encode_frames, encode_tokens, has_plain_text_tower
-from vidfind.errors import ModelUnavailable, UnsupportedModel
+from vidfind.errors import DeviceMissing, ModelUnavailable, UnsupportedModel
 
 # What one core holds in its cache best; larger ones were no quicker.
 CLIPS_A_BATCH = 4
@@ -156,12 +156,19 @@ EncoderLoader = Callable[[EncoderChoice], Encoder]
 
 
 def choose_device(device: str) -> str:
-    """The device to run on: `device` itself, or for "auto" the best there is."""
-    if device != "auto":
-        return device
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    """The device to run on: `device` itself, or for "auto" the best there is.
+
+    Raises DeviceMissing for one that this machine, or its PyTorch, does not have."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(1, device=device)
+    except Exception as error:  # RuntimeError, AssertionError, NotImplementedError: each kind of device has its own
+        if device.startswith("cuda") and torch.cuda.is_available():
+            raise DeviceMissing(f"The GPU cannot be used: {str(error).splitlines()[0]}. Use --device cpu.") from error
+        kind = {"cuda": "CUDA GPU", "mps": "Apple GPU"}.get(device, f"device {device!r}")
+        raise DeviceMissing(f"This machine has no {kind}. Use --device auto or cpu.") from error
+    return device
 
 
 def choose_dtype(dtype: str, device: str) -> torch.dtype:

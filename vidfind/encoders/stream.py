@@ -79,7 +79,7 @@ def encode_videos(
     workers: int | None = None,
     sampling: Sampling = DEFAULT_SAMPLING,
 ) -> Generator[EncodedVideo | FailedVideo | Progress]:
-    """Decodes and encodes videos; yields each as soon as it is done, in any order, and Progress after every batch.
+    """Decodes and encodes videos; yields each as soon as it is done, in any order, and Progress now and then.
 
     >>> from pathlib import Path
     >>> from vidfind import EncodedVideo, encode_videos, load_encoder
@@ -100,6 +100,7 @@ def encode_videos(
     Raises ModelUnavailable, as `Encoder.encode_video` does."""
     open_videos: dict[Path, _OpenVideo] = {}
     totals = _Totals({path: _size(path) for path in paths})
+    at_work: Path | None = None
     with closing(encode_ahead(paths, segment_length, encoders, workers, sampling)) as batches:
         for batch, encoded in batches:
             vectors = zip(*encoded, strict=True)  # for each clip, one from each encoder
@@ -118,7 +119,9 @@ def encode_videos(
                 else:
                     totals.ended(path, open_videos.pop(path).seconds_left if path in open_videos else 0.0)
                     yield FailedVideo(path, message.reason, message.try_again)
-            yield totals.progress(batch[-1].path)
+                at_work = path
+            if at_work:
+                yield totals.progress(at_work)
 
 
 @dataclass

@@ -35,7 +35,7 @@ DAMAGE = 0.5
 def encode_planned(
     jobs: Sequence[Job], folder_of: FolderOf, writer: StoreWriter, encoder: Encoder, options: IndexOptions
 ) -> Iterator[Outcome | Progress | Vanished]:
-    """Decodes, encodes and stores videos; yields their Outcomes, and Progress after every batch."""
+    """Decodes, encodes and stores videos; yields their Outcomes, and Progress now and then."""
     files = {job.file.path: job for job in jobs}
     vanished: Counter[Path] = Counter()
     seconds, started = 0.0, running_clock().now()

@@ -27,7 +27,8 @@ class CommitQueue:
         self._waiting.append((row, embedded))
 
     def commit_when_due(self) -> None:
-        if len(self._waiting) >= VIDEOS_A_COMMIT or time.monotonic() - self._last_commit >= SECONDS_A_COMMIT:
+        is_late = time.monotonic() - self._last_commit >= SECONDS_A_COMMIT
+        if len(self._waiting) >= VIDEOS_A_COMMIT or (self._waiting and is_late):
             self.commit()
 
     def commit(self) -> None:

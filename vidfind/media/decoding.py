@@ -99,8 +99,9 @@ def decode_ahead(
     """Decodes videos in `workers` processes (DECODERS of them by default), and yields their messages.
 
     Each batch holds at most `batch_size` clips, of what is there already: full when the encoder is the slower side,
-    short when decoding is. Messages of one video are in order, those of several are mixed. Close the generator to stop
-    early."""
+    short when decoding is, and empty after TICK seconds without any message, so that the caller can go on with other
+    things while a decoder hangs. Messages of one video are in order, those of several are mixed. Close the generator to
+    stop early."""
     count = min(workers or DECODERS, len(paths))
     decoder_threads = max(1, (os.cpu_count() or 1) // max(1, count))
     arguments = (segment_length, num_frames, size, sampling, decoder_threads)
@@ -108,9 +109,9 @@ def decode_ahead(
     unfinished = len(paths)
     try:
         while unfinished:
-            if batch := feed.take_batch():
-                unfinished -= sum(isinstance(message, Done | Failed) for message in batch)
-                yield batch
+            batch = feed.take_batch()
+            unfinished -= sum(isinstance(message, Done | Failed) for message in batch)
+            yield batch
     finally:
         feed.close(is_finished=not unfinished)
 
@@ -141,7 +142,7 @@ class _Feed:
             thread.start()
 
     def take_batch(self) -> list[Message]:
-        """The messages in the queue, up to `batch_size` clips; empty only after a while without any.
+        """The messages in the queue, up to `batch_size` clips; empty only after TICK seconds without any.
 
         Raises whatever a thread has raised."""
         batch: list[Message] = []

@@ -18,12 +18,27 @@ from vidfind.errors import BadInput
 
 
 def home() -> Path:
-    """Returns the folder that holds all data of vidfind."""
+    """Returns the folder that holds all data of vidfind. Raises BadInput if it cannot be known."""
     if override := os.environ.get("VIDFIND_HOME"):
-        return Path(override).expanduser()
+        folder = Path(os.path.expanduser(override))
+        if folder.parts[0].startswith("~"):
+            raise BadInput(f"VIDFIND_HOME is {override}, and there is no such user. Set it to a folder.")
+        return folder
     from platformdirs import user_data_path  # takes a few ms, and is not needed with VIDFIND_HOME
 
-    return user_data_path("vidfind", appauthor=False)
+    folder = user_data_path("vidfind", appauthor=False)
+    if folder.parts[0].startswith("~"):
+        raise BadInput("You have no home folder here. Set VIDFIND_HOME to a folder for what vidfind stores.")
+    return folder
+
+
+def has_current_folder() -> bool:
+    """Returns False if the folder in which the program was started has been deleted."""
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def footage_path() -> Path:

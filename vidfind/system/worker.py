@@ -205,6 +205,8 @@ def _no_interrupt() -> Iterator[None]:
 def _serve(connection: Connection[Any, Any], printed: str) -> None:
     """Runs requests until the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform != "win32":  # the terminal was closed: the parent ends this process when it is ready
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     descriptor = os.open(printed, os.O_WRONLY | os.O_APPEND)
     with suppress(OSError):  # as in the parent, which may have been killed meanwhile
         os.unlink(printed)

@@ -1,0 +1,93 @@
+"""What is wrong with a command line that the program does not take, in a sentence for its user."""
+
+import re
+import sys
+from difflib import get_close_matches
+from itertools import takewhile
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from vidfind.commands import search_command
+
+
+class Command(TyperCommand):
+    """A command that refuses empty values, such as those of variables that a script has not set."""
+
+    def parse_args(self, context: Any, words: list[str]) -> list[str]:
+        if not context.resilient_parsing:  # as completion asks for
+            values, _, given = self.make_parser(context).parse_args(args=list(words))
+            for parameter in given:
+                value = values[parameter.name]
+                if "" in (value if isinstance(value, list | tuple) else [value]):
+                    raise typer.BadParameter(f"{_name(parameter)} is empty.", context)
+        return super().parse_args(context, words)
+
+
+class Group(TyperGroup):
+    """A group of commands. For a word that names none of them, it says what may have been meant."""
+
+    def resolve_command(self, context: Any, words: list[str]) -> tuple[str | None, Any, list[str]]:
+        word = words[0]
+        if self.get_command(context, word) is None and not word.startswith("-"):
+            raise typer.BadParameter(self._unknown(word, words), context)
+        return super().resolve_command(context, words)
+
+    def _unknown(self, word: str, words: list[str]) -> str:
+        if near := get_close_matches(word, self.commands):
+            return f"There is no command {word!r}. Did you mean {near[0]!r}?"
+        if "search" not in self.commands:
+            return f"There is no command {word!r}. The commands are: {', '.join(self.commands)}."
+        query = " ".join(takewhile(lambda word: not word.startswith("-"), words))
+        return f"There is no command {word!r}. To search for it:\n  {search_command(query)}"
+
+
+def usage_sentence(error: Any) -> str:
+    """Returns what is wrong with the command line; `error` is one of typer's. Options are named as they are typed."""
+    parameter = getattr(error, "param", None)
+    if option := getattr(error, "option_name", None):
+        return _option_sentence(option, error)
+    if parameter is None:
+        extra = re.fullmatch(r"Got unexpected extra argument\S* \((.*)\)", error.message, re.DOTALL)
+        return f"Too many words: {extra[1]}" if extra else error.message
+    name = _name(parameter)
+    if not error.message:
+        value = "" if parameter.param_type_name == "argument" else f" {parameter.metavar}"
+        return f"{name}{value} is missing."
+    if not hasattr(error.__cause__, "errors"):  # a sentence of vidfind's own
+        return str(error.message)
+    [problem, *_] = error.__cause__.errors()
+    return f"{name} {_demand(parameter, problem['type'])}, not {str(problem['input'])!r}."
+
+
+def _option_sentence(option: str, error: Any) -> str:
+    if possible := getattr(error, "possibilities", None):
+        return f"There is no option {option}. Did you mean {possible[0]}?"
+    if "requires" in error.message:
+        return f"{option} needs a value."
+    return f"{option} takes no value." if "take" in error.message else f"There is no option {option}."
+
+
+def _demand(parameter: Any, problem: str) -> str:
+    """What a parameter takes; `problem` is one of pydantic's."""
+    kind = parameter.type_descriptor
+    if kind.choices:
+        return f"takes one of {', '.join(map(str, kind.choices))}"
+    if problem.startswith("greater"):
+        return f"must be {parameter.min:g} or more"
+    if problem.startswith("less"):
+        return f"must be {parameter.max:g} or less"
+    return "takes a whole number" if problem.startswith("int") else "takes a number"
+
+
+def _name(parameter: Any) -> str:
+    """Returns the name of an option as it was typed, or of an argument."""
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar)
+    typed = (name for name in parameter.opts if any(_is(word, name) for word in sys.argv))
+    return str(next(typed, parameter.opts[0]))
+
+
+def _is(word: str, name: str) -> bool:
+    return word.partition("=")[0] == name if name.startswith("--") else word.startswith(name)
