@@ -10,12 +10,13 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -51,12 +52,24 @@ def hint(text: str) -> None:
 def say(console: Console, text: str | Text) -> None:
     """Prints a sentence; on a terminal it is wrapped at spaces, so that no word, path or command is cut in two."""
     text = text if isinstance(text, Text) else Text(sentence(text))
-    if is_screen(console):
-        for line in text.split("\n"):
-            is_command = line.plain.startswith(COMMAND)
-            console.print(line, overflow="ignore", no_wrap=is_command, crop=False)
-    else:
-        console.print(text, soft_wrap=True)
+    for line in text.split("\n"):
+        fits = not is_screen(console) or line.plain.startswith(COMMAND)
+        for part in [line] if fits else _wrapped(line, console.width):
+            console.print(part, soft_wrap=True)
+
+
+def _wrapped(text: Text, width: int) -> Iterator[Text]:
+    """Yields lines of at most `width` cells, cut at spaces; a longer word has a line of its own."""
+    cuts, used = [], 0
+    for word in re.finditer(r"\s*\S+", text.plain):
+        used += cell_len(word[0])
+        if used > width and word.start():
+            bare = word[0].lstrip()
+            cuts.append(word.end() - len(bare))
+            used = cell_len(bare)
+    for line in text.divide(cuts):
+        line.rstrip()
+        yield line
 
 
 def sentence(text: object) -> str:
