@@ -16,7 +16,7 @@ from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.stream import EncodedVideo, FailedVideo, Progress, encode_ahead, encode_videos
 from vidfind.media.decoding import Clip, decode_ahead, read_clips
 from vidfind.media.files import fingerprint
-from vidfind.media.sampling import split_segments
+from vidfind.media.sampling import Segment, split_segments
 from vidfind.models.load import load_encoder
 from vidfind.system.machine import parallel_map
 
@@ -38,6 +38,17 @@ def test_vectors_belong_to_the_clips_they_come_with(clips: Path) -> None:
             np.testing.assert_allclose(vector, one_by_one[clip.path, clip.times.tobytes()], rtol=0, atol=rounding())
             count += 1
     assert count == len(one_by_one)
+
+
+def test_the_last_segment_of_a_damaged_video_ends_where_it_can_be_decoded_no_more(
+    clips: Path, tiny_encoder: Encoder
+) -> None:
+    *_, video = (
+        one for one in encode_videos([clips / "damaged.mp4"], [tiny_encoder], 10.0) if not isinstance(one, Progress)
+    )
+    assert isinstance(video, EncodedVideo) and video.readable_until
+    assert video.segments == [Segment(0, video.readable_until)]
+    assert video.readable_until < 2 < video.info.duration
 
 
 def test_each_video_comes_with_its_segments_and_their_vectors_from_each_encoder(

@@ -25,8 +25,8 @@ def by_keyframes(
     path: Path, segments: list[Segment], sampling: Sampling, num_frames: int = 12, threads: int = 1
 ) -> list[Sample]:
     """Without the careful reader that takes over otherwise."""
-    start = examine_once(path)[1].start
-    return list(read_by_keyframes(path, start, segments, num_frames, SIZE, sampling, threads))
+    traits = examine_once(path)[1]
+    return list(read_by_keyframes(path, traits, segments, num_frames, SIZE, sampling, threads))
 
 
 # Which frames are wanted

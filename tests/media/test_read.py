@@ -89,8 +89,8 @@ def test_jumping_ahead_finds_the_same_frames(clips: Path, name: str) -> None:
 @pytest.mark.parametrize("name", LONG)
 def test_jumping_ahead_leaves_most_of_the_file_undecoded(clips: Path, name: str) -> None:
     end = probe(clips / name).duration
-    with _frames_from(clips / name, end - 1) as (frames, origin):
-        assert frames.time - origin > end - 1 - 20
+    with _frames_from(clips / name, end - 1) as frames:
+        assert frames.time > end - 1 - 20
 
 
 @pytest.mark.parametrize("name", ["äöü 映画.mp4", "🎬🐕.mp4", "x" * 245 + ".mp4", "a%03d:b?c\n.mp4", b"\xff\xfe.mp4"])

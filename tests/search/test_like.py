@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.clocks import steady, write_clip
 from tests.support.rows import make_row
 from tests.support.stored import put
 from vidfind.encoders.encoder import Encoder
@@ -62,6 +63,16 @@ def test_a_moment_of_a_video_is_a_query(
 ) -> None:
     expected = encode_segment(tiny_encoder, film, start, end)
     assert like_vector(tiny_encoder, film, time) @ expected == pytest.approx(1, abs=1e-4)
+
+
+def test_a_moment_counts_from_where_players_begin(tiny_encoder: Encoder, tmp_path: Path) -> None:
+    late = tmp_path / "late.mkv"
+    write_clip(late, steady(20, 15), sound=(0, 35))
+    for time, start, end in [(30, 25, 35), (15, 20, 30), (None, 20, 35)]:
+        expected = encode_segment(tiny_encoder, late, start, end)
+        assert like_vector(tiny_encoder, late, time) @ expected == pytest.approx(1, abs=1e-4)
+    with pytest.raises(BadInput, match=r"begins at 20\.0 seconds: there is no moment at 3 seconds"):
+        like_vector(tiny_encoder, late, 3)
 
 
 def test_a_picture_is_a_query_like_a_video_where_nothing_moves(

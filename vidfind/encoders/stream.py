@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from vidfind.media.decoding import Clip, Done, Message, Opened, decode_ahead
 from vidfind.media.probe import VideoInfo
-from vidfind.media.sampling import DEFAULT_SAMPLING, Sampling, Segment
+from vidfind.media.sampling import DEFAULT_SAMPLING, MISSING, Sampling, Segment
 from vidfind.system.machine import parallel_map
 
 if TYPE_CHECKING:
@@ -138,11 +138,15 @@ class _OpenVideo:
 
     def encoded(self, done: Done) -> EncodedVideo:
         opened, count = self.opened, len(self.vectors)
+        segments = opened.segments[:count]
+        last = segments[-1]
+        if done.until is not None and last.start < done.until < last.end - MISSING:  # nothing is shown after that
+            segments[-1] = Segment(last.start, done.until)
         return EncodedVideo(
             opened.path,
             opened.fingerprint,
             opened.info,
-            opened.segments[:count],
+            segments,
             [np.stack(of_encoder) for of_encoder in zip(*self.vectors, strict=True)],
             lost_segments=len(opened.segments) - count,
             readable_until=done.until,

@@ -18,6 +18,7 @@ from vidfind.index.writer import CommitQueue
 from vidfind.media.dates import when_recorded
 from vidfind.media.files import VideoFile
 from vidfind.media.probe import VideoInfo
+from vidfind.media.sampling import MISSING
 from vidfind.store.store import Embedded, StoreWriter
 from vidfind.store.tables import TRY_AGAIN, VideoRow, new_content
 from vidfind.system.machine import running_clock
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 FolderOf = Callable[[Path], Path]
 """Which of the folders asked for a video belongs to."""
-# Seconds at the end of a video that may be missing: its last frames may be shown longer than its packets say.
-DAMAGE = 0.5
 
 
 def encode_planned(
@@ -99,7 +98,7 @@ def _damage(info: VideoInfo, until: float | None) -> str:
     """The part of a video that could not be read, in words that follow its name; "" for none."""
     length, missing = info.duration, info.missing
     early = f"ends early: {clock(round(length))} of {clock(round(length + missing))} is there" if missing else ""
-    is_damaged = until is not None and length - until > DAMAGE + 2 / info.frame_rate
+    is_damaged = until is not None and length - until > MISSING + 2 / info.frame_rate
     damaged = (
         f"is damaged: nothing after {clock(round(until or 0))} of {clock(round(length))} can be decoded"
         if is_damaged

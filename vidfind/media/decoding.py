@@ -215,7 +215,7 @@ def read_video(
     """Reads a video; yields its messages, for `decode_ahead`. Runs in a worker. Raises UnreadableVideo and OSError."""
     digest = fingerprint(path)
     info = media_probe.probe(path)
-    segments = split_segments(info.duration, segment_length)
+    segments = split_segments(info.duration, segment_length, info.start)
     yield Opened(path, digest, info, segments)
     clips = video.read_clips(path, segments, num_frames, size, sampling, threads)
     lengths = [segment.end - segment.start for segment in segments]

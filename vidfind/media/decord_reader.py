@@ -12,6 +12,7 @@ import numpy as np
 
 from vidfind.errors import ReaderFailed
 from vidfind.media.frames import centre
+from vidfind.media.probe import VideoInfo
 from vidfind.media.sampling import TICK, Sample, Segment, sample_times
 from vidfind.system.imports import without_nvidia
 
@@ -28,25 +29,25 @@ DECORD_ERRORS = (DECORDError, DECORDLimitReachedError, RuntimeError, ValueError)
 
 def read_samples(
     path: Path,
-    duration: float,
+    info: VideoInfo,
     scaled: tuple[int, int],
     segments: Sequence[Segment],
     num_frames: int,
     size: int,
     threads: int | None = None,
 ) -> Iterator[Sample]:
-    """Like `read.read_clips`, for a video of known `duration` in seconds, with pictures `scaled` to (width, height).
+    """Like `read.read_clips`, for a video with these properties, with pictures `scaled` to (width, height).
 
     Raises ReaderFailed."""
     try:
-        yield from _read(path, duration, scaled, segments, num_frames, size, min(threads or MAX_THREADS, MAX_THREADS))
+        yield from _read(path, info, scaled, segments, num_frames, size, min(threads or MAX_THREADS, MAX_THREADS))
     except DECORD_ERRORS as error:
         raise ReaderFailed(f"decord failed: {error}") from error
 
 
 def _read(
     path: Path,
-    duration: float,
+    info: VideoInfo,
     scaled: tuple[int, int],
     segments: Sequence[Segment],
     num_frames: int,
@@ -57,11 +58,11 @@ def _read(
     # fault_tol: decord replaces each frame that it cannot decode by another, and raises from the third on.
     reader = VideoReader(str(path), width=width, height=height, num_threads=threads, fault_tol=2)
     times = reader.get_frame_timestamp(range(len(reader)))[:, 0].astype(np.float64)
-    times -= times[0]
-    if np.any(np.diff(times) < 0) or not -1 < duration - times[-1] < 1 + 2 * duration / len(times):
+    times += info.start - times[0]
+    if np.any(np.diff(times) < 0) or not -1 < info.duration - times[-1] < 1 + 2 * info.duration / len(times):
         raise ValueError("the times of its frames make no sense")
     for segment in segments:
-        if segment.start >= duration:
+        if segment.start >= info.duration:
             return
         wanted = np.array(sample_times(segment, num_frames)) + TICK
         numbers = np.maximum(np.searchsorted(times, wanted, side="right") - 1, 0)

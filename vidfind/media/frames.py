@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 from av.container import InputContainer
+from av.format import Flags
 from av.packet import Packet
 from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideDataType
@@ -37,8 +38,8 @@ av.logging.set_level(None)
 
 MAX_BAD_READS = 100  # failed reads in a row before the rest of the file is given up
 MAX_BLIND_PACKETS = 1000  # packets without a frame, half a minute of video, before a file is given up
-MAX_GAP = 3600.0  # seconds between two frames; after a longer gap the clock was damaged or reset, and the video ends
-MAX_REORDER = 16  # frames that an H.264 or HEVC decoder may hold back to put them in order
+LONGEST_FRAME = 3600  # seconds; a lower mean rate is a mistake in the header
+JUMP_MARGIN = 5.0  # seconds before the target of a jump: longer than frames after a keyframe can be broken
 MAX_PIXEL_ASPECT = 64.0  # width divided by height of a pixel; players obey more, and show a line
 MIN_SINE = (
     0.5  # of the angle between the edges of a picture as its display matrix puts them; with less it means nothing
@@ -147,12 +148,15 @@ def _video_stream(container: InputContainer) -> VideoStream:
 # Packets and frames ---------------------------------------------------------------------------------------------------
 
 
-def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    """Yields the packets of a stream from the current position, skipping places that cannot be read."""
+def read_packets(container: InputContainer, stream: VideoStream | None) -> Iterator[Packet[VideoStream]]:
+    """Yields the packets of a stream (None: of all) from the current position, skipping places that cannot be read.
+
+    Their times are those of the file, until a `Timeline` puts them on the clock of moments."""
     bad_reads = 0
     while bad_reads < MAX_BAD_READS:
         try:
-            for packet in container.demux(stream):
+            packets: Iterable[Any] = container.demux(stream) if stream else container.demux()
+            for packet in packets:
                 if packet.size:  # decode_frames sends the empty packet at the end itself
                     bad_reads = 0
                     yield packet
@@ -184,13 +188,13 @@ def first_frame(packets: Iterable[Packet[VideoStream]], stream: VideoStream) -> 
 
 
 def time_of(thing: VideoFrame | Packet[VideoStream], stream: VideoStream) -> float | None:
-    """Returns when a frame or packet is shown, in seconds on the stream's clock; None if that is unknown."""
+    """Returns when a frame or packet is shown, in seconds on the clock of its packets; None if that is unknown."""
     stamp = thing.pts if thing.pts is not None else thing.dts
     return None if stamp is None or stream.time_base is None else float(stamp * stream.time_base)
 
 
 def seek(container: InputContainer, stream: VideoStream, time: float) -> bool:
-    """Seeks the keyframe before `time`, in seconds on the stream's clock; returns False if the file cannot seek."""
+    """Seeks the keyframe before `time`, in seconds on the file's clock; returns False if the file cannot seek."""
     try:
         container.seek(int(time / (stream.time_base or 1)), stream=stream)
     except av.error.FFmpegError as error:
@@ -200,8 +204,9 @@ def seek(container: InputContainer, stream: VideoStream, time: float) -> bool:
 
 
 def frame_rate(stream: VideoStream) -> Fraction:
-    rate = stream.average_rate or stream.guessed_rate
-    return Fraction(rate) if rate and rate * MAX_GAP >= 1 else Fraction(25)
+    has_times = Flags.no_timestamps not in Flags(stream.container.format.flags)
+    rate = (stream.average_rate if has_times else None) or stream.guessed_rate  # FFmpeg makes up the mean without times
+    return Fraction(rate) if rate and rate * LONGEST_FRAME >= 1 else Fraction(25)
 
 
 # Pictures ------------------------------------------------------------------------------------------------------------

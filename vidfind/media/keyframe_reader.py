@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain, cycle, islice, pairwise
+from itertools import chain, cycle, dropwhile, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,18 +21,10 @@ import numpy as np
 from av.video.frame import PictureType
 
 from vidfind.errors import ReaderFailed
-from vidfind.media.frames import (
-    MAX_GAP,
-    MAX_REORDER,
-    UPRIGHT,
-    Orientation,
-    frame_rate,
-    open_video,
-    picture,
-    read_packets,
-    time_of,
-)
-from vidfind.media.sampling import TICK, Sample, Sampling, Segment, nearest_within, part_around, sample_times
+from vidfind.media.clock import MAX_REORDER, Timeline
+from vidfind.media.frames import Orientation, frame_rate, open_video, picture, read_packets, time_of
+from vidfind.media.probe import Traits
+from vidfind.media.sampling import MISSING, TICK, Sample, Sampling, Segment, nearest_within, part_around, sample_times
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -41,33 +33,31 @@ if TYPE_CHECKING:
 
 # Frames, for some ten seconds of video: enough for one decoder to work on a GOP and another on the next.
 AHEAD = 12
-MISSING = 0.5  # seconds; this much may be missing at the end
 
 
 def read_by_keyframes(
     path: Path,
-    origin: float,
+    traits: Traits,
     segments: Sequence[Segment],
     num_frames: int,
     size: int,
     sampling: Sampling,
     threads: int = 1,
-    orientation: Orientation = UPRIGHT,
 ) -> Iterator[Sample]:
-    """Like `read.read_clips`, for a video whose first frame is shown at `origin` on the stream's clock, in seconds.
+    """Like `read.read_clips`, for a video with these traits.
 
-    `threads` decoders work on different GOPs at a time. `orientation` is that of frames that do not say theirs.
-    Raises ReaderFailed if it is not sure of the frames."""
+    `threads` decoders work on different GOPs at a time. Raises ReaderFailed if it is not sure of the frames."""
     with ExitStack() as files, ExitStack() as pools:
         container, stream = files.enter_context(open_video(path, threads, is_quick=True))
 
         def open_another() -> VideoStream:
             return files.enter_context(open_video(path, threads, is_quick=True))[1]
 
-        packets = _Packets(read_packets(container, stream), stream, origin)
+        timeline = Timeline(container, stream, traits.clock.start)
+        packets = _Packets(timeline.place(read_packets(container, stream)), stream, traits.start)
         picks = _picks(packets, segments, num_frames, sampling)
-        decoders = [_Decoder(lambda: stream, origin, size, orientation)]
-        decoders += [_Decoder(open_another, origin, size, orientation) for _ in range(threads - 1)]
+        decoders = [_Decoder(lambda: stream, size, traits.orientation)]
+        decoders += [_Decoder(open_another, size, traits.orientation) for _ in range(threads - 1)]
         lanes = [(decoder, pools.enter_context(ThreadPoolExecutor(1))) for decoder in decoders]
         shown = _decode_ahead(picks, lanes)
         for _ in segments:
@@ -96,7 +86,7 @@ def _decode_ahead(
 
 @dataclass(eq=False)
 class _Gop:
-    """A keyframe and the packets after it that were read so far, in decoding order. Times count from the origin."""
+    """A keyframe and the packets after it that were read so far, in decoding order."""
 
     time: float
     packets: deque[tuple[float, Packet[VideoStream]]]  # those not decoded yet
@@ -118,6 +108,7 @@ def _picks(packets: _Packets, segments: Sequence[Segment], num_frames: int, samp
     for segment in segments:
         skips = (segment.end - segment.start) / num_frames * packets.frame_rate > MAX_REORDER
         for time in sample_times(segment, num_frames):
+            time = max(time, packets.start)
             allowed = part_around(time, segment, num_frames) if sampling == "auto" else segment
             gops = packets.around(time, allowed.end, keep=sampling == "auto")
             near = nearest_within(allowed, time, list(gops))
@@ -142,13 +133,13 @@ def _forward(gop: _Gop, time: float, earliest: float, skips: bool) -> _Pick:
 class _Packets:
     """Gathers packets into GOPs, a little ahead of the wanted time."""
 
-    def __init__(self, packets: Iterable[Packet[VideoStream]], stream: VideoStream, origin: float) -> None:
+    def __init__(self, packets: Iterable[Packet[VideoStream]], stream: VideoStream, start: float) -> None:
         self.frame_rate = float(frame_rate(stream))
-        self._packets = iter(packets)
+        self.start = start
+        self._packets = dropwhile(lambda packet: not packet.is_keyframe, packets)  # those cannot be decoded
         self._stream = stream
-        self._origin = origin
         self._end = self._reached = 0.0  # end of the latest frame; decoding time of the last packet
-        self._before = self._read_keyframe()
+        self._before = self._read_keyframe(start)
         self._after: _Gop | None = None
 
     def around(self, time: float, until: float, keep: bool) -> dict[float, _Gop]:
@@ -176,11 +167,11 @@ class _Packets:
                 self._before.times.append(shown)
         return {self._before.time: self._before}
 
-    def _read_keyframe(self) -> _Gop:
+    def _read_keyframe(self, start: float) -> _Gop:
         packet = next(self._packets, None)
-        if packet is None or not packet.is_keyframe or abs(self._note(packet)) > TICK:
+        if packet is None or abs(self._note(packet) - start) > TICK:
             raise ReaderFailed("it does not begin with a keyframe")
-        return _Gop(0.0, deque([(0.0, packet)]), [0.0])
+        return _Gop(start, deque([(start, packet)]), [start])
 
     def _begin(self, keyframe: Packet[VideoStream], shown: float) -> _Gop:
         if shown <= self._before.time:
@@ -188,27 +179,21 @@ class _Packets:
         return _Gop(shown, deque([(shown, keyframe)]), [shown])
 
     def _note(self, packet: Packet[VideoStream]) -> float:
-        """Returns when the frame of a packet is shown, in seconds from the origin; remembers where the video ends."""
+        """Returns when the frame of a packet is shown; remembers where the video ends."""
         base = self._stream.time_base
-        time = time_of(packet, self._stream)
-        if packet.pts is None or time is None or base is None or packet.is_discard or packet.is_corrupt:
+        shown = time_of(packet, self._stream)
+        if packet.pts is None or shown is None or base is None or packet.is_discard or packet.is_corrupt:
             raise ReaderFailed("it has packets that are broken, not to be shown, or without a time")
-        shown = time - self._origin
-        if abs(shown - self._end) > MAX_GAP:
-            raise ReaderFailed("its timestamps jump")
         self._end = max(self._end, shown + float((packet.duration or 0) * base))
-        self._reached = shown if packet.dts is None else float(packet.dts * base) - self._origin
+        self._reached = shown if packet.dts is None else float(packet.dts * base)
         return shown
 
 
 class _Decoder:
     """Decodes GOP by GOP, in each only as far as needed."""
 
-    def __init__(
-        self, open_stream: Callable[[], VideoStream], origin: float, size: int, orientation: Orientation
-    ) -> None:
+    def __init__(self, open_stream: Callable[[], VideoStream], size: int, orientation: Orientation) -> None:
         self._open_stream = open_stream
-        self._origin = origin
         self._size = size
         self._orientation = orientation
         self._gop: _Gop | None = None
@@ -270,5 +255,5 @@ class _Decoder:
             shown = time_of(frame, self._stream)
             if shown is None:
                 raise ReaderFailed("its frames have no times")
-            self._frames[shown - self._origin] = frame
-            self._decoding.discard(shown - self._origin)
+            self._frames[shown] = frame
+            self._decoding.discard(shown)

@@ -7,7 +7,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 from functools import lru_cache
@@ -17,13 +17,14 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 from av.packet import Packet
+from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from vidfind.media.clock import MAX_LEAP, MAX_REORDER, MAX_STEP_BACK, Clock, Timeline, find_start, may_leap
 from vidfind.media.dates import DateSource, when_recorded
 from vidfind.media.frames import (
-    MAX_GAP,
-    MAX_REORDER,
+    JUMP_MARGIN,
     UPRIGHT,
     Orientation,
     check_regular,
@@ -38,16 +39,18 @@ from vidfind.media.frames import (
     time_of,
 )
 from vidfind.media.hdr import HDR_TO_LIGHT
-from vidfind.media.pyav_reader import JUMP_MARGIN
 
 SMALL_FILE = 16 * 2**20  # bytes; such a file is read to its end to learn the duration
+PLACES = 64  # at which a larger file is looked into for joins
 
 
 @dataclass(frozen=True)
 class VideoInfo:
     """The properties of a video.
 
-    `duration`, in seconds, reaches to the end of the last frame that is really in the file, whatever its header says.
+    `start` is when its first frame is shown, in seconds on the clock of players: after 0 if the sound begins first.
+    `duration`, in seconds, reaches from 0 to the end of the last frame that is really in the file, whatever its header
+    says.
     `missing` is how many seconds more the header promises, if more than one: the file was cut short.
     `width` and `height` are those of the picture as shown: turned upright, and with square pixels.
     `rotation` is by how many degrees the stored picture is rotated counter-clockwise for display: 0, 90, 180 or 270.
@@ -63,6 +66,7 @@ class VideoInfo:
     created: datetime
     created_from: DateSource
     missing: float = 0.0
+    start: float = 0.0
 
 
 def probe(path: Path) -> VideoInfo:
@@ -89,7 +93,8 @@ class Traits:
     has_no_length: bool  # the header gives no duration: recorded to a pipe, or never finished
     has_matrix: bool = False  # the header or the stream says how the picture is turned for display
     orientation: Orientation = UPRIGHT  # of the first frame
-    start: float = 0.0  # when the first frame is shown, on the stream's clock, in seconds
+    start: float = 0.0  # when the first frame is shown, in seconds
+    clock: Clock = field(default_factory=Clock)
 
 
 def examine_once(path: Path) -> tuple[VideoInfo, Traits]:
@@ -103,28 +108,32 @@ def examine_once(path: Path) -> tuple[VideoInfo, Traits]:
 
 @lru_cache(maxsize=32)  # a few more than there are decoding workers
 def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
-    with open_video(path, threads=1, is_quick=True) as (
-        container,
-        stream,
-    ):  # with threads, a decoder needs more than one frame
-        seen = _Seen()
-        packets = _watch(read_packets(container, stream), stream, seen)
+    # One thread: with more, a decoder needs more than one frame. Not quick: only a full look tells the start of a file.
+    with open_video(path, threads=1) as (container, stream):
+        raw = read_packets(container, stream)
+        first = next(raw, None)
+        start = find_start(container, stream, first)
+        line, seen = Timeline(container, stream, start), _Seen()
+        packets = _watch(line.place(chain([first] if first else [], raw)), stream, seen)
         frame = _first_shown(packets, stream)
-        start = time_of(frame, stream) or 0.0
+        begin = max(time_of(frame, stream) or 0.0, 0.0) if line.has_times else 0.0
         rate = frame_rate(stream)
         claimed = _claimed_duration(container, stream)
-        if claimed and size > SMALL_FILE and seek(container, stream, start + claimed - JUMP_MARGIN):
-            packets = _watch(read_packets(container, stream), stream, seen)
+        is_joined = size > SMALL_FILE and _looks_joined(container, stream, size)
+        tail = line
+        if claimed and size > SMALL_FILE and seek(container, stream, start + begin + claimed - JUMP_MARGIN):
+            tail = Timeline(container, stream, start)
+            packets = _watch(tail.place(read_packets(container, stream)), stream, seen)
         deque(packets, maxlen=0)
-        if seen.end < start + claimed / 2:  # cut short, or the last packets are not where the header says
-            deque(_watch(_packets_again(path), stream, seen), maxlen=0)
-        duration = max(seen.end + (0 if seen.has_durations else float(1 / rate)) - start, float(1 / rate))
-        missing = claimed - max(duration, seen.end)  # mkv counts from 0, even if its video begins later
+        if is_joined or tail.end < begin + claimed / 2:  # or cut short, or its end is not where the header says
+            tail = _read_all(path, start, seen)
+        end = max(line.end, tail.end, begin + float(1 / rate))
+        missing = _missing(path, container, stream, start, end) if claimed and not tail.joins else 0.0
         width, height = shown_size(frame, stream)
         turned = orientation(frame)
         recorded = when_recorded(path, mtime_ns, [container.metadata, stream.metadata])
         info = VideoInfo(
-            duration=duration,
+            duration=end,
             frame_rate=rate,
             width=width,
             height=height,
@@ -133,6 +142,7 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
             created=recorded.created,
             created_from=recorded.created_from,
             missing=missing if missing > 1 else 0.0,
+            start=begin,
         )
         traits = Traits(
             container=container.format.name,
@@ -144,7 +154,8 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
             has_no_length=not claimed,
             has_matrix=display_matrix(frame) is not None,
             orientation=turned,
-            start=start,
+            start=begin,
+            clock=Clock(start, is_joined=tail.joins > 0, is_counted=not line.has_times),
         )
         return info, traits
 
@@ -170,51 +181,88 @@ def _claimed_duration(container: InputContainer, stream: VideoStream) -> float:
     return (container.duration or 0) / av.time_base
 
 
-def _packets_again(path: Path) -> Iterator[Packet[VideoStream]]:
+def _read_all(path: Path, start: float, seen: _Seen) -> Timeline:
     with open_video(path) as (container, stream):
-        yield from read_packets(container, stream)
+        line = Timeline(container, stream, start)
+        deque(_watch(line.place(read_packets(container, stream)), stream, seen), maxlen=0)
+        return line
+
+
+def _looks_joined(container: InputContainer, stream: VideoStream, size: int) -> bool:
+    """Whether the clock of a file begins anew somewhere, as far as a few of its places tell."""
+    if not may_leap(container):
+        return False
+    last = None
+    for number in range(PLACES):
+        try:
+            container.seek(number * size // PLACES, unsupported_byte_offset=True)
+        except av.error.FFmpegError:
+            return False
+        times = (time_of(packet, stream) for packet in islice(read_packets(container, stream), MAX_REORDER))
+        time = next((one for one in times if one is not None), None)
+        if time is not None and last is not None and not -MAX_STEP_BACK < time - last < MAX_LEAP:
+            return True
+        last = last if time is None else time
+    return False
+
+
+def _missing(path: Path, container: InputContainer, stream: VideoStream, start: float, end: float) -> float:
+    """Returns how many seconds the header promises after the `end` of the picture."""
+    claimed = _claimed_duration(container, stream)
+    if stream.duration:
+        begin = start if stream.start_time is None else float(stream.start_time * (stream.time_base or 0))
+        return begin - start + claimed - end
+    missing = claimed - max(end, start + end)  # mkv counts from its own 0
+    return min(missing, claimed - _end_of_any(path, start + end)) if missing > 1 else missing
+
+
+def _end_of_any(path: Path, time: float) -> float:
+    """Returns the end of the stream that lasts longest, in the file's time, read on from `time`."""
+    end = 0.0
+    with open_video(path) as (container, stream):
+        seek(container, stream, time - JUMP_MARGIN)
+        for other in container.streams:
+            other.discard = Discard.default
+        for packet in read_packets(container, None):
+            if packet.pts is not None and packet.time_base:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    return end
 
 
 @dataclass
 class _Seen:
-    """What has been learned from the packets read so far. `end` is on the stream's clock, in seconds."""
+    """What has been learned from the packets read so far."""
 
-    end: float = 0.0
-    has_durations: bool = False
     has_edits: bool = False
     has_open_keyframes: bool = False
 
 
 def _watch(packets: Iterable[Packet[VideoStream]], stream: VideoStream, seen: _Seen) -> Iterator[Packet[VideoStream]]:
     """Yields the same packets, and records in `seen` what can be learned from them."""
-    last: float | None = None
     for packet in packets:
-        time = time_of(packet, stream)
         if packet.is_discard:
             seen.has_edits = True
-        elif time is not None and not packet.is_corrupt and (last is None or time - last < MAX_GAP):
-            last = time
-            length = float((packet.duration or 0) * (stream.time_base or 0))
-            length = length if length < MAX_GAP else 0.0
-            if time + length >= seen.end:
-                seen.end, seen.has_durations = time + length, length > 0
-        if packet.is_keyframe and not _is_closed(packet, stream):
+        if packet.is_keyframe and not is_closed(packet, stream):
             seen.has_open_keyframes = True
         yield packet
 
 
-def _is_closed(keyframe: Packet[VideoStream], stream: VideoStream) -> bool:
+def is_closed(keyframe: Packet[VideoStream], stream: VideoStream) -> bool:
     """Whether decoding can begin at a keyframe, with all later frames intact.
 
-    In H.264 only at IDR pictures; open GOPs and gradual refresh have other keyframes too. For all other codecs the
-    answer is True: decord does not read them, or all their keyframes are closed.
+    In H.264 and HEVC only at IDR pictures; open GOPs and gradual refresh have other keyframes too. For all other codecs
+    the answer is True: decord does not read them, or all their keyframes are closed.
     """
-    if stream.codec_context.codec.canonical_name != "h264":
-        return True
-    return any(header & 31 == IDR for header in _unit_headers(keyframe, stream))
+    codec = stream.codec_context.codec.canonical_name
+    if codec == "h264":
+        return any(header & 31 == IDR for header in _unit_headers(keyframe, stream))
+    if codec == "hevc":
+        return any(header >> 1 & 63 in HEVC_IDR for header in _unit_headers(keyframe, stream))
+    return True
 
 
 IDR = 5  # the NAL unit type of an IDR picture
+HEVC_IDR = (19, 20)
 
 
 def _unit_headers(packet: Packet[VideoStream], stream: VideoStream) -> Iterator[int]:

@@ -14,7 +14,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vidfind.errors import UnreadableVideo
+from vidfind.media.clock import Clock, Timeline
 from vidfind.media.frames import (
+    JUMP_MARGIN,
     UPRIGHT,
     Orientation,
     decode_frames,
@@ -25,10 +27,11 @@ from vidfind.media.frames import (
     seek,
     time_of,
 )
+from vidfind.media.probe import examine_once, is_closed
 from vidfind.media.sampling import TICK, Sample, Segment, sample_times
 
-JUMP_MARGIN = 5.0  # seconds before the target: longer than frames after a keyframe can be broken
 MIN_JUMP = 15.0  # seconds ahead; up to here reading on is as fast as a jump
+MAX_HELD = 256 * 2**20  # bytes of packets between two keyframes
 
 
 def read_with_pyav(
@@ -42,35 +45,37 @@ def read_with_pyav(
     """Like `read_clips`, for any file: packet by packet, skipping packets that cannot be decoded.
 
     The frame shown at a time is the last one that begins at or before it. `orientation` is that of frames that do not
-    say theirs. Reads on from segment to segment, and jumps
-    if the next segment is far ahead.
+    say theirs. Reads on from segment to segment, and jumps if the next segment is far ahead.
     """
     for run in _runs(segments):
-        with _frames_from(path, run[0].start, threads) as (frames, origin):
+        with _frames_from(path, run[0].start, threads) as frames:
             for segment in run:
                 clip, times = np.empty((num_frames, size, size, 3), np.uint8), np.empty(num_frames)
                 for i, time in enumerate(sample_times(segment, num_frames)):
-                    is_new = frames.advance(origin + time) or i == 0
+                    is_new = frames.advance(time) or i == 0
                     clip[i] = picture(frames.frame, frames.stream, size, orientation) if is_new else clip[i - 1]
-                    times[i] = frames.time - origin
-                if frames.end <= origin + segment.start + TICK:
-                    return frames.end - origin
+                    times[i] = frames.time
+                if frames.end <= segment.start + TICK:
+                    return frames.end
                 yield Sample(clip, times)
-                if frames.upcoming is None and frames.end < origin + segment.end - TICK:
-                    return frames.end - origin
+                if frames.upcoming is None and frames.end < segment.end - TICK:
+                    return frames.end
     return None
 
 
 class _Lookahead:
-    """The current frame and the one after it. Times are on the stream's clock, in seconds.
+    """The current frame and the one after it. Times are seconds on the clock of moments.
 
     Raises UnreadableVideo if there is no frame.
     """
 
-    def __init__(self, packets: Iterable[Packet[VideoStream]], stream: VideoStream) -> None:
+    def __init__(
+        self, packets: Iterable[Packet[VideoStream]], stream: VideoStream, counted_from: float | None = None
+    ) -> None:
+        """`counted_from`: frames are counted from this time on, whatever times they have."""
         self.stream = stream
         self.frame_length = float(1 / frame_rate(stream))
-        self.frames = self._timed(decode_frames(packets, stream))
+        self.frames = self._timed(decode_frames(packets, stream), counted_from)
         first = next(self.frames, None)
         if first is None:
             raise UnreadableVideo("is damaged: no frame of it can be decoded")
@@ -92,39 +97,41 @@ class _Lookahead:
             return self.upcoming[1]
         return self.time + max(float((self.frame.duration or 0) * (self.stream.time_base or 0)), self.frame_length)
 
-    def _timed(self, frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, float]]:
-        time = -self.frame_length
+    def _timed(self, frames: Iterable[VideoFrame], counted_from: float | None) -> Iterator[tuple[VideoFrame, float]]:
+        time = (counted_from or 0.0) - self.frame_length
         for frame in frames:
-            known = time_of(frame, self.stream)
+            known = None if counted_from is not None else time_of(frame, self.stream)
             time = time + self.frame_length if known is None else known
             yield frame, time
 
 
 @contextmanager
-def _frames_from(path: Path, start: float, threads: int | None = None) -> Iterator[tuple[_Lookahead, float]]:
-    """Gives the frames from some time before `start`, and the time of the video's first frame on the stream's clock."""
+def _frames_from(path: Path, start: float, threads: int | None = None) -> Iterator[_Lookahead]:
+    """Gives the frames from some time before `start`."""
+    clock = examine_once(path)[1].clock
     if start > MIN_JUMP:
         with open_video(path, threads) as (container, stream):
-            origin = _Lookahead(read_packets(container, stream), stream).time
-            frames = _jump(container, stream, origin + start)
+            move = _skip if clock.is_joined or clock.is_counted else _jump
+            frames = move(container, stream, clock, start)
             if frames is not None:
-                yield frames, origin
+                yield frames
                 return
     with open_video(path, threads) as (container, stream):
-        frames = _Lookahead(read_packets(container, stream), stream)
-        yield frames, frames.time
+        packets = Timeline(container, stream, clock.start).place(read_packets(container, stream))
+        yield _Lookahead(packets, stream, 0.0 if clock.is_counted else None)
 
 
-def _jump(container: InputContainer, stream: VideoStream, time: float) -> _Lookahead | None:
+def _jump(container: InputContainer, stream: VideoStream, clock: Clock, time: float) -> _Lookahead | None:
     """Returns the frames from a keyframe well before `time`; None if seeking does not lead there.
 
     Well before, because the first frames after a keyframe may be broken (open GOP, gradual refresh) or have wrong
     times (TS).
     """
     for margin in (JUMP_MARGIN, 4 * JUMP_MARGIN):
-        if not seek(container, stream, time - margin):
+        if not seek(container, stream, clock.start + time - margin):
             return None
-        packets = dropwhile(lambda packet: not packet.is_keyframe, read_packets(container, stream))
+        timeline = Timeline(container, stream, clock.start)
+        packets = dropwhile(_is_no_keyframe, timeline.place(read_packets(container, stream)))
         keyframe = next(packets, None)
         begin = None if keyframe is None else time_of(keyframe, stream)
         if keyframe is not None and begin is not None and begin < time - JUMP_MARGIN / 2:
@@ -133,6 +140,34 @@ def _jump(container: InputContainer, stream: VideoStream, time: float) -> _Looka
             except UnreadableVideo:
                 return None
     return None
+
+
+def _skip(container: InputContainer, stream: VideoStream, clock: Clock, time: float) -> _Lookahead | None:
+    """Returns the frames from a closed keyframe well before `time`, with the packets before it read but not decoded.
+
+    None if there is no such keyframe. For files whose times do not lead to their places."""
+    timeline = Timeline(container, stream, clock.start)
+    held: list[Packet[VideoStream]] = []  # from the last such keyframe on
+    held_bytes, begin, reached = 0, 0.0, 0.0
+    packets = timeline.place(read_packets(container, stream))
+    for packet in packets:
+        if packet.is_keyframe and is_closed(packet, stream) and reached < time - JUMP_MARGIN / 2:
+            held, held_bytes, begin = [], 0, reached
+        reached = timeline.end
+        held.append(packet)
+        held_bytes += packet.size
+        if reached >= time - JUMP_MARGIN / 2 or held_bytes > MAX_HELD:
+            break
+    if not begin:
+        return None
+    try:
+        return _Lookahead(chain(held, packets), stream, begin if clock.is_counted else None)
+    except UnreadableVideo:
+        return None
+
+
+def _is_no_keyframe(packet: Packet[VideoStream]) -> bool:
+    return not packet.is_keyframe
 
 
 def _runs(segments: Sequence[Segment]) -> Iterator[list[Segment]]:

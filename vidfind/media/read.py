@@ -1,6 +1,6 @@
 """Reads the frames of each segment of a video file with the fastest reader that is right for the file.
 
-All times are seconds of presentation time; 0 is when the first decoded frame is shown. Knows no model and no index.
+All times are seconds on the clock that players show, see clock.py. Knows no model and no index.
 decord and PyAV deliver the same frames; PyAV is slower, and right for the files that decord gets wrong.
 """
 
@@ -55,9 +55,7 @@ def read_clips(
             if reader == "decord":
                 samples = read_with_decord(path, info, segments, num_frames, size, threads)
             else:
-                samples = read_by_keyframes(
-                    path, traits.start, segments, num_frames, size, sampling, threads or 1, traits.orientation
-                )
+                samples = read_by_keyframes(path, traits, segments, num_frames, size, sampling, threads or 1)
             for sample in samples:
                 yield sample
                 delivered += 1
@@ -101,6 +99,7 @@ NOT_FOR_DECORD: dict[str, Callable[[Traits], bool]] = {
     "edit list": lambda traits: traits.has_edits,  # up to 15 frames off: decord shows what was cut away
     "open GOP": lambda traits: traits.has_open_keyframes,  # up to 5 frames off: decord counts broken leading frames
     "cut short": lambda traits: traits.is_cut_short,  # exceptions, or the last frame again and again
+    "joined": lambda traits: traits.clock.is_joined,  # decord does not let the time go on
     "no length": lambda traits: traits.has_no_length,  # exceptions
     "display matrix": lambda traits: traits.has_matrix,  # mirrored pictures are shown as they are stored
 }
@@ -126,4 +125,4 @@ def read_with_decord(
         raise ReaderFailed(f"decord cannot be imported: {error}") from error
 
     scaled = scaled_size(info.width, info.height, size)
-    yield from decord_reader.read_samples(path, info.duration, scaled, segments, num_frames, size, threads)
+    yield from decord_reader.read_samples(path, info, scaled, segments, num_frames, size, threads)

@@ -1,6 +1,6 @@
 """Which frames represent a video: its segments, the sample times of each, and the keyframes near them.
 
-All times are seconds of presentation time. Pure functions: no files, no decoders, no heavy imports.
+All times are seconds on the clock that players show. Pure functions: no files, no decoders, no heavy imports.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ segment. `keyframes`: only keyframes, however far from the sample times."""
 DEFAULT_SAMPLING: Sampling = "auto"
 SEGMENT_LENGTH = 10.0  # seconds, by default
 TICK = 1e-6  # seconds; times closer than this are equal: far below the length of a frame, far above rounding
+MISSING = 0.5  # seconds; this much may be missing at the end: last frames may be shown longer than their packets say
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,16 @@ class Sample(NamedTuple):
     times: np.ndarray  # (T,) float64: when each frame begins to be shown, in seconds
 
 
-def split_segments(duration: float, length: float) -> list[Segment]:
-    """Segments of `length` seconds that cover a video without gaps; at least one.
+def split_segments(end: float, length: float, start: float = 0.0) -> list[Segment]:
+    """Segments of `length` seconds that cover a video from its `start` to its `end` without gaps; at least one.
 
     A rest shorter than half a segment joins the segment before it.
     """
+    duration = end - start
     if duration <= 0 or length <= 0:
         raise ValueError("duration and length must be positive")
     count = max(1, int(duration / length + 0.5))
-    bounds = [i * length for i in range(count)] + [duration]
+    bounds = [start + i * length for i in range(count)] + [end]
     return [Segment(start, end) for start, end in pairwise(bounds)]
 
 

@@ -76,10 +76,13 @@ def _example_clip(
 def _segment_around(path: Path, time: float | None, length: float) -> Segment:
     from vidfind.media.decoding import probe
 
-    duration = probe(path).duration
+    info = probe(path)
+    begin, duration = info.start, info.duration
     if time is None:
-        return Segment(0.0, duration)
+        return Segment(begin, duration)
+    if time < begin - length:
+        raise BadInput(f"The picture of {path} begins at {begin:.1f} seconds: there is no moment at {time:g} seconds.")
     if time > duration:
         raise BadInput(f"{path} is only {duration:.1f} seconds long: there is no moment at {time:g} seconds.")
-    start = max(0.0, min(time - length / 2, duration - length))
+    start = max(begin, min(time - length / 2, duration - length))
     return Segment(start, min(start + length, duration))

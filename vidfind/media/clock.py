@@ -1,0 +1,145 @@
+"""The clock of moments: 0 is where players begin, and time goes on where the clock of a file begins anew.
+
+Players count from the container's start, the earliest time of any of its streams: a picture that begins later than the
+sound begins later than 0. Knows packets, and nothing of pictures or segments. All times are seconds.
+"""
+
+from __future__ import annotations  # PyAV has Packet[VideoStream] for type checkers only
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+from av.container import InputContainer
+from av.format import Flags
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from vidfind.media.frames import frame_rate
+
+MAX_GAP = 24 * 3600.0  # between two frames; after a longer gap the clock was damaged, and the video ends
+# The same in TS, MPEG-PS and their like, whose clock is set anew where recordings were joined.
+MAX_LEAP = 3600.0
+MAX_STEP_BACK = 0.5  # between two packets; after a longer step the clock has begun anew
+MAX_REORDER = 16  # frames that an H.264 or HEVC decoder may hold back to put them in order
+WITNESSES = 3  # packets; if none of them agrees with the packet before them, the time of that is damaged
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How the times in a file become times of moments.
+
+    `start` is the time in the file that players show as 0. `is_joined`: the clock of the file begins anew on the way.
+    `is_counted`: there are no times in the file, and frames are counted in the order they are shown.
+    """
+
+    start: float = 0.0
+    is_joined: bool = False
+    is_counted: bool = False
+
+
+def find_start(container: InputContainer, stream: VideoStream, first: Packet[VideoStream] | None) -> float:
+    """Returns the time in the file that players show as 0; `first` is the first packet of the stream.
+
+    The container must have been opened with a look into all of its streams."""
+    base = float(stream.time_base or 0)
+    start, begin = (container.start_time or 0) / av.time_base, (stream.start_time or 0) * base
+    if begin - start > MAX_GAP:  # sound and picture by different clocks
+        start = begin
+    if container.format.name == "avi" and first is not None and first.pts is not None and first.dts is not None:
+        start += (first.pts - first.dts) * base  # AVI knows only an order; FFmpeg adds the delay of the decoder
+    return start
+
+
+def may_leap(container: InputContainer) -> bool:
+    """Whether the clock of such a file may be set anew on the way: TS, MPEG-PS, Ogg and their like."""
+    return Flags.ts_discont in Flags(container.format.flags)
+
+
+class Timeline:
+    """Puts the packets of a stream, read in a row, on the clock of moments.
+
+    `joins` counts where the clock of the file has begun anew. `has_times` is whether any packet had a time. `end` is
+    when the frames of the packets read so far have all been shown.
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream, start: float) -> None:
+        self.joins = 0
+        self.has_times = False
+        self.end = 0.0
+        self._base = stream.time_base or Fraction(1, 90000)
+        self._frame_length = 1 / frame_rate(stream)
+        self._reorder = float(MAX_REORDER * self._frame_length)
+        self._may_leap = may_leap(container)
+        self._start = start  # the time in the file that is 0
+        self._last = 0.0  # the time in the file of the last packet that had one
+        self._last_is_dts = False
+
+    def place(self, packets: Iterable[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
+        """Yields the packets with their times changed. A packet whose time cannot be true loses it."""
+        ahead: deque[Packet[VideoStream]] = deque()
+        source = iter(packets)
+        while (packet := ahead.popleft() if ahead else next(source, None)) is not None:
+            step = self._leap(packet)
+            if step:
+                while len(ahead) < WITNESSES and (another := next(source, None)) is not None:
+                    ahead.append(another)
+                if not any(self._agrees(packet, one) for one in ahead):
+                    packet.pts = packet.dts = None
+                elif step > 0 and not self._may_leap:
+                    return
+                else:
+                    self._begin_anew([packet, *ahead])
+            self._move(packet)
+            yield packet
+
+    def _leap(self, packet: Packet[VideoStream]) -> float:
+        """Returns how far a packet is from the one before, if too far for one clock; else 0."""
+        time = self._time_in_file(packet)
+        if time is None or not self.has_times or packet.is_corrupt:
+            return 0.0
+        is_sure = self._last_is_dts and packet.dts is not None
+        back = MAX_STEP_BACK if is_sure else MAX_STEP_BACK + self._reorder
+        forward = MAX_LEAP if self._may_leap else MAX_GAP
+        return 0.0 if -back <= time - self._last <= forward else time - self._last
+
+    def _agrees(self, packet: Packet[VideoStream], another: Packet[VideoStream]) -> bool:
+        time, later = self._time_in_file(packet), self._time_in_file(another)
+        if time is None or later is None or not self._leap(another):
+            return False
+        return -MAX_STEP_BACK - self._reorder <= later - time <= MAX_LEAP
+
+    def _begin_anew(self, packets: Sequence[Packet[VideoStream]]) -> None:
+        """Lets time go on: the first of these packets is shown when all before it have been."""
+        first = min(one.pts if one.pts is not None else one.dts or 0 for one in packets if _has_time(one))
+        self._start = float(first * self._base) - self.end
+        self.joins += 1
+
+    def _move(self, packet: Packet[VideoStream]) -> None:
+        length = packet.duration or 0
+        if not 0 < length * self._base < MAX_GAP:
+            length = round(self._frame_length / self._base)
+        time = self._time_in_file(packet)
+        if time is None:
+            self.end += 0.0 if self.has_times else float(length * self._base)
+            return
+        self.has_times = True
+        if not packet.is_corrupt:
+            self._last, self._last_is_dts = time, packet.dts is not None
+        shift = round(self._start / self._base)
+        packet.pts = None if packet.pts is None else packet.pts - shift
+        packet.dts = None if packet.dts is None else packet.dts - shift
+        if not packet.is_discard and not packet.is_corrupt:
+            shown = packet.pts if packet.pts is not None else packet.dts or 0
+            self.end = max(self.end, float((shown + length) * self._base))
+
+    def _time_in_file(self, packet: Packet[VideoStream]) -> float | None:
+        """Returns when a packet is decoded, or shown if that is all that is known; on the clock of the file."""
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        return None if stamp is None else float(stamp * self._base)
+
+
+def _has_time(packet: Packet[VideoStream]) -> bool:
+    return packet.pts is not None or packet.dts is not None
