@@ -9,6 +9,7 @@ from tests.support.indexing import Index, never
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput, IndexMismatch, ModelUnavailable
+from vidfind.index.options import IndexOptions
 from vidfind.index.prepare import check_folders, needs_index, open_store
 from vidfind.index.run import index_videos
 from vidfind.store.store import Store
@@ -76,6 +77,6 @@ def test_a_mistyped_model_is_not_answered_with_a_command_that_deletes_the_index(
 def test_nothing_to_index_needs_no_index(library: Path, tmp_path: Path, film_store: Store) -> None:
     (tmp_path / "empty").mkdir()
     assert needs_index([library], film_store.path)
-    assert not needs_index([library], film_store.path, ["*"])
+    assert not needs_index([library], film_store.path, IndexOptions(exclude=["*"]))
     assert not needs_index([tmp_path / "empty"], film_store.path)
     assert not needs_index([tmp_path / "empty"], tmp_path / "no-index")

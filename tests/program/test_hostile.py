@@ -31,9 +31,9 @@ from vidfind.display.text import printable, short_paths
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput
+from vidfind.folders.walk import find_videos
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
-from vidfind.media.files import find_videos
 from vidfind.search.dates import parse_period
 from vidfind.search.moments import Moment
 from vidfind.search.query import encode_query
@@ -130,7 +130,7 @@ def test_indexing_tells_hostile_names_harmless_on_a_line_each(run: Run, films: P
     assert is_harmless(ran.out + ran.err)
     heading, failure = ran.err.splitlines()[-2:]
     assert heading == "1 video could not be read:"
-    assert failure.startswith(f"  {printable(films)}/bad\\x1b[31m\\n\\udcff[red].mp4 ")
+    assert failure.startswith(f"  {printable(films)}/bad\\x1b[31m\\n\\xff[red].mp4 ")
     *videos, last = objects(run("index", films, "--json").out)
     assert {Path(video["path"]) for video in videos} == set(films.iterdir())
     assert last["summary"]["unchanged"] == len(NAMES)
@@ -199,7 +199,7 @@ def test_lines_of_captions_with_hostile_names_are_told_harmless(
     ran = run(*command, "--pairs", captions)
     assert (ran.code, ran.out, is_harmless(ran.err)) == (1, "", True)
     assert r"\x1b[31mno[red].mp4" in ran.err
-    assert r"cap\x1b[31m\ntions\udcff.csv has 3 lines that cannot be used" in ran.err
+    assert r"cap\x1b[31m\ntions\xff.csv has 3 lines that cannot be used" in ran.err
 
 
 @pytest.mark.parametrize(

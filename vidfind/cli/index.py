@@ -66,6 +66,10 @@ def index_command(
         list[str] | None,
         typer.Option(metavar="GLOB", help="Ignore files and folders that match, for instance '*/drafts/*'."),
     ] = None,
+    all_files: Annotated[
+        bool,
+        typer.Option("--all-files", help="Also index bins, parts of photo libraries, proxies and Live Photos."),
+    ] = DEFAULT_OPTIONS.all_files,
     model: Model = None,
     pretrained: Pretrained = None,
     encoder: EncoderOption = None,
@@ -132,7 +136,7 @@ def index_command(
             raise typer.BadParameter("Give the folders to index.")
         store = open_filled(name)
         folders = store.folders() if watch else []
-    indexing = IndexOptions(exclude or DEFAULT_OPTIONS.exclude, force, verify, sampling, workers)
+    indexing = IndexOptions(exclude or DEFAULT_OPTIONS.exclude, all_files, force, verify, sampling, workers)
     options = RunOptions(device, dtype, threads, battery, as_json, segment, indexing)
     if dry_run:
         show_dry_run(folders, name, model, options)
@@ -233,17 +237,21 @@ class _Indexing:
     def open(self, folders: Sequence[Path], asked: EncoderChoice) -> "tuple[Store, Callable[[], Encoder]] | None":
         """Opens the index for a run over `folders`, with its encoder: see `open_to_index`."""
         self.activity.say("Starting")
+        from vidfind.folders.walk import survey_folders
         from vidfind.index.events import IndexSummary
         from vidfind.index.prepare import open_to_index
 
         self._wait_for_mains()
         path, options = paths.index_path(self._name), self._options
         opened = open_to_index(
-            folders, path, self._load, asked, options.segment_length, options.indexing.exclude, self.activity.announce
+            folders, path, self._load, asked, options.segment_length, options.indexing, self.activity.announce
         )
+        self._summary = IndexSummary()
         if opened:
             self.activity.say("Looking for videos")
-            self._summary = IndexSummary()
+        else:
+            indexing = options.indexing
+            self._summary.survey = survey_folders(folders, indexing.exclude, indexing.all_files)
         return opened
 
     def end_run(self) -> "IndexSummary":

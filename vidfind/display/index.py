@@ -15,6 +15,7 @@ from vidfind.display.text import home_path, plural, printable, times_real
 from vidfind.system.times import clock
 
 if TYPE_CHECKING:
+    from vidfind.folders.walk import Survey
     from vidfind.index.events import IndexSummary, Outcome
     from vidfind.index.plan import Status
     from vidfind.index.preview import Preview
@@ -22,11 +23,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MOST_LINES = 20
+"""At most so many folders that cannot be read are named one by one."""
 STATUSES: tuple["Status", ...] = ("new", "changed", "moved", "unchanged", "removed", "failed")
 
 
 def show_summary(summary: "IndexSummary", when: str = "") -> None:
     """Shows the counts of a run (`when`: the time of day); on stderr failed videos and missing folders."""
+    if summary.survey:
+        show_survey(summary.survey)
     news = [(outcome.path, outcome.message) for outcome in summary.failed if outcome.is_news]
     show_videos("could not be read", news, console=errors)
     if old := sum(not outcome.is_news for outcome in summary.failed):
@@ -61,8 +66,31 @@ def show_summary(summary: "IndexSummary", when: str = "") -> None:
     show(Text("  ".join(filter(None, [when, f"{text}."]))))
 
 
+def show_survey(survey: "Survey") -> None:
+    """Shows on stderr what a look through folders could not read or has left out, and patterns that matched nothing."""
+    from vidfind.folders.names import Reason
+
+    for unreadable in survey.unreadable[:MOST_LINES]:
+        text = f"{home_path(unreadable.path)} {unreadable.reason}. Its videos stay in the index."
+        errors.print(Text(text, style="yellow"), soft_wrap=True)
+    if len(survey.unreadable) > MOST_LINES:
+        errors.print(Text(f"So it is with {plural(len(survey.unreadable) - MOST_LINES, 'more folder')}."))
+    left_out = {reason: paths for reason, paths in survey.left_out.items() if reason is not Reason.NO_VIDEO}
+    if left_out:
+        parts = [f"{reason} ({len(paths):,}, such as {paths[0].name})" for reason, paths in left_out.items()]
+        message(f"Left out: {'; '.join(parts)}. --all-files takes them too.")
+    if others := survey.left_out.get(Reason.NO_VIDEO):
+        names = ", ".join(path.name for path in others[:3])
+        more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
+        message(f"Left out, since the contents are no video: {names}{more}.")
+    for unused in survey.unused:
+        hint = f" Did you mean {unused.similar}?" if unused.similar else ""
+        message(f"--exclude {unused.pattern} matches nothing here.{hint}")
+
+
 def show_preview(preview: "Preview") -> None:
     """Shows what a run would do: a line for each video that is not unchanged, and a summary."""
+    show_survey(preview.survey)
     for path, status in preview.videos:
         show(Text(f"{status:<8}  {printable(home_path(path))}"))
     for folder, count in sorted(preview.offline.items()):
@@ -85,7 +113,7 @@ def preview_json(preview: "Preview") -> Iterator[dict[str, Any]]:
     kept = [{"folder": folder, "videos": count} for folder, count in sorted(preview.offline.items())]
     elapsed = None if preview.elapsed is None else round(preview.elapsed, 3)
     times = {"encode": preview.encoded, "seconds": round(preview.footage, 3), "elapsed": elapsed}
-    yield {"summary": {**counts, **times, "offline": kept}}
+    yield {"summary": {**counts, **times, "offline": kept, **survey_json(preview.survey)}}
 
 
 def show_watching(event: "Retrying | Watching | FolderLeft | FolderBack", now: str) -> None:
@@ -133,4 +161,14 @@ def summary_json(summary: "IndexSummary") -> dict[str, Any]:
     kept = [{"folder": offline.folder, "videos": offline.videos} for offline in summary.offline]
     times = {"seconds": round(summary.footage, 3), "elapsed": round(summary.elapsed, 3)}
     gone = [{"folder": vanished.folder, "videos": vanished.videos} for vanished in summary.vanished]
-    return {"summary": {**counts, **times, "offline": kept, "vanished": gone}}
+    looked = survey_json(summary.survey) if summary.survey else {}
+    return {"summary": {**counts, **times, "offline": kept, "vanished": gone, **looked}}
+
+
+def survey_json(survey: "Survey") -> dict[str, Any]:
+    """Returns what a look through folders has found besides videos, as part of a summary."""
+    return {
+        "left_out": {reason.name.lower(): len(paths) for reason, paths in survey.left_out.items()},
+        "unreadable": [{"path": one.path, "reason": one.reason} for one in survey.unreadable],
+        "unused_patterns": [unused.pattern for unused in survey.unused],
+    }

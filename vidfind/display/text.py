@@ -26,8 +26,10 @@ def printable(text: object) -> str:
 
 
 def _escape(char: str) -> str:
-    # Cc, Cf: controls and marks that turn text around; Cs: bytes of a name that is no text; Zl, Zp: line breaks.
+    # Cc, Cf: controls and marks that turn text around; Cs: halves of a letter; Zl, Zp: line breaks.
     # The two joiners are needed to write Persian, and emoji of several people.
+    if "\udc80" <= char <= "\udcff":  # a byte of a name that is not UTF-8
+        return f"\\x{ord(char) - 0xDC00:02x}"
     if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char not in "\u200c\u200d":
         return char.encode("unicode_escape", "surrogatepass").decode("ascii")
     return char

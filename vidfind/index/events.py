@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vidfind.encoders.stream import Progress
+from vidfind.folders.walk import Survey
 from vidfind.index.plan import Status
 
 
@@ -103,7 +104,7 @@ class Arranging:
     segments: int
 
 
-Event = Outcome | Progress | Offline | Vanished | Reencoding | Switched | Waiting | Arranging
+Event = Outcome | Survey | Progress | Offline | Vanished | Reencoding | Switched | Waiting | Arranging
 
 
 @dataclass
@@ -124,6 +125,8 @@ class IndexSummary:
     damaged: list[Outcome] = field(default_factory=list)
     offline: list[Offline] = field(default_factory=list)
     vanished: list[Vanished] = field(default_factory=list)
+    survey: Survey | None = None
+    """What the look through the folders has found."""
     ending: Switched | Waiting | None = None
     """How encoding all of the index again ended, if that was done."""
 
@@ -141,6 +144,8 @@ class IndexSummary:
             self.offline.append(event)
         elif isinstance(event, Vanished):
             self.vanished.append(event)
+        elif isinstance(event, Survey):
+            self.survey = event
         elif isinstance(event, Switched | Waiting):
             self.ending = event
 

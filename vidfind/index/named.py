@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidfind.encoders.names import EncoderChoice
+from vidfind.folders.walk import survey_folders
 from vidfind.index import run, watch
 from vidfind.index.events import Event
 from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
@@ -66,9 +67,11 @@ def index_videos(
         StorageError: the disk is full, or the folder of the index may not be written."""
     folders = _folders(paths)
     load = functools.partial(load_choice, device=device, dtype=dtype)
-    opened = open_to_index(folders, _path(index), load, encoder, segment_length, options.exclude)
+    opened = open_to_index(folders, _path(index), load, encoder, segment_length, options)
     if opened:
         yield from run.index_videos(folders, *opened, options)
+    elif (survey := survey_folders(folders, options.exclude, options.all_files)).has_remarks:
+        yield survey
 
 
 def watch_videos(
@@ -94,7 +97,7 @@ def watch_videos(
     load = functools.lru_cache(maxsize=1)(functools.partial(load_choice, device=device, dtype=dtype))
 
     def open_index(folders: Sequence[Path], asked: EncoderChoice) -> tuple[Store, Callable[[], Encoder]] | None:
-        return open_to_index(folders, path, load, asked, segment_length, options.exclude)
+        return open_to_index(folders, path, load, asked, segment_length, options)
 
     path = _path(index)
     yield from watch.watch_videos(_folders(paths), open_index, encoder, options)

@@ -18,7 +18,9 @@ class IndexOptions:
     """
 
     exclude: Sequence[str] = ()
-    """Patterns of files and folders that are ignored, as `find_videos` takes them, for instance `*/drafts/*`."""
+    """Patterns of files and folders that are ignored, as `Exclusions` describes them, for instance `*/drafts/*`."""
+    all_files: bool = False
+    """Take also what is left out by default: bins, parts of libraries, proxies, Live Photos."""
     force: bool = False
     """Encode every video again: also those that have not changed, and those that failed before."""
     verify: bool = False

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity, lasting_name
 from vidfind.errors import BadInput, IndexNotFound, ModelUnavailable
+from vidfind.folders.walk import check_readable, find_videos
 from vidfind.index.events import Cost
-from vidfind.media.files import find_videos
+from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
 from vidfind.models.adapter_file import find_adapter, read_info
 from vidfind.models.catalog import DEFAULT_ENCODER, default_pretrained
 from vidfind.models.hub import look_for_weights
@@ -93,14 +94,14 @@ def open_to_index(
     load_encoder: EncoderLoader,
     asked: EncoderChoice,
     segment_length: float | None = None,
-    exclude: Sequence[str] = (),
+    options: IndexOptions = DEFAULT_OPTIONS,
     announce: Announce = log.info,
 ) -> tuple[Store, Callable[[], Encoder]] | None:
     """`open_store` for a run over `folders`; None if they hold no video and the index neither: no model is loaded.
 
-    Raises BadInput for a folder that was never there, before a model is fetched for nothing."""
+    Raises BadInput for a folder that was never there or may not be read, before a model is fetched for nothing."""
     check_folders(folders, path)
-    if folders and not needs_index(folders, path, exclude):
+    if folders and not needs_index(folders, path, options):
         return None
     return open_store(path, load_encoder, asked, segment_length, default_adapter, announce)
 
@@ -221,9 +222,13 @@ def cost(store: Store, rows: Iterable[VideoRow]) -> Cost:
 
 
 def check_folders(folders: Sequence[Path], store_path: Path) -> list[Path]:
-    """`folders` made absolute. Raises BadInput for one that neither exists nor has videos in the index."""
+    """`folders` made absolute. Raises BadInput for one that cannot be listed, or that is not there and has no videos in
+    the index."""
     absolute = [Path(os.path.abspath(folder)) for folder in folders]
-    absent = [folder for folder in absolute if not folder.exists()]
+    for folder in absolute:
+        if reason := check_readable(folder):
+            raise BadInput(f"{folder} {reason}. What is indexed of it stays in the index.")
+    absent = [folder for folder in absolute if not os.path.exists(folder)]
     known = list(Store.open(store_path).videos()) if absent and is_index(store_path) else []
     for folder in absent:
         if not any(path.is_relative_to(folder) for path in known):
@@ -231,8 +236,8 @@ def check_folders(folders: Sequence[Path], store_path: Path) -> list[Path]:
     return absolute
 
 
-def needs_index(folders: Sequence[Path], store_path: Path, exclude: Sequence[str] = ()) -> bool:
+def needs_index(folders: Sequence[Path], store_path: Path, options: IndexOptions = DEFAULT_OPTIONS) -> bool:
     """Whether there is anything to index, or indexed already: else no model need be loaded, or even fetched."""
-    if next(find_videos(folders, exclude), None):
+    if next(find_videos(folders, options.exclude, options.all_files), None):
         return True
     return is_index(store_path) and bool(Store.open(store_path).count_videos())

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -21,9 +22,11 @@ Presence = Literal["there", "gone", "offline"]
 class Disk:
     """The folders on disk. Remembers each folder as it was first seen, so make a new one for each plan."""
 
-    def __init__(self, mounts: Mounts | None = None) -> None:
-        """`mounts` are those of the machine by default."""
+    def __init__(self, mounts: Mounts | None = None, unreadable: Iterable[Path] = ()) -> None:
+        """`mounts` are those of the machine by default. `unreadable` are files and folders that could not be looked at:
+        nothing in them counts as gone."""
         self._places = Places(mounts)
+        self._unreadable = frozenset(unreadable)
         self._is_away = functools.cache(_is_away)
         self._is_dangling = functools.cache(_is_dangling)
         self._names_in = functools.cache(_names_in)
@@ -36,6 +39,8 @@ class Disk:
         or behind a link that leads nowhere, or cannot be read, or does not answer; when its drive is not mounted, or
         another in its place; and when a folder within it is empty, but has not changed since the video was indexed."""
         path = row.path
+        if not self._unreadable.isdisjoint((path, *path.parents)):
+            return "offline"
         if self._is_away(path.parent if folder == path else folder):
             return "offline"
         inside = [path, *(parent for parent in path.parents if parent != folder and parent.is_relative_to(folder))]

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vidfind.errors import UnreadableVideo, VidfindError
+from vidfind.folders.walk import Survey, survey_folders
 from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
 from vidfind.index.plan import Job, Known, Plan, Reuse, Status, make_plan
 from vidfind.index.prepare import check_folders
 from vidfind.index.presence import Disk
 from vidfind.media.decoding import DECODERS, probe
-from vidfind.media.files import VideoFile, find_videos, fingerprint
+from vidfind.media.files import VideoFile, fingerprint
 from vidfind.store.settings import is_index
 from vidfind.store.store import Store
 
@@ -35,6 +36,8 @@ class Preview:
     """Length of those videos together: an estimate if there are more than PROBED."""
     elapsed: float | None
     """About how long encoding them would take; None if no index of this machine knows how fast that is."""
+    survey: Survey
+    """What was found in the folders."""
     offline: dict[Path, int] = field(default_factory=dict)
     """Number of videos that stay in the index although their folder is not there now."""
 
@@ -55,12 +58,12 @@ def preview_index(
     that was never there."""
     roots = check_folders(folders, index)
     store = Store.open(index) if is_index(index) else None
-    found = list(find_videos([root for root in roots if root.exists()], options.exclude))
+    survey = survey_folders([root for root in roots if root.exists()], options.exclude, options.all_files)
     removed = [video.row for video in store.removed().values()] if store else []
     known = Known(store.videos() if store else {}, removed=removed)
-    disk = Disk()
+    disk = Disk(unreadable=[one.path for one in survey.unreadable])
     plan = make_plan(
-        found, known, roots, fingerprint, disk.presence, options.force, options.verify, is_moved=disk.is_moved
+        survey.videos, known, roots, fingerprint, disk.presence, options.force, options.verify, is_moved=disk.is_moved
     )
     footage = _footage([job.file for job in plan.encode])
     speed = store.speed() if store else _speed_of_others(index.parent, model)
@@ -70,6 +73,7 @@ def preview_index(
         len(plan.encode),
         footage,
         footage / speed if speed else None,
+        survey,
         Counter(folder for _, folder in plan.offline),
     )
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidfind.commands import adapter_command
+from vidfind.folders.walk import Survey, find_videos, survey_folders
 from vidfind.index.encode import FolderOf, encode_planned
 from vidfind.index.events import Arranging, Event, Offline, Outcome, Reencoding, Switched, Waiting
 from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
 from vidfind.index.plan import Job, Known, Plan, Reuse, make_plan
 from vidfind.index.prepare import check_folders, cost
 from vidfind.index.presence import Disk
-from vidfind.media.files import VideoFile, find_videos, fingerprint
+from vidfind.media.files import VideoFile, fingerprint
 from vidfind.store.store import Store, StoreWriter
 from vidfind.store.tables import TRY_AGAIN, VideoRow
 
@@ -35,6 +36,8 @@ class Walk:
     """What is on disk and what the index holds, as far as a run is concerned."""
 
     found: list[VideoFile]
+    survey: Survey
+    """What was found in the folders that are there."""
     stored: dict[Path, VideoRow]
     before: dict[Path, VideoRow]
     """The videos of the index in use, where the store is an unfinished one beside it; else empty."""
@@ -66,11 +69,11 @@ def index_videos(
     Raises BadInput for a folder that was never there, IndexBusy if another process writes to the index, and
     IndexMismatch if the encoder is not the index's."""
     with store.writing() as writer:
-        walk = _walk(folders, store, options.exclude, ignored)
+        walk = _walk(folders, store, options, ignored)
         removed = [video.row for video in store.removed().values()]
         left_alone = {path for path in walk.stored if _is_under(path, ignored)}
         known = Known(walk.stored, walk.before.keys(), removed, left_alone)
-        disk = Disk()
+        disk = Disk(unreadable=[one.path for one in walk.survey.unreadable])
         plan = make_plan(
             walk.found,
             known,
@@ -82,6 +85,8 @@ def index_videos(
             is_moved=disk.is_moved,
         )
         log.info("%d videos found, %d to encode", len(walk.found), len(plan.encode))
+        if walk.survey.has_remarks:
+            yield walk.survey
         yield from _run(plan, walk, writer, load_encoder, options, disk)
         if store.is_unfinished and not any(_is_under(path, ignored) for path in walk.before):
             yield from _finish(walk.before, writer)
@@ -90,10 +95,11 @@ def index_videos(
         writer.compact()
 
 
-def _walk(folders: Sequence[Path], store: Store, exclude: Sequence[str], ignored: frozenset[Path]) -> Walk:
+def _walk(folders: Sequence[Path], store: Store, options: IndexOptions, ignored: frozenset[Path]) -> Walk:
     roots = check_folders(folders, store.path)
     present = [root for root in roots if root.exists()]
-    found = [file for file in find_videos(present, exclude) if not _is_under(file.path, ignored)]
+    survey = survey_folders(present, options.exclude, options.all_files)
+    found = [file for file in survey.videos if not _is_under(file.path, ignored)]
     stored = store.videos()
     before = store.in_use().videos() if store.is_unfinished else {}
     again = {**before, **stored} if store.is_unfinished else {}
@@ -104,7 +110,7 @@ def _walk(folders: Sequence[Path], store: Store, exclude: Sequence[str], ignored
     def folder_of(path: Path) -> Path:
         return own_folder.get(path) or next(one for one in (*reversed(path.parents), path) if one in planned)
 
-    return Walk(found, stored, before, list(planned), folder_of)
+    return Walk(found, survey, stored, before, list(planned), folder_of)
 
 
 def _run(

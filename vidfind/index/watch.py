@@ -6,12 +6,13 @@ and knows nothing of the index. Times are in seconds.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import os
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +20,12 @@ from typing import TYPE_CHECKING
 import watchfiles
 
 from vidfind.encoders.names import EncoderChoice
-from vidfind.errors import IndexBusy, VidfindError
+from vidfind.errors import BadInput, IndexBusy, VidfindError
+from vidfind.folders.patterns import IGNORE_FILE, Exclusions
+from vidfind.folders.walk import Survey, find_videos, is_searched, may_be_video
 from vidfind.index.events import Event, Offline, Outcome, Vanished, Waiting
 from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
 from vidfind.index.run import index_videos
-from vidfind.media.files import find_videos, is_searched, is_video_name
 from vidfind.system.mounts import read_mounts
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ def watch_videos(
     folders that are there and the encoder asked for. Files are left alone until they have not changed for `settling`
     seconds. Only the first run verifies the contents of files that look unchanged.
     Raises BadInput for a folder that was never there, and VidfindError if the system cannot follow so many folders."""
-    watching = looks(folders, options.exclude, settling)
+    watching = looks(folders, options.exclude, settling, options.all_files)
     changing, reason = next(watching), ""
     away: set[Path] = set()
     is_first = True
@@ -161,11 +163,11 @@ def _is_news(event: Event, has_news: bool) -> bool:
         return event.is_news
     if isinstance(event, Waiting):
         return has_news
-    return not isinstance(event, Offline)
+    return not isinstance(event, Offline | Survey)
 
 
 def looks(
-    folders: Sequence[Path], exclude: Sequence[str] = (), settling: float = SETTLING
+    folders: Sequence[Path], exclude: Sequence[str] = (), settling: float = SETTLING, all_files: bool = False
 ) -> Generator[frozenset[Path], bool | None]:
     """Yields whenever it is time to bring an index of `folders` up to date: once at first, then after changes.
 
@@ -174,6 +176,7 @@ def looks(
     may go and come back. Send True for another look after a while in any case.
     Raises VidfindError if the system cannot follow so many folders."""
     roots = [Path(os.path.abspath(folder)) for folder in folders]
+    is_relevant = functools.partial(is_searched, exclusions=Exclusions(exclude), all_files=all_files)
     changing = _Changing(settling)
     while True:
         places = _places(roots)
@@ -181,14 +184,15 @@ def looks(
         with closing(_follow(present.values(), min(TICK, settling / 4))) as following:
             next(following)  # from here on, no change is missed
             with_videos = set(present)
-            for file in find_videos(present, exclude):
-                with_videos.update(file.path.parents)
-                if file.mtime_ns > (time.time() - settling) * 1e9:
-                    changing.note(file.path, time.monotonic())
+            with suppress(BadInput):  # an ignore file that cannot be used, which the run reports
+                for file in find_videos(present, exclude, all_files):
+                    with_videos.update(file.path.parents)
+                    if file.mtime_ns > (time.time() - settling) * 1e9:
+                        changing.note(file.path, time.monotonic())
             look_at = 0.0
             for changes in following:
                 now = time.monotonic()  # one time for all, so that what changed together settles together
-                for path in _relevant(changes, present, exclude, with_videos):
+                for path in _relevant(changes, present, is_relevant, with_videos):
                     changing.note(path, now)
                 if time.monotonic() >= look_at or changing.settle():
                     again = yield changing.paths
@@ -280,7 +284,7 @@ def _follow(folders: Collection[Path], tick: float) -> Generator[Changes]:
 
 
 def _relevant(
-    changes: Changes, present: Mapping[Path, Path], exclude: Sequence[str], with_videos: set[Path]
+    changes: Changes, present: Mapping[Path, Path], is_searched: Callable[[Path, Path], bool], with_videos: set[Path]
 ) -> Iterator[Path]:
     """The paths of changes that may concern videos, as the folders were named by the user; notes folders of videos."""
     for change, changed in changes:
@@ -288,9 +292,11 @@ def _relevant(
             if not Path(changed).is_relative_to(real):
                 continue
             path = root / Path(changed).relative_to(real)
-            if not is_searched(path, root, exclude):
+            if path.name == IGNORE_FILE:
+                yield path
+            if not is_searched(path, root):
                 continue
-            if is_video_name(path.name) or path == root:
+            if may_be_video(path.name) or path == root:
                 with_videos.update(path.parents)
                 yield path
             elif change == watchfiles.Change.added and path.is_dir():
@@ -305,8 +311,10 @@ def _has_gone(changes: Changes, folders: Iterable[Path]) -> bool:
     return not {(watchfiles.Change.deleted, str(folder)) for folder in folders}.isdisjoint(changes)
 
 
-def _folders_of_videos(folder: Path) -> Iterable[Path]:
-    return (parent for file in find_videos([folder]) for parent in file.path.parents)
+def _folders_of_videos(folder: Path) -> set[Path]:
+    with suppress(BadInput):  # an ignore file that cannot be used, which the run reports
+        return {parent for file in find_videos([folder]) for parent in file.path.parents}
+    return set()
 
 
 def _places(roots: Sequence[Path]) -> list[object]:

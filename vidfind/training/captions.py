@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vidfind.errors import BadInput
-from vidfind.media.files import VIDEO_EXTENSIONS
+from vidfind.folders.names import VIDEO_EXTENSIONS
 
 log = logging.getLogger(__name__)
 

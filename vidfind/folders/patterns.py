@@ -1,0 +1,133 @@
+"""Patterns of what a user wants to have left out: `--exclude`, and the files `.vidfindignore` in folders."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import translate
+
+from vidfind.errors import BadInput
+
+IGNORE_FILE = ".vidfindignore"
+
+
+class Exclusions:
+    """Shell patterns such as `*.gif`, `Trash`, `old/*`, `./drafts` or `~/Videos/old`, and which of them have matched.
+
+    A pattern matches the name of a file or folder, its path relative to the searched folder, its whole path, or its
+    path relative to the current folder. It also matches where it is the very name, as `[2019] Trip` may be."""
+
+    def __init__(self, patterns: Sequence[str] = ()) -> None:
+        self._forms = {pattern: set(_forms(pattern)) for pattern in patterns}
+        self._globs = {
+            pattern: re.compile("|".join(translate(os.path.normcase(form)) for form in forms))
+            for pattern, forms in self._forms.items()
+        }
+        self._unused = set(self._forms)
+        self._names: set[str] = set()
+
+    def match(self, path: str, root: str, real: str) -> bool:
+        """Whether a pattern matches the file or folder at `path` below the folder `root`; `real` is the path without
+        links."""
+        if not self._forms:
+            return False
+        name = os.path.basename(path)
+        spellings = {_normal(text) for text in (name, os.path.relpath(path, root), path, real)}
+        matching = {
+            pattern
+            for pattern, forms in self._forms.items()
+            if not forms.isdisjoint(spellings) or any(map(self._globs[pattern].match, map(os.path.normcase, spellings)))
+        }
+        self._unused -= matching
+        self._names.add(name)
+        return bool(matching)
+
+    def unused(self) -> list[Unused]:
+        """The patterns that have matched nothing."""
+        return [Unused(pattern, self._nearest(pattern)) for pattern in self._forms if pattern in self._unused]
+
+    def _nearest(self, pattern: str) -> str | None:
+        wanted = os.path.basename(pattern.rstrip("/\\"))
+        by_small = {name.lower(): name for name in sorted(self._names)}
+        near = difflib.get_close_matches(wanted.lower(), by_small, n=1, cutoff=0.75)
+        return by_small[near[0]] if near else None
+
+
+@dataclass(frozen=True)
+class Unused:
+    """A pattern of `--exclude` that matched nothing, and the most similar name that was met."""
+
+    pattern: str
+    similar: str | None
+
+
+def _forms(pattern: str) -> Iterator[str]:
+    """The texts, each a pattern too, with which names and paths are compared."""
+    for typed in dict.fromkeys([pattern, pattern.replace("\\", "/")]):
+        bare = typed.rstrip("/") or "/"
+        yield _normal(bare)
+        if "/" in typed or os.sep in typed or typed.startswith("~") or bare in (".", ".."):
+            whole = os.path.abspath(os.path.expanduser(bare))
+            yield _normal(whole)
+            yield _normal(os.path.realpath(whole))
+
+
+def _normal(text: str) -> str:
+    """The text with letters and their accents joined: macOS keeps them apart in names."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+@dataclass(frozen=True)
+class IgnoreFile:
+    """The patterns of one `.vidfindignore`, which apply to all below its folder."""
+
+    folder: str
+    _spec: object
+
+    def decide(self, path: str, is_folder: bool) -> bool | None:
+        """Whether a path is ignored; None if no line applies to it."""
+        from pathspec import GitIgnoreSpec
+
+        assert isinstance(self._spec, GitIgnoreSpec)
+        relative = os.path.relpath(path, self.folder).replace(os.sep, "/")
+        return self._spec.check_file(f"{relative}/" if is_folder else relative).include
+
+
+def read_ignore_file(folder: str) -> IgnoreFile | None:
+    """The patterns of the `.vidfindignore` in a folder; None if there is none.
+
+    Raises BadInput, with the line, for one that cannot be used."""
+    file = os.path.join(folder, IGNORE_FILE)
+    if not os.path.isfile(file):
+        return None
+    from pathspec import GitIgnoreSpec
+
+    try:
+        with open(file, encoding="utf-8-sig", errors="surrogateescape") as opened:
+            lines = opened.read().splitlines()
+    except OSError as error:
+        raise BadInput(
+            f"{file} cannot be read ({error.strerror}). It says what to leave out: mend or move it."
+        ) from error
+    for number, line in enumerate(lines, start=1):
+        try:
+            GitIgnoreSpec.from_lines([line])
+        except ValueError as error:
+            raise BadInput(
+                f"{file}, line {number}: {line!r} is no pattern of gitignore. Mend the line, or put a # before it."
+            ) from error
+    return IgnoreFile(folder, GitIgnoreSpec.from_lines(lines))
+
+
+def is_ignored(path: str, is_folder: bool, files: Sequence[IgnoreFile]) -> bool:
+    """Whether `path` is ignored by `files`, those of the folders above it from the outermost to the nearest: the
+    nearest with a line that applies decides."""
+    for file in reversed(files):
+        decision = file.decide(path, is_folder)
+        if decision is not None:
+            return decision
+    return False

@@ -1,0 +1,377 @@
+"""Walks through folders and yields what it finds: videos, what it leaves out, and what it cannot read.
+
+Knows nothing of the contents of videos, or of the index.
+"""
+
+import errno
+import logging
+import os
+import unicodedata
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+
+from vidfind.folders.companions import PROXY_FOLDERS, SONY_FOLDER, Companions, ProxyFolder, companions
+from vidfind.folders.contents import (
+    LARGEST_OTHER,
+    RARE_EXTENSIONS,
+    SHARED_EXTENSIONS,
+    is_other_content,
+    is_video_content,
+    read_head,
+)
+from vidfind.folders.names import Reason, extension, is_video_name, why_left_out
+from vidfind.folders.patterns import IGNORE_FILE, Exclusions, IgnoreFile, Unused, is_ignored, read_ignore_file
+from vidfind.media.files import VideoFile
+
+log = logging.getLogger(__name__)
+
+JUNCTION = 0xA0000003
+"""The mark of junctions, and of drives mounted in a folder, in the file systems of Windows."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A folder or file that is left out by default, and would be taken if it were named."""
+
+    path: Path
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A folder that cannot be listed, or a file that cannot be looked at; `reason` follows its name."""
+
+    path: Path
+    reason: str
+
+
+Finding = VideoFile | LeftOut | Unreadable
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a walk through folders has found."""
+
+    videos: list[VideoFile]
+    left_out: dict[Reason, list[Path]]
+    unreadable: list[Unreadable]
+    unused: list[Unused]
+    """Patterns that matched nothing."""
+
+    @property
+    def has_remarks(self) -> bool:
+        """Whether there is more to tell than videos."""
+        return bool(self.left_out or self.unreadable or self.unused)
+
+
+def survey_folders(folders: Iterable[Path], exclude: Sequence[str] = (), all_files: bool = False) -> Survey:
+    """All that `look_through` finds."""
+    exclusions = Exclusions(exclude)
+    survey = Survey([], {}, [], [])
+    for found in look_through(folders, exclusions, all_files):
+        if isinstance(found, VideoFile):
+            survey.videos.append(found)
+        elif isinstance(found, Unreadable):
+            survey.unreadable.append(found)
+        else:
+            survey.left_out.setdefault(found.reason, []).append(found.path)
+    survey.unused.extend(exclusions.unused())
+    return survey
+
+
+def find_videos(
+    folders: Iterable[Path], exclude: Sequence[str] | Exclusions = (), all_files: bool = False
+) -> Iterator[VideoFile]:
+    """Yields the videos that `look_through` finds."""
+    return (found for found in look_through(folders, exclude, all_files) if isinstance(found, VideoFile))
+
+
+def look_through(
+    folders: Iterable[Path], exclude: Sequence[str] | Exclusions = (), all_files: bool = False
+) -> Iterator[Finding]:
+    """Yields every video below `folders` once, what is left out, and what cannot be read; in the order of names.
+
+    A folder is searched for files with an extension of a video; hidden files and folders are skipped, and so is what
+    `exclude` matches (see `Exclusions`) or a `.vidfindignore` (in the syntax of gitignore). `names.LEFT_OUT` and
+    `companions` say what else is left out, unless `all_files` is set. A file among `folders` is yielded whatever its
+    name, unless its bytes are those of a picture, a text or a sound.
+
+    Links are followed last, so that a video has its own path wherever that lies in one of `folders`. A folder or file
+    that is reached a second time is skipped, so that loops end. Paths that are missing or not regular files are
+    skipped. Raises BadInput for a `.vidfindignore` that cannot be used."""
+    exclusions = exclude if isinstance(exclude, Exclusions) else Exclusions(exclude)
+    roots = dict.fromkeys(map(os.path.abspath, folders))
+    yield from _Walk(exclusions, all_files).run(list(roots))
+
+
+def is_searched(path: Path, root: Path, exclusions: Exclusions, all_files: bool = False) -> bool:
+    """Whether `look_through(root)` can reach `path`: no step on the way there is hidden, excluded or left out."""
+    names = [root.name.lower()]
+    for step in reversed([path, *path.parents][: len(path.parts) - len(root.parts)]):
+        if step.name.startswith(".") or exclusions.match(str(step), str(root), str(step)):
+            return False
+        if not all_files and why_left_out(step.name, names):
+            return False
+        names.append(step.name.lower())
+    return True
+
+
+def why_unreadable(error: OSError) -> str:
+    """Why a folder or file cannot be read, in words that follow its name."""
+    if isinstance(error, PermissionError):
+        return "may not be read: no permission"
+    if error.errno == errno.ELOOP:
+        return "is a link that leads back to itself"
+    if error.errno == errno.ENAMETOOLONG:
+        return "cannot be read: its path is too long for this system"
+    return f"cannot be read: {error.strerror or error}"
+
+
+def check_readable(folder: Path) -> str | None:
+    """Why a folder or file that is asked for cannot be looked at; None if it can, or is not there."""
+    try:
+        if S_ISDIR(os.stat(folder).st_mode):
+            with os.scandir(folder) as entries:
+                next(entries, None)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return why_unreadable(error)
+    except ValueError:  # a NUL in the path
+        return None
+    return None
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A folder to search. `real` is its path without links; `root` the folder asked for that it lies in."""
+
+    path: str
+    real: str
+    root: str
+    ignores: tuple[IgnoreFile, ...] = ()
+    names: tuple[str, ...] = ()
+    """The names of the folders from `root` to this one, in small letters."""
+    proxies: ProxyFolder | None = None
+    """The folder of proxies that this one is, or lies in."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A file, folder or link in `folder`, with the names that lie `beside` it."""
+
+    path: str
+    folder: _Folder
+    beside: Companions
+
+    @property
+    def name(self) -> str:
+        return os.path.basename(self.path)
+
+
+@dataclass
+class _Walk:
+    """One walk: what it has seen, and the links it has still to follow."""
+
+    exclusions: Exclusions
+    all_files: bool
+    seen: set[tuple[int, int, str]] = field(default_factory=set)
+    shut: set[str] = field(default_factory=set)
+    """Paths without links of what was left out."""
+    told: set[str] = field(default_factory=set)
+    links: deque[_Entry] = field(default_factory=deque)
+
+    def run(self, roots: Sequence[str]) -> Iterator[Finding]:
+        for root in roots:
+            try:
+                os.stat(root)
+            except OSError as error:
+                yield from self._tell(root, error)
+            except ValueError:  # a NUL in the path
+                continue
+        reals = {root: os.path.realpath(root) for root in roots if os.path.exists(root)}
+        # What is named itself comes first, then paths without links.
+        for root in sorted(reals, key=lambda root: (os.path.isdir(root), reals[root] != root)):
+            if os.path.isdir(root):
+                names = (os.path.basename(root).lower(),)
+                yield from self._descend(_Folder(root, reals[root], root, _ignores_above(root), names))
+            elif not self.exclusions.match(root, os.path.dirname(root), reals[root]):
+                yield from self._named_file(root, reals[root])
+        while self.links:
+            yield from self._follow(self.links.popleft())
+
+    def _descend(self, start: _Folder) -> Iterator[Finding]:
+        """Walks through a folder. Without recursion: folders may be a thousand deep."""
+        stack = [self._steps(start)]
+        while stack:
+            step = next(stack[-1], None)
+            if step is None:
+                stack.pop()
+            elif isinstance(step, _Folder):
+                stack.append(self._steps(step))
+            else:
+                yield step
+
+    def _steps(self, folder: _Folder) -> Iterator[Finding | _Folder]:
+        """Yields what lies in one folder: findings, and folders to descend into."""
+        try:
+            if not self._is_first(folder.real, os.stat(folder.path)):
+                return
+        except OSError as error:
+            yield from self._tell(folder.path, error)
+            return
+        entries, ended = _list(folder.path)
+        if ended:
+            yield from self._tell(folder.path, ended)
+        if any(entry.name == IGNORE_FILE for entry in entries) and (ignore := read_ignore_file(folder.path)):
+            folder = replace(folder, ignores=(*folder.ignores, ignore))
+        beside = companions(entry.name for entry in entries)
+        for listed in entries:
+            entry = _Entry(listed.path, folder, beside)
+            try:
+                if listed.name.startswith("."):
+                    continue
+                if _is_link(listed):
+                    self.links.append(entry)
+                else:
+                    real = os.path.join(folder.real, listed.name)
+                    yield from self._look_at(entry, real, listed.is_dir(follow_symlinks=False))
+            except OSError as error:
+                # A folder that may be listed, but whose files may not be looked at, is told of once.
+                yield from self._tell(folder.path if isinstance(error, PermissionError) else entry.path, error)
+
+    def _follow(self, link: _Entry) -> Iterator[Finding]:
+        try:
+            is_folder = S_ISDIR(os.stat(link.path).st_mode)
+            real = os.path.realpath(link.path)
+            if self._is_shut(real):
+                return
+            for step in self._look_at(link, real, is_folder):
+                if isinstance(step, _Folder):
+                    yield from self._descend(step)
+                else:
+                    yield step
+        except OSError as error:
+            yield from self._tell(link.path, error)
+
+    def _look_at(self, entry: _Entry, real: str, is_folder: bool) -> Iterator[Finding | _Folder]:
+        """Yields a file if it is a video, a folder to descend into, or that it is left out. Raises OSError."""
+        folder = entry.folder
+        is_excluded = self.exclusions.match(entry.path, folder.root, real)
+        if not is_folder and not may_be_video(entry.name):
+            return
+        if is_excluded or is_ignored(entry.path, is_folder, folder.ignores):
+            self.shut.add(real)
+            return
+        if is_folder:
+            reason = why_left_out(entry.name, folder.names)
+        else:
+            status = os.stat(entry.path)
+            if not (S_ISREG(status.st_mode) and self._is_first(real, status)):
+                return
+            reason = entry.beside.why_left_out(entry.name, entry.path, folder.proxies)
+        if reason and not self.all_files:
+            self.shut.add(real)
+            yield LeftOut(Path(entry.path), reason)
+        elif is_folder:
+            names = (*folder.names, entry.name.lower())
+            proxies = folder.proxies or _proxy_folder(entry)
+            yield _Folder(entry.path, real, folder.root, folder.ignores, names, proxies)
+        elif _is_video(entry.path, status.st_size):
+            yield VideoFile(Path(entry.path), status.st_size, status.st_mtime_ns)
+
+    def _named_file(self, path: str, real: str) -> Iterator[Finding]:
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            yield from self._tell(path, error)
+            return
+        if not S_ISREG(status.st_mode) or not self._is_first(real, status):
+            return
+        if _is_video(path, status.st_size, is_named=True):
+            yield VideoFile(Path(path), status.st_size, status.st_mtime_ns)
+        else:
+            yield LeftOut(Path(path), Reason.NO_VIDEO)
+
+    def _is_first(self, real: str, status: os.stat_result) -> bool:
+        """Whether a file or folder is met for the first time. Two names of one file (hard links) are two videos; two
+        spellings of one name, where case makes no difference, are one."""
+        key = status.st_dev, status.st_ino, unicodedata.normalize("NFC", real).casefold()
+        if key in self.seen:
+            return False
+        self.seen.add(key)
+        return True
+
+    def _is_shut(self, real: str) -> bool:
+        """Whether a path without links is, or lies in, what was left out."""
+        return bool(self.shut) and any(str(path) in self.shut for path in (Path(real), *Path(real).parents))
+
+    def _tell(self, path: str, error: OSError) -> Iterator[Unreadable]:
+        """Yields once that a path cannot be read. What is not there, or not any more, is no news."""
+        log.info("cannot look at %s: %s", path, error)
+        if not isinstance(error, FileNotFoundError | NotADirectoryError) and path not in self.told:
+            self.told.add(path)
+            yield Unreadable(Path(path), why_unreadable(error))
+
+
+def may_be_video(name: str) -> bool:
+    """Whether a file found in a folder is looked at."""
+    return is_video_name(name) or extension(name) in RARE_EXTENSIONS
+
+
+def _is_video(path: str, size: int, is_named: bool = False) -> bool:
+    """Whether a regular file is taken for a video, by its extension, and by its first bytes where those are shared."""
+    ending = extension(path)
+    is_rare = ending in RARE_EXTENSIONS
+    is_shared = ending in SHARED_EXTENSIONS and size <= LARGEST_OTHER
+    is_shared |= os.path.basename(path).startswith("._")  # what macOS keeps beside a file, in its name
+    if not is_shared and not is_rare and (is_video_name(path) or not is_named):
+        return True
+    try:
+        head = read_head(path)
+    except OSError:
+        return True  # the decoder says why it cannot be read
+    return is_video_content(head) if is_rare and not is_named else not is_other_content(head, ending)
+
+
+def _ignores_above(root: str) -> tuple[IgnoreFile, ...]:
+    """The ignore files of the folders above `root`. None if they ignore `root`: it is named, and so taken."""
+    found: list[IgnoreFile] = []
+    for folder in reversed(Path(root).parents):
+        if ignore := read_ignore_file(str(folder)):
+            found.append(ignore)
+    return () if is_ignored(root, True, found) else tuple(found)
+
+
+def _proxy_folder(entry: _Entry) -> ProxyFolder | None:
+    """The folder at `entry` as one of proxies, if its name is that of one: with what lies above and beside it."""
+    name = entry.name.lower()
+    if name not in PROXY_FOLDERS and name != SONY_FOLDER:
+        return None
+    originals = set(entry.beside.originals)
+    for listed in _list(entry.folder.path)[0]:
+        if listed.name.lower() != name and listed.is_dir():
+            originals |= companions(inner.name for inner in _list(listed.path)[0]).originals
+    return ProxyFolder(name, frozenset(originals))
+
+
+def _list(folder: str) -> tuple[list[os.DirEntry[str]], OSError | None]:
+    """The entries of a folder in the order of their names: all that could be read, and the error that ended it."""
+    entries: list[os.DirEntry[str]] = []
+    ended = None
+    try:
+        with os.scandir(folder) as listing:
+            entries.extend(listing)
+    except OSError as error:
+        ended = error
+    return sorted(entries, key=lambda entry: entry.name), ended
+
+
+def _is_link(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a symbolic link, or a junction of Windows."""
+    if entry.is_symlink():
+        return True
+    return os.name == "nt" and getattr(entry.stat(follow_symlinks=False), "st_reparse_tag", 0) == JUNCTION
