@@ -21,6 +21,7 @@ from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from vidfind.errors import UnreadableVideo
 from vidfind.media.clock import MAX_LEAP, MAX_REORDER, MAX_STEP_BACK, Clock, Timeline, find_start, may_leap
 from vidfind.media.dates import DateSource, when_recorded
 from vidfind.media.frames import (
@@ -39,8 +40,10 @@ from vidfind.media.frames import (
     time_of,
 )
 from vidfind.media.hdr import HDR_TO_LIGHT
+from vidfind.media.protection import is_protected, is_scrambled
 
 SMALL_FILE = 16 * 2**20  # bytes; such a file is read to its end to learn the duration
+PROTECTED = "is protected: its pictures are encrypted, and only its own player or receiver can show them"
 PLACES = 64  # at which a larger file is looked into for joins
 
 
@@ -103,13 +106,22 @@ def examine_once(path: Path) -> tuple[VideoInfo, Traits]:
     Probing and reading a file need the same facts."""
     check_regular(path)
     status = os.stat(path)
-    return _examine(path, status.st_size, status.st_mtime_ns)
+    if is_protected(path):
+        raise UnreadableVideo(PROTECTED)
+    try:
+        return _examine(path, status.st_size, status.st_mtime_ns)
+    except UnreadableVideo as error:
+        if is_scrambled(path):
+            raise UnreadableVideo(PROTECTED) from error
+        raise
 
 
 @lru_cache(maxsize=32)  # a few more than there are decoding workers
 def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
     # One thread: with more, a decoder needs more than one frame. Not quick: only a full look tells the start of a file.
     with open_video(path, threads=1) as (container, stream):
+        if "enc_key_id" in stream.metadata:  # so FFmpeg names the encryption of Matroska
+            raise UnreadableVideo(PROTECTED)
         raw = read_packets(container, stream)
         first = next(raw, None)
         start = find_start(container, stream, first)
