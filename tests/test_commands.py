@@ -38,6 +38,7 @@ LINES = {
             segment_length=2.5,
         ),
     ],
+    commands.list_command: [commands.list_command()],
     commands.adapter_command: [commands.adapter_command(INDEX, "home"), commands.adapter_command(OWN_INDEX, None)],
     commands.weights_command: [commands.weights_command(INDEX), commands.weights_command(OWN_INDEX)],
     commands.search_command: [commands.search_command(), commands.search_command('a "big" dog', OWN_INDEX)],

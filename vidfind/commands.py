@@ -34,6 +34,11 @@ def index_command(
     return _line("index", *(list(folders) or ["FOLDER"]), *_options({**options, "segment": length}), index=index)
 
 
+def list_command() -> str:
+    """Index the files of a list that another program prints."""
+    return _line("index", "--files-from", "-")
+
+
 def adapter_command(index: Path, adapter: str | None) -> str:
     """Encode the index at a path again with another adapter, or go on with that. None: without an adapter."""
     return _line("index", "--adapter", adapter or NO_ADAPTER, index=index)

@@ -1,6 +1,7 @@
 """`vidfind index`: brings an index up to date and shows what happens."""
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -60,8 +61,18 @@ DEFAULTS = RunOptions()
 
 def index_command(
     path: Annotated[
-        list[Path] | None, typer.Argument(metavar="PATH", help="Folders to look through, or single videos.")
+        list[Path] | None,
+        typer.Argument(
+            metavar="PATH", help="Folders to look through, or single videos. [default: all that the index knows]"
+        ),
     ] = None,
+    files_from: Annotated[
+        str | None,
+        typer.Option("--files-from", metavar="FILE", help="Index the files in this list, one a line; - is stdin."),
+    ] = None,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="The list of --files-from has NUL bytes between its paths.")
+    ] = False,
     exclude: Annotated[
         list[str] | None,
         typer.Option(metavar="GLOB", help="Ignore files and folders that match, for instance '*/drafts/*'."),
@@ -117,25 +128,34 @@ def index_command(
 ) -> None:
     """Make the videos of folders searchable. Run it again after changes, or to continue after Ctrl-C.
 
-    With --adapter, PATH is optional: everything in the index is encoded again, and searches use the old vectors until
-    that is done.
+    Without PATH, all folders that the index knows are brought up to date. With --adapter, everything in the index is
+    encoded again, and searches use the old vectors until that is done.
 
     \b
     Example:
       vidfind index ~/Videos --exclude '*/drafts/*'
     """
     asked = EncoderChoice(model, pretrained, encoder, adapter)
-    if watch and force:
-        raise typer.BadParameter("Give either --watch or --force.")
+    if watch and (force or files_from is not None):
+        raise typer.BadParameter(f"Give either --watch or {'--force' if force else '--files-from'}.")
     if dry_run and (watch or adapter is not None):
         other = "--watch" if watch else "--adapter, which says what it costs before it begins"
         raise typer.BadParameter(f"Give either --dry-run or {other}.")
-    folders = path or []
-    if not folders:
-        if adapter is None and pretrained is None:
-            raise typer.BadParameter("Give the folders to index.")
-        store = open_filled(name)
-        folders = store.folders() if watch else []
+    if null and files_from is None:
+        raise typer.BadParameter("-0 goes with --files-from.")
+    if Path("-") in (path or []) and not os.path.lexists("-"):
+        raise typer.BadParameter(f"To read a list of files from standard input: {commands.list_command()}")
+    if files_from is not None:
+        folders = [*(path or []), *_listed(files_from, null, name)]
+        if not folders:
+            return
+    elif path:
+        folders = path
+    elif (adapter is not None or pretrained is not None) and not watch:
+        open_filled(name)
+        folders = []
+    else:
+        folders = _known(name)
     indexing = IndexOptions(exclude or DEFAULT_OPTIONS.exclude, all_files, force, verify, sampling, workers)
     options = RunOptions(device, dtype, threads, battery, as_json, segment, indexing)
     if dry_run:
@@ -144,6 +164,36 @@ def index_command(
         watch_folders(folders, name, asked, options)
     elif run_index(folders, name, asked, options):
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _known(name: str) -> list[Path]:
+    """The folders that an index knows; the user is told which. Raises a usage error if there are none."""
+    from vidfind.display.index import show_paths
+    from vidfind.index.prepare import known_folders
+
+    folders, unreadable = known_folders(paths.index_path(name))
+    if not folders and not unreadable:
+        command = commands.index_command(paths.index_path(name))
+        raise typer.BadParameter(f"Which folders? The index knows none yet. Type {command}")
+    show_paths("Cannot be read now, and kept in the index", unreadable)
+    show_paths("Bringing up to date", folders)
+    if not folders:
+        raise typer.Exit(ExitCode.ERROR)
+    return folders
+
+
+def _listed(files_from: str, ends_with_nul: bool, name: str) -> list[Path]:
+    """The files of a list that are there; the user is told of the others."""
+    from vidfind.display.console import message
+    from vidfind.display.index import show_paths
+    from vidfind.folders.lists import read_list
+    from vidfind.index.prepare import drop_missing
+
+    listed, missing = drop_missing(read_list(files_from, ends_with_nul), paths.index_path(name))
+    show_paths("Listed, but not there", missing)
+    if not listed:
+        message("There is nothing to index in the list.")
+    return listed
 
 
 def run_index(folders: Sequence[Path], name: str, asked: EncoderChoice, options: RunOptions = DEFAULTS) -> int:

@@ -66,6 +66,13 @@ def show_summary(summary: "IndexSummary", when: str = "") -> None:
     show(Text("  ".join(filter(None, [when, f"{text}."]))))
 
 
+def show_paths(what: str, paths: Sequence[Path], most: int = 5) -> None:
+    """Shows on stderr to which paths `what` applies, if there are any: the first of them, and how many more."""
+    more = f" and {len(paths) - most:,} more" if len(paths) > most else ""
+    if paths:
+        message(f"{what}: {', '.join(map(home_path, paths[:most]))}{more}")
+
+
 def show_survey(survey: "Survey") -> None:
     """Shows on stderr what a look through folders could not read or has left out, and patterns that matched nothing."""
     from vidfind.folders.names import Reason

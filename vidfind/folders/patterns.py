@@ -19,12 +19,18 @@ class Exclusions:
     """Shell patterns such as `*.gif`, `Trash`, `old/*`, `./drafts` or `~/Videos/old`, and which of them have matched.
 
     A pattern matches the name of a file or folder, its path relative to the searched folder, its whole path, or its
-    path relative to the current folder. It also matches where it is the very name, as `[2019] Trip` may be."""
+    path relative to the current folder. Brackets may also stand for themselves, as in `[2019] Trip`."""
 
     def __init__(self, patterns: Sequence[str] = ()) -> None:
         self._forms = {pattern: set(_forms(pattern)) for pattern in patterns}
         self._globs = {
-            pattern: re.compile("|".join(translate(os.path.normcase(form)) for form in forms))
+            pattern: re.compile(
+                "|".join(
+                    translate(os.path.normcase(spelling))
+                    for form in forms
+                    for spelling in (form, form.replace("[", "[[]"))
+                )
+            )
             for pattern, forms in self._forms.items()
         }
         self._unused = set(self._forms)

@@ -353,7 +353,7 @@ def _proxy_folder(entry: _Entry) -> ProxyFolder | None:
         return None
     originals = set(entry.beside.originals)
     for listed in _list(entry.folder.path)[0]:
-        if listed.name.lower() != name and listed.is_dir():
+        if listed.name.lower() != name and not listed.is_symlink() and os.path.isdir(listed.path):
             originals |= companions(inner.name for inner in _list(listed.path)[0]).originals
     return ProxyFolder(name, frozenset(originals))
 

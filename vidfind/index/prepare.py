@@ -236,6 +236,22 @@ def check_folders(folders: Sequence[Path], store_path: Path) -> list[Path]:
     return absolute
 
 
+def known_folders(store_path: Path) -> tuple[list[Path], list[Path]]:
+    """The folders and single files that an index knows: those that can be brought up to date, and those that cannot be
+    read."""
+    folders = Store.open(store_path).folders() if is_index(store_path) else []
+    unreadable = dict.fromkeys(folder for folder in folders if check_readable(folder))
+    return [folder for folder in folders if folder not in unreadable], list(unreadable)
+
+
+def drop_missing(files: Sequence[Path], store_path: Path) -> tuple[list[Path], list[Path]]:
+    """The files of a list that are there or in the index, and those that are neither."""
+    missing = [path for path in files if not os.path.exists(path)]
+    known = Store.open(store_path).videos() if missing and is_index(store_path) else {}
+    lost = dict.fromkeys(path for path in missing if Path(os.path.abspath(path)) not in known)
+    return [path for path in files if path not in lost], list(lost)
+
+
 def needs_index(folders: Sequence[Path], store_path: Path, options: IndexOptions = DEFAULT_OPTIONS) -> bool:
     """Whether there is anything to index, or indexed already: else no model need be loaded, or even fetched."""
     if next(find_videos(folders, options.exclude, options.all_files), None):
