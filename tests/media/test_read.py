@@ -22,7 +22,7 @@ from vidfind.errors import ReaderFailed, UnreadableVideo
 from vidfind.media import read as video
 from vidfind.media.probe import Traits, examine_once, probe
 from vidfind.media.pyav_reader import _frames_from, read_with_pyav
-from vidfind.media.read import choose_reader, read_clips, read_picture
+from vidfind.media.read import choose_reader, read_clips
 from vidfind.media.sampling import Sample, Segment, split_segments
 from vidfind.media.write import write_video
 
@@ -333,28 +333,7 @@ def test_broken_files_put_nothing_on_the_screen(clips: Path, capfd: pytest.Captu
     assert capfd.readouterr() == ("", "")
 
 
-# Pictures and writing
-
-
-@pytest.mark.parametrize("kind", ["mjpeg", "png", "libwebp"])
-def test_a_picture_is_scaled_and_cut_like_a_frame(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / {"mjpeg": "a.jpg", "png": "a.png", "libwebp": "a.webp"}[kind]
-    codec = av.CodecContext.create(kind, "w")
-    assert isinstance(codec, av.VideoCodecContext)
-    frame = av.VideoFrame.from_ndarray(np.kron(draw(700, 100, 80), np.ones((2, 2, 1), np.uint8)))
-    codec.pix_fmt = {"mjpeg": "yuvj420p", "png": "rgb24", "libwebp": "yuv420p"}[kind]
-    codec.time_base = Fraction(1, 25)
-    codec.width, codec.height = frame.width, frame.height
-    path.write_bytes(b"".join(bytes(p) for p in [*codec.encode(frame), *codec.encode()]))
-    picture = read_picture(path, SIZE)
-    assert picture.shape == (SIZE, SIZE, 3)
-    assert read_number(picture) == 700
-
-
-def test_a_picture_that_is_none_is_told(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(b"not a picture at all")
-    with pytest.raises(UnreadableVideo, match="cannot be read as a picture"):
-        read_picture(tmp_path / "a.png", SIZE)
+# Writing
 
 
 def test_a_video_written_is_read_again(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def search_command(
     Example:
       vidfind search "dog catching frisbee" --in ~/Videos/2024 --open 1
     """
-    from vidfind.search.like import PICTURE_EXTENSIONS, parse_like
+    from vidfind.search.like import parse_like
     from vidfind.system.imports import import_numpy
 
     words = " ".join(query or []).strip()
@@ -130,8 +130,10 @@ def search_command(
     searcher, activity = open_searcher(name, device, dtype)
     with activity:
         if like:
+            from vidfind.media.read import is_picture
+
             example = parse_like(like)
-            if example.file.suffix.lower() in PICTURE_EXTENSIONS:
+            if is_picture(example.file):
                 activity.announce("A picture shows no motion: videos in which something moves may rank low.")
             vector, asked = searcher.example(*example)
             find = functools.partial(searcher.find_nearest, vector, asked=asked)

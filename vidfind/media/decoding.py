@@ -271,9 +271,9 @@ def read_clips(
             yield frames
 
 
-def read_picture(path: Path, size: int) -> npt.NDArray[np.uint8]:
-    """As video.read_picture, in a worker: (S, S, 3). Raises UnreadableVideo, as `probe` does."""
-    return _first(_run_once(_read_picture, path, size))
+def read_picture(path: Path, num_frames: int, size: int) -> npt.NDArray[np.uint8]:
+    """As video.read_picture, in a worker: (T, S, S, 3). Raises UnreadableVideo, as `probe` does."""
+    return _first(_run_once(_read_picture, path, num_frames, size))
 
 
 def _run_once(
@@ -293,5 +293,5 @@ def _probe(path: Path) -> Iterator[VideoInfo]:
     yield media_probe.probe(path)
 
 
-def _read_picture(path: Path, size: int) -> Iterator[npt.NDArray[np.uint8]]:
-    yield video.read_picture(path, size)
+def _read_picture(path: Path, num_frames: int, size: int) -> Iterator[npt.NDArray[np.uint8]]:
+    yield video.read_picture(path, num_frames, size)

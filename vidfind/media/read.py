@@ -1,4 +1,4 @@
-"""Reads the frames of each segment of a video file with the fastest reader that is right for the file.
+"""Reads the frames of each segment of a video file with the fastest reader that is right for the file, and pictures.
 
 All times are seconds on the clock that players show, see clock.py. Knows no model and no index.
 decord and PyAV deliver the same frames; PyAV is slower, and right for the files that decord gets wrong.
@@ -7,25 +7,25 @@ decord and PyAV deliver the same frames; PyAV is slower, and right for the files
 from __future__ import annotations  # PyAV has Packet[VideoStream] for type checkers only
 
 import logging
+import struct
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from vidfind.errors import ReaderFailed, UnreadableVideo
-from vidfind.media.frames import (
-    first_frame,
-    open_video,
-    picture,
-    read_packets,
-    scaled_size,
-)
+from vidfind.media.frames import centre, check_regular, first_frame, open_video, read_packets, scaled_size
+from vidfind.media.hdr import HDR_TO_LIGHT, to_sdr
 from vidfind.media.keyframe_reader import read_by_keyframes
 from vidfind.media.probe import Traits, VideoInfo, examine_once
 from vidfind.media.pyav_reader import read_with_pyav
 from vidfind.media.sampling import Sample, Sampling, Segment
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 log = logging.getLogger(__name__)
 
@@ -63,18 +63,6 @@ def read_clips(
         except ReaderFailed as error:
             log.info("%s: reading it again with PyAV: %s", path, error)
     return (yield from read_with_pyav(path, segments[delivered:], num_frames, size, threads, traits.orientation))
-
-
-def read_picture(path: Path, size: int) -> np.ndarray:
-    """Returns the picture of a jpg, png or webp file: (S, S, 3) uint8, scaled and cut like a frame of a video.
-
-    Raises UnreadableVideo.
-    """
-    try:
-        with open_video(path) as (container, stream):
-            return picture(first_frame(read_packets(container, stream), stream), stream, size)
-    except UnreadableVideo as error:
-        raise UnreadableVideo(f"cannot be read as a picture: it {error}".replace("a video", "a picture")) from error
 
 
 # In these formats keyframes are marked reliably, and decoding can begin at each of them.
@@ -126,3 +114,113 @@ def read_with_decord(
 
     scaled = scaled_size(info.width, info.height, size)
     yield from decord_reader.read_samples(path, info, scaled, segments, num_frames, size, threads)
+
+
+# Pictures -------------------------------------------------------------------------------------------------------------
+
+# fmt: off
+PICTURE_EXTENSIONS = frozenset((
+    ".apng", ".avif", ".avifs", ".bmp", ".dib", ".heic", ".heics", ".heif", ".hif", ".ico", ".j2k", ".jfif", ".jp2",
+    ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".psd", ".tga", ".tif", ".tiff", ".webp",
+))
+RAW_PHOTOS = (
+    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos", ".mrw", ".nef",
+    ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".sr2", ".srw", ".x3f",
+)
+# fmt: on
+REFUSED_PICTURES = {
+    ".jxl": "a JPEG XL picture",
+    ".pdf": "a PDF document",
+    **dict.fromkeys((".svg", ".svgz", ".eps", ".ai"), "a drawing of lines"),
+    **dict.fromkeys(RAW_PHOTOS, "a raw photo of a camera"),  # Pillow would read the small preview in it
+}
+PICTURE_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"II*\0", b"MM\0*", b"8BPS", b"\0\0\0\x0cjP  ")
+JPEG_STREAMS = {".mjpeg", ".mjpg"}  # videos that begin as a JPEG does
+HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+AVIF_BRANDS = {b"avif", b"avis"}
+ANIMATIONS = {"GIF", "PNG", "WEBP", "AVIF"}  # in other formats, more frames are pages or previews
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is a picture and not a video, by its first bytes and its name."""
+    suffix = path.suffix.lower()
+    if suffix in PICTURE_EXTENSIONS or suffix in REFUSED_PICTURES:
+        return True
+    head = _head(path)
+    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    is_plain = suffix not in JPEG_STREAMS and (is_webp or head.startswith(PICTURE_SIGNATURES))
+    return is_plain or (head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS | AVIF_BRANDS)
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(12)
+    except OSError:
+        return b""
+
+
+def read_picture(path: Path, num_frames: int, size: int) -> np.ndarray:
+    """Returns a clip of a picture, (T, S, S, 3) uint8: upright, and scaled and cut like the frames of a video.
+
+    An animation gives `num_frames` frames from all of it; another picture is the same in all frames. Raises
+    UnreadableVideo.
+    """
+    check_regular(path)
+    if kind := REFUSED_PICTURES.get(path.suffix.lower()):
+        raise UnreadableVideo(f"is {kind}, which cannot be read here. Save it as JPEG or PNG.")
+    from PIL import Image
+
+    if _head(path)[8:] in HEIF_BRANDS:
+        import pillow_heif  # only here: it takes a quarter of a second
+
+        pillow_heif.register_heif_opener()
+    Image.MAX_IMAGE_PIXELS = None  # phones take pictures of 200 million; the memory of a worker is limited
+    try:
+        with Image.open(path) as image:
+            count = getattr(image, "n_frames", 1) if image.format in ANIMATIONS else 1
+            numbers = [count * (2 * i + 1) // (2 * num_frames) for i in range(num_frames)]
+            shown = {number: _still(image, number, path, size) for number in sorted(set(numbers))}
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        what = "is damaged, or no picture of a kind that can be read here"
+        raise UnreadableVideo(f"cannot be read as a picture: it {what} ({error}). Save it as JPEG or PNG.") from error
+    return np.stack([shown[number] for number in numbers])
+
+
+def _still(image: Image.Image, number: int, path: Path, size: int) -> np.ndarray:
+    """Returns a frame of an open picture as the model sees it, (S, S, 3)."""
+    from PIL import Image, ImageOps
+
+    curve = _hdr_curve(image, path)
+    if number:
+        image.seek(number)
+    image.draft(None, (2 * size, 2 * size))  # large JPEG files are decoded smaller, which takes a tenth of the time
+    upright = _as_rgb(ImageOps.exif_transpose(image))
+    scaled = upright.resize(scaled_size(*upright.size, size), Image.Resampling.BICUBIC, reducing_gap=3)
+    array = centre(np.asarray(scaled), size)
+    return np.ascontiguousarray(array if curve is None else to_sdr(array.astype(np.uint16) * 257, curve))
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    """Returns a picture of any kind with 8 bits for red, green and blue each; white shows where it is transparent."""
+    from PIL import Image
+
+    if image.mode.startswith("I") or image.mode == "F":  # Pillow would cut off what is over 255
+        values = np.asarray(image).astype(np.float32)
+        top = next((top for top in (1, 255, 65535) if values.max() <= top), values.max())
+        if image.mode != "F":
+            top = max(top, 65535 if "16" in image.mode else 255)
+        image = Image.fromarray((np.clip(values / top, 0, 1) * 255).astype(np.uint8))
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    clear = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
+
+
+def _hdr_curve(image: Image.Image, path: Path) -> int | None:
+    """Returns the transfer curve of an HDR picture, as HDR_TO_LIGHT has it; None for others."""
+    curve = (image.info.get("nclx_profile") or {}).get("transfer_characteristics")
+    if image.format == "AVIF":  # Pillow does not say
+        with suppress(UnreadableVideo), open_video(path) as (container, stream):
+            curve = first_frame(read_packets(container, stream), stream).color_trc
+    return curve if curve in HDR_TO_LIGHT else None

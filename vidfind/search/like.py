@@ -15,8 +15,6 @@ from vidfind.system.times import parse_time
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
 
-PICTURE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
-
 
 def like_vector(
     encoder: Encoder, path: Path, time: float | None = None, segment_length: float = SEGMENT_LENGTH
@@ -62,11 +60,12 @@ def _example_clip(
     encoder: Encoder, path: Path, time: float | None, segment_length: float
 ) -> npt.NDArray[np.uint8]:  # (T, S, S, 3)
     from vidfind.media.decoding import read_clips, read_picture
+    from vidfind.media.read import is_picture
 
-    if path.suffix.lower() in PICTURE_EXTENSIONS:
+    if is_picture(path):
         if time is not None:
             raise BadInput(f"{path} is a picture: it has no moment at {time:g} seconds.")
-        return np.repeat(read_picture(path, encoder.image_size)[np.newaxis], encoder.num_frames, axis=0)
+        return read_picture(path, encoder.num_frames, encoder.image_size)
     segment = _segment_around(path, time, segment_length)
     for clip in read_clips(path, [segment], encoder.num_frames, encoder.image_size):
         return clip
