@@ -51,6 +51,8 @@ LINES = {
     ],
     commands.finetune_help_command: [commands.finetune_help_command()],
     commands.import_command: [commands.import_command(FOLDER / "home.safetensors")],
+    commands.show_command: [commands.show_command("home")],
+    commands.default_command: [commands.default_command(), commands.default_command("home")],
     commands.encoders_command: [commands.encoders_command()],
     commands.models_command: [commands.models_command()],
     commands.doctor_command: [commands.doctor_command(), commands.doctor_command(OWN_INDEX)],

@@ -83,6 +83,16 @@ def import_command(adapter: Path | str) -> str:
     return _line("adapters", "import", adapter)
 
 
+def show_command(adapter: str) -> str:
+    """Show a saved adapter."""
+    return _line("adapters", "show", adapter)
+
+
+def default_command(adapter: str = NO_ADAPTER) -> str:
+    """Let new indexes use an adapter; by default none."""
+    return _line("adapters", "default", adapter)
+
+
 def encoders_command() -> str:
     return _line("encoders")
 

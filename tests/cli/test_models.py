@@ -51,11 +51,12 @@ def test_the_list_tells_what_each_adapter_is(run: Run, saved: None) -> None:
     ran = run("adapters")
     assert ran.code == 0
     header, _, broken, home, words = ran.out.splitlines()
-    assert header.split() == ["Adapter", "Model", "Encoder", "Kind", "R@1", "Made", "Size", "Default"]
+    assert " ".join(header.split()) == "Adapter Model Encoder Changes First hit right Made Size New indexes"
     assert broken.startswith("broken    cannot be read")
-    assert home.split()[:9] == ["home", "tiny", "/", "builtin", "tempme", "lora", "20.0", "→", "45.0"]
-    assert (home.split()[9], home.split()[-1]) == ("2026-02-03", "yes")
-    assert words.split()[5] == "text"
+    assert home.split()[:7] == ["home", "tiny", "/", "builtin", "tempme", "words,", "pictures"]
+    assert home.split()[7:14] == ["20", "%", "→", "45", "%", "(of", "20)"]
+    assert (home.split()[14], home.split()[-2:]) == ("2026-02-03", ["use", "it"])
+    assert words.split()[5] == "words"
     assert str(adapter_path("broken")) in ran.err
     listed = [json.loads(line) for line in run("adapters", "--json").out.splitlines()]
     assert [(adapter["name"], adapter["default"], bool(adapter["problem"])) for adapter in listed] == [
@@ -103,7 +104,7 @@ def test_a_broken_adapter_is_one_line_in_every_command(
     pairs.write_text(
         "path,caption\n" + "".join(f"{path},words {i}\n" for path in clips.glob("h264*.mp4") for i in (1, 2))
     )
-    learn = ("finetune", "--pairs", pairs, "--adapter", "home", "--name", "more", "--no-reencode")
+    learn = ("finetune", "--pairs", pairs, "--adapter", "home", "--name", "more", "--no-use")
     for words, code in {
         ("search", "a circle"): 1,
         ("index", films, "--adapter", "home", "--force"): 1,
@@ -134,6 +135,34 @@ def test_adapters_are_removed_only_when_confirmed(run: Run, saved: None, films: 
         "Deleted the adapter 'words'. A copy stays in what was made with it: index default.",
     ]
     assert run("search", "circle", "--paths").code == 0
+
+
+def test_the_default_adapter_is_set_and_cleared_without_training(run: Run, saved: None) -> None:
+    ran = run("adapters", "default", "words")
+    assert ran.code == 0 and "New indexes of tiny / builtin use words." in ran.err
+    assert run("adapters", "default").out == "New indexes of tiny / builtin use words.\n"
+    assert run("adapters", "default", "none").out == run("adapters", "default").out == "New indexes use no adapter.\n"
+    assert "There is no adapter 'wrds' (there is: home, words)" in run("adapters", "default", "wrds").err
+
+
+def test_a_folder_to_export_to_is_made(run: Run, saved: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for target in ("exp/", "deep/er/", "plain", "own/mine.safetensors"):
+        assert run("adapters", "export", "words", target).code == 0
+    made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.safetensors")}
+    copies = {"exp/words.safetensors", "deep/er/words.safetensors", "plain/words.safetensors", "own/mine.safetensors"}
+    assert {Path(name).as_posix() for name in made} >= copies
+    assert "is there already. To replace it, add --force" in run("adapters", "export", "words", "exp").err
+    (tmp_path / "file").touch()
+    ran = run("adapters", "export", "words", "file/words.safetensors")
+    assert ran.code == 1 and "file is a file, not a folder." in ran.err
+
+
+def test_what_is_no_adapter_is_not_called_a_checkpoint(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "pic.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99))
+    ran = run("adapters", "import", tmp_path / "pic.png")
+    assert ran.code == 1
+    assert "pic.png is not an exported adapter, nor a checkpoint of the public TempMe code." in ran.err
 
 
 def test_an_adapter_travels_in_a_file(run: Run, saved: None, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +57,18 @@ def shown(text: str) -> dict[str, list[str]]:
 
 
 def test_encoders_are_compared_side_by_side(run: Run, captioned: Path) -> None:
-    ran = run("eval", "--pairs", captioned, "--model", "tiny", "--compare", "tempme, mean,tempme", "--device", "cpu")
+    ran = run(
+        "eval",
+        "--pairs",
+        captioned,
+        "--model",
+        "tiny",
+        "--compare",
+        "tempme, mean,tempme",
+        "--device",
+        "cpu",
+        "--details",
+    )
     assert (ran.code, ran.err) == (0, "")
     table = shown(ran.out)
     assert table[""] == ["tempme", "mean"]
@@ -65,6 +77,15 @@ def test_encoders_are_compared_side_by_side(run: Run, captioned: Path) -> None:
     assert table["R@10"] == ["100.0", "100.0"]
     assert ran.out.splitlines()[-2] == "8 captions, to be found among 8 videos."
     assert table["Tokens"][1] == "600"
+
+
+def test_a_sentence_says_how_many_captions_find_their_video(run: Run, captioned: Path) -> None:
+    asked = ("eval", "--pairs", captioned, "--model", "tiny")
+    assert re.match(r"Of 8 captions, [678] find their video first, and 8 among the first 5\.\n", run(*asked).out)
+    header, _, tempme, mean, measured = run(*asked, "--compare", "tempme,mean").out.splitlines()
+    assert " ".join(header.split()) == "Captions that find theirs First Among the first 5 Among the first 10"
+    assert [line.split()[0] for line in (tempme, mean)] == ["tempme", "mean"] and tempme.split()[-1] == "8"
+    assert measured == "8 captions, to be found among 8 videos."
 
 
 def test_the_frames_that_are_judged_by_are_chosen_and_told_of(run: Run, captioned: Path) -> None:
@@ -92,15 +113,16 @@ def test_moments_are_found_among_segments(run: Run, captioned: Path, tmp_path: P
     file = write_captions(tmp_path / "moments.csv", rows)
     ran = run("eval", "--pairs", file, "--model", "tiny", "--segment", "1.5")
     assert ran.code == 0
-    assert ran.out.splitlines()[-2].startswith("8 captions of 8 moments, to be found among ")
-    assert ran.out.splitlines()[-2].endswith(" segments of 1.5 s in 8 videos.")
+    assert re.match(r"Of 8 captions, \d find their moment first, and \d among the first 5\.\n", ran.out)
+    assert ran.out.splitlines()[-1].startswith("8 captions of 8 moments, to be found among ")
+    assert ran.out.splitlines()[-1].endswith(" segments of 1.5 s in 8 videos.")
 
 
 def test_an_adapter_is_judged_on_the_model_it_was_trained_on(run: Run, captioned: Path) -> None:
     save_adapter(adapter_path("mine"), kind="text", scale=1.0)
-    alone, both = run("eval", "--pairs", captioned, "--adapter", "mine"), None
+    alone, both = run("eval", "--pairs", captioned, "--adapter", "mine", "--details"), None
     assert (alone.code, alone.err) == (0, "")
-    both = run("eval", "--pairs", captioned, "--compare", "tempme,mine")
+    both = run("eval", "--pairs", captioned, "--compare", "tempme,mine", "--details")
     assert shown(both.out)[""] == ["tempme", "mine"]
     assert [numbers[1] for numbers in shown(both.out).values()] == [numbers[0] for numbers in shown(alone.out).values()]
     assert shown(both.out)["R-Sum"][0] != shown(both.out)["R-Sum"][1]
@@ -117,7 +139,7 @@ def test_what_is_not_chosen_is_that_of_the_index(run: Run, captioned: Path) -> N
 
 def test_tfvl_is_compared_with_its_latest_adapter_which_is_told_on_stderr(run: Run, captioned: Path) -> None:
     save_adapter(adapter_path("sentences"), kind="frozen")
-    ran = run("eval", "--pairs", captioned, "--model", "tiny", "--compare", "mean,tfvl", "--device", "cpu")
+    ran = run("eval", "--pairs", captioned, "--model", "tiny", "--compare", "mean,tfvl", "--device", "cpu", "--details")
     assert (ran.code, ran.err) == (0, "tfvl is judged with its latest adapter, 'sentences' of 2026-02-03.\n")
     assert shown(ran.out)[""] == ["mean", "tfvl"]
     assert shown(ran.out)["Tokens"] == ["600", "600"]
@@ -142,7 +164,7 @@ def test_bad_lines_can_be_skipped(run: Run, captioned: Path, tmp_path: Path) -> 
     file = write_captions(tmp_path / "c.csv", [*read_captions(captioned), ("gone.mp4", "x")])
     ran = run("eval", "--pairs", file, "--model", "tiny", "--skip-bad")
     assert ran.code == 0
-    assert shown(ran.out)[""] == ["tempme"]
+    assert ran.out.startswith("Of 8 captions, ")
     assert ran.err.splitlines()[1] == f"  line 10: {tmp_path}/gone.mp4 is not there"
     assert len(ran.err.splitlines()) == 2
 

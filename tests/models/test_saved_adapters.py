@@ -238,14 +238,14 @@ class Unsafe:
     [
         (lambda file: torch.save({"weight": Unsafe()}, file), "is refused: it holds more than tensors"),
         (lambda file: file.write_bytes(pickle.dumps({"weight": Unsafe()}, 2)), "is refused"),
-        (lambda file: file.write_bytes(pickle.dumps({"weight": Unsafe()})), "no checkpoint"),
+        (lambda file: file.write_bytes(pickle.dumps({"weight": Unsafe()})), "is not an exported adapter"),
         (
             lambda file: torch.save({"visual.conv1.weight": torch.zeros(1)}, file),
             r"\(visual.conv1.weight\) none has a name",
         ),
         (lambda file: torch.save([1, 2], file), "it holds a list"),
-        (lambda file: file.write_bytes(b""), "no checkpoint"),
-        (lambda file: file.write_text("words\n" * 100), "no checkpoint"),
+        (lambda file: file.write_bytes(b""), "is not an exported adapter"),
+        (lambda file: file.write_text("words\n" * 100), "is not an exported adapter"),
         (lambda file: file.write_bytes(b"\x10\0\0\0\0\0\0\0{" + b"x" * 99), "cannot be read as an adapter"),
         (lambda file: None, "There is no file"),
     ],

@@ -16,17 +16,11 @@ from vidfind.models.load import joint_digest
 from vidfind.store.store import Store
 from vidfind.system.paths import adapter_path
 from vidfind.training.adopt import choose_start, fit_of, save_trained
-from vidfind.training.recall import Recall, Retrieval
 
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIDFIND_HOME", str(tmp_path / "home"))
-
-
-def found(r1: float) -> Retrieval:
-    recall = Recall(r1, 70.0, 90.0, 2.0, 4.5, 20)
-    return Retrieval(recall, recall)
 
 
 def test_what_the_index_was_made_with_is_trained_unless_other_is_asked_for(store: Store) -> None:
@@ -42,22 +36,26 @@ def test_an_adapter_asked_for_is_gone_on_from_and_knows_its_model(store: Store) 
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "encoder", "is_default"),
+    ("is_worse", "is_better", "encoder", "asked", "is_default"),
     [
-        (20.0, 45.0, "tempme", True),
-        (45.0, 20.0, "tempme", False),
-        (20.0, 45.0, "tome", False),
+        (False, True, "tempme", None, True),
+        (False, False, "tempme", None, False),
+        (False, True, "tome", None, False),
+        (False, True, "tempme", False, False),
+        (True, False, "tempme", None, False),
+        (True, False, "tome", True, True),
     ],
+    ids=["clearly better", "perhaps chance", "another encoder", "not wanted", "worse", "wanted"],
 )
-def test_what_is_better_and_of_the_encoder_in_use_becomes_the_default(
-    store: Store, before: float, after: float, encoder: str, is_default: bool
+def test_what_is_clearly_better_and_of_the_encoder_in_use_becomes_the_default(
+    store: Store, is_worse: bool, is_better: bool, encoder: str, asked: bool | None, is_default: bool
 ) -> None:
     path = adapter_path("home")
     save_adapter(path, encoder=encoder)
     adapter = read_adapter(path)
     path.unlink()
-    saved = save_trained(adapter, path, found(before), found(after), store)
-    assert (saved.is_worse, saved.is_default) == (after < before, is_default)
+    saved = save_trained(adapter, path, store, is_worse=is_worse, is_better=is_better, default=asked)
+    assert (saved.is_worse, saved.is_default) == (is_worse, is_default)
     assert read_info(path) == saved.info
     assert ("home" in default_adapters().values()) is is_default
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from vidfind.training.recall import Recall, Retrieval, judge, ranks, recall_of
+from vidfind.training.recall import Recall, Retrieval, clearly_rose, judge, ranks, recall_of
 
 
 def draw_case(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -93,3 +93,14 @@ def test_a_retrieval_survives_json() -> None:
     values = json.loads(json.dumps(retrieval.as_dict()))
     assert Retrieval.from_dict(values) == retrieval
     assert values["r_sum"] == retrieval.r_sum
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "kept", "rose"),
+    [(7, 0, 13, True), (6, 0, 14, False), (4, 0, 0, False), (20, 2, 0, True), (10, 4, 40, False), (0, 0, 40, False)],
+)
+def test_a_gain_counts_only_if_it_is_hardly_chance(gained: int, lost: int, kept: int, rose: bool) -> None:
+    before = np.array([False] * gained + [True] * (lost + kept))
+    after = np.array([True] * gained + [False] * lost + [True] * kept)
+    assert clearly_rose(before, after) is rose
+    assert clearly_rose(after, before) is False

@@ -217,7 +217,7 @@ def run_index(folders: Sequence[Path], name: str, asked: EncoderChoice, options:
         raise
     if folders or summary.counts or options.as_json:
         indexing.show_summary(summary)
-    else:
+    elif not indexing.has_announced:
         console.message("Nothing has to be encoded again.")
     indexing.show_ending(summary)
     return summary.missed
@@ -283,6 +283,12 @@ class _Indexing:
         self._load = loader_of(self.activity, options.device, options.dtype, options.threads)
         self._summary: IndexSummary | None = None
         """The summary of the current run."""
+        self.has_announced = False
+        """Whether something was said about the index when it was opened."""
+
+    def _announce(self, text: str) -> None:
+        self.has_announced = True
+        self.activity.announce(text)
 
     def open(self, folders: Sequence[Path], asked: EncoderChoice) -> "tuple[Store, Callable[[], Encoder]] | None":
         """Opens the index for a run over `folders`, with its encoder: see `open_to_index`."""
@@ -294,7 +300,7 @@ class _Indexing:
         self._wait_for_mains()
         path, options = paths.index_path(self._name), self._options
         opened = open_to_index(
-            folders, path, self._load, asked, options.segment_length, options.indexing, self.activity.announce
+            folders, path, self._load, asked, options.segment_length, options.indexing, self._announce
         )
         self._summary = IndexSummary()
         if opened:

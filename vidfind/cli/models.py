@@ -9,7 +9,7 @@ import typer
 from vidfind.cli import completion
 from vidfind.cli.options import Device, Dtype, IndexName, Json, Quiet, Threads, Verbose, Yes, model_option
 from vidfind.cli.usage import Command, Group
-from vidfind.commands import finetune_help_command, index_command
+from vidfind.commands import OTHER_INDEX, adapter_command, finetune_help_command, index_command
 from vidfind.errors import BadInput
 from vidfind.models.catalog import DEFAULT_MODEL, TEMPME_MODEL, TEMPME_PRETRAINED
 from vidfind.system import paths
@@ -106,7 +106,9 @@ def remove(
 @adapters.command(cls=Command)
 def export(
     name: Name,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file, or a folder for it.")],
+    file: Annotated[
+        str, typer.Argument(metavar="TARGET", help="A file that ends in .safetensors, or a folder for it.")
+    ],
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -121,6 +123,38 @@ def export(
     from vidfind.models.saved_adapters import export_adapter
 
     console.message(f"Wrote {export_adapter(name, file, force)}")
+
+
+@adapters.command(cls=Command)
+def default(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="A saved adapter, or none.", autocompletion=completion.adapter_names_or_none
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Let new indexes use an adapter, or none. Without NAME, show what they use.
+
+    Indexes that exist stay as they are.
+
+    \b
+    Example:
+      vidfind adapters default home
+    """
+    from vidfind.display import console
+    from vidfind.display.models import show_defaults
+    from vidfind.models.default_adapters import default_adapters, set_default_adapter, write_defaults
+
+    if name == paths.NO_ADAPTER:
+        write_defaults({})
+    elif name is not None:
+        model = set_default_adapter(name)
+        console.message(f"New indexes of {model} use {name}. For one that exists: {adapter_command(OTHER_INDEX, name)}")
+        return
+    show_defaults(default_adapters())
 
 
 @adapters.command(name="import", cls=Command)

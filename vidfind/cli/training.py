@@ -28,7 +28,7 @@ from vidfind.cli.options import (
     Verbose,
     adapter_option,
 )
-from vidfind.commands import OTHER_INDEX, adapter_command, index_command
+from vidfind.commands import OTHER_INDEX, adapter_command, default_command, index_command, show_command
 from vidfind.encoders.names import DEFAULT_NUM_FRAMES, EncoderChoice
 from vidfind.errors import ExitCode
 from vidfind.media.sampling import DEFAULT_SAMPLING
@@ -108,9 +108,21 @@ def finetune_command(
     encoder: EncoderOption = None,
     skip_bad: SkipBad = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the adapter of this name.")] = False,
-    reencode: Annotated[
+    default: Annotated[
         bool | None,
-        typer.Option("--reencode/--no-reencode", help="Whether to encode the index again afterwards. [default: ask]"),
+        typer.Option(
+            "--default/--no-default",
+            help="Whether new indexes of this model use the adapter. [default: if it clearly finds more]",
+            show_default=False,
+        ),
+    ] = None,
+    use: Annotated[
+        bool | None,
+        typer.Option(
+            "--use/--no-use",
+            help="Whether the index uses the adapter from now on; it is encoded again if need be. [default: ask]",
+            show_default=False,
+        ),
     ] = None,
     index_name: IndexName = paths.DEFAULT_INDEX,
     device: Device = "auto",
@@ -161,12 +173,12 @@ def finetune_command(
         console.message("Stopped before anything was learned: nothing is saved.")
         raise typer.Exit(ExitCode.INTERRUPTED)
     assert training.before and training.after
-    saved = save_trained(tuned, file, training.before, training.after, store)
+    saved = save_trained(tuned, file, store, is_worse=training.is_worse, is_better=training.is_better, default=default)
     _show_saved(saved, training)
     if was_stopped:
         raise typer.Exit(ExitCode.INTERRUPTED)
-    if not saved.is_worse:
-        _offer(saved.info, store, training, reencode, RunOptions(device, dtype, threads))
+    if use or not saved.is_worse:
+        _offer(saved.info, store, training, use, RunOptions(device, dtype, threads))
 
 
 def _store_if_any(index_name: str) -> "Store | None":
@@ -212,25 +224,26 @@ def _show_saved(saved: "Saved", training: "FineTuning") -> None:
 
     assert training.before and training.after
     name, encoder = saved.info.name, saved.info.encoder
-    show_before_and_after(training.before, training.after, len(training.held_out), len(training.pool))
+    show_before_and_after(training.before, training.after, len(training.pool), training.is_better)
     if saved.info.kind == "frozen":
         console.note(f"Before: plain CLIP, the encoder mean, as {encoder} knows nothing before it is trained.")
+    console.message(f"Saved as {name}. More about it: {show_command(name)}")
+    if saved.is_default:
+        its_encoder = f", and its encoder {encoder}" if encoder != DEFAULT_ENCODER else ""
+        console.message(f"New indexes of this model use it{its_encoder}. To change that: {default_command()}")
+    else:
+        console.message(f"New indexes do not use it by themselves. To change that: {default_command(name)}")
     if saved.is_worse:
         console.message(
-            f"That is worse than before. It is saved as {name}, but not the default. More pairs help most; "
-            f"fewer --epochs or a smaller --lr may. To use it all the same: {index_command(adapter=name)}"
+            "It finds less than before. More pairs help most; fewer --epochs or a smaller --lr may. "
+            f"To use it all the same: {index_command(adapter=name)}"
         )
-    elif saved.is_default:
-        its_encoder = f", and its encoder {encoder}" if encoder != DEFAULT_ENCODER else ""
-        console.message(f"Saved as {name}. New indexes of this model use it{its_encoder}.")
-    else:
-        console.message(f"Saved as {name}.")
 
 
 def _offer(
-    info: "AdapterInfo", store: "Store | None", training: "FineTuning", reencode: bool | None, options: RunOptions
+    info: "AdapterInfo", store: "Store | None", training: "FineTuning", use: bool | None, options: RunOptions
 ) -> None:
-    """Gives the index the adapter: at once if the vectors stay valid, otherwise if the user agrees."""
+    """Gives the index the adapter if the user wants that; unasked, where it is clearly better and costs nothing."""
     from vidfind.display import console
     from vidfind.display.models import cost_text
     from vidfind.index.prepare import reencode_cost
@@ -247,10 +260,12 @@ def _offer(
         command = index_command(OTHER_INDEX, adapter=info.name)
         console.message(f"To use it: {command}, as the index {index!r} is of {other}")
         return
-    if fit == "other vectors" and reencode is None and sys.stdin.isatty():
-        cost = cost_text(reencode_cost(store))
-        reencode = typer.confirm(f"Encode {cost} of the index {index!r} again with it?", err=True)
-    if fit == "same vectors" or reencode:
+    if use is None and sys.stdin.isatty():
+        cost = f"That encodes {cost_text(reencode_cost(store))} again." if fit == "other vectors" else ""
+        use = typer.confirm(f"Use it in the index {index!r}? {cost}".rstrip(), err=True)
+    if use is None:
+        use = training.is_better and fit == "same vectors"
+    if use:
         run_index([], index, EncoderChoice(adapter=info.name), options)
     else:
         console.message(f"To use it in the index {index!r}: {adapter_command(store.path, info.name)}")
@@ -279,6 +294,9 @@ def evaluate_command(
     name: IndexName = paths.DEFAULT_INDEX,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    details: Annotated[
+        bool, typer.Option("--details", help="Show recall, ranks, and what a clip costs, in a table.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -338,7 +356,7 @@ def evaluate_command(
         for values in verdict_json(verdict):
             console.json_line(values)
     else:
-        show_verdict(verdict)
+        show_verdict(verdict, details)
 
 
 def _read_pairs(path: Path, skip_bad: bool) -> "list[Pair]":

@@ -23,6 +23,8 @@ from rich.text import Text
 
 from vidfind.system.times import clock
 
+CHANGES = {"lora": "words, pictures", "text": "words", "full": "whole model", "frozen": "adds to it"}
+"""What each kind of adapter changes of the model, in a table."""
 KINDS = {
     "lora": "LoRA on video and text",
     "text": "LoRA on text alone: leaves video vectors as they are",
@@ -38,17 +40,17 @@ def show_adapters(saved: Sequence["SavedAdapter"]) -> None:
     table.add_column("Adapter", style="cyan", no_wrap=True)
     table.add_column("Model", overflow="fold")
     table.add_column("Encoder", overflow="fold")
-    table.add_column("Kind", no_wrap=True)
-    table.add_column("R@1", justify="right", no_wrap=True)
+    table.add_column("Changes", overflow="fold")
+    table.add_column("First hit right", justify="right", overflow="fold")
     table.add_column("Made", no_wrap=True)
     table.add_column("Size", justify="right", no_wrap=True)
-    table.add_column("Default", no_wrap=True)
+    table.add_column("New indexes", no_wrap=True)
     for adapter in saved:
         values: list[str | Text] = [Text("cannot be read", style="yellow"), "", "", "", ""]
         if info := adapter.info:
-            trained = [f"{info.model} / {info.pretrained}", info.encoder, info.kind]
+            trained = [f"{info.model} / {info.pretrained}", info.encoder, CHANGES.get(info.kind, info.kind)]
             values = [*trained, _gain(info.metrics), info.created[:10]]
-        default = Text("yes", style="green") if adapter.is_default else ""
+        default = Text("use it", style="green") if adapter.is_default else ""
         texts = [printable(fact) if isinstance(fact, str) else fact for fact in values]
         table.add_row(printable(adapter.name), *texts, file_size(adapter.size_bytes), default)
     show(table)
@@ -70,13 +72,21 @@ def show_adapter(adapter: "SavedAdapter", used_by: Sequence[str]) -> None:
             "Made": f"{info.created or 'unknown'}, with vidfind {info.version}",
         }
     rows["Size"] = file_size(adapter.size_bytes)
-    rows["Default"] = "yes, new indexes of its model use it" if adapter.is_default else "no"
+    rows["Default"] = "yes: new indexes of its model use it" if adapter.is_default else "no"
     rows["Indexes"] = ", ".join(used_by) or "none"
     show(facts(rows.items()))
     if adapter.info and (recall := _recall_table(adapter.info.metrics)):
         show(recall)
     if adapter.problem:
         message(adapter.problem)
+
+
+def show_defaults(defaults: Mapping[str, str]) -> None:
+    """Shows which adapter new indexes of each model use."""
+    for model, name in sorted(defaults.items()):
+        show(Text(f"New indexes of {printable(model)} use {printable(name)}."))
+    if not defaults:
+        show(Text("New indexes use no adapter."))
 
 
 def adapter_json(adapter: "SavedAdapter") -> dict[str, Any]:
@@ -92,9 +102,11 @@ def adapter_json(adapter: "SavedAdapter") -> dict[str, Any]:
 
 
 def _gain(metrics: Mapping[str, Any]) -> str:
-    """Returns R@1 of text to video before and after; empty if it was not measured."""
+    """Returns the share of held-out captions that found their video first, before and after; empty if not measured."""
     values = [_measure(metrics, when, "text_to_video", "r1") for when in ("before", "after")]
-    return " → ".join(f"{value:.1f}" for value in values if value is not None)
+    count = metrics.get("pairs")
+    shares = " → ".join(f"{value:.0f} %" for value in values if value is not None)
+    return f"{shares} (of {count:,})" if shares and isinstance(count, int) else shares
 
 
 def _measure(metrics: Mapping[str, Any], when: str, direction: str, name: str) -> float | None:

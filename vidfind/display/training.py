@@ -12,6 +12,7 @@ from rich.text import Text
 from vidfind.display.console import errors, new_table, note, say, show
 from vidfind.display.text import gflops, milliseconds, plural, printable
 from vidfind.system.times import clock
+from vidfind.training.recipe import FEWEST_TO_TELL
 
 if TYPE_CHECKING:
     from vidfind.encoders.costs import ClipCost
@@ -53,11 +54,42 @@ def show_lines(bad: Sequence["BadLine"]) -> None:
         say(errors, Text.assemble(f"  line {one.line}: ", (printable(one.reason), "yellow")))
 
 
-def show_verdict(verdict: "Verdict") -> None:
-    """Shows the recall of each encoder, the cost of a clip, and what it was measured on."""
-    show(recall_table(verdict.retrieval, verdict.costs))
+def show_verdict(verdict: "Verdict", details: bool = False) -> None:
+    """Shows how many captions find what they describe; with `details`, recall, ranks, and the cost of a clip."""
+    if details:
+        show(recall_table(verdict.retrieval, verdict.costs))
+    elif len(verdict.retrieval) == 1:
+        (retrieval,) = verdict.retrieval.values()
+        recall = retrieval.text_to_video
+        what = "moment" if verdict.moments else "video"
+        show(
+            Text(
+                f"Of {plural(recall.count, 'caption')}, {found(recall, recall.r1)} find their {what} first, and "
+                f"{found(recall, recall.r5)} among the first 5."
+            )
+        )
+    else:
+        show(found_table(verdict))
     note(measured(verdict))
-    note(costs_measured(verdict))
+    if details:
+        note(costs_measured(verdict))
+
+
+def found(recall: "Recall", share: float) -> str:
+    """Returns how many captions a share in percent is."""
+    return f"{round(share * recall.count / 100):,}"
+
+
+def found_table(verdict: "Verdict") -> Table:
+    """Returns a table of how many captions find what they describe, with each encoder."""
+    table = new_table()
+    table.add_column("Captions that find theirs", no_wrap=True)
+    for name in ("First", "Among the first 5", "Among the first 10"):
+        table.add_column(name, justify="right")
+    for name, retrieval in verdict.retrieval.items():
+        recall = retrieval.text_to_video
+        table.add_row(printable(name), *(found(recall, share) for share in (recall.r1, recall.r5, recall.r10)))
+    return table
 
 
 def measured(verdict: "Verdict") -> str:
@@ -95,10 +127,23 @@ def training_facts(stepped: "Stepped", judged: Sequence["Validated"]) -> str:
     return "  ".join(filter(None, facts))
 
 
-def show_before_and_after(before: "Retrieval", after: "Retrieval", pairs: int, pool: int) -> None:
-    """Shows the recall of the held-out pairs before and after training, each found among `pool` pairs."""
-    show(recall_table({"before": before, "after": after}))
-    note(f"{plural(pairs, 'pair')} held out from training, to be found among {pool:,}.")
+def show_before_and_after(before: "Retrieval", after: "Retrieval", pool: int, is_better: bool) -> None:
+    """Shows how many of the held-out captions find their video first among `pool`, before and after training."""
+    count = before.text_to_video.count
+    firsts = [round(one.text_to_video.r1 * count / 100) for one in (before, after)]
+    show(
+        Text(
+            f"Of {plural(count, 'caption')} held out from training, {firsts[0]:,} found their video first among "
+            f"{pool:,} before, and {firsts[1]:,} after."
+        )
+    )
+    if not is_better:
+        few = count < FEWEST_TO_TELL
+        note(
+            f"That is too few captions to tell chance from progress: hold out {FEWEST_TO_TELL} or more with --val."
+            if few
+            else "That may be chance."
+        )
 
 
 def verdict_json(verdict: "Verdict") -> Iterator[dict[str, Any]]:

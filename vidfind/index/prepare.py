@@ -84,7 +84,10 @@ def _with_moved_weights(store: Store, asked: EncoderChoice, announce: Announce) 
         return store, replace(asked, pretrained=name)
     with store.writing() as writer:
         store = writer.move_weights(name)
-    announce(f"The index {store.path.name!r} takes its weights from {name} from now on: they are the same.")
+    announce(
+        f"The index {store.path.name!r} takes its weights from {name} from now on: they are the same, and no video had "
+        "to be read again."
+    )
     return store, replace(asked, pretrained=name)
 
 
@@ -175,8 +178,8 @@ def _change_adapter(
         if begun:
             _give_up(store, begun, announce)
         announce(
-            f"Searches of the index {store.path.name!r} go through {_with(settings.identity.adapter)} now. "
-            "That changes queries alone: no video has to be encoded again."
+            f"The index {store.path.name!r} uses {_with(settings.identity.adapter)} from now on; "
+            "no video had to be read again."
         )
         with store.writing() as writer:
             return writer.switch_adapter(settings, file), lambda: encoder

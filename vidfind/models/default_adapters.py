@@ -36,10 +36,12 @@ def default_name(model: str, pretrained: str) -> str | None:
     return None
 
 
-def set_default_adapter(name: str) -> None:
-    """Makes a saved adapter the one that new indexes use, of the model and weights it was trained on."""
+def set_default_adapter(name: str) -> str:
+    """Makes a saved adapter the one that new indexes use, of the `MODEL / WEIGHTS` it was trained on; returns these."""
     info = read_info(find_adapter(name))
-    write_defaults({**read_defaults(), _model_key(info.model, info.pretrained): name})
+    key = _model_key(info.model, info.pretrained)
+    write_defaults({**read_defaults(), key: name})
+    return key
 
 
 def is_for_daily_use(info: AdapterInfo, used: str | None) -> bool:

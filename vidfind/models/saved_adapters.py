@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from vidfind.models.catalog import TEMPME_MODEL, TEMPME_PRETRAINED
 from vidfind.models.default_adapters import read_defaults, write_defaults
 from vidfind.models.tempme_checkpoint import read_tempme
 from vidfind.system.paths import adapter_path, home
+from vidfind.system.storage import atomic_write, storage_errors
 
 log = logging.getLogger(__name__)
 
@@ -80,19 +82,25 @@ def remove_adapter(name: str) -> None:
     path.unlink()
 
 
-def export_adapter(name: str, file: Path, force: bool = False) -> Path:
-    """Copies a saved adapter to a file or into a folder; returns the new file. Raises BadInput if it exists already."""
+def export_adapter(name: str, target: str | Path, force: bool = False) -> Path:
+    """Copies a saved adapter to a file or into a folder; returns the new file.
+
+    A name that ends with a slash, or has no extension, is that of a folder, which is made. Raises BadInput if the file
+    exists already, or where no folder can be; StorageError."""
     source = find_adapter(name)
     read_info(source)  # what is broken is not handed on
-    target = file / source.name if file.is_dir() else file
-    if target.exists() and not force:
-        raise BadInput(f"{target} is there already. To replace it, add --force.")
-    if not target.parent.is_dir():
-        raise BadInput(f"There is no folder {target.parent}")
-    part = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, part)
-    part.replace(target)
-    return target
+    file = Path(target).expanduser()
+    if file.is_dir() or str(target).endswith(("/", os.sep)) or not (file.suffix or file.exists()):
+        file = file / source.name
+    if parent := next((parent for parent in file.parents if parent.exists() and not parent.is_dir()), None):
+        raise BadInput(f"{parent} is a file, not a folder.")
+    if file.exists() and not force:
+        raise BadInput(f"{file} is there already. To replace it, add --force.")
+    with storage_errors(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(file) as part:
+        shutil.copyfile(source, part)
+    return file
 
 
 def import_adapter(
@@ -108,7 +116,10 @@ def import_adapter(
     adapter = _read_own(file)
     if adapter is None:
         adapter = read_tempme(file, model or TEMPME_MODEL, pretrained or TEMPME_PRETRAINED)
-        adapter = _renamed(adapter, name or file.name.partition(".")[0])
+        try:
+            adapter = _renamed(adapter, name or file.name.partition(".")[0])
+        except BadInput as error:
+            raise BadInput(str(error) if name else f"{error} To give it a name, add --name NAME.") from error
     elif (model or pretrained) and adapter.info:
         trained_on = f"{adapter.info.model} / {adapter.info.pretrained}"
         raise BadInput(f"{file} says itself what it was trained on, {trained_on}: leave out --model and --pretrained.")

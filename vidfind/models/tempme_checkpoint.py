@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vidfind.commands import models_command
 from vidfind.errors import ModelUnavailable
 from vidfind.models.adapter_file import Adapter, AdapterInfo, from_tempme
-from vidfind.models.weights import loading_problem
+from vidfind.models.weights import NOT_A_CHECKPOINT, loading_problem
 from vidfind.system.imports import import_open_clip
 
 if TYPE_CHECKING:
@@ -49,7 +49,10 @@ def _read_state(file: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")  # of formats that may not load: what does not is told below
             loaded = _load_any(file)
     except Exception as error:  # torch.load raises whatever a wrong file leads to: KeyError, EOFError, RuntimeError
-        raise ModelUnavailable(f"{file} {loading_problem(error)}.") from error
+        problem = loading_problem(error)
+        is_other = problem.startswith(NOT_A_CHECKPOINT)
+        said = "is not an exported adapter, nor a checkpoint of the public TempMe code" if is_other else problem
+        raise ModelUnavailable(f"{file} {said}.") from error
     for key in NESTED_UNDER:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]

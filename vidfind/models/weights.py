@@ -21,6 +21,7 @@ NOT_WEIGHTS = {
 }
 SAFETENSORS = ".safetensors"
 PICKLE = (b"PK\x03\x04", b"\x80\x02")  # torch.save writes a zip archive; before 2020, a sequence of pickles
+NOT_A_CHECKPOINT = "is no checkpoint that PyTorch can read"
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -75,8 +76,8 @@ def loading_problem(error: Exception) -> str:
             "Ask its maker for the state dict alone"
         )
     if isinstance(error, UnpicklingError):
-        return "is no checkpoint that PyTorch can read"
-    return f"is no checkpoint that PyTorch can read: {first_line(error)}"
+        return NOT_A_CHECKPOINT
+    return f"{NOT_A_CHECKPOINT}: {first_line(error)}"
 
 
 def first_line(error: Exception) -> str:

@@ -17,7 +17,6 @@ from vidfind.system.paths import NO_ADAPTER
 
 if TYPE_CHECKING:
     from vidfind.store.store import Store
-    from vidfind.training.recall import Retrieval
 
 Fit = Literal["no index", "other encoder", "same vectors", "other vectors"]
 """How an adapter fits an index. `no index`: there is none, or it is empty. `other encoder`: the index is of another
@@ -33,7 +32,7 @@ class Saved:
     is_worse: bool
     """Whether the held-out pairs are found worse than before training."""
     is_default: bool
-    """Whether new indexes of its model use it from now on. What is worse, or of an encoder on trial, is not."""
+    """Whether new indexes of its model use it from now on."""
 
 
 def choose_start(asked: EncoderChoice, store: Store | None, text_only: bool) -> EncoderChoice:
@@ -48,14 +47,18 @@ def choose_start(asked: EncoderChoice, store: Store | None, text_only: bool) -> 
     return asked.or_else(EncoderChoice(adapter=NO_ADAPTER)).or_else(store.choice)
 
 
-def save_trained(adapter: Adapter, path: Path, before: Retrieval, after: Retrieval, store: Store | None) -> Saved:
-    """Writes a trained adapter to `path`, the place of its name, and makes it the default if it is fit for that.
+def save_trained(
+    adapter: Adapter, path: Path, store: Store | None, *, is_worse: bool, is_better: bool, default: bool | None
+) -> Saved:
+    """Writes a trained adapter to `path`, the place of its name, and makes it the default if it is to be that.
 
-    `before` and `after` are what was found of the held-out pairs, `store` is the index in use. Raises StorageError."""
+    `is_better`: clearly more of the held-out captions find their video first, see `FineTuning.is_better`; `is_worse`:
+    fewer do. `default` says whether it is to be the default; None: if it is better and its encoder is no trial. `store`
+    is the index in use. Raises StorageError."""
     assert adapter.info
     write_adapter(path, adapter)
-    is_worse = after.r_sum < before.r_sum
-    is_default = not is_worse and is_for_daily_use(adapter.info, store.settings.identity.encoder if store else None)
+    used = store.settings.identity.encoder if store else None
+    is_default = is_better and is_for_daily_use(adapter.info, used) if default is None else default
     if is_default:
         set_default_adapter(adapter.info.name)
     return Saved(read_info(path), is_worse, is_default)

@@ -19,6 +19,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ from vidfind.training.captions import BadLine
 from vidfind.training.clip_cache import ClipCache
 from vidfind.training.optimize import backward_in_chunks, contrastive_loss, make_optimizer
 from vidfind.training.pairs import Pair, false_negative_mask, split_pairs, warn_of_long
-from vidfind.training.recall import Retrieval, ranks, recall_of
+from vidfind.training.recall import Retrieval, clearly_rose, ranks, recall_of
 from vidfind.training.recipe import FEWEST_EPOCHS, FEWEST_STEPS, Recipe, is_frozen, kind_of
 from vidfind.training.trainable import prepare
 
@@ -117,6 +118,9 @@ class FineTuning:
         """The held-out pairs judged before the first step."""
         self.after: Retrieval | None = None
         """The same of the best state so far."""
+        self.is_better = False
+        """Whether clearly more of the held-out captions find their video first in that state: see `clearly_rose`."""
+        self._first: np.ndarray | None = None  # (C,) whether each did before
         torch.manual_seed(self.recipe.seed)
         self._rng = Random(self.recipe.seed)
         self.bad: list[BadLine] = []
@@ -168,6 +172,11 @@ class FineTuning:
                 if since_best == PATIENCE and self.recipe.epochs is None:
                     log.info("no better for %d validations: stopped at step %d of %d", PATIENCE, step, steps)
                     return
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the held-out pairs are found worse than before training, in the best state so far."""
+        return bool(self.before and self.after and self.after.r_sum < self.before.r_sum)
 
     @property
     def pool(self) -> list[Pair]:
@@ -304,16 +313,17 @@ class FineTuning:
 
     def _validate(self, step: int) -> Validated:
         """Judges the held-out pairs, and keeps the state if it is the best of those after the first step."""
-        retrieval, loss = self._rank_held_out(self.encoder if step else self._before)
-        is_best = step > 0 and self._remember_best(retrieval, loss)
+        retrieval, loss, first = self._rank_held_out(self.encoder if step else self._before)
+        is_best = step > 0 and self._remember_best(retrieval, loss, first)
         if step == 0:
-            self.before = retrieval
+            self.before, self._first = retrieval, first
         log.info("step %d: held-out loss %.3f, R-Sum %.1f", step, loss, retrieval.r_sum)
         return Validated(step, loss, retrieval, is_best)
 
     @torch.no_grad()
-    def _rank_held_out(self, encoder: Encoder) -> tuple[Retrieval, float]:
-        """How well the held-out pairs are found, with the clips encoded by `encoder`, and the loss of the pool.
+    def _rank_held_out(self, encoder: Encoder) -> tuple[Retrieval, float, np.ndarray]:
+        """How well the held-out pairs are found, with the clips encoded by `encoder`, and the loss of the pool; then
+        (C,) whether each held-out caption finds its video first.
 
         A few clips are soon told apart: they are to be found among up to POOL pairs, the others from training."""
         pairs = self.pool
@@ -328,18 +338,20 @@ class FineTuning:
             relevant[:, number] |= mask[:, column]
         similarity, right = (text @ video.T).cpu().numpy(), relevant.numpy()
         captions, clips = len(self.held_out), len(set(own[: len(self.held_out)]))  # held out: they come first
+        of_captions = ranks(similarity[:captions], right[:captions])
         retrieval = Retrieval(
-            recall_of(ranks(similarity[:captions], right[:captions])),
+            recall_of(of_captions),
             recall_of(ranks(similarity[:, :clips].T, right[:, :clips].T)),
         )
-        return retrieval, self._loss(video[own], text, mask).item()
+        return retrieval, self._loss(video[own], text, mask).item(), of_captions <= 1
 
-    def _remember_best(self, retrieval: Retrieval, loss: float) -> bool:
+    def _remember_best(self, retrieval: Retrieval, loss: float, first: np.ndarray) -> bool:
         """Keeps the trained parameters if no earlier state was better, and returns whether they were kept."""
         # With few pairs the recall often stays the same: then the loss decides which state is better.
         key = (retrieval.r_sum, -loss)
         if key <= self._best_key:
             return False
+        self.is_better = self._first is not None and clearly_rose(self._first, first)
         best = {name: tensor.detach().cpu().clone() for name, tensor in self._trained.items()}
         self._best, self._best_key, self.after = best, key, retrieval  # last what makes it count: Ctrl-C may strike
         return True

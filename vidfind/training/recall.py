@@ -6,12 +6,17 @@ Works on similarities only; knows nothing of files or models. Letters: Q queries
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from vidfind.training.recipe import FEWEST_TO_TELL
+
+CHANCE = 0.01  # not 0.05: the best of several states of a training is judged, which flatters it
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,17 @@ class Retrieval:
     def from_dict(cls, values: Mapping[str, Any]) -> Retrieval:
         """Returns the object that `as_dict` was called on."""
         return cls(Recall(**values["text_to_video"]), Recall(**values["video_to_text"]))
+
+
+def clearly_rose(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_]) -> bool:
+    """Whether more queries find a right item first than before, beyond chance. Both (Q,), of the same queries.
+
+    McNemar's exact test, one-sided: of the queries that changed, gained ones are as likely as lost ones if nothing has
+    improved. With fewer queries than `FEWEST_TO_TELL`, False."""
+    gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
+    changed = gained + lost
+    chance = sum(math.comb(changed, count) for count in range(gained, changed + 1)) / 2**changed
+    return len(before) >= FEWEST_TO_TELL and chance <= CHANCE
 
 
 def judge(similarity: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_]) -> Retrieval:

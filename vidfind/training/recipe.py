@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FEWEST_EPOCHS = 5
 FEWEST_STEPS = 100  # a small set is repeated until this many steps are done
 FEWEST_HELD_OUT = 4  # pairs; with fewer, recall means nothing
+FEWEST_TO_TELL = 20  # held-out captions; with fewer, no gain is told from chance
 
 
 @dataclass(frozen=True)
