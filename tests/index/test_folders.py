@@ -31,6 +31,29 @@ def test_a_link_that_sorts_first_neither_replaces_the_real_files_nor_loses_them(
     assert film_store.videos().keys() == stored
 
 
+def test_a_folder_of_links_is_searched_as_a_person_sees_it(index: Index, library: Path, film_store: Store) -> None:
+    (library / "0 best").mkdir()
+    (library / "0 best" / "1.mp4").symlink_to("../b.mp4")
+    (library / "0 best" / "2").symlink_to("../inner")
+    (library / "0 best" / "all").symlink_to("..")
+    (library / "a.mp4").rename(library / "0 best" / "a.mp4")
+    index(library)
+    rows = film_store.videos()
+    assert rows.keys() == {library / "0 best" / "a.mp4", library / "b.mp4", library / "inner" / "long.mp4"}
+
+    def names(*places: Path) -> set[str]:
+        chosen = select_videos(film_store, list(map(str, places))).paths_of([row.content for row in rows.values()])
+        return {path.name for path in chosen}
+
+    assert names(library / "0 best") == {"a.mp4", "b.mp4", "long.mp4"}
+    assert names(library / "0 best" / "2") == names(library / "0 best" / "2" / "long.mp4") == {"long.mp4"}
+    assert names(library / "0 best" / "1.mp4") == {"b.mp4"}
+    assert names(library / "inner") == {"long.mp4"}
+    (library / "0 best" / "2").unlink()
+    index(library)
+    assert names(library / "0 best") == {"a.mp4", "b.mp4"}
+
+
 def test_an_index_that_knows_a_video_by_a_link_gets_its_real_path_without_encoding(
     index: Index, library: Path, film_store: Store
 ) -> None:

@@ -22,39 +22,25 @@ class Exclusions:
     path relative to the current folder. Brackets may also stand for themselves, as in `[2019] Trip`."""
 
     def __init__(self, patterns: Sequence[str] = ()) -> None:
-        self._forms = {pattern: set(_forms(pattern)) for pattern in patterns}
-        self._globs = {
-            pattern: re.compile(
-                "|".join(
-                    translate(os.path.normcase(spelling))
-                    for form in forms
-                    for spelling in (form, form.replace("[", "[[]"))
-                )
-            )
-            for pattern, forms in self._forms.items()
-        }
-        self._unused = set(self._forms)
+        self._globs = {pattern: re.compile("|".join(map(translate, _forms(pattern)))) for pattern in patterns}
+        self._unused = set(self._globs)
         self._names: set[str] = set()
 
     def match(self, path: str, root: str, real: str) -> bool:
         """Whether a pattern matches the file or folder at `path` below the folder `root`; `real` is the path without
         links."""
-        if not self._forms:
+        if not self._globs:
             return False
         name = os.path.basename(path)
         spellings = {_normal(text) for text in (name, os.path.relpath(path, root), path, real)}
-        matching = {
-            pattern
-            for pattern, forms in self._forms.items()
-            if not forms.isdisjoint(spellings) or any(map(self._globs[pattern].match, map(os.path.normcase, spellings)))
-        }
+        matching = {pattern for pattern, glob in self._globs.items() if any(map(glob.match, spellings))}
         self._unused -= matching
         self._names.add(name)
         return bool(matching)
 
     def unused(self) -> list[Unused]:
         """The patterns that have matched nothing."""
-        return [Unused(pattern, self._nearest(pattern)) for pattern in self._forms if pattern in self._unused]
+        return [Unused(pattern, self._nearest(pattern)) for pattern in self._globs if pattern in self._unused]
 
     def _nearest(self, pattern: str) -> str | None:
         wanted = os.path.basename(pattern.rstrip("/\\"))
@@ -72,8 +58,8 @@ class Unused:
 
 
 def _forms(pattern: str) -> Iterator[str]:
-    """The texts, each a pattern too, with which names and paths are compared."""
-    for typed in dict.fromkeys([pattern, pattern.replace("\\", "/")]):
+    """The shell patterns with which names and paths are compared: each way to read what was typed."""
+    for typed in dict.fromkeys([pattern, pattern.replace("\\", "/"), pattern.replace("[", "[[]")]):
         bare = typed.rstrip("/") or "/"
         yield _normal(bare)
         if "/" in typed or os.sep in typed or typed.startswith("~") or bare in (".", ".."):
@@ -83,8 +69,8 @@ def _forms(pattern: str) -> Iterator[str]:
 
 
 def _normal(text: str) -> str:
-    """The text with letters and their accents joined: macOS keeps them apart in names."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    """The text as the system compares names, with letters and their accents joined: macOS keeps them apart."""
+    return os.path.normcase(text if text.isascii() else unicodedata.normalize("NFC", text))
 
 
 @dataclass(frozen=True)

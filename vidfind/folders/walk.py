@@ -48,7 +48,15 @@ class Unreadable:
     reason: str
 
 
-Finding = VideoFile | LeftOut | Unreadable
+@dataclass(frozen=True)
+class OtherName:
+    """Another path, through a link, of a folder or video that was found by `path` already."""
+
+    link: Path
+    path: Path
+
+
+Finding = VideoFile | LeftOut | Unreadable | OtherName
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,8 @@ class Survey:
     unreadable: list[Unreadable]
     unused: list[Unused]
     """Patterns that matched nothing."""
+    other_names: dict[Path, Path]
+    """Paths through links of folders and videos, with the paths that these were found by."""
 
     @property
     def has_remarks(self) -> bool:
@@ -70,12 +80,14 @@ class Survey:
 def survey_folders(folders: Iterable[Path], exclude: Sequence[str] = (), all_files: bool = False) -> Survey:
     """All that `look_through` finds."""
     exclusions = Exclusions(exclude)
-    survey = Survey([], {}, [], [])
+    survey = Survey([], {}, [], [], {})
     for found in look_through(folders, exclusions, all_files):
         if isinstance(found, VideoFile):
             survey.videos.append(found)
         elif isinstance(found, Unreadable):
             survey.unreadable.append(found)
+        elif isinstance(found, OtherName):
+            survey.other_names[found.link] = found.path
         else:
             survey.left_out.setdefault(found.reason, []).append(found.path)
     survey.unused.extend(exclusions.unused())
@@ -178,7 +190,8 @@ class _Walk:
 
     exclusions: Exclusions
     all_files: bool
-    seen: set[tuple[int, int, str]] = field(default_factory=set)
+    seen: dict[tuple[int, int, str], str] = field(default_factory=dict)
+    """The path that each folder and file was first met by."""
     shut: set[str] = field(default_factory=set)
     """Paths without links of what was left out."""
     told: set[str] = field(default_factory=set)
@@ -218,7 +231,8 @@ class _Walk:
     def _steps(self, folder: _Folder) -> Iterator[Finding | _Folder]:
         """Yields what lies in one folder: findings, and folders to descend into."""
         try:
-            if not self._is_first(folder.real, os.stat(folder.path)):
+            if known := self._known_path(folder.path, folder.real, os.stat(folder.path)):
+                yield from _other_name(folder.path, known)
                 return
         except OSError as error:
             yield from self._tell(folder.path, error)
@@ -270,7 +284,10 @@ class _Walk:
             reason = why_left_out(entry.name, folder.names)
         else:
             status = os.stat(entry.path)
-            if not (S_ISREG(status.st_mode) and self._is_first(real, status)):
+            if not S_ISREG(status.st_mode):
+                return
+            if known := self._known_path(entry.path, real, status):
+                yield from _other_name(entry.path, known)
                 return
             reason = entry.beside.why_left_out(entry.name, entry.path, folder.proxies)
         if reason and not self.all_files:
@@ -289,21 +306,22 @@ class _Walk:
         except OSError as error:
             yield from self._tell(path, error)
             return
-        if not S_ISREG(status.st_mode) or not self._is_first(real, status):
+        if not S_ISREG(status.st_mode) or self._known_path(path, real, status):
             return
         if _is_video(path, status.st_size, is_named=True):
             yield VideoFile(Path(path), status.st_size, status.st_mtime_ns)
         else:
             yield LeftOut(Path(path), Reason.NO_VIDEO)
 
-    def _is_first(self, real: str, status: os.stat_result) -> bool:
-        """Whether a file or folder is met for the first time. Two names of one file (hard links) are two videos; two
-        spellings of one name, where case makes no difference, are one."""
+    def _known_path(self, path: str, real: str, status: os.stat_result) -> str | None:
+        """The path by which a file or folder was met before; None for the first time.
+
+        Two names of one file (hard links) are two videos; two spellings of one name, where case makes no difference,
+        are one."""
         key = status.st_dev, status.st_ino, unicodedata.normalize("NFC", real).casefold()
-        if key in self.seen:
-            return False
-        self.seen.add(key)
-        return True
+        known = self.seen.get(key)
+        self.seen.setdefault(key, path)
+        return known
 
     def _is_shut(self, real: str) -> bool:
         """Whether a path without links is, or lies in, what was left out."""
@@ -315,6 +333,12 @@ class _Walk:
         if not isinstance(error, FileNotFoundError | NotADirectoryError) and path not in self.told:
             self.told.add(path)
             yield Unreadable(Path(path), why_unreadable(error))
+
+
+def _other_name(link: str, path: str) -> Iterator[OtherName]:
+    """Yields the link, unless it leads to a folder that it lies in, or is no link but was reached twice."""
+    if not Path(link).is_relative_to(path):
+        yield OtherName(Path(link), Path(path))
 
 
 def may_be_video(name: str) -> bool:

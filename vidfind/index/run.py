@@ -85,6 +85,7 @@ def index_videos(
             is_moved=disk.is_moved,
         )
         log.info("%d videos found, %d to encode", len(walk.found), len(plan.encode))
+        writer.note_links(walk.survey.other_names, [folder for folder in walk.folders if folder.exists()])
         if walk.survey.has_remarks:
             yield walk.survey
         yield from _run(plan, walk, writer, load_encoder, options, disk)

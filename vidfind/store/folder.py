@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -25,16 +25,26 @@ from vidfind.store.settings import (
     keep_adapter,
     read_generation,
 )
-from vidfind.store.tables import VIDEOS, TableKind, connect, make_table, segments_schema, table_name
+from vidfind.store.tables import (
+    VIDEOS,
+    TableKind,
+    connect,
+    make_table,
+    path_from_text,
+    path_to_text,
+    segments_schema,
+    table_name,
+)
 from vidfind.system.storage import lock, storage_errors, write_text
 
 LOCK_FILE = "writing.lock"
 SPEED_FILE = "speed.json"
+LINKS_FILE = "links.json"
 QUERIES_FILE = "queries.sqlite"
 """Vectors of earlier queries: see search/kept.py."""
 # What an index folder may hold besides its settings: tables of all generations, adapters, and what a copy left behind.
 OWN_FILES = re.compile(
-    r"(videos|segments)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.?removed(-\d+)?\.arrow(\.part)?|\.(settings|speed).*\.part"
+    r"(videos|segments)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.?removed(-\d+)?\.arrow(\.part)?|\.(settings|speed|links).*\.part"
 )
 PASSING_FILES = re.compile(r".*\.(part|mend\w+\.lance)")
 """Those of them that exist only while something is written."""
@@ -54,7 +64,7 @@ def delete_index(path: Path) -> None:
         (path / SETTINGS_FILE).unlink()  # first: from here on it is no index
         for entry in own_files(path):
             delete_entry(entry)
-        for file in (NEXT_FILE, COPY_FILE, SPEED_FILE, QUERIES_FILE):
+        for file in (NEXT_FILE, COPY_FILE, SPEED_FILE, LINKS_FILE, QUERIES_FILE):
             (path / file).unlink(missing_ok=True)
         with suppress(PermissionError):  # Windows keeps a file that is open
             (path / LOCK_FILE).unlink()  # last, and while it is held: see writing_lock
@@ -125,6 +135,21 @@ def read_speed(path: Path) -> float | None:
         return float(values["footage"]) / float(values["elapsed"])
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
         return None
+
+
+def write_links(path: Path, links: Mapping[Path, Path]) -> None:
+    """Stores other names of folders and videos: paths through links, with the paths that the index knows."""
+    text = json.dumps({path_to_text(link): path_to_text(target) for link, target in links.items()})
+    write_text(path / LINKS_FILE, text)
+
+
+def read_links(path: Path) -> dict[Path, Path]:
+    """Returns what `write_links` has stored; nothing if that is missing or damaged, until the next run."""
+    try:
+        values = json.loads((path / LINKS_FILE).read_text(encoding="utf-8"))
+        return {path_from_text(link): path_from_text(target) for link, target in values.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
 
 
 def own_files(path: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -25,6 +25,7 @@ from vidfind.store.store import Store
 from vidfind.store.tables import path_from_text, path_to_text
 from vidfind.system.times import local_time, touches_time_of_day
 
+NO_LINKS: Mapping[Path, Path] = {}
 MICROSECOND = timedelta(microseconds=1)
 # No local time is so far from UTC: nearer to the border of a day, Python's calendar is asked about each time.
 FURTHEST_ZONE = timedelta(hours=26) // MICROSECOND
@@ -75,7 +76,8 @@ def select_videos(
     is in a place."""
     videos = store.columns("path", "content", "created", "folder", *(DATE_COLUMNS if between else ()))
     if places:
-        videos = videos.filter(_any([_in_place(videos["path"], place) for place in places]))
+        links = store.links()
+        videos = videos.filter(_any([_in_place(videos["path"], place, links) for place in places]))
     if exclude:
         videos = videos.filter(pc.invert(_any([_is_excluded(videos, pattern) for pattern in exclude])))
     if since is not None:
@@ -114,18 +116,25 @@ def _any(masks: Sequence[Mask]) -> Mask:
     return first
 
 
-def _in_place(texts: pa.ChunkedArray[pa.StringScalar], place: str) -> Mask:
-    """Which paths are under a folder as it is written, or else as its links resolve, or fit a pattern.
+def _in_place(texts: pa.ChunkedArray[pa.StringScalar], place: str, links: Mapping[Path, Path] = NO_LINKS) -> Mask:
+    """Which paths are under a folder as it is written, or as `links` lead on from it, or else as its links resolve, or
+    fit a pattern.
 
     Raises BadInput if none is."""
     typed = os.path.expanduser(place)
     for resolve in (os.path.abspath, os.path.realpath):  # the latter asks the disk, which may take minutes to answer
         whole = Path(resolve(typed))
         for under in (_is_under, _fits) if MAGIC & set(typed) else (_is_under,):
-            mask = under(texts, whole)
+            mask = _any([under(texts, whole), *(_is_under(texts, target) for target in _targets(whole, links))])
             if pc.any(mask).as_py():
                 return mask
     raise BadInput(f"No indexed video is under {place}. See what is indexed: {status_command()}")
+
+
+def _targets(place: Path, links: Mapping[Path, Path]) -> set[Path]:
+    """Where the links below a folder lead, and where one leads that the folder lies below."""
+    below = {target for link, target in links.items() if link.is_relative_to(place)}
+    return below | {target / place.relative_to(link) for link, target in links.items() if place.is_relative_to(link)}
 
 
 def _fits(texts: pa.ChunkedArray[pa.StringScalar], pattern: Path) -> Mask:

@@ -10,7 +10,7 @@ until new ones beside them are complete: see settings.py. Times are in seconds.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,8 +32,10 @@ from vidfind.store.folder import (
     delete_leftovers,
     drop_unfinished,
     make_generation,
+    read_links,
     read_speed,
     require_index,
+    write_links,
     write_speed,
     writing_lock,
 )
@@ -218,6 +220,10 @@ class Store:
         """Seconds of footage that were encoded in a second the last time, if that is known."""
         return read_speed(self.path)
 
+    def links(self) -> dict[Path, Path]:
+        """Paths through links, as the last run found them, with the paths of the index that they lead to."""
+        return read_links(self.path)
+
     @property
     def settings_file(self) -> str:
         """The name of the file that the settings are in."""
@@ -375,6 +381,13 @@ class StoreWriter:
     def note_speed(self, footage: float, elapsed: float) -> None:
         """Remembers how fast this machine encodes with this model: seconds of footage, and what they took."""
         write_speed(self._path, footage, elapsed)
+
+    def note_links(self, links: Mapping[Path, Path], folders: Collection[Path]) -> None:
+        """Remembers the links found in `folders`, in place of those found there before."""
+        known = read_links(self._path)
+        kept = {link: path for link, path in known.items() if not any(map(link.is_relative_to, folders))}
+        if {**kept, **links} != known:
+            write_links(self._path, {**kept, **links})
 
     def move_weights(self, pretrained: str) -> Store:
         """The same index, with its weights under another name: they are the same, and so are the vectors."""
