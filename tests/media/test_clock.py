@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.clips.make import read_number
-from tests.support.clocks import RATE, WRAP, Shown, number_at, shown_by_players, steady, write_clip
+from tests.support.clocks import RATE, WRAP, Shown, join_clips, number_at, shown_by_players, steady, write_clip
 from tests.support.numbered import SIZE
 from vidfind.media.probe import probe
 from vidfind.media.read import read_clips
@@ -22,21 +22,6 @@ STILL = [0.0, 1, 2, 3, 4, 4210, 4211, 4212]
 
 def late(path: Path, codec: str = "libx264", options: dict[str, str] | None = None) -> None:
     write_clip(path, LATE, codec, sound=SOUND, options=options)
-
-
-def joined(
-    path: Path, *parts: list[float], format: str | None = None, codec: str = "libx264", rate: int = RATE
-) -> Shown:
-    """Files joined byte by byte, as `cat` does: the time goes on."""
-    data, end = b"", 0.0
-    shown: Shown = []
-    for part in parts:
-        write_clip(path, part, codec, first_number=len(shown), format=format, rate=rate)
-        data += path.read_bytes()
-        shown += [(end + time - part[0], len(shown) + i) for i, time in enumerate(part)]
-        end = shown[-1][0] + 1 / rate
-    path.write_bytes(data)
-    return shown
 
 
 def cut_in_a_gop(path: Path) -> None:
@@ -74,9 +59,9 @@ MAKE: dict[str, Callable[..., Shown | None]] = {
     "late_wrap.ts": partial(write_clip, times=steady(WRAP - 70, 140, rate=1)),
     "still.mkv": partial(write_clip, times=STILL, encoder={"bf": "0"}),
     "still.mp4": partial(write_clip, times=STILL, encoder={"bf": "0"}),
-    "joined.ts": lambda path: joined(path, steady(0, 6), steady(0, 7)),
-    "joined_later.ts": lambda path: joined(path, steady(0, 6), steady(20_000, 4), steady(300, 3)),
-    "joined.vob": lambda path: joined(path, steady(0, 3, 25), steady(0, 3, 25), codec="mpeg2video", rate=25),
+    "joined.ts": lambda path: join_clips(path, steady(0, 6), steady(0, 7)),
+    "joined_later.ts": lambda path: join_clips(path, steady(0, 6), steady(20_000, 4), steady(300, 3)),
+    "joined.vob": lambda path: join_clips(path, steady(0, 3, 25), steady(0, 3, 25), codec="mpeg2video", rate=25),
     "program.mpg": partial(write_clip, times=steady(0, 3, 25), codec="mpeg2video", rate=25),
     "plain.avi": partial(in_a_row, codec="mpeg4", encoder={"bf": "2"}),
     "raw.h264": partial(in_a_row, codec="libx264", format="h264"),

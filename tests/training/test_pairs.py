@@ -15,6 +15,7 @@ import numpy as np
 import open_clip
 import pytest
 
+from tests.support.clocks import steady, write_clip
 from vidfind.errors import BadInput, BadPairs
 from vidfind.media.probe import probe
 from vidfind.media.sampling import Segment
@@ -143,6 +144,14 @@ def test_lines_are_counted_where_records_begin(read: Read) -> None:
     pairs, bad = read(text)
     assert [(pair.caption, pair.line) for pair in pairs] == [('a dog that runs, "fast"', 4), ("a cat", 7)]
     assert [one.line for one in bad] == [9]
+
+
+def test_moments_of_a_picture_that_begins_late_count_from_where_players_begin(read: Read, tmp_path: Path) -> None:
+    write_clip(tmp_path / "late.mkv", steady(3, 2), sound=(0, 5))
+    good, bad = read("path,caption,start,end\nlate.mkv,a,,\nlate.mkv,b,1,4\nlate.mkv,c,4,5\nlate.mkv,d,1,2\n")
+    assert [(pair.start, pair.end, pair.has_moment) for pair in good] == [(3, 5, False), (3, 4, True), (4, 5, True)]
+    [line] = bad
+    assert line.line == 5 and "its picture begins at 3.0 seconds" in line.reason
 
 
 def test_paths_count_from_the_folder_of_the_file_or_are_whole(

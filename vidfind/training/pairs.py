@@ -28,6 +28,7 @@ from torch import Tensor
 
 from vidfind.errors import BadInput, BadPairs, UnreadableVideo
 from vidfind.media.decoding import DECODERS, probe
+from vidfind.media.probe import VideoInfo
 from vidfind.media.sampling import Segment
 from vidfind.system.times import parse_time
 from vidfind.training.captions import QUOTES, BadLine, Record, read_records
@@ -56,7 +57,7 @@ class Pair:
     path: Path
     caption: str
     start: float
-    """Where the moment begins, in seconds; 0 for a whole video."""
+    """Where the moment begins, in seconds; for a whole video where its picture begins."""
     end: float
     """Where the moment ends, in seconds; the duration for a whole video."""
     has_moment: bool
@@ -91,11 +92,11 @@ def read_pairs(path: str | Path) -> tuple[list[Pair], list[BadLine]]:
     records = [entry for entry in entries if isinstance(entry, Record)]
     folder = Path(os.path.abspath(path)).parent
     places = _find_all(folder, {record.path for record in records if record.path})
-    durations = _probe_all({places[record.path] for record in records if record.path and record.caption})
+    infos = _probe_all({places[record.path] for record in records if record.path and record.caption})
     pairs: dict[Any, Pair] = {}
     for record in records:
         try:
-            pair = _check(record, folder, places.get(record.path, folder), durations)
+            pair = _check(record, folder, places.get(record.path, folder), infos)
             pairs.setdefault((pair.path, normal_caption(pair.caption), pair.start, pair.end), pair)
         except _Bad as error:
             bad.append(BadLine(record.line, str(error)))
@@ -220,12 +221,12 @@ def _hint(folder: Path, text: str) -> str:
     return ""
 
 
-def _probe_all(paths: Iterable[Path]) -> dict[Path, float | str]:
-    """Returns the duration of each video in seconds, or the reason why it cannot be read."""
+def _probe_all(paths: Iterable[Path]) -> dict[Path, VideoInfo | str]:
+    """Returns the properties of each video, or the reason why it cannot be read."""
 
-    def duration(path: Path) -> float | str:
+    def examine(path: Path) -> VideoInfo | str:
         try:
-            return probe(path).duration
+            return probe(path)
         except UnreadableVideo as error:
             return str(error)
         except OSError as error:
@@ -235,17 +236,18 @@ def _probe_all(paths: Iterable[Path]) -> dict[Path, float | str]:
 
     ordered = sorted(paths)
     with ThreadPoolExecutor(DECODERS, thread_name_prefix="probe") as pool:
-        return dict(zip(ordered, pool.map(duration, ordered), strict=True))
+        return dict(zip(ordered, pool.map(examine, ordered), strict=True))
 
 
-def _check(record: Record, folder: Path, path: Path, durations: dict[Path, float | str]) -> Pair:
+def _check(record: Record, folder: Path, path: Path, infos: dict[Path, VideoInfo | str]) -> Pair:
     if not record.path:
         raise _Bad("names no video")
     if not record.caption:
         raise _Bad(f"{path} has an empty caption")
-    duration = durations[path]
-    if isinstance(duration, str):
-        raise _Bad(f"{path} {duration}{'' if _exists(path) else _hint(folder, record.path)}")
+    info = infos[path]
+    if isinstance(info, str):
+        raise _Bad(f"{path} {info}{'' if _exists(path) else _hint(folder, record.path)}")
+    duration = info.duration
     start, end = _moment(record, path, duration)
     if end < duration and end <= start:
         raise _Bad(f"{path}: the moment must end after its start, {start:g}, and not at {end:g}")
@@ -253,8 +255,10 @@ def _check(record: Record, folder: Path, path: Path, durations: dict[Path, float
         raise _Bad(f"{path} is only {duration:.1f} seconds long: nothing starts at {start:g}")
     if end > duration + END_MARGIN:
         raise _Bad(f"{path} is only {duration:.1f} seconds long: nothing ends at {end:g}")
-    end = min(end, duration)
-    return Pair(path, record.caption, start, end, (start, end) != (0.0, duration), record.line)
+    if end <= info.start:
+        raise _Bad(f"{path}: its picture begins at {info.start:.1f} seconds: nothing is shown up to {end:g}")
+    start, end = max(start, info.start), min(end, duration)
+    return Pair(path, record.caption, start, end, (start, end) != (info.start, duration), record.line)
 
 
 def _moment(record: Record, path: Path, duration: float) -> tuple[float, float]:
