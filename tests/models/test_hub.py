@@ -5,16 +5,18 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save
 
 from vidfind.errors import ModelUnavailable, UnsupportedModel
-from vidfind.models.hub import find_weights, look_for_weights
+from vidfind.models.hub import find_weights, first_answer, look_for_weights
 
 NO_NETWORK = "http://127.0.0.1:9"  # the discard port: nothing listens
 FIND_DEFAULT = """
@@ -23,7 +25,7 @@ slept = []
 time.sleep = slept.append
 from vidfind.errors import ModelUnavailable
 from vidfind.models import hub
-hub.HUB_SECONDS = 120  # on a busy machine, the hub of these tests takes a while to answer
+hub.PATIENCE = float(sys.argv[1])
 from vidfind.models.load import find_weights
 try:
     print(find_weights("ViT-B-32", "laion2b_s34b_b79k", print))
@@ -34,13 +36,41 @@ print(sum(slept), file=sys.stderr)
 """
 
 
-def find_default(tmp_path: Path, endpoint: str) -> tuple[str, float]:
+def find_default(tmp_path: Path, endpoint: str, patience: float = 99, **settings: Any) -> tuple[str, float]:
     """What looking for the default model says with this cache and this hub, and how many seconds it would sleep."""
     environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0"}
-    environment["HF_HUB_DOWNLOAD_TIMEOUT"] = "120"
-    done = subprocess.run([sys.executable, "-c", FIND_DEFAULT], env=environment, capture_output=True, text=True)
+    environment |= {"HF_HUB_DOWNLOAD_TIMEOUT": "120", **settings}  # on a busy machine, a hub takes a while to answer
+    command = [sys.executable, "-c", FIND_DEFAULT, str(patience)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout, float(done.stderr.splitlines()[-1])
+
+
+def test_a_slow_hub_is_waited_for_as_long_as_the_settings_say(tmp_path: Path, hub: str) -> None:
+    Hub.delay = 0.3
+    waiting, announced, path = find_default(tmp_path, hub, patience=0.1)[0].splitlines()[-3:]
+    assert waiting == f"Waiting for {hub}, 120 seconds at most (HF_HUB_ETAG_TIMEOUT=60 waits longer)"
+    assert announced.startswith("Downloading") and Path(path).is_file()
+
+
+def test_a_hub_that_does_not_answer_in_time_is_given_up() -> None:
+    answered = threading.Event()
+    assert first_answer(answered.wait, 0.05, lambda: None) is None
+    answered.set()
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"HF_HUB_ETAG_TIMEOUT": "a minute"}, "HF_HUB_ETAG_TIMEOUT=a minute: give whole seconds"),
+        ({"HTTP_PROXY": "http://me:secret@127.0.0.1:9", "NO_PROXY": ""}, "through the proxy 127.0.0.1, as HTTP_PROXY"),
+        ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE forbids fetching it"),
+    ],
+    ids=["timeout", "proxy", "offline"],
+)
+def test_a_setting_that_keeps_the_hub_away_is_named(tmp_path: Path, settings: dict[str, str], says: str) -> None:
+    said, _ = find_default(tmp_path, NO_NETWORK, **settings)
+    assert says in said and "secret" not in said and len(said.splitlines()) == 1
 
 
 def test_without_a_network_one_error_says_what_to_bring(tmp_path: Path) -> None:
@@ -56,8 +86,10 @@ class Hub(BaseHTTPRequestHandler):
 
     weights = save({"weight": torch.arange(1000.0)})
     sent: Sequence[bytes] = ()  # one after another, then `weights`
+    delay = 0.0  # seconds, before each answer
 
     def do_HEAD(self) -> None:
+        time.sleep(self.delay)
         known = self.path == "/laion/CLIP-ViT-B-32-laion2B-s34B-b79K/resolve/main/open_clip_model.safetensors"
         self.send_response(200 if known else 404)
         self.send_header("ETag", f'"{hashlib.sha256(self.weights).hexdigest()}"')
@@ -82,7 +114,7 @@ def hub() -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-    Hub.sent = ()
+    Hub.sent, Hub.delay = (), 0.0
 
 
 def test_a_download_says_its_size_first_and_happens_once(tmp_path: Path, hub: str) -> None:

@@ -1,6 +1,7 @@
 """Finds, downloads and checks weights of the Hugging Face hub."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -8,6 +9,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from vidfind.encoders.names import is_path
 from vidfind.errors import ModelUnavailable
@@ -21,8 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HUB_SECONDS = 1.5
-"""Seconds; if the hub has not answered by then, vidfind reports that there is no network."""
+PATIENCE = 1.5
+"""Seconds; if the hub has not answered by then, vidfind says that it waits, and how long."""
 
 
 def list_models() -> list[ModelEntry]:
@@ -107,9 +110,7 @@ def hub_files(hub: str) -> tuple[str, list[str]]:
 
 def cache_folder() -> Path:
     """Returns the folder in which Hugging Face keeps its downloads, those of other programs too."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE)
+    return Path(hub_constants().HF_HUB_CACHE)
 
 
 def cached_model(hub: str) -> Path:
@@ -141,11 +142,12 @@ def remove_from_cache(path: Path) -> None:
 
 
 def fetch(model: str, pretrained: str, hub: str, announce: Callable[[str], None]) -> Path:
-    """Downloads weights into the Hugging Face cache; reports their size first.
+    """Downloads weights into the Hugging Face cache; reports their size first, and that the hub is slow.
 
-    Raises ModelUnavailable, soon if offline.
+    Raises ModelUnavailable, soon if offline: a hub that does not answer has as long as the settings of its client say.
     """
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    constants = hub_constants()
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     repo, names = hub_files(hub)
     unavailable = (
@@ -155,36 +157,70 @@ def fetch(model: str, pretrained: str, hub: str, announce: Callable[[str], None]
     )
     if constants.HF_HUB_OFFLINE:
         raise ModelUnavailable(unavailable.format(reason="HF_HUB_OFFLINE forbids fetching it"))
+    seconds = max(constants.HF_HUB_ETAG_TIMEOUT, constants.HF_HUB_DOWNLOAD_TIMEOUT)
     failure: BaseException | None = None
     for name in names:
-        answer = first_answer(partial(get_hf_file_metadata, hf_hub_url(repo, name), timeout=HUB_SECONDS))
+        ask = partial(get_hf_file_metadata, hf_hub_url(repo, name), timeout=seconds)
+        waiting = f"Waiting for {constants.ENDPOINT}, {seconds} seconds at most ({WAIT_LONGER} waits longer)"
+        answer = first_answer(ask, seconds, partial(announce, waiting))
         if answer is None:
-            raise ModelUnavailable(unavailable.format(reason=f"{constants.ENDPOINT} does not answer"))
+            reason = f"{constants.ENDPOINT} does not answer within {seconds} seconds ({WAIT_LONGER} waits longer)"
+            raise ModelUnavailable(unavailable.format(reason=reason))
         metadata, failure = answer
-        if failure is not None and getattr(getattr(failure, "response", None), "status_code", None) == 404:
+        if failure is not None and _status(failure) == 404:
             continue  # an older repository, without safetensors
         if failure is not None:
             break
         size = f"{metadata.size / 1e6:,.0f} MB" if metadata.size else "size unknown"
         announce(f"Downloading {model} / {pretrained} ({size}, once) to {constants.HF_HUB_CACHE}")
         try:
-            return download(repo, name, metadata, announce)
+            return download(repo, name, metadata, announce, seconds)
         except Exception as error:  # the hub's client raises its HTTP library's own errors, OSError and more
-            raise ModelUnavailable(unavailable.format(reason=f"the download failed ({first_line(error)})")) from error
-    raise ModelUnavailable(
-        unavailable.format(reason=f"{constants.ENDPOINT} cannot be reached ({failure})")
-    ) from failure
+            reason = f"the download failed ({first_line(error)}{_proxy(constants.ENDPOINT)})"
+            raise ModelUnavailable(unavailable.format(reason=reason)) from error
+    assert isinstance(failure, Exception)
+    refused = f"answers with {status}" if (status := _status(failure)) else "cannot be reached"
+    reason = f"{constants.ENDPOINT} {refused} ({first_line(failure)}{_proxy(constants.ENDPOINT)})"
+    raise ModelUnavailable(unavailable.format(reason=reason)) from failure
 
 
-def download(repo: str, name: str, metadata: "HfFileMetadata", announce: Callable[[str], None]) -> Path:
+WAIT_LONGER = "HF_HUB_ETAG_TIMEOUT=60"
+
+
+def hub_constants() -> Any:
+    """Returns the settings of the hub's client. Raises ModelUnavailable for a number that is none."""
+    try:
+        from huggingface_hub import constants
+    except ValueError as error:
+        names = ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT")
+        wrong = [f"{name}={os.environ[name]}" for name in names if not os.environ.get(name, "0").strip().isdigit()]
+        raise ModelUnavailable(f"{' and '.join(wrong) or error}: give whole seconds, such as {WAIT_LONGER}.") from error
+    return constants
+
+
+def _status(failure: BaseException) -> int | None:
+    """The HTTP status that a hub has answered with; None if it has not."""
+    return getattr(getattr(failure, "response", None), "status_code", None)
+
+
+def _proxy(endpoint: str) -> str:
+    """Words about the proxy that the hub is asked through; empty if there is none."""
+    parts = urlsplit(endpoint)
+    proxy = getproxies().get(parts.scheme)
+    if not proxy or proxy_bypass(parts.hostname or ""):
+        return ""
+    return f", through the proxy {urlsplit(proxy).hostname or proxy}, as {parts.scheme.upper()}_PROXY says"
+
+
+def download(repo: str, name: str, metadata: "HfFileMetadata", announce: Callable[[str], None], seconds: float) -> Path:
     """Downloads a file of the hub into the cache and checks its size and SHA-256; a wrong file is removed.
 
-    Tries twice. Raises ModelUnavailable, and the errors of the hub's client."""
+    Tries twice. The hub has `seconds` to answer. Raises ModelUnavailable, and the errors of the hub's client."""
     from huggingface_hub import hf_hub_download
 
     problem = ""
     for again in (False, True):
-        path = Path(hf_hub_download(repo, name, force_download=again))
+        path = Path(hf_hub_download(repo, name, force_download=again, etag_timeout=seconds))
         size = path.stat().st_size
         if metadata.size not in (None, size):
             problem = f"is {size:,} bytes long, not {metadata.size:,}"
@@ -197,8 +233,12 @@ def download(repo: str, name: str, metadata: "HfFileMetadata", announce: Callabl
     raise ModelUnavailable(f"the downloaded file {problem}, twice")
 
 
-def first_answer(ask: Callable[[], Any]) -> tuple[Any, BaseException | None] | None:
-    """Returns the result of `ask` and its error; None after HUB_SECONDS, since name look-ups have no time limit."""
+def first_answer(
+    ask: Callable[[], Any], seconds: float, say_waiting: Callable[[], None]
+) -> tuple[Any, BaseException | None] | None:
+    """Returns the result of `ask` and its error; None after `seconds`, since name look-ups have no time limit.
+
+    `say_waiting` is called when PATIENCE is over."""
     answers: list[tuple[Any, BaseException | None]] = []
 
     def run() -> None:
@@ -209,5 +249,8 @@ def first_answer(ask: Callable[[], Any]) -> tuple[Any, BaseException | None] | N
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(HUB_SECONDS)
+    thread.join(min(PATIENCE, seconds))
+    if thread.is_alive() and seconds > PATIENCE:
+        say_waiting()
+        thread.join(seconds - PATIENCE + 0.5)  # the client's own error says more
     return answers[0] if answers else None
