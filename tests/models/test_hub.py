@@ -68,7 +68,7 @@ def test_a_hub_that_does_not_answer_in_time_is_given_up() -> None:
     ],
     ids=["timeout", "proxy", "offline"],
 )
-def test_a_setting_that_keeps_the_hub_away_is_named(tmp_path: Path, settings: dict[str, str], says: str) -> None:
+def test_a_setting_that_keeps_the_hub_away_is_named(tmp_path: Path, settings: dict[str, Any], says: str) -> None:
     said, _ = find_default(tmp_path, NO_NETWORK, **settings)
     assert says in said and "secret" not in said and len(said.splitlines()) == 1
 

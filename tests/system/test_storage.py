@@ -57,6 +57,26 @@ def test_other_errors_stay_what_they_are(error: Exception) -> None:
     assert raised.value is error
 
 
+@pytest.mark.parametrize(("call", "missing"), [("os.link", "hard links"), ("fcntl.flock", "locks")])
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+@needs_posix
+def test_a_file_system_without_what_an_index_needs_is_named_before_a_model_is_loaded(
+    run: Run, tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch, call: str, missing: str, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(call, refuse)  # as exFAT, SMB shares and FUSE do
+    ran = run("index", made, "--model", "no such model")
+    assert ran.code == 1
+    said = " ".join(ran.err.split())
+    assert f"is on a file system without {missing}, which an index needs. Set VIDFIND_HOME to a folder on" in said
+    assert "Videos may lie anywhere." in said
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(StorageError, match=f"without {missing}"), storage_errors(tmp_path):
+        raise OSError(number, os.strerror(number))
+
+
 def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path: Path) -> None:
     file = tmp_path / "settings.json"
     write_text(file, "old")

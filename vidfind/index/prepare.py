@@ -25,6 +25,7 @@ from vidfind.store.status import find_unfinished
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow
 from vidfind.system.paths import NO_ADAPTER, adapter_path
+from vidfind.system.storage import require_file_system
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder, EncoderLoader
@@ -127,6 +128,7 @@ def _make_store(
     find_default: Callable[[EncoderChoice], str | None],
     announce: Announce,
 ) -> tuple[Store, Callable[[], Encoder]]:
+    require_file_system(path)  # before a model is fetched for nothing
     default = None if asked.adapter else find_default(asked)
     if default is None:
         adapter = find_adapter(asked.wanted_adapter) if asked.wanted_adapter else None

@@ -24,6 +24,11 @@ def home() -> Path:
         if folder.parts[0].startswith("~"):
             raise BadInput(f"VIDFIND_HOME is {override}, and there is no such user. Set it to a folder.")
         return folder
+    return default_home()
+
+
+def default_home() -> Path:
+    """Returns the folder that holds all data of vidfind without VIDFIND_HOME. Raises BadInput if there is none."""
     from platformdirs import user_data_path  # takes a few ms, and is not needed with VIDFIND_HOME
 
     folder = user_data_path("vidfind", appauthor=False)

@@ -7,11 +7,13 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vidfind.errors import StorageError, VidfindError
+from vidfind.system.paths import default_home
 
 FULL = "Free some space, then run the command again. What was stored before is kept."
 ELSEWHERE = "Change that, or set VIDFIND_HOME to a folder that can be written."
@@ -25,9 +27,44 @@ REMEDIES = {
     errno.EPERM: ELSEWHERE,
     errno.EIO: "The disk may be failing: copy to another what you want to keep.",
     errno.ENOLCK: LOCAL,
+    errno.ENOSYS: LOCAL,
     errno.EOPNOTSUPP: LOCAL,
     errno.EMFILE: "Let a process open more files: ulimit -n 4096",
 }
+
+
+UNSUPPORTED = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK})
+"""What file systems answer to what they do not have; Windows' own numbers become EINVAL."""
+
+
+def require_file_system(folder: Path) -> None:
+    """Raises StorageError if files in a folder, there or not, cannot be written, locked and linked, as an index needs.
+
+    LanceDB makes each commit with a hard link, which exFAT, FAT and many network shares do not have."""
+    place = next((one for one in (folder, *folder.parents) if one.is_dir()), folder)
+    with storage_errors(folder), tempfile.TemporaryDirectory(prefix=".vidfind-", dir=place) as tried:
+        file = Path(tried, "file")
+        file.touch()
+        missing = "hard links" if _lacks(lambda: os.link(file, Path(tried, "link"))) else ""
+        with open(file, "ab") as opened:
+            missing = missing or ("locks" if _lacks(lambda: lock(opened.fileno())) else "")
+    if missing:
+        elsewhere = f", such as {default_home()}" if os.environ.get("VIDFIND_HOME") else " (ext4, APFS or NTFS)"
+        raise StorageError(
+            f"{place} is on a file system without {missing}, which an index needs. Set VIDFIND_HOME to a folder on "
+            f"another disk{elsewhere}. Videos may lie anywhere."
+        )
+
+
+def _lacks(use: Callable[[], None]) -> bool:
+    """Whether the file system does not have what `use` needs."""
+    try:
+        use()
+    except OSError as error:
+        if error.errno in UNSUPPORTED | {errno.ENOLCK}:
+            return True
+        raise
+    return False
 
 
 @contextmanager
@@ -63,6 +100,9 @@ def storage_errors(folder: Path) -> Iterator[None]:
         number = _error_number(error)
         if number not in REMEDIES:
             raise
+        if number in UNSUPPORTED:
+            with suppress(OSError):
+                require_file_system(folder)
         raise StorageError(f"{folder} cannot be used: {os.strerror(number)}. {REMEDIES[number]}") from error
 
 
