@@ -6,8 +6,10 @@ Imports nothing before it is ready for Ctrl-C, which may come while everything e
 import os
 import signal
 import sys
+import time
 from types import FrameType
 
+BEGAN = time.monotonic()
 INTERRUPTED = 130  # errors.ExitCode.INTERRUPTED
 STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -42,7 +44,7 @@ def main() -> None:
                 signal.signal(number, _stop)
         if listens:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        run()
+        run(BEGAN)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     finally:

@@ -20,6 +20,7 @@ from vidfind.index.options import IndexOptions
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
 from vidfind.media import decoding
+from vidfind.media.probe import probe
 from vidfind.store.status import index_status
 from vidfind.store.store import Store
 from vidfind.system import worker
@@ -128,6 +129,23 @@ def test_what_is_finished_is_handed_on_while_a_decoder_hangs(
     monkeypatch.setattr(decoding, "PATIENCE", 5.0)
     with closing(decoding.decode_ahead([hanging], 10.0, 4, 32)) as batches:
         assert next(batches) == []  # so that whoever takes them can look for what else is done
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+def test_the_lengths_of_videos_that_wait_are_known_before_they_are_decoded(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "read_video", faulty.read_video)
+    monkeypatch.setattr(decoding, "HEADER_DELAY", 0.0)
+    hanging = Path(shutil.copy(made / "b.mp4", tmp_path / "hang.mp4"))
+    (tmp_path / "no.mp4").write_text("no video")
+    waiting = [tmp_path / "no.mp4", made / "a.mp4", made / "inner" / "long.mp4"]
+    found: dict[Path, float] = {}
+    with closing(decoding.decode_ahead([hanging, *waiting], 10.0, 4, 32, workers=1)) as batches:
+        while waiting[-1] not in found:
+            found |= {one.path: one.seconds for one in next(batches) if isinstance(one, decoding.Queued)}
+    assert found == {path: pytest.approx(probe(path).duration) for path in waiting[1:]}
+    assert not any(thread.name == "headers" for thread in threading.enumerate())
 
 
 def test_a_video_that_the_disk_refused_is_tried_again_and_so_is_its_copy(

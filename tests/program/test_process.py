@@ -37,7 +37,7 @@ def test_a_terminal_sees_what_is_going_on_and_stdout_stays_clean(
     os.close(ours)
     out, _ = process.communicate()
     assert (process.returncode, out) == (0, "4 unchanged.\n")
-    assert b"Starting" in shown
+    assert b"Opening the index" in shown
     assert shown.endswith((b"\x1b[2K", b"\x1b[?25h", b"\x1b[1A\x1b[2K"))  # wiped away, with the cursor back
 
 

@@ -4,6 +4,7 @@ Imports nothing heavy, so that `vidfind --help` is instant: each command imports
 """
 
 import sys
+import time
 from collections.abc import Callable
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from vidfind.cli import demo, diagnose, index, library, models, search, training
 from vidfind.cli.options import Quiet, Verbose
 from vidfind.cli.usage import Command, Group, usage_sentence
 from vidfind.errors import ExitCode, VidfindError
+from vidfind.system import times
 from vidfind.system.paths import has_current_folder
 from vidfind.system.streams import prepare_streams
 
@@ -28,8 +30,11 @@ app = typer.Typer(
 )
 
 
-def main() -> None:
-    """Runs the program, and ends it with a code of ExitCode."""
+def main(began: float | None = None) -> None:
+    """Runs the program, and ends it with a code of ExitCode.
+
+    `began` is when it was started, by `time.monotonic()`; None: now. The time of a command counts from then."""
+    times.command_began = time.monotonic() if began is None else began
     prepare_streams()
     code: int = ExitCode.ERROR
     try:
@@ -62,8 +67,8 @@ def _show_usage_error(error: typer.TyperException) -> int:
     from vidfind.display import console
 
     console.error(usage_sentence(error))
-    if context:
-        console.hint(f"Try '{context.command_path} -h' for help.")
+    name = " ".join(["vidfind", *(word for word in sys.argv[1:2] if word in COMMANDS)])
+    console.hint(f"Try '{context.command_path if context else name} -h' for help.")
     return ExitCode.USAGE
 
 

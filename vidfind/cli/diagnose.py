@@ -23,7 +23,9 @@ def bench_command(
     recipe: Annotated[
         bool, typer.Option("--recipe", help="Also index as most scripts do, one frame per second, and compare.")
     ] = False,
-    segments: Annotated[int, typer.Option(metavar="COUNT", min=10, help="Number of segments to search.")] = SEGMENTS,
+    segments: Annotated[
+        int, typer.Option(metavar="COUNT", min=10, max=10_000_000, help="Number of segments to search.")
+    ] = SEGMENTS,
     model: Annotated[str, model_option()] = DEFAULT_MODEL,
     pretrained: Annotated[str | None, pretrained_option("random ones, which are as fast")] = None,
     compare: Annotated[
@@ -71,7 +73,7 @@ def bench_command(
     was_stopped = False
     with (
         tempfile.TemporaryDirectory(prefix="vidfind-bench-", ignore_cleanup_errors=True) as folder,
-        Activity("Starting", enabled=not (as_json and sys.stdout.isatty())) as activity,
+        Activity("Preparing the measurement", enabled=not (as_json and sys.stdout.isatty())) as activity,
     ):
         bench = setup(
             Path(folder),

@@ -277,10 +277,12 @@ class _Indexing:
 
     def __init__(self, name: str, options: RunOptions) -> None:
         from vidfind.display.activity import Activity
+        from vidfind.system.machine import when_command_began
 
         self._name, self._options = name, options
-        self.activity = Activity("Starting", enabled=not (options.as_json and sys.stdout.isatty()))
+        self.activity = Activity("Opening the index", enabled=not (options.as_json and sys.stdout.isatty()))
         self._load = loader_of(self.activity, options.device, options.dtype, options.threads)
+        self._began: float | None = when_command_began()
         self._summary: IndexSummary | None = None
         """The summary of the current run."""
         self.has_announced = False
@@ -292,10 +294,14 @@ class _Indexing:
 
     def open(self, folders: Sequence[Path], asked: EncoderChoice) -> "tuple[Store, Callable[[], Encoder]] | None":
         """Opens the index for a run over `folders`, with its encoder: see `open_to_index`."""
-        self.activity.say("Starting")
+        self.activity.say("Opening the index")
         from vidfind.folders.walk import survey_folders
         from vidfind.index.events import IndexSummary
         from vidfind.index.prepare import open_to_index
+        from vidfind.system.machine import running_clock
+
+        if self._began is None:  # not the first run
+            self._began = running_clock().now()
 
         self._wait_for_mains()
         path, options = paths.index_path(self._name), self._options
@@ -313,12 +319,14 @@ class _Indexing:
     def end_run(self) -> "IndexSummary":
         """Hides the activity, and returns the summary of the run that is over."""
         from vidfind.index.events import IndexSummary
+        from vidfind.system.machine import running_clock
 
         self.activity.hide()
+        began, self._began = self._began, None
         summary, self._summary = self._summary, None
         if summary is None:  # there was nothing to index
             return IndexSummary()
-        summary.elapsed = self.activity.elapsed
+        summary.elapsed = running_clock().now() - (began or 0.0)
         return summary
 
     def show_event(self, event: "Event") -> None:
@@ -388,7 +396,8 @@ def loader_of(activity: "Activity", device: str, dtype: str, threads: int | None
         from vidfind.models.load import load_choice
         from vidfind.system.machine import use_threads
 
-        activity.say("Loading the model")
+        pytorch = "" if "torch" in sys.modules else "PyTorch and "
+        activity.say(f"Loading {pytorch}the model {choice.model or ''}".rstrip())
         use_threads(threads)
         encoder = load_choice(choice, device, dtype, activity.announce)
         activity.say("Reading videos")

@@ -237,7 +237,7 @@ def encoders_command(
     from vidfind.display.activity import Activity
     from vidfind.display.models import comparison_json, show_comparison
 
-    with Activity("Starting", enabled=not (as_json and sys.stdout.isatty())) as activity:
+    with Activity("Loading PyTorch", enabled=not (as_json and sys.stdout.isatty())) as activity:
         from vidfind.bench.encoders import compare_encoders
         from vidfind.store.settings import is_index
         from vidfind.store.store import Store

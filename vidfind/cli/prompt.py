@@ -52,7 +52,7 @@ def open_searcher(
     from vidfind.display.activity import Activity
     from vidfind.search.searcher import Searcher
 
-    activity = Activity("Starting", enabled=not quiet)
+    activity = Activity("Opening the index", enabled=not quiet)
     return Searcher(paths.index_path(name), loader_of(activity, device, dtype), activity.announce), activity
 
 
@@ -186,7 +186,7 @@ def answer_prompt(name: str, answers: Answers) -> None:
                 if moments and query.isdecimal() and len(query) <= LONGEST_RANK:
                     play_moment(moments, int(query))
                     continue
-                with Activity("Starting", enabled=preparing.is_alive()):
+                with Activity("Opening the index", enabled=preparing.is_alive()):
                     preparing.join()
                     find = functools.partial(searcher.find, query)
                     moments = answers.find(find)

@@ -151,7 +151,7 @@ def finetune_command(
     from vidfind.models.saved_adapters import check_free
 
     file = check_free(name, force)  # and all else that can be wrong, before a model is fetched or an hour is spent
-    with Activity("Starting") as activity:
+    with Activity("Loading PyTorch") as activity:
         from vidfind.models.load import load_for_training
         from vidfind.system.machine import use_threads
         from vidfind.training.adopt import choose_start, save_trained
@@ -321,7 +321,7 @@ def evaluate_command(
     from vidfind.display.text import printable
     from vidfind.display.training import show_verdict, verdict_json
 
-    with Activity("Starting", enabled=not (as_json and sys.stdout.isatty())) as activity:
+    with Activity("Loading PyTorch", enabled=not (as_json and sys.stdout.isatty())) as activity:
         from vidfind.models.load import load_choice
         from vidfind.store.settings import IndexSettings
         from vidfind.training.choose import choose_encoders, load_encoders

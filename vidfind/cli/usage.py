@@ -1,7 +1,9 @@
 """What is wrong with a command line that the program does not take, in a sentence for its user."""
 
+import math
 import re
 import sys
+from contextlib import suppress
 from difflib import get_close_matches
 from itertools import takewhile
 from typing import Any
@@ -11,18 +13,35 @@ from typer.core import TyperCommand, TyperGroup
 
 from vidfind.commands import search_command
 
+LARGEST = 10**9  # of a whole number: what libraries compute with it stays within 64 bits
+
 
 class Command(TyperCommand):
-    """A command that refuses empty values, such as those of variables that a script has not set."""
+    """A command that refuses values which no option takes: empty ones, as of variables that a script has not set,
+    numbers that are none, and numbers beyond all reason."""
 
     def parse_args(self, context: Any, words: list[str]) -> list[str]:
         if not context.resilient_parsing:  # as completion asks for
             values, _, given = self.make_parser(context).parse_args(args=list(words))
+            parameter: Any
             for parameter in given:
                 value = values[parameter.name]
-                if "" in (value if isinstance(value, list | tuple) else [value]):
-                    raise typer.BadParameter(f"{_name(parameter)} is empty.", context)
+                for one in value if isinstance(value, list | tuple) else [value]:
+                    if problem := _never_right(one, str(parameter.type_descriptor.annotation)):
+                        raise typer.BadParameter(f"{_name(parameter)} {problem}.", context)
         return super().parse_args(context, words)
+
+
+def _never_right(value: Any, kind: str) -> str:
+    """Returns what is wrong with a value of an option, whatever the option is; empty if nothing is."""
+    if value == "":
+        return "is empty"
+    with suppress(TypeError, ValueError):
+        if "float" in kind and not math.isfinite(float(value)):
+            return f"takes a number, not {value!r}"
+        if "int" in kind and abs(int(value)) > LARGEST:
+            return f"must be {LARGEST:,} or less"
+    return ""
 
 
 class Group(TyperGroup):

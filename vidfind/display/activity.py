@@ -158,7 +158,7 @@ def progress_facts(progress: "Progress", elapsed: float) -> list[str]:
     done, total = progress.done_seconds, max(progress.total_seconds, progress.done_seconds)
     speed = done / elapsed if elapsed > 0 else 0.0
     facts = [
-        f"{clock(done)} of {clock(total)}",
+        f"{clock(done)} of {'about ' if progress.is_estimate else ''}{clock(total)}",
         f"{progress.done_files:,}/{plural(progress.total_files, 'video')}",
         times_real(speed),
     ]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.media.decoding import Clip, Done, Message, Opened, decode_ahead
+from vidfind.media.decoding import Clip, Done, Message, Opened, Queued, decode_ahead
 from vidfind.media.probe import VideoInfo
 from vidfind.media.sampling import DEFAULT_SAMPLING, MISSING, Sampling, Segment
 from vidfind.system.machine import parallel_map
@@ -67,9 +67,11 @@ class Progress:
     done_seconds: float
     """Length of the segments encoded so far."""
     total_seconds: float
-    """Length of all videos: an estimate until all of them are opened."""
+    """Length of all videos."""
     done_files: int
     total_files: int
+    is_estimate: bool = False
+    """Whether the length of some videos is not known yet."""
 
 
 def encode_videos(
@@ -106,6 +108,9 @@ def encode_videos(
             vectors = zip(*encoded, strict=True)  # for each clip, one from each encoder
             for message in batch:
                 path = message.path
+                if isinstance(message, Queued):
+                    totals.waits(path, message.seconds)
+                    continue
                 if isinstance(message, Opened):
                     open_videos[path] = _OpenVideo(message)
                     totals.opened(path, message.info.duration)
@@ -155,31 +160,54 @@ class _OpenVideo:
 
 
 class _Totals:
-    """Counts for Progress. The length of videos that are not opened yet is estimated from their size in bytes."""
+    """Counts for Progress.
+
+    The length of a video that waits is what its header claims; until that is known, an estimate from its size in bytes,
+    by the ratio of those that are known."""
 
     def __init__(self, sizes: dict[Path, int]) -> None:
         self.done_seconds = 0.0
-        self._files, self._done_files = len(sizes), 0
-        self._unopened = dict(sizes)  # in bytes
-        self._unopened_bytes, self._opened_bytes = sum(sizes.values()), 0
-        self._opened_seconds = 0.0
+        self._sizes, self._done_files = sizes, 0
+        self._unknown_bytes, self._known_bytes = sum(sizes.values()), 0
+        self._unknown = set(sizes)
+        self._claimed: dict[Path, float] = {}
+        """Lengths of videos that wait, in seconds."""
+        self._claimed_seconds, self._opened_seconds = 0.0, 0.0
+
+    def waits(self, path: Path, seconds: float) -> None:
+        """A video that is not opened yet has this length by its header; 0: the header has none."""
+        if seconds > 0 and path in self._unknown:
+            self._know(path)
+            self._claimed[path] = seconds
+            self._claimed_seconds += seconds
 
     def opened(self, path: Path, seconds: float) -> None:
-        size = self._unopened.pop(path)
-        self._unopened_bytes -= size
-        self._opened_bytes += size
+        self._know(path)
+        self._claimed_seconds -= self._claimed.pop(path, 0.0)
         self._opened_seconds += seconds
 
     def ended(self, path: Path, seconds_left: float) -> None:
         """A video is done, or failed: `seconds_left` of it are not encoded."""
         self._done_files += 1
-        self._unopened_bytes -= self._unopened.pop(path, 0)
+        if path in self._unknown:  # it could not be opened
+            self._unknown.remove(path)
+            self._unknown_bytes -= self._sizes[path]
+        self._claimed_seconds -= self._claimed.pop(path, 0.0)
         self._opened_seconds -= seconds_left
 
     def progress(self, path: Path) -> Progress:
-        seconds_a_byte = self._opened_seconds / self._opened_bytes if self._opened_bytes else 0.0
-        total = self._opened_seconds + self._unopened_bytes * seconds_a_byte
-        return Progress(path, self.done_seconds, total, self._done_files, self._files)
+        known = self._opened_seconds + self._claimed_seconds
+        estimate = self._unknown_bytes * known / self._known_bytes if self._known_bytes else 0.0
+        files = len(self._sizes)
+        return Progress(
+            path, self.done_seconds, known + estimate, self._done_files, files, is_estimate=bool(self._unknown)
+        )
+
+    def _know(self, path: Path) -> None:
+        if path in self._unknown:
+            self._unknown.remove(path)
+            self._unknown_bytes -= self._sizes[path]
+            self._known_bytes += self._sizes[path]
 
 
 def _size(path: Path) -> int:

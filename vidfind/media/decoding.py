@@ -44,6 +44,9 @@ PATIENCE_AT_END = 5.0
 PATIENCE = 60.0
 PATIENCE_A_BYTE = 1 / 2e6
 PATIENCE_A_SECOND = 2.0
+# Seconds after which the lengths of the videos that still wait are read from their headers: a shorter run needs none.
+HEADER_DELAY = 1.0
+HEADER_PATIENCE = 10.0  # seconds for one header: it takes milliseconds, from a slow network a second
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,15 @@ class Failed:
     """Whether the disk or the permissions were at fault, not what is in the file."""
 
 
-Message = Opened | Clip | Done | Failed
+@dataclass(frozen=True)
+class Queued:
+    """A video that is not opened yet, and the length that its header claims, in seconds."""
+
+    path: Path
+    seconds: float
+
+
+Message = Opened | Clip | Done | Failed | Queued
 
 
 def decode_ahead(
@@ -106,13 +117,16 @@ def decode_ahead(
     decoder_threads = max(1, (os.cpu_count() or 1) // max(1, count))
     arguments = (segment_length, num_frames, size, sampling, decoder_threads)
     feed = _Feed(paths, lambda worker, path: _decode_video(worker, path, *arguments), count, batch_size)
+    headers = _Headers(paths[count:])
     unfinished = len(paths)
     try:
         while unfinished:
             batch = feed.take_batch()
             unfinished -= sum(isinstance(message, Done | Failed) for message in batch)
-            yield batch
+            headers.opened.update(message.path for message in batch if isinstance(message, Opened))
+            yield [*headers.take(), *batch]
     finally:
+        headers.close()
         feed.close(is_finished=not unfinished)
 
 
@@ -189,6 +203,49 @@ class _Feed:
             except queue.Full:
                 pass
         raise _Stopped
+
+
+class _Headers:
+    """A thread that reads the lengths of videos that wait for a decoder, in a worker process of its own."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.opened: set[Path] = set()
+        """Videos that need not be looked at any more."""
+        self._paths = paths
+        self._found: queue.SimpleQueue[Queued] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._worker: Worker | None = None
+        self._thread = threading.Thread(target=self._run, name="headers", daemon=True)
+        if paths:
+            self._thread.start()
+
+    def take(self) -> Iterator[Queued]:
+        """Yields the lengths found since the last call, of videos that still wait."""
+        while not self._found.empty():
+            found = self._found.get()
+            if found.path not in self.opened:
+                yield found
+
+    def close(self) -> None:
+        """Stops the thread, in the middle of a header if need be."""
+        self._stop.set()
+        if worker := self._worker:
+            worker.end()
+        if self._paths:
+            self._thread.join(PATIENCE_AT_END)
+
+    def _run(self) -> None:
+        if self._stop.wait(HEADER_DELAY):
+            return
+        with borrow_worker() as self._worker:
+            for path in self._paths:
+                if self._stop.is_set():
+                    break
+                if path not in self.opened:
+                    with suppress(Exception):  # its decoder will say what is wrong with it
+                        for seconds in self._worker.run(_claimed_length, path, seconds=HEADER_PATIENCE):
+                            self._found.put(Queued(path, seconds))
+            self._worker = None
 
 
 def _decode_video(
@@ -291,6 +348,10 @@ def _first(results: Generator[T]) -> T:
 
 def _probe(path: Path) -> Iterator[VideoInfo]:
     yield media_probe.probe(path)
+
+
+def _claimed_length(path: Path) -> Iterator[float]:
+    yield media_probe.claimed_length(path)
 
 
 def _read_picture(path: Path, num_frames: int, size: int) -> Iterator[npt.NDArray[np.uint8]]:

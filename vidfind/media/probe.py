@@ -186,6 +186,14 @@ def _first_shown(packets: Iterator[Packet[VideoStream]], stream: VideoStream) ->
     return first_frame(chain(head, packets), stream)
 
 
+def claimed_length(path: Path) -> float:
+    """Returns the length of a video that its header claims, in seconds; 0 if it says nothing. Takes milliseconds.
+
+    Raises UnreadableVideo for a file that cannot be opened."""
+    with open_video(path, threads=1, is_quick=True) as (container, stream):
+        return _claimed_duration(container, stream)
+
+
 def _claimed_duration(container: InputContainer, stream: VideoStream) -> float:
     """Returns the duration in the header, in seconds; 0 if the header has none."""
     if stream.duration and stream.time_base:

@@ -16,6 +16,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
+from vidfind.system import times
+
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
@@ -142,3 +144,9 @@ class RunningClock:
 def running_clock() -> RunningClock:
     """Returns the one clock of this process."""
     return RunningClock()
+
+
+def when_command_began() -> float:
+    """Returns the time on `running_clock` at which the command was typed, before all imports."""
+    now = running_clock().now()
+    return now if times.command_began is None else now - (time.monotonic() - times.command_began)

@@ -5,6 +5,9 @@ import re
 from contextlib import suppress
 from datetime import datetime, time, timedelta
 
+command_began: float | None = None
+"""When the command was typed, by `time.monotonic()`; None where vidfind is used as a library."""
+
 # Half of Europe, and every subtitle file, writes 83,5 for 83.5.
 TIME = re.compile(r"((\d{1,6}:)?\d{1,6}:)?\d+([.,]\d*)?", re.ASCII)
 

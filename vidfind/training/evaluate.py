@@ -186,6 +186,7 @@ def _over_passes(progress: Progress, done_seconds: float, number: int, count: in
         done_seconds + progress.total_seconds * (count - number),
         progress.total_files * number + progress.done_files,
         progress.total_files * count,
+        progress.is_estimate,
     )
 
 
