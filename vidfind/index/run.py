@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidfind.commands import adapter_command
+from vidfind.errors import UnreadableVideo
 from vidfind.folders.walk import Survey, find_videos, survey_folders
 from vidfind.index.encode import FolderOf, encode_planned
 from vidfind.index.events import Arranging, Event, Offline, Outcome, Reencoding, Switched, Waiting
@@ -22,6 +24,8 @@ from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
 from vidfind.index.plan import Job, Known, Plan, Reuse, make_plan
 from vidfind.index.prepare import check_folders, cost
 from vidfind.index.presence import Disk
+from vidfind.media.dates import Recorded, when_recorded
+from vidfind.media.decoding import read_date
 from vidfind.media.files import VideoFile, fingerprint
 from vidfind.store.store import Store, StoreWriter
 from vidfind.store.tables import TRY_AGAIN, VideoRow
@@ -228,4 +232,30 @@ def _settle_duplicates(
 
 def _copy_row(source: VideoRow, file: VideoFile, folder: Path, now: datetime) -> VideoRow:
     mtime_ns = TRY_AGAIN if source.try_again else file.mtime_ns
-    return replace(source, path=file.path, folder=folder, size=file.size, mtime_ns=mtime_ns, indexed_at=now)
+    date = _date_of(source, file)
+    return replace(
+        source,
+        path=file.path,
+        folder=folder,
+        size=file.size,
+        mtime_ns=mtime_ns,
+        created=date.created,
+        created_from=date.created_from,
+        indexed_at=now,
+    )
+
+
+def _date_of(source: VideoRow, file: VideoFile) -> Recorded:
+    """Returns the date of a file with the contents of `source`, and what tells it.
+
+    A file that was changed where it lies may have been given another date. One that was moved or copied keeps the date
+    that is known, unless its new name tells one, or its time is an older one."""
+    found = Recorded(source.created, source.created_from)
+    if file.path == source.path and file.mtime_ns != source.mtime_ns and not source.failed:
+        with suppress(UnreadableVideo, OSError):
+            found = read_date(file.path)
+    elif file.path != source.path and source.created_from in ("name", "file"):
+        here = when_recorded(file.path, file.mtime_ns)
+        is_older = source.created_from == "file" and here.created < source.created
+        found = here if here.created_from == "name" or is_older else found
+    return found

@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Literal
-
-DateSource = Literal["metadata", "name", "file"]
 
 # In the order in which they are believed, in lower case. Of each, the tag of the file goes before that of the stream.
 DATE_TAGS = (
@@ -48,7 +45,8 @@ class Recorded:
     """When a video was recorded, in UTC, and what tells so."""
 
     created: datetime
-    created_from: DateSource
+    created_from: str
+    """`metadata`, `name` or `file`; empty where it is not known, in indexes of an older vidfind."""
 
 
 def when_recorded(path: Path, mtime_ns: int, metadata: Sequence[Mapping[str, str]] = ()) -> Recorded:

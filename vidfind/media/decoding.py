@@ -22,6 +22,7 @@ import numpy.typing as npt
 from vidfind.errors import UnreadableVideo, VidfindError
 from vidfind.media import probe as media_probe
 from vidfind.media import read as video
+from vidfind.media.dates import Recorded
 from vidfind.media.files import fingerprint
 from vidfind.media.frames import check_regular
 from vidfind.media.probe import VideoInfo
@@ -318,6 +319,11 @@ def probe(path: Path) -> VideoInfo:
     return _first(_run_once(_probe, path))
 
 
+def read_date(path: Path) -> Recorded:
+    """As probe.read_date, in a worker. Raises UnreadableVideo, as `probe` does."""
+    return _first(_run_once(_read_date, path))
+
+
 def read_clips(
     path: Path, segments: Sequence[Segment], num_frames: int, size: int, sampling: Sampling = "exact"
 ) -> Generator[npt.NDArray[np.uint8]]:
@@ -352,6 +358,10 @@ def _probe(path: Path) -> Iterator[VideoInfo]:
 
 def _claimed_length(path: Path) -> Iterator[float]:
     yield media_probe.claimed_length(path)
+
+
+def _read_date(path: Path) -> Iterator[Recorded]:
+    yield media_probe.read_date(path)
 
 
 def _read_picture(path: Path, num_frames: int, size: int) -> Iterator[npt.NDArray[np.uint8]]:

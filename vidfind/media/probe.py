@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 
 from vidfind.errors import UnreadableVideo
 from vidfind.media.clock import MAX_LEAP, MAX_REORDER, MAX_STEP_BACK, Clock, Timeline, find_start, may_leap
-from vidfind.media.dates import DateSource, when_recorded
+from vidfind.media.dates import Recorded, when_recorded
 from vidfind.media.frames import (
     JUMP_MARGIN,
     UPRIGHT,
@@ -67,7 +67,7 @@ class VideoInfo:
     codec: str
     rotation: int
     created: datetime
-    created_from: DateSource
+    created_from: str
     missing: float = 0.0
     start: float = 0.0
 
@@ -78,6 +78,12 @@ def probe(path: Path) -> VideoInfo:
     Raises UnreadableVideo, with a reason for users, if no frame of the file can be decoded.
     """
     return examine_once(path)[0]
+
+
+def read_date(path: Path) -> Recorded:
+    """Returns the date of a video and what tells it; looks at its header alone. Raises UnreadableVideo."""
+    with open_video(path, threads=1, is_quick=True) as (container, stream):
+        return when_recorded(path, os.stat(path).st_mtime_ns, [container.metadata, stream.metadata])
 
 
 # Which reader ---------------------------------------------------------------------------------------------------------
