@@ -50,9 +50,18 @@ def test_the_list_tells_what_each_adapter_is(run: Run, saved: None) -> None:
     adapter_path("broken").write_bytes(b"broken")
     ran = run("adapters")
     assert ran.code == 0
-    header, _, broken, home, words = ran.out.splitlines()
-    assert " ".join(header.split()) == "Adapter Model Encoder Changes First hit right Made Size New indexes"
-    assert broken.startswith("broken    cannot be read")
+    header, broken, home, words = ran.out.splitlines()
+    assert header.split("\t") == [
+        "Adapter",
+        "Model",
+        "Encoder",
+        "Changes",
+        "First hit right",
+        "Made",
+        "Size",
+        "New indexes",
+    ]
+    assert broken.startswith("broken\tcannot be read")
     assert home.split()[:7] == ["home", "tiny", "/", "builtin", "tempme", "words,", "pictures"]
     assert home.split()[7:14] == ["20", "%", "→", "45", "%", "(of", "20)"]
     assert (home.split()[14], home.split()[-2:]) == ("2026-02-03", ["use", "it"])

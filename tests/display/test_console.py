@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import time
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from rich.console import Console
 from tests.support.drawn import drawn
 from vidfind.display import console
 from vidfind.display.activity import Activity, progress_lines
-from vidfind.display.search import result_table
+from vidfind.display.search import result_table, show_moments
 from vidfind.display.text import home_path, near_path, printable, short_paths, span
 from vidfind.encoders.stream import Progress
 from vidfind.search.moments import Moment
@@ -142,6 +143,35 @@ def test_the_result_table_escapes_hostile_names() -> None:
     assert "[red]a\\x1b[31m" in table
     assert "\x1b[31m" not in table
     assert "\u202e" not in table
+
+
+@pytest.mark.parametrize("is_coloured", [False, True])
+def test_a_pipe_gets_a_tab_between_columns_and_nothing_cut_or_padded(
+    is_coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where FORCE_COLOR or TTY_COMPATIBLE ask for colours, which narrow terminals must not cut then."""
+    written = io.StringIO()
+    forced = Console(
+        file=written, width=20, force_terminal=is_coloured, color_system="standard" if is_coloured else None
+    )
+    monkeypatch.setattr(console, "results", forced)
+    monkeypatch.setattr("vidfind.display.search.results", forced)
+    long = moment("/films/of/a/very long summer/by the sea/" + "clip " * 20 + ".mp4", online=False)
+    show_moments([long, moment("/films/b.mp4", 2)])
+    lines = re.sub(r"\x1b\[[\d;]*m", "", written.getvalue()).splitlines()
+    assert (re.search(r"\x1b\[", written.getvalue()) is not None, "link" in written.getvalue()) == (is_coloured, False)
+    assert lines[0].split("\t") == ["#", "Score", "File", "Moment", "Length", "Date", "Note"]
+    assert lines[1].split("\t") == ["1", "0.312", str(long.path), "1:23-1:33", "12:40", "2019-07-01", "offline"]
+    assert lines[2].split("\t")[2] == "/films/b.mp4"
+
+
+def test_a_terminal_that_is_called_dumb_keeps_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "get_terminal_size", lambda stream: os.terminal_size((60, 20)))
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert console.size_if_dumb("xterm") == {}
+    assert Console(force_terminal=True, **console.size_if_dumb("dumb")).width == 60
+    monkeypatch.setenv("COLUMNS", "50")
+    assert Console(force_terminal=True, **console.size_if_dumb("dumb")).width == 50
 
 
 @pytest.mark.parametrize("width", [50, 80, 120])

@@ -147,16 +147,17 @@ def test_excluded_videos_are_left_out(run: Run, indexed: Path, films: Path) -> N
 def test_search_shows_a_table_on_stdout_and_nothing_else(run: Run, indexed: Path) -> None:
     ran = run("search", "a", "red", "circle")
     assert (ran.code, ran.err) == (0, "")
-    header, _, *rows = ran.out.splitlines()
-    assert header.split() == ["#", "Score", "File", "Moment", "Length", "Date"]
-    assert [row.split()[0] for row in rows] == ["1", "2", "3", "4"]
+    header, *rows = ran.out.splitlines()
+    assert header.split("\t") == ["#", "Score", "File", "Moment", "Length", "Date", "Note"]
+    assert [row.split("\t")[0] for row in rows] == ["1", "2", "3", "4"]
     assert "\x1b" not in ran.out
 
 
 def test_search_tells_moments_as_json(run: Run, indexed: Path, films: Path) -> None:
     moments = objects(run("search", "a red circle", "--json", "-n", 2).out)
     assert [moment["rank"] for moment in moments] == [1, 2]
-    assert list(moments[0]) == ["rank", "score", "path", "start", "end", "duration", "created", "online", "damage"]
+    names = ["rank", "score", "path", "start", "end", "duration", "created", "online", "damage"]
+    assert list(moments[0]) == [*names, "created_from", "copies"]
     assert (moments[0]["online"], moments[0]["damage"]) == (True, "")
     assert moments[0]["score"] >= moments[1]["score"]
     assert Path(moments[0]["path"]).is_relative_to(films)
@@ -185,11 +186,11 @@ def test_search_can_be_limited_to_dates_both_included(run: Run, indexed: Path) -
     assert len(run("search", "circle", "--since", today, "--until", today, "--paths").out.splitlines()) == 4
     ran = run("search", "circle", "--until", "1999-12-31")
     assert (ran.code, ran.out) == (0, "")
-    assert ran.err.startswith("Nothing found.")
+    assert ran.err.startswith("Nothing passes --until. Without it, the best is clip-")
 
 
 @pytest.mark.parametrize("option", ["--since", "--until"])
-@pytest.mark.parametrize("date", ["yesterday", "2024-13"])
+@pytest.mark.parametrize("date", ["soon", "2024-5-17-1"])
 def test_a_date_that_is_none_is_wrong_usage(run: Run, option: str, date: str) -> None:
     ran = run("search", "circle", option, date)
     assert (ran.code, ran.out) == (2, "")
@@ -199,28 +200,30 @@ def test_a_date_that_is_none_is_wrong_usage(run: Run, option: str, date: str) ->
 def test_videos_that_are_not_there_are_marked_and_can_be_hidden(run: Run, indexed: Path, films: Path) -> None:
     run("relink", films / "inner", "/nowhere")
     lines = [line for line in run("search", "circle").out.splitlines() if line.split()[0].isdigit()]
-    assert [line.split()[2:4] for line in lines if "offline" in line] == [["/nowhere/clip-4.mp4", "offline"]]
+    assert [line.split("\t")[2] for line in lines if line.endswith("\toffline")] == ["/nowhere/clip-4.mp4"]
     moments = objects(run("search", "circle", "--json").out)
     assert {moment["path"]: moment["online"] for moment in moments}["/nowhere/clip-4.mp4"] is False
     assert "/nowhere" not in run("search", "circle", "--online", "--paths").out
     assert len(run("search", "circle", "--online", "--paths", "-n", 3).out.splitlines()) == 3
     run("relink", films, "/nowhere/else")
     ran = run("search", "circle", "--online")
-    assert (ran.code, ran.out, ran.err) == (0, "", "Nothing found. Loosen the filters?\n")
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err.startswith("Nothing passes --online. Without it, the best is clip-")
     assert run("status").out.count(", not there now") == 1
 
 
 def test_search_can_be_limited_to_good_scores(run: Run, indexed: Path) -> None:
-    assert run("search", "circle", "--min-score", "1.1", "--paths").out == ""
+    assert run("search", "circle", "--min-score", "0.999", "--paths").out == ""
 
 
 def test_a_query_may_begin_with_a_dash_after_two(run: Run, indexed: Path) -> None:
     assert run("search", "-n", "1", "--", "-fast", "car").code == 0
 
 
-def test_a_moment_of_a_video_finds_that_video(run: Run, indexed: Path, films: Path) -> None:
+def test_a_moment_of_a_video_finds_other_videos(run: Run, indexed: Path, films: Path) -> None:
     video = films / "clip-2.mp4"
-    assert run("search", "--like", f"{video}@0:01", "--paths", "-n", 1).out == f"{video}\n"
+    found = run("search", "--like", f"{video}@0:01", "--paths").out.splitlines()
+    assert set(map(Path, found)) == set(films.rglob("*.mp4")) - {video}
 
 
 def test_an_unreadable_example_is_an_error_that_names_it(run: Run, indexed: Path, tmp_path: Path) -> None:
@@ -259,5 +262,7 @@ def test_the_python_example_of_the_readme_finds_the_same(run: Run, indexed: Path
     with contextlib.redirect_stdout(printed):
         exec(example, {})
     found = objects(run("search", "dog catching frisbee", "-n", 3, "--json").out)
-    lines = [f"{row['path']} {row['start']} {row['end']} {row['score']}" for row in found]
-    assert printed.getvalue().splitlines() == lines
+    for line, row in zip(printed.getvalue().splitlines(), found, strict=True):
+        path, start, end, score = line.rsplit(" ", 3)
+        assert (path, round(float(start), 3), round(float(end), 3)) == (row["path"], row["start"], row["end"])
+        assert round(float(score), 4) == row["score"]

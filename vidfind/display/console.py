@@ -11,6 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,21 @@ from rich.text import Text
 
 from vidfind.display.text import printable
 
-results = Console(markup=False, highlight=False, emoji=False)
-messages = Console(markup=False, highlight=False, emoji=False, stderr=True)
-errors = Console(markup=False, highlight=False, emoji=False, stderr=True)
+
+def size_if_dumb(term: str = os.environ.get("TERM", "")) -> dict[str, Any]:
+    """The size of a terminal that TERM calls dumb, as arguments of a Console, which would take it for 80 cells wide."""
+    if term.lower() in ("dumb", "unknown"):
+        for stream in (2, 1, 0):
+            with suppress(OSError):
+                width, height = os.get_terminal_size(stream)
+                columns = os.environ.get("COLUMNS", "")
+                return {"width": int(columns) if columns.isdecimal() else width or 80, "height": height or 25}
+    return {}
+
+
+results = Console(markup=False, highlight=False, emoji=False, **size_if_dumb())
+messages = Console(markup=False, highlight=False, emoji=False, stderr=True, **size_if_dumb())
+errors = Console(markup=False, highlight=False, emoji=False, stderr=True, **size_if_dumb())
 """The console for errors, which `be_quiet` does not hide."""
 COMMAND = "  vidfind "
 """How a line of a message begins that is a command."""
@@ -118,10 +131,27 @@ def facts(rows: Iterable[tuple[str | Text, str | Text]], style: str = "bold") ->
 
 
 def show(renderable: RenderableType) -> None:
-    """Prints a table on stdout, as wide as the terminal; a pipe gets all of it."""
+    """Prints a table or a text on stdout, as wide as the terminal; a pipe gets all of it."""
     if not is_screen(results):
         results.width = PIPE_WIDTH
     results.print(renderable)
+
+
+def show_list(table: Table) -> None:
+    """Prints a table that has a row for each thing listed; a pipe gets it as `_print_rows` says."""
+    if is_screen(results):
+        results.print(table)
+    else:
+        _print_rows(table)
+
+
+def _print_rows(table: Table) -> None:
+    """Prints a table for programs: a line for each row, a tab between two columns, nothing padded, cut or folded."""
+    columns = [[column.header, *column.cells] for column in table.columns]
+    for row in zip(*columns, strict=True):
+        for number, (cell, column) in enumerate(zip(row, table.columns, strict=True), start=1):
+            text = cell if isinstance(cell, Text) else Text(str(cell), style=column.style)
+            results.print(text, end="\n" if number == len(row) else "\t", soft_wrap=True)
 
 
 class LogLines(logging.Handler):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vidfind.commands import finetune_command, forget_command
-from vidfind.display.console import facts, message, new_table, note, results, show
+from vidfind.display.console import facts, message, new_table, note, results, show, show_list
 from vidfind.display.text import file_size, footage, gflops, home_path, milliseconds, plural, printable
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def show_adapters(saved: Sequence["SavedAdapter"]) -> None:
         default = Text("use it", style="green") if adapter.is_default else ""
         texts = [printable(fact) if isinstance(fact, str) else fact for fact in values]
         table.add_row(printable(adapter.name), *texts, file_size(adapter.size_bytes), default)
-    show(table)
+    show_list(table)
     for adapter in saved:
         if adapter.problem:
             message(adapter.problem)
@@ -176,7 +176,7 @@ def show_models(models: Sequence["ModelEntry"]) -> None:
     for entry in models:
         here = Text("yes", style="green") if entry.path else Text("no", style="dim")
         table.add_row(entry.model, entry.pretrained, file_size(entry.size_bytes), entry.licence, here, entry.note)
-    show(table)
+    show_list(table)
 
 
 def model_json(entry: "ModelEntry") -> dict[str, Any]:

@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from vidfind.display.console import PIPE_WIDTH, is_screen, new_table, results, show
-from vidfind.display.text import plural, short_paths, span
+from vidfind.display.console import is_screen, new_table, results, show_list
+from vidfind.display.text import near_path, plural, short_paths, span
 from vidfind.system.times import clock, local_time
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ STYLES = {"#": "bold", "Score": "cyan", "Moment": "green", "Length": "", "Date":
 
 
 def show_moments(moments: Sequence["Moment"]) -> None:
-    """Shows the result table."""
-    show(result_table(moments, results.width if is_screen(results) else PIPE_WIDTH))
+    """Shows the result table; in a pipe with all there is to say."""
+    show_list(result_table(moments, results.width) if is_screen(results) else plain_table(moments))
 
 
 def moment_json(moment: "Moment") -> dict[str, Any]:
@@ -48,6 +48,20 @@ def result_table(moments: Sequence["Moment"], width: int) -> Table:
             table.add_column("File", overflow="fold")
     for file, (rank, score, *rest) in zip(files, zip(*columns.values(), strict=True), strict=True):
         table.add_row(rank, score, file, *rest)
+    return table
+
+
+def plain_table(moments: Sequence["Moment"]) -> Table:
+    """Returns a table with all columns, however wide, and the marks of a file in a column of their own."""
+    columns = _columns(moments)
+    files = {"File": [near_path(moment.path) for moment in moments]}
+    notes = {"Note": [_mark(moment).plain.strip() for moment in moments]}
+    table = new_table()
+    all_columns = {name: columns.pop(name) for name in ("#", "Score")} | files | columns | notes
+    for name in all_columns:
+        table.add_column(name, style=STYLES.get(name, ""))
+    for row in zip(*all_columns.values(), strict=True):
+        table.add_row(*row)
     return table
 
 

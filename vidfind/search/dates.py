@@ -44,8 +44,8 @@ def parse_period(text: str, today: date | None = None) -> Period:
             if found := re.fullmatch(pattern, words, re.ASCII):
                 return read(found, today)
     except (ValueError, OverflowError) as error:
-        raise BadInput(f"{text!r} is no day of the calendar. Dates look like {EXAMPLES}.") from error
-    raise BadInput(f"{text!r} is not a date. Dates look like {EXAMPLES}.")
+        raise BadInput(f"{text!r} is no day of the calendar: write {EXAMPLES}.") from error
+    raise BadInput(f"{text!r} is not a date: write {EXAMPLES}.")
 
 
 def parse_time_of_day(text: str) -> time:
