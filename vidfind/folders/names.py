@@ -11,10 +11,10 @@ from fnmatch import translate
 # fmt: off
 VIDEO_EXTENSIONS = frozenset((
     ".264", ".265", ".360", ".3g2", ".3gp", ".3gpp", ".amv", ".asf", ".avc", ".avi", ".dav", ".divx", ".dv", ".dvr-ms",
-    ".evo", ".f4v", ".flv", ".gif", ".glv", ".h264", ".h265", ".hevc", ".insv", ".ivf", ".lrf", ".lrv", ".m1v", ".m2p",
-    ".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mk3d", ".mkv", ".mod", ".mov", ".mp4", ".mpe", ".mpeg",
-    ".mpg", ".mpv", ".mts", ".mxf", ".nsv", ".nut", ".obu", ".ogm", ".ogv", ".ogx", ".qt", ".rm", ".rmvb", ".tod",
-    ".tp", ".trp", ".ts", ".vob", ".vro", ".webm", ".wmv", ".wtv", ".y4m",
+    ".evo", ".f4v", ".flv", ".gif", ".glv", ".h264", ".h265", ".hevc", ".insv", ".ismv", ".ivf", ".lrf", ".lrv",
+    ".m1v", ".m2p", ".m2t", ".m2ts", ".m2v", ".m4v", ".mj2", ".mjpeg", ".mjpg", ".mk3d", ".mkv", ".mod", ".mov",
+    ".mp4", ".mpe", ".mpeg", ".mpg", ".mpv", ".mts", ".mxf", ".nsv", ".nut", ".nuv", ".obu", ".ogm", ".ogv", ".ogx",
+    ".qt", ".rm", ".rmvb", ".tod", ".tp", ".trp", ".ts", ".vob", ".vro", ".webm", ".wmv", ".wtv", ".y4m",
 ))
 # fmt: on
 
