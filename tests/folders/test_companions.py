@@ -20,6 +20,8 @@ PROXIES = [
     ("LRV_20240101_120000_11_001.insv", "VID_20240101_120000_00_001.insv"),
     ("LRV_20240101_120000_01_001.mp4", "VID_20240101_120000_10_001.mp4"),
     ("clip_Proxy.mov", "clip.mov"),
+    ("DSCF0001_P.MOV", "DSCF0001.MOV"),
+    ("YDXJ0001_thm.mp4", "YDXJ0001.mp4"),
     ("Proxy/clip.mov", "clip.mxf"),
     ("day/Proxies/clip_Proxy.mov", "day/clip.mp4"),
     ("M4ROOT/SUB/C0001S03.MP4", "M4ROOT/CLIP/C0001.MP4"),

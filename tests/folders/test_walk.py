@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from vidfind.folders.names import Reason
 from vidfind.folders.walk import LeftOut, Unreadable, find_videos, look_through, survey_folders
@@ -345,6 +347,16 @@ def test_a_file_that_is_named_and_is_no_video_is_told_and_left_out(tmp_path: Pat
     survey = survey_folders([tmp_path / name, tmp_path / "b.mp4"])
     assert [video.path.name for video in survey.videos] == ["b.mp4"]
     assert survey.left_out == {Reason.NO_VIDEO: [tmp_path / name]}
+
+
+def test_a_still_gif_is_a_picture_and_one_that_moves_is_taken(tmp_path: Path, clips: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "still.gif")
+    frames[0].save(tmp_path / "moves.gif", save_all=True, append_images=frames[1:])
+    shutil.copy(clips / "gif.gif", tmp_path / "clip.gif")
+    (tmp_path / "broken.gif").write_bytes(b"GIF89a")
+    assert found(tmp_path) == ["broken.gif", "clip.gif", "moves.gif"]
+    assert survey_folders([tmp_path / "still.gif"]).left_out == {Reason.NO_VIDEO: [tmp_path / "still.gif"]}
 
 
 def test_a_video_with_the_extension_of_something_else_is_taken_when_named(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ SONY_FOLDER = "sub"
 """Folders that may hold proxies of what lies in the folder above them, or in another folder beside them: those of
 Premiere, Resolve, Blackmagic and Panasonic cameras, and Sony's, where C0001S03.MP4 is the proxy of C0001.MP4."""
 
-SUFFIX = re.compile(r"[ ._-](?:proxy|lores|lowres)$")
+SUFFIX = re.compile(r"[ ._-](?:proxy|lores|lowres|thm)$|(?<=\d)_p$")
 SONY_SUFFIX = re.compile(r"s\d\d$")
 INSTA360 = re.compile(r"(?P<pro>pro_)?(?P<kind>vid|lrv)_(?P<time>\d{8}_\d{6})_\d\d_(?P<number>\d+)")
 GOPRO = re.compile(r"gl(?P<number>\d{6})$")

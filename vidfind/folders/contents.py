@@ -4,7 +4,9 @@ Uses only the standard library.
 """
 
 import codecs
+import os
 import re
+from typing import BinaryIO
 
 HEAD = 4096  # bytes
 LARGEST_OTHER = 16 * 2**20  # bytes; a larger file with an extension of a video is one
@@ -68,6 +70,31 @@ def _is_text(head: bytes) -> bool:
         return True
     except UnicodeDecodeError:
         return sum(byte >= 128 for byte in head) * 4 < len(head)  # an older encoding of letters
+
+
+def is_still_gif(file: BinaryIO) -> bool:
+    """Whether a GIF is whole and has one picture alone. Reads no further than to the second one."""
+    head = file.read(13)
+    if not head.startswith(b"GIF8") or len(head) < 13:
+        return False
+    file.seek(_colours(head[10]), os.SEEK_CUR)
+    pictures = 0
+    while pictures < 2 and (mark := file.read(1)) in (b"!", b","):
+        if mark == b"!":
+            file.seek(1, os.SEEK_CUR)
+        else:
+            pictures += 1
+            file.seek(_colours(file.read(9).ljust(9, b"\0")[8]) + 1, os.SEEK_CUR)
+        while length := file.read(1):  # blocks, each with its length, up to an empty one
+            if length == b"\0":
+                break
+            file.seek(length[0], os.SEEK_CUR)
+    return pictures == 1 and mark == b";"
+
+
+def _colours(flags: int) -> int:
+    """The bytes of the table of colours that these flags announce."""
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def read_head(path: str) -> bytes:

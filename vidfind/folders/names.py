@@ -14,7 +14,7 @@ VIDEO_EXTENSIONS = frozenset((
     ".evo", ".f4v", ".flv", ".gif", ".glv", ".h264", ".h265", ".hevc", ".insv", ".ismv", ".ivf", ".lrf", ".lrv",
     ".m1v", ".m2p", ".m2t", ".m2ts", ".m2v", ".m4v", ".mj2", ".mjpeg", ".mjpg", ".mk3d", ".mkv", ".mod", ".mov",
     ".mp4", ".mpe", ".mpeg", ".mpg", ".mpv", ".mts", ".mxf", ".nsv", ".nut", ".nuv", ".obu", ".ogm", ".ogv", ".ogx",
-    ".qt", ".rm", ".rmvb", ".tod", ".tp", ".trp", ".ts", ".vob", ".vro", ".webm", ".wmv", ".wtv", ".y4m",
+    ".osv", ".qt", ".rm", ".rmvb", ".tod", ".tp", ".trp", ".ts", ".vob", ".vro", ".webm", ".wmv", ".wtv", ".y4m",
 ))
 # fmt: on
 
@@ -36,21 +36,21 @@ LEFT_OUT: Mapping[Reason, Sequence[str]] = {
     Reason.BIN: (
         "$recycle.bin", "recycler", "recycled",  # Windows
         ".trash", ".trash-*", ".trashes", "network trash folder",  # Linux, macOS
-        "#recycle", "@recycle", ".recycle", "trashbox",  # Synology, QNAP, Samba, Buffalo
+        "#recycle", "@recycle", ".recycle", "trashbox", "files_trashbin",  # Synology, QNAP, Samba, Buffalo, Nextcloud
     ),
     Reason.SYSTEM: (
         "system volume information", "found.[0-9][0-9][0-9]", "lost+found", "lost.dir",
         ".spotlight-v100", ".fseventsd", ".temporaryitems", "temporary items", ".documentrevisions-v100",
         "@eadir", "@tmp", "@sharesnap", "@sharebin",  # Synology
         ".@__thumb", "@transcode",  # QNAP
-        "#snapshot", "@recently-snapshot", "~snapshot", ".snapshot", ".snapshots", ".zfs",
+        "#snapshot", "@recently-snapshot", "~snapshot", ".snapshot", ".snapshots", ".zfs", "files_versions",
         "backups.backupdb", "*.sparsebundle", "*.backupbundle",  # Time Machine
     ),
     Reason.PROGRAM: (
         "node_modules", "bower_components", "site-packages", "*.app", "*.framework",
         "*.lrdata",  # previews of Lightroom
         "adobe premiere pro * previews", "adobe premiere pro * files", "*.prv", "media cache files",
-        "cacheclip",  # DaVinci Resolve
+        "cacheclip", "plex versions",  # DaVinci Resolve, Plex
     ),
     Reason.DOWNLOAD: ("*.download",),  # Safari's, each with a file that has its final name already
 }  # fmt: skip

@@ -19,6 +19,7 @@ from vidfind.folders.contents import (
     RARE_EXTENSIONS,
     SHARED_EXTENSIONS,
     is_other_content,
+    is_still_gif,
     is_video_content,
     read_head,
 )
@@ -352,13 +353,17 @@ def _is_video(path: str, size: int, is_named: bool = False) -> bool:
     is_rare = ending in RARE_EXTENSIONS
     is_shared = ending in SHARED_EXTENSIONS and size <= LARGEST_OTHER
     is_shared |= os.path.basename(path).startswith("._")  # what macOS keeps beside a file, in its name
-    if not is_shared and not is_rare and (is_video_name(path) or not is_named):
-        return True
     try:
-        head = read_head(path)
+        if ending == ".gif":
+            with open(path, "rb") as file:
+                return not is_still_gif(file)
+        if is_rare and not is_named:
+            return is_video_content(read_head(path))
+        if is_rare or is_shared or (is_named and not is_video_name(path)):
+            return not is_other_content(read_head(path), ending)
     except OSError:
-        return True  # the decoder says why it cannot be read
-    return is_video_content(head) if is_rare and not is_named else not is_other_content(head, ending)
+        pass  # the decoder says why it cannot be read
+    return True
 
 
 def _ignores_above(root: str) -> tuple[IgnoreFile, ...]:

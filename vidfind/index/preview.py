@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +59,7 @@ def preview_index(
     that was never there."""
     roots = check_folders(folders, index)
     store = Store.open(index) if is_index(index) else None
-    survey = survey_folders([root for root in roots if root.exists()], options.exclude, options.all_files)
+    survey = survey_folders([root for root in roots if os.path.exists(root)], options.exclude, options.all_files)
     removed = [video.row for video in store.removed().values()] if store else []
     known = Known(store.videos() if store else {}, removed=removed)
     disk = Disk(unreadable=[one.path for one in survey.unreadable])

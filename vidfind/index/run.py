@@ -7,6 +7,7 @@ caller's thread, and one more thread writes to the store, many videos with each 
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -89,7 +90,7 @@ def index_videos(
             is_moved=disk.is_moved,
         )
         log.info("%d videos found, %d to encode", len(walk.found), len(plan.encode))
-        writer.note_links(walk.survey.other_names, [folder for folder in walk.folders if folder.exists()])
+        writer.note_links(walk.survey.other_names, [folder for folder in walk.folders if os.path.exists(folder)])
         if walk.survey.has_remarks:
             yield walk.survey
         yield from _run(plan, walk, writer, load_encoder, options, disk)
@@ -102,7 +103,7 @@ def index_videos(
 
 def _walk(folders: Sequence[Path], store: Store, options: IndexOptions, ignored: frozenset[Path]) -> Walk:
     roots = check_folders(folders, store.path)
-    present = [root for root in roots if root.exists()]
+    present = [root for root in roots if os.path.exists(root)]
     survey = survey_folders(present, options.exclude, options.all_files)
     found = [file for file in survey.videos if not _is_under(file.path, ignored)]
     stored = store.videos()

@@ -110,7 +110,7 @@ def watch_videos(
     away: set[Path] = set()
     is_first = True
     while True:
-        away, was_away = {folder for folder in folders if not folder.exists()}, away
+        away, was_away = {folder for folder in folders if not os.path.exists(folder)}, away
         if not is_first:
             yield from (
                 FolderLeft(folder) if folder in away else FolderBack(folder) for folder in sorted(away ^ was_away)
@@ -180,7 +180,7 @@ def looks(
     changing = _Changing(settling)
     while True:
         places = _places(roots)
-        present = {root: Path(os.path.realpath(root)) for root in roots if root.exists()}
+        present = {root: Path(os.path.realpath(root)) for root in roots if os.path.exists(root)}
         with closing(_follow(present.values(), min(TICK, settling / 4))) as following:
             next(following)  # from here on, no change is missed
             with_videos = set(present)
