@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from tests.clips.make import read_number
 from tests.support.clocks import RATE, WRAP, Shown, join_clips, number_at, shown_by_players, steady, write_clip
 from tests.support.numbered import SIZE
-from vidfind.media.probe import probe
+from vidfind.media import probe as probing
+from vidfind.media.probe import examine_once, probe
 from vidfind.media.read import read_clips
 from vidfind.media.sampling import Sampling, Segment, sample_times, split_segments
 
@@ -32,11 +34,16 @@ def cut_in_a_gop(path: Path) -> None:
 
 
 def in_a_row(
-    path: Path, codec: str, format: str | None = None, rate: int = RATE, encoder: dict[str, str] | None = None
+    path: Path,
+    codec: str,
+    format: str | None = None,
+    rate: int = RATE,
+    encoder: dict[str, str] | None = None,
+    seconds: int = 24,
 ) -> Shown:
     """A stream without times, whose frames follow each other at its rate."""
-    write_clip(path, steady(0, 8, rate), codec, format=format, rate=rate, encoder=encoder)
-    return [(i / rate, i) for i in range(8 * rate)]
+    write_clip(path, steady(0, seconds, rate), codec, format=format, rate=rate, encoder=encoder)
+    return [(i / rate, i) for i in range(seconds * rate)]
 
 
 MAKE: dict[str, Callable[..., Shown | None]] = {
@@ -59,7 +66,7 @@ MAKE: dict[str, Callable[..., Shown | None]] = {
     "late_wrap.ts": partial(write_clip, times=steady(WRAP - 70, 140, rate=1)),
     "still.mkv": partial(write_clip, times=STILL, encoder={"bf": "0"}),
     "still.mp4": partial(write_clip, times=STILL, encoder={"bf": "0"}),
-    "joined.ts": lambda path: join_clips(path, steady(0, 6), steady(0, 7)),
+    "joined.ts": lambda path: join_clips(path, steady(0, 14), steady(0, 13)),
     "joined_later.ts": lambda path: join_clips(path, steady(0, 6), steady(20_000, 4), steady(300, 3)),
     "joined.vob": lambda path: join_clips(path, steady(0, 3, 25), steady(0, 3, 25), codec="mpeg2video", rate=25),
     "program.mpg": partial(write_clip, times=steady(0, 3, 25), codec="mpeg2video", rate=25),
@@ -67,8 +74,8 @@ MAKE: dict[str, Callable[..., Shown | None]] = {
     "raw.h264": partial(in_a_row, codec="libx264", format="h264"),
     "raw.hevc": partial(in_a_row, codec="libx265", encoder={"preset": "ultrafast", "x265-params": "log-level=none"}),
     "raw.m4v": partial(in_a_row, codec="mpeg4", format="m4v"),
-    "raw.ivf": partial(in_a_row, codec="libvpx", format="ivf"),
-    "raw.mjpeg": partial(in_a_row, codec="mjpeg", rate=25),
+    "raw.ivf": partial(in_a_row, codec="libvpx", format="ivf", seconds=8),
+    "raw.mjpeg": partial(in_a_row, codec="mjpeg", rate=25, seconds=16),
 }
 
 
@@ -102,8 +109,16 @@ def test_each_frame_is_what_a_player_shows_then(clip: tuple[Path, Shown], sampli
             assert [read_number(frame) for frame in sample.frames] == wanted
 
 
+def test_a_large_file_is_probed_at_some_places_with_the_same_result(
+    clip: tuple[Path, Shown], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = examine_once(clip[0])
+    monkeypatch.setattr(probing, "SMALL_FILE", 0)
+    assert examine_once(Path(shutil.copy2(clip[0], tmp_path))) == expected  # it remembers the other path
+
+
 def test_a_moment_alone_is_what_a_player_shows_then(clip: tuple[Path, Shown]) -> None:
     path, shown = clip
-    for time, number in shown[len(shown) // 2 :: 7]:
+    for time, number in shown[len(shown) // 2 :: len(shown) // 7]:
         [sample] = read_clips(path, [Segment(time, time + 0.02)], 1, SIZE)
         assert read_number(sample.frames[0]) == number

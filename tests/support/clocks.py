@@ -20,7 +20,11 @@ TICK = Fraction(1, 90000)
 """The clock of the encoders."""
 WRAP = 2**33 / 90000
 """Seconds, after which the clock of TS begins at 0 again."""
-X264 = {"g": "10", "bf": "2", "preset": "veryfast", "x264-params": "scenecut=0:open-gop=0"}
+ENCODERS = {
+    "libx264": {"g": "10", "bf": "2", "preset": "veryfast", "x264-params": "scenecut=0:open-gop=0"},
+    "libvpx": {"g": "10", "deadline": "realtime", "cpu-used": "8"},
+}
+"""Their options by default."""
 Shown = list[tuple[float, int]]
 """For each frame when it begins to be shown, in seconds, and its number; in the order of the times."""
 
@@ -38,7 +42,7 @@ def write_clip(
 ) -> None:
     """Writes a clip with a frame at each of `times`, and with sound between two times, on the file's clock."""
     with av.open(str(path), "w", format=format, options=options or {}) as container:
-        video = container.add_stream(codec, rate=rate, options=encoder or (X264 if codec == "libx264" else {}))
+        video = container.add_stream(codec, rate=rate, options=encoder or ENCODERS.get(codec, {}))
         assert isinstance(video, VideoStream)
         video.width, video.height = WIDTH, HEIGHT
         is_steady = codec not in ("libx264", "libvpx") or format in ("h264", "ivf")

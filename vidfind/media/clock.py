@@ -68,14 +68,22 @@ class Timeline:
     def __init__(self, container: InputContainer, stream: VideoStream, start: float) -> None:
         self.joins = 0
         self.has_times = False
-        self.end = 0.0
-        self._base = stream.time_base or Fraction(1, 90000)
-        self._frame_length = 1 / frame_rate(stream)
-        self._reorder = float(MAX_REORDER * self._frame_length)
+        # In ticks of the stream from here on: whole numbers are exact, and quick.
+        self._tick = stream.time_base or Fraction(1, 90000)
+        self._frame_length = self._ticks(1 / frame_rate(stream))
+        self._longest = self._ticks(MAX_GAP)
         self._may_leap = may_leap(container)
-        self._start = start  # the time in the file that is 0
-        self._last = 0.0  # the time in the file of the last packet that had one
+        self._forward = self._ticks(MAX_LEAP if self._may_leap else MAX_GAP)
+        self._back = self._ticks(MAX_STEP_BACK)
+        self._reorder = MAX_REORDER * self._frame_length
+        self._start = self._ticks(start)  # the time in the file that is 0
+        self._end = 0
+        self._last = 0  # the time in the file of the last packet that had one
         self._last_is_dts = False
+
+    @property
+    def end(self) -> float:
+        return float(self._end * self._tick)
 
     def place(self, packets: Iterable[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
         """Yields the packets with their times changed. A packet whose time cannot be true loses it."""
@@ -95,51 +103,50 @@ class Timeline:
             self._move(packet)
             yield packet
 
-    def _leap(self, packet: Packet[VideoStream]) -> float:
+    def _leap(self, packet: Packet[VideoStream]) -> int:
         """Returns how far a packet is from the one before, if too far for one clock; else 0."""
-        time = self._time_in_file(packet)
+        time = _time_in_file(packet)
         if time is None or not self.has_times or packet.is_corrupt:
-            return 0.0
-        is_sure = self._last_is_dts and packet.dts is not None
-        back = MAX_STEP_BACK if is_sure else MAX_STEP_BACK + self._reorder
-        forward = MAX_LEAP if self._may_leap else MAX_GAP
-        return 0.0 if -back <= time - self._last <= forward else time - self._last
+            return 0
+        step = time - self._last
+        back = self._back if self._last_is_dts and packet.dts is not None else self._back + self._reorder
+        return 0 if -back <= step <= self._forward else step
 
     def _agrees(self, packet: Packet[VideoStream], another: Packet[VideoStream]) -> bool:
-        time, later = self._time_in_file(packet), self._time_in_file(another)
+        time, later = _time_in_file(packet), _time_in_file(another)
         if time is None or later is None or not self._leap(another):
             return False
-        return -MAX_STEP_BACK - self._reorder <= later - time <= MAX_LEAP
+        return -self._back - self._reorder <= later - time <= self._ticks(MAX_LEAP)
 
     def _begin_anew(self, packets: Sequence[Packet[VideoStream]]) -> None:
         """Lets time go on: the first of these packets is shown when all before it have been."""
-        first = min(one.pts if one.pts is not None else one.dts or 0 for one in packets if _has_time(one))
-        self._start = float(first * self._base) - self.end
+        self._start = min(shown for one in packets if (shown := _shown(one)) is not None) - self._end
         self.joins += 1
 
     def _move(self, packet: Packet[VideoStream]) -> None:
         length = packet.duration or 0
-        if not 0 < length * self._base < MAX_GAP:
-            length = round(self._frame_length / self._base)
-        time = self._time_in_file(packet)
+        if not 0 < length < self._longest:
+            length = self._frame_length
+        time = _time_in_file(packet)
         if time is None:
-            self.end += 0.0 if self.has_times else float(length * self._base)
+            self._end += 0 if self.has_times else length
             return
         self.has_times = True
         if not packet.is_corrupt:
             self._last, self._last_is_dts = time, packet.dts is not None
-        shift = round(self._start / self._base)
-        packet.pts = None if packet.pts is None else packet.pts - shift
-        packet.dts = None if packet.dts is None else packet.dts - shift
+        packet.pts = None if packet.pts is None else packet.pts - self._start
+        packet.dts = None if packet.dts is None else packet.dts - self._start
         if not packet.is_discard and not packet.is_corrupt:
-            shown = packet.pts if packet.pts is not None else packet.dts or 0
-            self.end = max(self.end, float((shown + length) * self._base))
+            self._end = max(self._end, (_shown(packet) or 0) + length)
 
-    def _time_in_file(self, packet: Packet[VideoStream]) -> float | None:
-        """Returns when a packet is decoded, or shown if that is all that is known; on the clock of the file."""
-        stamp = packet.dts if packet.dts is not None else packet.pts
-        return None if stamp is None else float(stamp * self._base)
+    def _ticks(self, seconds: float | Fraction) -> int:
+        return round(seconds / self._tick)
 
 
-def _has_time(packet: Packet[VideoStream]) -> bool:
-    return packet.pts is not None or packet.dts is not None
+def _time_in_file(packet: Packet[VideoStream]) -> int | None:
+    """Returns when a packet is decoded, or shown if that is all that is known, in ticks."""
+    return packet.dts if packet.dts is not None else packet.pts
+
+
+def _shown(packet: Packet[VideoStream]) -> int | None:
+    return packet.pts if packet.pts is not None else packet.dts

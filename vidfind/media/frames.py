@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
-from av.container import InputContainer
+from av.container import Container, InputContainer
 from av.format import Flags
 from av.packet import Packet
 from av.sidedata.sidedata import SideDataContainer
@@ -203,9 +203,13 @@ def seek(container: InputContainer, stream: VideoStream, time: float) -> bool:
     return True
 
 
+def has_timestamps(container: Container) -> bool:
+    """Whether there are times in such a file; raw streams have none, whatever FFmpeg makes up."""
+    return Flags.no_timestamps not in Flags(container.format.flags)
+
+
 def frame_rate(stream: VideoStream) -> Fraction:
-    has_times = Flags.no_timestamps not in Flags(stream.container.format.flags)
-    rate = (stream.average_rate if has_times else None) or stream.guessed_rate  # FFmpeg makes up the mean without times
+    rate = (stream.average_rate if has_timestamps(stream.container) else None) or stream.guessed_rate
     return Fraction(rate) if rate and rate * LONGEST_FRAME >= 1 else Fraction(25)
 
 

@@ -32,6 +32,7 @@ from vidfind.media.frames import (
     display_matrix,
     first_frame,
     frame_rate,
+    has_timestamps,
     open_video,
     orientation,
     read_packets,
@@ -137,9 +138,10 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
         begin = max(time_of(frame, stream) or 0.0, 0.0) if line.has_times else 0.0
         rate = frame_rate(stream)
         claimed = _claimed_duration(container, stream)
-        is_joined = size > SMALL_FILE and _looks_joined(container, stream, size)
+        is_large = claimed > 0 and size > SMALL_FILE  # else all of it is read
+        is_joined = is_large and _looks_joined(container, stream, size)
         tail = line
-        if claimed and size > SMALL_FILE and seek(container, stream, start + begin + claimed - JUMP_MARGIN):
+        if is_large and seek(container, stream, start + begin + claimed - JUMP_MARGIN):
             tail = Timeline(container, stream, start)
             packets = _watch(tail.place(read_packets(container, stream)), stream, seen)
         deque(packets, maxlen=0)
@@ -202,6 +204,8 @@ def claimed_length(path: Path) -> float:
 
 def _claimed_duration(container: InputContainer, stream: VideoStream) -> float:
     """Returns the duration in the header, in seconds; 0 if the header has none."""
+    if not has_timestamps(container):
+        return 0.0  # FFmpeg makes one up, from the bits a second
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     return (container.duration or 0) / av.time_base
