@@ -10,12 +10,13 @@ from pathlib import Path
 import av
 import pytest
 
-from tests.clips.make import CLIPS, draw
-from tests.support.numbered import BROKEN, TRUTH, WHOLE, numbers_read
+from tests.clips.make import CLIPS, draw, read_number
+from tests.support.numbered import BROKEN, SIZE, TRUTH, WHOLE, number_at, numbers_read
 from vidfind.errors import UnreadableVideo
 from vidfind.media import probe as probing
 from vidfind.media.probe import examine_once, probe
-from vidfind.media.sampling import Segment
+from vidfind.media.read import read_clips
+from vidfind.media.sampling import Sampling, Segment
 
 
 @pytest.mark.parametrize("name", [name for name in WHOLE if name not in ("vfr.mp4", "vfr.mkv", "anamorphic.mp4")])
@@ -124,3 +125,28 @@ def test_a_clock_that_leaps_does_not_make_a_video_of_days(tmp_path: Path) -> Non
 def test_the_probe_sees_what_decides(clips: Path, name: str, trait: str) -> None:
     assert getattr(examine_once(clips / name)[1], trait)
     assert not getattr(examine_once(clips / "h264.mp4")[1], trait)
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "h264.flv", "wmv2.wmv"])
+def test_files_joined_in_a_way_that_cannot_be_read_are_noticed(clips: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(2 * (clips / name).read_bytes())
+    info, alone = probe(tmp_path / name), probe(clips / name)
+    assert (info.has_more, info.duration) == (True, alone.duration)
+    assert not alone.has_more
+
+
+@pytest.mark.parametrize(
+    "name", ["cues.mkv", "no_cues.mkv", "vp9.webm", "mpeg4.avi", "fragmented.mp4", "mpeg2.mpg", "h264.ts"]
+)
+@pytest.mark.parametrize("sampling", ["auto", "exact"])
+def test_files_joined_are_read_to_the_end(clips: Path, tmp_path: Path, name: str, sampling: Sampling) -> None:
+    (tmp_path / name).write_bytes(2 * (clips / name).read_bytes())
+    info, alone = probe(tmp_path / name), probe(clips / name)
+    assert info.duration == pytest.approx(2 * alone.duration, abs=0.05)
+    assert not info.has_more
+    starts = [0.0, alone.duration]
+    segments = [Segment(start + 0.5, start + 1.5) for start in starts]
+    samples = list(read_clips(tmp_path / name, segments, 1, SIZE, sampling))
+    for start, (frames, [time]) in zip(starts, samples, strict=True):
+        assert abs(time - start - 1) <= 0.54
+        assert read_number(frames[0]) == number_at(name, time - start + 0.001)

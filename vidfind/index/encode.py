@@ -104,7 +104,8 @@ def _damage(info: VideoInfo, until: float | None) -> str:
         if is_damaged
         else ""
     )
-    return "; ".join(filter(None, [early, damaged]))
+    more = "is joined from several files, of which only the first can be read" if info.has_more else ""
+    return "; ".join(filter(None, [early, damaged, more]))
 
 
 def _failed_row(file: VideoFile, folder: Path, failed: FailedVideo) -> VideoRow:

@@ -41,7 +41,7 @@ from vidfind.media.frames import (
     time_of,
 )
 from vidfind.media.hdr import HDR_TO_LIGHT
-from vidfind.media.protection import is_protected, is_scrambled
+from vidfind.media.protection import boxes, is_protected, is_scrambled
 
 SMALL_FILE = 16 * 2**20  # bytes; such a file is read to its end to learn the duration
 PROTECTED = "is protected: its pictures are encrypted, and only its own player or receiver can show them"
@@ -55,6 +55,7 @@ class VideoInfo:
     `start` is when its first frame is shown, in seconds on the clock of players: after 0 if the sound begins first.
     `duration`, in seconds, reaches from 0 to the end of the last frame that is really in the file, whatever its header
     says.
+    `has_more`: other files were joined to its end, which cannot be read, and which no player shows.
     `missing` is how many seconds more the header promises, if more than one: the file was cut short.
     `width` and `height` are those of the picture as shown: turned upright, and with square pixels.
     `rotation` is by how many degrees the stored picture is rotated counter-clockwise for display: 0, 90, 180 or 270.
@@ -71,6 +72,7 @@ class VideoInfo:
     created_from: str
     missing: float = 0.0
     start: float = 0.0
+    has_more: bool = False
 
 
 def probe(path: Path) -> VideoInfo:
@@ -163,6 +165,7 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
             created_from=recorded.created_from,
             missing=missing if missing > 1 else 0.0,
             start=begin,
+            has_more=not tail.joins and _has_more(path, container.format.name, seen.position),
         )
         traits = Traits(
             container=container.format.name,
@@ -236,6 +239,19 @@ def _looks_joined(container: InputContainer, stream: VideoStream, size: int) -> 
     return False
 
 
+# How files begin that FFmpeg reads no further than to the next such place.
+BEGINNINGS = {"flv": b"FLV\1", "asf": bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")}
+
+
+def _has_more(path: Path, container: str, position: int) -> bool:
+    """Whether another file begins after the last packet, at `position`: in MP4, after the first list of frames."""
+    with open(path, "rb") as file:
+        if container.startswith("mov"):
+            return sum(kind == b"moov" for kind, _, _ in boxes(file, 0, path.stat().st_size)) > 1
+        file.seek(position)
+        return container in BEGINNINGS and position > 0 and BEGINNINGS[container] in file.read(SMALL_FILE)
+
+
 def _missing(path: Path, container: InputContainer, stream: VideoStream, start: float, end: float) -> float:
     """Returns how many seconds the header promises after the `end` of the picture."""
     claimed = _claimed_duration(container, stream)
@@ -261,15 +277,17 @@ def _end_of_any(path: Path, time: float) -> float:
 
 @dataclass
 class _Seen:
-    """What has been learned from the packets read so far."""
+    """What has been learned from the packets read so far; `position` is that of the last one in the file."""
 
     has_edits: bool = False
     has_open_keyframes: bool = False
+    position: int = 0
 
 
 def _watch(packets: Iterable[Packet[VideoStream]], stream: VideoStream, seen: _Seen) -> Iterator[Packet[VideoStream]]:
     """Yields the same packets, and records in `seen` what can be learned from them."""
     for packet in packets:
+        seen.position = packet.pos or seen.position
         if packet.is_discard:
             seen.has_edits = True
         if packet.is_keyframe and not is_closed(packet, stream):

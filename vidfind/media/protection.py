@@ -56,7 +56,7 @@ def is_scrambled(path: Path) -> bool:
     return False
 
 
-def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Yields the kind of each MP4 box between two places of a file, and where its content starts and ends."""
     while start + 8 <= end:
         file.seek(start)
@@ -75,9 +75,9 @@ def _sample_entries(file: BinaryIO, size: int, path: tuple[bytes, ...] = TO_SAMP
     """Yields the kinds of the sample entries of all tracks of an MP4 file."""
     places = [(0, size)]
     for name in path:
-        places = [(begin, end) for place in places for kind, begin, end in _boxes(file, *place) if kind == name]
+        places = [(begin, end) for place in places for kind, begin, end in boxes(file, *place) if kind == name]
     for begin, end in places:
-        yield from (kind for kind, _, _ in _boxes(file, begin + 8, end))  # after its version and number of entries
+        yield from (kind for kind, _, _ in boxes(file, begin + 8, end))  # after its version and number of entries
 
 
 def _has_encrypted_sectors(file: BinaryIO, size: int) -> bool:
