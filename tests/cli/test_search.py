@@ -73,6 +73,13 @@ def test_each_line_of_a_pipe_is_a_query(at_home: Path, run: Run, monkeypatch: py
     assert [(answer["query"], answer["rank"]) for answer in answers] == [("a red circle", 1), ("a blue \ufffd star", 1)]
 
 
+def test_a_pipe_without_a_query_is_no_misuse(at_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe(monkeypatch, b"\n  \n")
+    ran = run("search")
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err == "No query came in. Give either words to look for, or --like FILE.\n"
+
+
 def test_a_pipe_gets_a_table_for_each_query_under_its_words(
     at_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,3 +57,9 @@ def test_what_is_missed_are_failures_and_videos_that_went_away_or_are_waited_for
     assert summary_of(OUTCOMES["new"], away, Switched("home")).missed == 0
     waiting = Waiting("home", [away, Offline(Path("/nas"), 2)], "vidfind index --adapter home")
     assert summary_of(OUTCOMES["failed"], Vanished(Path("/usb"), 3), waiting).missed == 1 + 3 + 7
+
+
+def test_a_failure_that_was_known_is_not_missed_again() -> None:
+    again = Outcome(Path("/films/old.mp4"), "failed", message="is not a video", was_tried_before=True)
+    assert summary_of(again).missed == 0
+    assert summary_of(again, OUTCOMES["failed"]).missed == 1

@@ -100,7 +100,7 @@ def test_indexing_again_finds_everything_unchanged(run: Run, indexed: Path, film
 def test_index_tells_each_video_as_json_and_a_summary(run: Run, indexed: Path, films: Path) -> None:
     *videos, last = objects(run("index", films, "--json").out)
     assert [set(video) for video in videos] == [
-        {"path", "status", "segments", "seconds", "message", "damage", "off"}
+        {"path", "status", "segments", "seconds", "message", "damage", "off", "failed_before"}
     ] * 4
     assert {Path(video["path"]).name for video in videos} == {f"clip-{number}.mp4" for number in (1, 2, 3, 4)}
     assert {video["status"] for video in videos} == {"unchanged"}
@@ -121,12 +121,15 @@ def test_a_video_that_cannot_be_read_is_told_and_ends_with_3(
     assert heading == "1 video could not be read:"
     assert r"bro\x1b[31mken.mp4 " in failure
     ran = run("index", folder)
-    assert (ran.code, ran.out) == (3, "1 unchanged, 1 failed.\n")
+    assert (ran.code, ran.out) == (0, "1 unchanged, 1 failed.\n")  # nothing that was not known
     assert ran.err == "As before, 1 video could not be read. vidfind status says why; --force tries again.\n"
     ran = run("status")
     assert ran.code == 0
     assert "Videos    5; 1 more could not be read" in ran.out
-    assert r"bro\x1b[31mken.mp4 " in ran.err
+    assert r"bro\x1b[31mken.mp4 " in ran.out and ran.err == ""
+    *videos, last = objects(run("index", folder, "--json").out)
+    assert [video["failed_before"] for video in videos if video["status"] == "failed"] == [True]
+    assert (last["summary"]["failed"], last["summary"]["failed_before"]) == (1, 1)
 
 
 def test_an_index_keeps_its_settings_and_refuses_others(run: Run, indexed: Path, films: Path) -> None:

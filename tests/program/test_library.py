@@ -32,7 +32,8 @@ def test_status_tells_of_videos_that_are_not_whole_or_could_not_be_read(run: Run
     put(store, bad)
     ran = run("status")
     assert "Videos    4, of which 1 could be read only in part; 23 more could not be read " in ran.out
-    assert ran.err.splitlines() == [
+    lines = ran.out.splitlines()
+    assert lines[lines.index("23 videos could not be read:") :] == [
         "23 videos could not be read:",
         *[f"  {films / f'bad-{i:02}.mp4'} is empty" for i in range(20)],
         "  and 3 more; -v shows all",
@@ -41,7 +42,7 @@ def test_status_tells_of_videos_that_are_not_whole_or_could_not_be_read(run: Run
     ]
     [found] = [line for line in run("search", "circle").out.splitlines() if line.endswith("\tincomplete")]
     assert found.split("\t")[2].endswith("clip-1.mp4")
-    assert run("status", "-v").err.count(" is empty\n") == 23
+    assert run("status", "-v").out.count(" is empty\n") == 23
 
 
 def test_remove_forgets_videos_and_leaves_their_files(run: Run, indexed: Path, films: Path) -> None:
@@ -119,7 +120,7 @@ def test_quiet_leaves_results_and_errors(run: Run, indexed: Path, films: Path, t
     assert ran.err.splitlines()[0] == "1 video could not be read:"
     assert len(ran.err.splitlines()) == 2
     again = run("index", bad, "--quiet", "--device", "cpu")
-    assert (again.code, again.err) == (3, "")
+    assert (again.code, again.err) == (0, "")
     ran = run("remove", bad, "-q")
     assert (ran.code, ran.out, ran.err) == (0, "", "")
     ran = run("status", "--index", "none-there", "-q")

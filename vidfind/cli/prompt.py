@@ -148,7 +148,7 @@ def _answer_lines(name: str, answers: Answers) -> None:
             console.error(error)
             failed = True
     if searcher is None:
-        raise typer.BadParameter(WHAT_TO_GIVE)
+        console.message(f"No query came in. {WHAT_TO_GIVE}")
     if failed:
         raise typer.Exit(ExitCode.ERROR)
 

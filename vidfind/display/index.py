@@ -34,7 +34,7 @@ def show_summary(summary: "IndexSummary", when: str = "") -> None:
         show_survey(summary.survey)
     news = [(outcome.path, outcome.message) for outcome in summary.failed if outcome.is_news]
     show_videos("could not be read", news, console=errors)
-    if old := sum(not outcome.is_news for outcome in summary.failed):
+    if old := sum(outcome.was_tried_before for outcome in summary.failed):
         message(
             f"As before, {plural(old, 'video')} could not be read. {status_command()} says why; --force tries again."
         )
@@ -143,7 +143,7 @@ def show_watching(event: "Retrying | Watching | FolderLeft | FolderBack", now: s
 def show_videos(
     what: str, videos: Sequence[tuple[Path, str]], lines: int | None = None, console: Console = messages
 ) -> None:
-    """Prints on stderr how many videos `what` applies to, then each with its reason.
+    """Prints how many videos `what` applies to, then each with its reason; on stderr, or on `console`.
 
     Only the first `lines` of them, if that is given; all with `-v`."""
     if not videos:
@@ -153,18 +153,19 @@ def show_videos(
     for path, reason in shown:
         say(console, Text.assemble("  ", home_path(path), (f" {printable(reason)}", "yellow")))
     if len(shown) < len(videos):
-        message(f"  and {len(videos) - len(shown):,} more; -v shows all")
+        say(console, f"  and {len(videos) - len(shown):,} more; -v shows all")
 
 
 def outcome_json(outcome: "Outcome") -> dict[str, Any]:
     """Returns the line of `vidfind index --json` for a video."""
-    keys = ("path", "status", "segments", "seconds", "message", "damage")
-    return {**{key: getattr(outcome, key) for key in keys}, "off": outcome.time_error}
+    values = {key: getattr(outcome, key) for key in ("path", "status", "segments", "seconds", "message", "damage")}
+    return {**values, "off": outcome.time_error, "failed_before": outcome.was_tried_before}
 
 
 def summary_json(summary: "IndexSummary") -> dict[str, Any]:
     """Returns the last line of `vidfind index --json`."""
-    counts = {status: summary.counts[status] for status in STATUSES}
+    counts: dict[str, int] = {status: summary.counts[status] for status in STATUSES}
+    counts["failed_before"] = sum(outcome.was_tried_before for outcome in summary.failed)
     kept = [{"folder": offline.folder, "videos": offline.videos} for offline in summary.offline]
     times = {"seconds": round(summary.footage, 3), "elapsed": round(summary.elapsed, 3)}
     gone = [{"folder": vanished.folder, "videos": vanished.videos} for vanished in summary.vanished]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from vidfind.display.console import errors, facts, message, show
+from vidfind.display.console import facts, message, results, show
 from vidfind.display.index import show_videos
 from vidfind.display.text import file_size, footage, home_path, plural
 
@@ -35,7 +35,7 @@ def show_relinked(relinked: Sequence["Relinked"]) -> None:
 def show_status(status: "IndexStatus", path: Path, online: Collection[Path]) -> None:
     """Shows what an index holds and how it was made; `online` are its folders that are there now.
 
-    Lists on stderr the videos that could not be read, or only in part."""
+    Lists the videos that could not be read, or only in part."""
     from vidfind.store.memory import KEPT_TIME
 
     ours, length = status.settings.identity, status.settings.segment_length
@@ -59,8 +59,8 @@ def show_status(status: "IndexStatus", path: Path, online: Collection[Path]) -> 
         for number, folder in enumerate(status.folders)
     ]
     show(facts([*rows.items(), *folders]))
-    show_videos("could not be read", [(row.path, row.failed) for row in status.failed], STATUS_LINES, errors)
-    show_videos("could be read only in part", [(row.path, row.damage) for row in status.damaged], STATUS_LINES)
+    show_videos("could not be read", [(row.path, row.failed) for row in status.failed], STATUS_LINES, results)
+    show_videos("could be read only in part", [(row.path, row.damage) for row in status.damaged], STATUS_LINES, results)
 
 
 def _presence(is_online: bool) -> tuple[str, str]:

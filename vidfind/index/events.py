@@ -132,9 +132,12 @@ class IndexSummary:
 
     @property
     def missed(self) -> int:
-        """Number of videos that should be in the index, or be encoded again, and are not. Exit code 3 if any."""
+        """Number of videos that should be in the index, or be encoded again, and are not. Exit code 3 if any.
+
+        Those that failed in an earlier run and have not changed since are no news, and do not count."""
         waiting = self.ending.offline if isinstance(self.ending, Waiting) else []
-        return len(self.failed) + sum(one.videos for one in self.vanished) + sum(one.videos for one in waiting)
+        failed = sum(outcome.is_news for outcome in self.failed)
+        return failed + sum(one.videos for one in self.vanished) + sum(one.videos for one in waiting)
 
     def add(self, event: Event) -> None:
         """Counts an event; those of no lasting interest, such as Progress, change nothing."""
