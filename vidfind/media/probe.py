@@ -252,21 +252,27 @@ def _has_more(path: Path, container: str, position: int) -> bool:
         return container in BEGINNINGS and position > 0 and BEGINNINGS[container] in file.read(SMALL_FILE)
 
 
+OWN_LENGTHS = {"mov", "avi"}  # containers that have a length for each stream; others have that of the longest
+
+
 def _missing(path: Path, container: InputContainer, stream: VideoStream, start: float, end: float) -> float:
     """Returns how many seconds the header promises after the `end` of the picture."""
-    claimed = _claimed_duration(container, stream)
     if stream.duration:
         begin = start if stream.start_time is None else float(stream.start_time * (stream.time_base or 0))
-        return begin - start + claimed - end
-    missing = claimed - max(end, start + end)  # mkv counts from its own 0
-    return min(missing, claimed - _end_of_any(path, start + end)) if missing > 1 else missing
+        missing = begin - start + _claimed_duration(container, stream) - end
+    else:
+        missing = _claimed_duration(container, stream) - max(end, start + end)  # mkv counts from its own 0
+    if missing > 1 and OWN_LENGTHS.isdisjoint(container.format.name.split(",")):
+        missing -= max(0.0, _end_of_any(path, start + end) - (start + end))
+    return missing
 
 
 def _end_of_any(path: Path, time: float) -> float:
     """Returns the end of the stream that lasts longest, in the file's time, read on from `time`."""
     end = 0.0
     with open_video(path) as (container, stream):
-        seek(container, stream, time - JUMP_MARGIN)
+        if time > JUMP_MARGIN:  # FFmpeg reads nothing of FLV after a jump to before its start
+            seek(container, stream, time - JUMP_MARGIN)
         for other in container.streams:
             other.discard = Discard.default
         for packet in read_packets(container, None):
