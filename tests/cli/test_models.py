@@ -165,6 +165,8 @@ def test_a_folder_to_export_to_is_made(run: Run, saved: None, tmp_path: Path, mo
     (tmp_path / "file").touch()
     ran = run("adapters", "export", "words", "file/words.safetensors")
     assert ran.code == 1 and "file is a file, not a folder." in ran.err
+    ran = run("adapters", "export", "words", f"{'long' * 99}.safetensors")
+    assert ran.code == 1 and "File name too long" in ran.err
 
 
 def test_what_is_no_adapter_is_not_called_a_checkpoint(run: Run, tmp_path: Path) -> None:

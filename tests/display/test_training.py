@@ -95,4 +95,4 @@ def test_a_training_shows_its_steps_loss_recall_and_time_left_below_a_bar() -> N
     ]
     bar, facts = drawn(training_lines(Stepped(24, 100, 0.7512, 83.0), judged, 100), 100)
     assert set(bar.strip()) <= set("━╸╺ ")
-    assert facts.strip() == "step 24 of 100  loss 0.751  held-out R@1 25 → 75 %  1:23 left"
+    assert facts.strip() == "step 24 of 100  loss 0.751  first hit right 25 → 75 %  1:23 left"

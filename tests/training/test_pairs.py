@@ -336,6 +336,7 @@ def test_every_bad_line_is_told_and_the_good_ones_are_read(read: Read) -> None:
         ("a.mp4,a dog,3,3", "the moment must end after its start"),
         ("a.mp4,a dog,4,", "is only 4.0 seconds long: nothing starts at 4"),
         ("a.mp4,a dog,9,12", "is only 4.0 seconds long: nothing starts at 9"),
+        ("a.mp4,a dog,0:01:00,0:03:00", "nothing starts at 60. Has a spreadsheet made 0:12:00 of 0:12?"),
         ("a.mp4,a dog,1,4.6", "is only 4.0 seconds long: nothing ends at 4.6"),
         ('a.mp4,"a dog', "a quote is opened and not closed"),
         ('a.mp4,"a" dog,1,2', 'write "" for a quote within quotes'),

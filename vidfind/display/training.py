@@ -121,7 +121,7 @@ def training_facts(stepped: "Stepped", judged: Sequence["Validated"]) -> str:
     facts = [
         f"step {stepped.step:,} of {stepped.steps:,}",
         f"loss {stepped.loss:.3f}",
-        f"held-out R@1 {' → '.join(dict.fromkeys([recalls[0], recalls[-1]]))} %" if recalls else "",
+        f"first hit right {' → '.join(dict.fromkeys([recalls[0], recalls[-1]]))} %" if recalls else "",
         f"{clock(stepped.seconds_left)} left",
     ]
     return "  ".join(filter(None, facts))

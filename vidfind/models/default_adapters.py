@@ -12,7 +12,7 @@ from vidfind.media.files import fingerprint
 from vidfind.models.adapter_file import AdapterInfo, find_adapter, read_info
 from vidfind.models.catalog import DEFAULT_ENCODER
 from vidfind.system.paths import adapter_path, home
-from vidfind.system.storage import write_text
+from vidfind.system.storage import storage_errors, write_text
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +111,7 @@ def _load_defaults() -> dict[str, str]:
 def write_defaults(defaults: Mapping[str, str]) -> None:
     file = _defaults_file()
     if not defaults:
-        file.unlink(missing_ok=True)
+        with storage_errors(file.parent):
+            file.unlink(missing_ok=True)
         return
     write_text(file, json.dumps(defaults, indent=2) + "\n")

@@ -1,5 +1,6 @@
 """Finds, downloads and checks weights of the Hugging Face hub."""
 
+import errno
 import logging
 import os
 import threading
@@ -176,6 +177,11 @@ def fetch(model: str, pretrained: str, hub: str, announce: Callable[[str], None]
         try:
             return download(repo, name, metadata, announce, seconds)
         except Exception as error:  # the hub's client raises its HTTP library's own errors, OSError and more
+            if isinstance(error, OSError) and error.errno in CANNOT_STORE:
+                raise ModelUnavailable(
+                    f"{model} / {pretrained} cannot be stored in {constants.HF_HUB_CACHE}: {error.strerror}. Make room "
+                    "there, or set HF_HOME to another folder."
+                ) from error
             reason = f"the download failed ({first_line(error)}{_proxy(constants.ENDPOINT)})"
             raise ModelUnavailable(unavailable.format(reason=reason)) from error
     assert isinstance(failure, Exception)
@@ -184,6 +190,7 @@ def fetch(model: str, pretrained: str, hub: str, announce: Callable[[str], None]
     raise ModelUnavailable(unavailable.format(reason=reason)) from failure
 
 
+CANNOT_STORE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 WAIT_LONGER = "HF_HUB_ETAG_TIMEOUT=60"
 
 

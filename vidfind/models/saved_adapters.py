@@ -10,6 +10,7 @@ import dataclasses
 import logging
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -28,7 +29,7 @@ from vidfind.models.catalog import TEMPME_MODEL, TEMPME_PRETRAINED
 from vidfind.models.default_adapters import read_defaults, write_defaults
 from vidfind.models.tempme_checkpoint import read_tempme
 from vidfind.system.paths import adapter_path, home
-from vidfind.system.storage import atomic_write, storage_errors
+from vidfind.system.storage import storage_errors
 
 log = logging.getLogger(__name__)
 
@@ -79,14 +80,15 @@ def remove_adapter(name: str) -> None:
     """Deletes a saved adapter; indexes made with it keep their copies. Raises ModelUnavailable."""
     path = find_adapter(name)
     write_defaults({model: default for model, default in read_defaults().items() if default != name})
-    path.unlink()
+    with storage_errors(path.parent):
+        path.unlink()
 
 
 def export_adapter(name: str, target: str | Path, force: bool = False) -> Path:
     """Copies a saved adapter to a file or into a folder; returns the new file.
 
     A name that ends with a slash, or has no extension, is that of a folder, which is made. Raises BadInput if the file
-    exists already, or where no folder can be; StorageError."""
+    exists already, or cannot be written."""
     source = find_adapter(name)
     read_info(source)  # what is broken is not handed on
     file = Path(target).expanduser()
@@ -96,10 +98,15 @@ def export_adapter(name: str, target: str | Path, force: bool = False) -> Path:
         raise BadInput(f"{parent} is a file, not a folder.")
     if file.exists() and not force:
         raise BadInput(f"{file} is there already. To replace it, add --force.")
-    with storage_errors(file.parent):
+    part = file.with_name(f".{file.name}.part")
+    try:
         file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(file) as part:
         shutil.copyfile(source, part)
+        part.replace(file)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise BadInput(f"{file} cannot be written: {error.strerror or error}.") from error
     return file
 
 

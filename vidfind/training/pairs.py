@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 # People write 0:05 for the end of a video of 4.8 seconds.
 END_MARGIN = 0.5
+WHOLE_MINUTES = re.compile(r"\d+:\d\d:00")
 WORDS_A_TOKEN = 0.75  # in English
 RANGE = re.compile(r"\s*(?:-->|->|→|[-\u2013—\u2012\u2212~/]|\.{2,3}|\bto\b|\buntil\b|\btill?\b)\s*", re.IGNORECASE)
 """Between the two times of a moment."""
@@ -251,10 +252,13 @@ def _check(record: Record, folder: Path, path: Path, infos: dict[Path, VideoInfo
     start, end = _moment(record, path, duration)
     if end < duration and end <= start:
         raise _Bad(f"{path}: the moment must end after its start, {start:g}, and not at {end:g}")
-    if start >= duration:
-        raise _Bad(f"{path} is only {duration:.1f} seconds long: nothing starts at {start:g}")
-    if end > duration + END_MARGIN:
-        raise _Bad(f"{path} is only {duration:.1f} seconds long: nothing ends at {end:g}")
+    if start >= duration or end > duration + END_MARGIN:
+        where = f"starts at {start:g}" if start >= duration else f"ends at {end:g}"
+        is_minutes = (
+            WHOLE_MINUTES.fullmatch(record.end or record.start) and max(start, end) / 60 <= duration + END_MARGIN
+        )
+        hint = ". Has a spreadsheet made 0:12:00 of 0:12?" if is_minutes else ""
+        raise _Bad(f"{path} is only {duration:.1f} seconds long: nothing {where}{hint}")
     if end <= info.start:
         raise _Bad(f"{path}: its picture begins at {info.start:.1f} seconds: nothing is shown up to {end:g}")
     start, end = max(start, info.start), min(end, duration)
