@@ -61,7 +61,7 @@ LINES = {
 }
 COMMAND = re.compile(rf"\bvidfind (?:{'|'.join(GROUP.commands)}|-)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
-OPTIONS_OF_OTHERS = {"--start", "--start-time", "--no-stdin", "--mpv-start"}
+OPTIONS_OF_OTHERS = {"--start", "--start-time", "--no-stdin", "--mpv-start", "--new-window", "--file-forwarding"}
 """Options of the players that vidfind starts."""
 
 
