@@ -13,6 +13,8 @@ from tests.clips.make import read_number
 from tests.support.clocks import RATE, WRAP, Shown, join_clips, number_at, shown_by_players, steady, write_clip
 from tests.support.numbered import SIZE
 from vidfind.media import probe as probing
+from vidfind.media.clock import Timeline
+from vidfind.media.frames import open_video, read_packets
 from vidfind.media.probe import examine_once, probe
 from vidfind.media.read import read_clips
 from vidfind.media.sampling import Sampling, Segment, sample_times, split_segments
@@ -71,8 +73,10 @@ MAKE: dict[str, Callable[..., Shown | None]] = {
     "late_wrap.ts": partial(write_clip, times=steady(WRAP - 70, 140, rate=1)),
     "still.mkv": partial(write_clip, times=STILL, encoder={"bf": "0"}),
     "still.mp4": partial(write_clip, times=STILL, encoder={"bf": "0"}),
+    "still.flv": partial(write_clip, times=STILL, encoder={"bf": "0"}),
     "joined.ts": lambda path: join_clips(path, steady(0, 14), steady(0, 13)),
     "joined_later.ts": lambda path: join_clips(path, steady(0, 6), steady(20_000, 4), steady(300, 3)),
+    "joined_short.ts": lambda path: join_clips(path, steady(0, 1), steady(0, 14), steady(0, 1)),
     "joined.vob": lambda path: join_clips(path, steady(0, 3, 25), steady(0, 3, 25), codec="mpeg2video", rate=25),
     "program.mpg": partial(write_clip, times=steady(0, 3, 25), codec="mpeg2video", rate=25),
     "plain.avi": partial(in_a_row, codec="mpeg4", encoder={"bf": "2"}),
@@ -127,3 +131,16 @@ def test_a_moment_alone_is_what_a_player_shows_then(clip: tuple[Path, Shown]) ->
     for time, number in shown[len(shown) // 2 :: len(shown) // 7]:
         [sample] = read_clips(path, [Segment(time, time + 0.02)], 1, SIZE)
         assert read_number(sample.frames[0]) == number
+
+
+@pytest.mark.parametrize("seconds", [-30, 20 * 3600])
+def test_a_time_that_is_damaged_is_taken_away(clips: Path, seconds: int) -> None:
+    with open_video(clips / "start_offset.ts") as (container, stream):
+        packets = list(read_packets(container, stream))
+        for stamp in ("pts", "dts"):
+            setattr(packets[20], stamp, getattr(packets[20], stamp) + seconds * 90000)
+        timeline = Timeline(container, stream, 101.4)
+        placed = list(timeline.place(packets))
+    assert [number for number, packet in enumerate(placed) if packet.pts is None] == [20]
+    assert (len(placed), timeline.joins) == (75, 0)
+    assert timeline.end == pytest.approx(3)

@@ -136,8 +136,10 @@ class Timeline:
             self._last, self._last_is_dts = time, packet.dts is not None
         packet.pts = None if packet.pts is None else packet.pts - self._start
         packet.dts = None if packet.dts is None else packet.dts - self._start
-        if not packet.is_discard and not packet.is_corrupt:
-            self._end = max(self._end, (_shown(packet) or 0) + length)
+        shown = _shown(packet) or 0
+        is_likely = not packet.is_corrupt or shown <= self._end + self._reorder  # as the last one before a join
+        if not packet.is_discard and is_likely:
+            self._end = max(self._end, shown + length)
 
     def _ticks(self, seconds: float | Fraction) -> int:
         return round(seconds / self._tick)

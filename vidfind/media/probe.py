@@ -226,9 +226,10 @@ def _looks_joined(container: InputContainer, stream: VideoStream, size: int) -> 
     if not may_leap(container):
         return False
     last = None
-    for number in range(PLACES):
+    near_start = [size * 0.8**number for number in range(PLACES // 2)]  # the first of the files may be short
+    for place in sorted([*near_start, *range(0, size, -(-size // PLACES))]):
         try:
-            container.seek(number * size // PLACES, unsupported_byte_offset=True)
+            container.seek(int(place), unsupported_byte_offset=True)
         except av.error.FFmpegError:
             return False
         times = (time_of(packet, stream) for packet in islice(read_packets(container, stream), MAX_REORDER))
