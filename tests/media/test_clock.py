@@ -55,6 +55,7 @@ MAKE: dict[str, Callable[..., Shown | None]] = {
     "late.ts": late,
     "late.flv": late,
     "late.webm": partial(late, codec="libvpx"),
+    "late.wmv": partial(late, codec="wmv2"),
     "late_fragmented.mp4": partial(late, options={"movflags": "frag_keyframe+empty_moov+default_base_moof"}),
     "long_sound.mkv": partial(write_clip, times=steady(0, 4), sound=(0, 8)),
     "long_sound.mp4": partial(write_clip, times=steady(0, 4), sound=(0, 8)),

@@ -24,6 +24,7 @@ MAX_GAP = 24 * 3600.0  # between two frames; after a longer gap the clock was da
 MAX_LEAP = 3600.0
 MAX_STEP_BACK = 0.5  # between two packets; after a longer step the clock has begun anew
 MAX_REORDER = 16  # frames that an H.264 or HEVC decoder may hold back to put them in order
+MAX_DELAY = 4  # frames, by which FFmpeg lets videos in AVI begin later than they do
 WITNESSES = 3  # packets; if none of them agrees with the packet before them, the time of that is damaged
 
 
@@ -49,7 +50,8 @@ def find_start(container: InputContainer, stream: VideoStream, first: Packet[Vid
     if begin - start > MAX_GAP:  # sound and picture by different clocks
         start = begin
     if container.format.name == "avi" and first is not None and first.pts is not None and first.dts is not None:
-        start += (first.pts - first.dts) * base  # AVI knows only an order; FFmpeg adds the delay of the decoder
+        delay = (first.pts - first.dts) * base  # of the decoder; FFmpeg adds it, as AVI knows only an order
+        start += delay if delay < MAX_DELAY / frame_rate(stream) else 0.0
     return start
 
 

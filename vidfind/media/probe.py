@@ -258,14 +258,12 @@ OWN_LENGTHS = {"mov", "avi"}  # containers that have a length for each stream; o
 
 def _missing(path: Path, container: InputContainer, stream: VideoStream, start: float, end: float) -> float:
     """Returns how many seconds the header promises after the `end` of the picture."""
-    if stream.duration:
+    claimed = _claimed_duration(container, stream)
+    if not OWN_LENGTHS.isdisjoint(container.format.name.split(",")) and stream.duration:
         begin = start if stream.start_time is None else float(stream.start_time * (stream.time_base or 0))
-        missing = begin - start + _claimed_duration(container, stream) - end
-    else:
-        missing = _claimed_duration(container, stream) - max(end, start + end)  # mkv counts from its own 0
-    if missing > 1 and OWN_LENGTHS.isdisjoint(container.format.name.split(",")):
-        missing -= max(0.0, _end_of_any(path, start + end) - (start + end))
-    return missing
+        return begin - start + claimed - end
+    missing = claimed - max(end, start + end)  # lengths count from 0 in mkv and ASF, whatever the start
+    return min(missing, claimed - _end_of_any(path, start + end)) if missing > 1 else missing
 
 
 def _end_of_any(path: Path, time: float) -> float:
@@ -327,7 +325,8 @@ def _unit_headers(packet: Packet[VideoStream], stream: VideoStream) -> Iterator[
     if not extra.startswith(b"\x01"):
         yield from (data[at.end()] for at in re.finditer(b"\0\0\1(?=.)", data, re.DOTALL))
         return
-    length_size = (extra[4] & 3) + 1
+    is_hevc = stream.codec_context.codec.canonical_name == "hevc"
+    length_size = (extra[21 if is_hevc else 4] & 3) + 1
     at = 0
     while at + length_size < len(data):
         yield data[at + length_size]
