@@ -30,7 +30,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     """A command line that makes no sense."""
     SOME_FAILED = 3
-    """Done, but some videos could not be indexed, and that was not known before."""
+    """Done, but some videos could not be indexed, which is news, or not be removed without a confirmation."""
     INTERRUPTED = 130
     """Stopped by Ctrl-C."""
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
+import sys
 from pathlib import Path
+
+import pytest
 
 from tests.support.program import objects
 from tests.support.ran import Run
@@ -134,3 +138,79 @@ def test_models_lists_what_can_be_chosen(run: Run) -> None:
     assert header.split("\t") == ["Model", "Weights", "Size", "Licence", "Here", "Note"]
     assert rows[0].startswith("ViT-B-32\t")
     assert any(row.split()[0] == "tiny" and "yes" in row.split() for row in rows)
+
+
+def put_many(indexed: Path, folder: Path) -> int:
+    """Gives the index more videos, in a folder, than are removed without a question; returns their number."""
+    from vidfind.index.options import FEW_REMOVALS
+    from vidfind.store.store import Store
+
+    store = Store.open(indexed / "indexes" / "default")
+    row = next(iter(store.videos().values()))
+    rows = [dataclasses.replace(row, path=folder / f"{i}.mp4", content=i + 1) for i in range(FEW_REMOVALS + 1)]
+    put(store, rows)
+    return len(rows)
+
+
+def test_many_videos_are_removed_only_when_confirmed(run: Run, indexed: Path, films: Path) -> None:
+    many = put_many(indexed, films / "many")
+    ran = run("remove", films / "many", "--dry-run", "--json")
+    assert (ran.code, len(objects(ran.out))) == (0, many)
+    ran = run("remove", films / "many")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == f"Error: Removing {many} videos must be confirmed: add --yes. Nothing was removed.\n"
+    ran = run("remove", films / "many", "--yes")
+    assert ran.err.splitlines() == [
+        f"Forgot {many} videos. The files are where they were. Their vectors are kept for 30 days.",
+        f"Later runs leave out what you removed until you name it: vidfind index {films / 'many'}",
+    ]
+    ran = run("remove", films / "inner", "--dry-run")
+    assert (ran.out.strip(), ran.err) == (str(films / "inner" / "clip-4.mp4"), "Would remove 1 video.\n")
+    assert objects(run("status", "--json").out)[0]["videos"] == 4
+
+
+def test_a_run_says_what_it_has_not_removed_and_asks_where_somebody_is_there(
+    run: Run, indexed: Path, films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = put_many(indexed, films / "many")
+    ran = run("index", films, "--dry-run")
+    assert f"Removing {many} videos must be confirmed" in ran.err
+    ran = run("index", films, "--json")
+    assert (ran.code, objects(ran.out)[-1]["summary"]["not_removed"]) == (3, many)
+    ran = run("index", films, "-q")
+    assert (ran.code, ran.out) == (3, "4 unchanged.\n")
+    assert ran.err.startswith(f"{many} videos would be removed")
+    monkeypatch.setattr(sys, "stdin", Terminal("n\ny\n"))
+    ran = run("index", films)
+    assert (ran.code, ran.err.startswith(f"Remove {many} videos from the index?")) == (3, True)
+    ran = run("index", films)
+    assert (ran.code, ran.out.lstrip()) == (0, f"4 unchanged, {many} removed.\n")  # a prompt leaves a space
+
+
+class Terminal(io.StringIO):
+    """What a user types at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_status_tells_what_is_left_out_and_what_can_come_back(run: Run, indexed: Path, films: Path) -> None:
+    run("remove", films / "inner")
+    ran = run("index", films, "--exclude", "clip-1*")
+    assert ran.out == "2 unchanged, 1 removed.\n"
+    status = run("status").out
+    assert f"Excluded  'clip-1*' in {films} (--include takes it again)" in status
+    assert f"Left out  {films / 'inner'} (indexing it takes it again)" in status
+    assert "Removed   1 video, whose vectors are kept for 30 days" not in status  # two were removed
+    (values,) = objects(run("status", "--json").out)
+    assert values["left_out"] == {
+        "paths": [str(films / "inner")],
+        "patterns": [{"folder": str(films), "pattern": "clip-1*"}],
+    }
+    assert [Path(one["path"]).name for one in values["removed"]] == ["clip-4.mp4", "clip-1.mp4"]
+    ran = run("index", films, "--include", "clip-1*")
+    assert ran.out == "1 new (1 with the vectors from before their removal), 2 unchanged.\n"
+    assert "No earlier run has left out 'x'" in run("index", films, "--include", "x").err
+    ran = run("remove", "--purge", "--json")
+    assert [Path(one["path"]).name for one in objects(ran.out)] == ["clip-4.mp4"]
+    assert run("index", films / "inner").out.startswith("1 new: ")

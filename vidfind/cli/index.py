@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,7 +31,7 @@ from vidfind.cli.options import (
 )
 from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput, ExitCode
-from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
+from vidfind.index.options import DEFAULT_OPTIONS, FEW_REMOVALS, IndexOptions
 from vidfind.system import paths
 from vidfind.system.streams import has_reader
 
@@ -51,6 +51,8 @@ class RunOptions:
     threads: int | None = None
     battery: bool = False
     as_json: bool = False
+    yes: bool = False
+    """Whether many videos may be removed without a question."""
     segment_length: float | None = None
     """Length of a segment in seconds; None: that of the index, or the default."""
     indexing: IndexOptions = DEFAULT_OPTIONS
@@ -75,7 +77,14 @@ def index_command(
     ] = False,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(metavar="GLOB", help="Ignore files and folders that match, for instance '*/drafts/*'."),
+        typer.Option(
+            metavar="GLOB",
+            help="Ignore files and folders that match, for instance '*/drafts/*', in this run and later ones.",
+        ),
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Undo an --exclude of an earlier run; `status` lists them."),
     ] = None,
     all_files: Annotated[
         bool,
@@ -106,6 +115,9 @@ def index_command(
         bool,
         typer.Option("--dry-run", help="Show what would be done, and about how long it would take, without doing it."),
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help=f"Do not ask before more than {FEW_REMOVALS} videos are removed.")
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep running until Ctrl-C: follow the folders and index changes.")
     ] = False,
@@ -130,6 +142,9 @@ def index_command(
 
     Without PATH, all folders that the index knows are brought up to date. With --adapter, everything in the index is
     encoded again, and searches use the old vectors until that is done.
+
+    Videos that are gone, or that you exclude, are removed from the index. More than 20 at once are removed only if you
+    say yes: in a script, add --yes.
 
     \b
     Example:
@@ -156,8 +171,17 @@ def index_command(
         folders = []
     else:
         folders = _known(name)
-    indexing = IndexOptions(exclude or DEFAULT_OPTIONS.exclude, all_files, force, verify, sampling, workers)
-    options = RunOptions(device, dtype, threads, battery, as_json, segment, indexing)
+    indexing = IndexOptions(
+        exclude=exclude or DEFAULT_OPTIONS.exclude,
+        include=include or DEFAULT_OPTIONS.include,
+        is_asked=bool(path),
+        all_files=all_files,
+        force=force,
+        verify=verify,
+        sampling=sampling,
+        workers=workers,
+    )
+    options = RunOptions(device, dtype, threads, battery, as_json, yes, segment, indexing)
     if dry_run:
         show_dry_run(folders, name, model, options)
     elif watch:
@@ -208,7 +232,7 @@ def run_index(folders: Sequence[Path], name: str, asked: EncoderChoice, options:
             if opened := indexing.open(folders, asked):
                 from vidfind.index.run import index_videos
 
-                with closing(index_videos(folders, *opened, options.indexing)) as events:
+                with closing(index_videos(folders, *opened, indexing.options)) as events:
                     for event in events:
                         indexing.show_event(event)
             summary = indexing.end_run()
@@ -250,11 +274,12 @@ def watch_folders(folders: Sequence[Path], name: str, asked: EncoderChoice, opti
 
     indexing = _Indexing(name, options)
     try:
-        with indexing.activity, closing(watch_videos(folders, indexing.open, asked, options.indexing)) as events:
+        with indexing.activity, closing(watch_videos(folders, indexing.open, asked, indexing.options)) as events:
             for event in events:
                 now = f"{datetime.now():%H:%M:%S}"
                 if isinstance(event, RunEnded):
                     summary = indexing.end_run()
+                    indexing.may_ask = False
                     if event.has_news:
                         indexing.show_summary(summary, "" if event.is_first else now)
                     indexing.show_ending(summary)
@@ -280,6 +305,9 @@ class _Indexing:
         from vidfind.system.machine import when_command_began
 
         self._name, self._options = name, options
+        self.options = replace(options.indexing, may_remove=self._may_remove)
+        self.may_ask = True
+        """Whether somebody is there to answer a question."""
         self.activity = Activity("Opening the index", enabled=not (options.as_json and sys.stdout.isatty()))
         self._load = loader_of(self.activity, options.device, options.dtype, options.threads)
         self._began: float | None = when_command_began()
@@ -347,6 +375,20 @@ class _Indexing:
             self.activity.announce(f"Preparing quick searches of {event.segments:,} segments.")
         elif isinstance(event, Reencoding):
             self.activity.announce(reencoding_text(event))
+
+    def _may_remove(self, videos: int) -> bool:
+        """Asks whether many videos are to be removed from the index; without a terminal, they are not."""
+        from vidfind.display.text import plural
+        from vidfind.system.machine import running_clock
+
+        if self._options.yes or not self.may_ask or not sys.stdin.isatty():
+            return self._options.yes
+        self.activity.hide()
+        with running_clock().paused():
+            question = f"Remove {plural(videos, 'video')} from the index? They are not there any more, or left out now."
+            answer = typer.confirm(question, err=True)
+        self.activity.say("Reading videos")
+        return answer
 
     def _wait_for_mains(self) -> None:
         from vidfind.system.machine import on_battery, wait_for_mains

@@ -50,6 +50,9 @@ def remove_command(
             "for 30 days.",
         ),
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the videos that would be removed, without doing it.")
+    ] = False,
     yes: Yes = False,
     name: IndexName = paths.DEFAULT_INDEX,
     as_json: Json = False,
@@ -58,8 +61,8 @@ def remove_command(
 ) -> None:
     """Remove videos from an index, or delete a whole index. Your video files are never touched.
 
-    The vectors of removed videos are kept for 30 days, where no search shows them: nothing is encoded again if you
-    change your mind.
+    Later runs leave PATH out until you name it to `vidfind index` again. The vectors of removed videos are kept for 30
+    days, where no search shows them: nothing is encoded again if you change your mind.
 
     \b
     Example:
@@ -76,16 +79,19 @@ def remove_command(
 
     store_path = paths.index_path(name)
     if path or purge:
-        from vidfind.store.edit import purge_videos, remove_videos
+        from vidfind.display.library import show_removed
+        from vidfind.store.edit import purge_videos, remove_videos, videos_to_remove
 
         store = Store.open(store_path)
-        removed = purge_videos(path, store) if purge else remove_videos(path or [], store)
+        removed = videos_to_remove(path, store, purge)
+        if not dry_run:
+            _confirm_removal(len(removed), yes)
+            removed = purge_videos(path, store) if purge else remove_videos(path or [], store)
         if as_json:
             for row in removed:
                 console.json_line({"path": row.path})
         else:
-            kept = "Nothing of them is kept." if purge else "Their vectors are kept for 30 days."
-            console.message(f"Forgot {plural(len(removed), 'video')}. The files are where they were. {kept}")
+            show_removed(removed, path or [], purge, dry_run)
         return
     is_demo = name == DEMO_INDEX and demo_folder().exists()
     if is_index(store_path) and not yes:
@@ -107,6 +113,20 @@ def remove_command(
         console.message(f"Deleted the index {name!r}.")
     if is_demo:
         console.message(f"Deleted {plural(deleted, 'video')} that the demo had drawn.")
+
+
+def _confirm_removal(videos: int, yes: bool) -> None:
+    """Asks whether many videos are to be removed; ends the program if not. Without a terminal, raises BadInput."""
+    from vidfind.display.text import plural
+    from vidfind.index.options import FEW_REMOVALS
+
+    if yes or videos <= FEW_REMOVALS:
+        return
+    if not sys.stdin.isatty():
+        raise BadInput(f"Removing {plural(videos, 'video')} must be confirmed: add --yes. Nothing was removed.")
+    typer.confirm(
+        f"Remove {plural(videos, 'video')} from the index? The files stay where they are.", abort=True, err=True
+    )
 
 
 def relink_command(

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from vidfind.commands import forget_command, status_command
-from vidfind.display.console import errors, message, messages, say, show
+from vidfind.display.console import errors, hint, message, messages, say, show
 from vidfind.display.text import home_path, plural, printable, times_real
 from vidfind.system.times import clock
 
@@ -46,6 +46,12 @@ def show_summary(summary: "IndexSummary", when: str = "") -> None:
         )
     for offline in summary.offline:
         message(f"Not there now, and kept in the index: {plural(offline.videos, 'video')} of {offline.folder}")
+    if summary.not_removed:
+        hint(
+            f"{plural(summary.not_removed, 'video')} would be removed, because they are not there any more or are left "
+            "out now. That must be confirmed: they stay in the index until you give the same command with --yes. "
+            "--dry-run lists them."
+        )
     for folder, count in sorted(summary.copied_from.items()):
         message(
             f"{plural(count, 'video')} of {folder}, which is not there now, had a copy here. If that folder was moved "
@@ -97,6 +103,8 @@ def show_survey(survey: "Survey") -> None:
 
 def show_preview(preview: "Preview") -> None:
     """Shows what a run would do: a line for each video that is not unchanged, and a summary."""
+    from vidfind.index.options import FEW_REMOVALS
+
     show_survey(preview.survey)
     for path, status in preview.videos:
         show(Text(f"{status:<8}  {printable(home_path(path))}"))
@@ -105,6 +113,8 @@ def show_preview(preview: "Preview") -> None:
     counts = preview.counts
     parts = [f"{counts[status]:,} {status}" for status in STATUSES if counts[status]]
     show(Text(f"Would be: {', '.join(parts)}." if parts else "No videos found."))
+    if preview.lost > FEW_REMOVALS:
+        message(f"Removing {plural(preview.lost, 'video')} must be confirmed: the run asks, or needs --yes.")
     if preview.encoded:
         time = (
             f"about {clock(math.ceil(preview.elapsed))}" if preview.elapsed else "a time that no run has measured yet"
@@ -170,7 +180,9 @@ def summary_json(summary: "IndexSummary") -> dict[str, Any]:
     times = {"seconds": round(summary.footage, 3), "elapsed": round(summary.elapsed, 3)}
     gone = [{"folder": vanished.folder, "videos": vanished.videos} for vanished in summary.vanished]
     looked = survey_json(summary.survey) if summary.survey else {}
-    return {"summary": {**counts, **times, "offline": kept, "vanished": gone, **looked}}
+    return {
+        "summary": {**counts, **times, "offline": kept, "vanished": gone, "not_removed": summary.not_removed, **looked}
+    }
 
 
 def survey_json(survey: "Survey") -> dict[str, Any]:

@@ -1,23 +1,42 @@
 """Shows what an index holds, and which videos were renamed."""
 
+import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from vidfind.commands import index_command
 from vidfind.display.console import facts, message, results, show
 from vidfind.display.index import show_videos
-from vidfind.display.text import file_size, footage, home_path, plural
+from vidfind.display.text import file_size, footage, home_path, plural, printable
 
 if TYPE_CHECKING:
     from vidfind.store.edit import Relinked
     from vidfind.store.status import IndexStatus
+    from vidfind.store.tables import VideoRow
 
 STATUS_LINES = 20  # at most this many unreadable videos are listed by `vidfind status`
 
 
 # Upkeep
+
+
+def show_removed(rows: Sequence["VideoRow"], paths: Sequence[Path], is_purged: bool, is_dry: bool) -> None:
+    """Shows what was removed under `paths`, or, if `is_dry`, would be; `is_purged` says that no vectors are kept."""
+    from vidfind.store.memory import KEPT_TIME
+
+    if is_dry:
+        for row in rows:
+            show(Text(printable(home_path(row.path))))
+        message(f"Would remove {plural(len(rows), 'video')}.")
+        return
+    kept = "No vectors of them are kept." if is_purged else f"Their vectors are kept for {KEPT_TIME.days} days."
+    message(f"Forgot {plural(len(rows), 'video')}. The files are where they were. {kept}")
+    if paths:
+        again = index_command(folders=[os.path.abspath(path) for path in paths])
+        message(f"Later runs leave out what you removed until you name it: {again}")
 
 
 def show_relinked(relinked: Sequence["Relinked"]) -> None:
@@ -54,6 +73,14 @@ def show_status(status: "IndexStatus", path: Path, online: Collection[Path]) -> 
         rows["Unfinished"] = f"{plural(begun.videos, 'video')} encoded again {kind}; to go on: {begun.command}"
     if status.removed:
         rows["Removed"] = f"{plural(len(status.removed), 'video')}, whose vectors are kept for {KEPT_TIME.days} days"
+    left_out = status.left_out
+    excluded = [f"{pattern!r} in {home_path(folder)}" for folder, pattern in sorted(left_out.patterns)]
+    removed = [str(home_path(path)) for path in sorted(left_out.removed)]
+    lists = {"Excluded": (excluded, "--include takes it again"), "Left out": (removed, "indexing it takes it again")}
+    for title, (names, remedy) in lists.items():
+        if names:
+            more = f" and {len(names) - STATUS_LINES:,} more" if len(names) > STATUS_LINES else ""
+            rows[title] = f"{', '.join(names[:STATUS_LINES])}{more} ({remedy})"
     folders = [
         ("" if number else "Folders", Text.assemble(home_path(folder), _presence(folder in online)))
         for number, folder in enumerate(status.folders)
@@ -81,6 +108,10 @@ def status_json(status: "IndexStatus", path: Path, online: Collection[Path]) -> 
         "folders": [{"path": folder, "online": folder in online} for folder in status.folders],
         "failed": [{"path": row.path, "reason": row.failed} for row in status.failed],
         "damaged": [{"path": row.path, "reason": row.damage} for row in status.damaged],
+        "left_out": {
+            "paths": sorted(status.left_out.removed),
+            "patterns": [{"folder": folder, "pattern": text} for folder, text in sorted(status.left_out.patterns)],
+        },
         "removed": [
             {"path": video.row.path, "removed_at": video.removed_at.isoformat(timespec="seconds")}
             for video in status.removed

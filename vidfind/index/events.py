@@ -63,6 +63,13 @@ class Vanished:
 
 
 @dataclass(frozen=True)
+class NotRemoved:
+    """So many videos that are gone, or left out, stay in the index: nobody has confirmed their removal."""
+
+    videos: int
+
+
+@dataclass(frozen=True)
 class Cost:
     """What encoding videos again takes: `footage` in seconds of it; `elapsed` is about how long, where known."""
 
@@ -104,7 +111,7 @@ class Arranging:
     segments: int
 
 
-Event = Outcome | Survey | Progress | Offline | Vanished | Reencoding | Switched | Waiting | Arranging
+Event = Outcome | Survey | Progress | Offline | Vanished | NotRemoved | Reencoding | Switched | Waiting | Arranging
 
 
 @dataclass
@@ -125,6 +132,8 @@ class IndexSummary:
     damaged: list[Outcome] = field(default_factory=list)
     offline: list[Offline] = field(default_factory=list)
     vanished: list[Vanished] = field(default_factory=list)
+    not_removed: int = 0
+    """Number of videos that would have been removed, had that been confirmed."""
     survey: Survey | None = None
     """What the look through the folders has found."""
     ending: Switched | Waiting | None = None
@@ -132,12 +141,14 @@ class IndexSummary:
 
     @property
     def missed(self) -> int:
-        """Number of videos that should be in the index, or be encoded again, and are not. Exit code 3 if any.
+        """Number of videos that should be in the index, or be encoded again, and are not, or that should not be in the
+        index any more, and are. Exit code 3 if any.
 
         Those that failed in an earlier run and have not changed since are no news, and do not count."""
         waiting = self.ending.offline if isinstance(self.ending, Waiting) else []
         failed = sum(outcome.is_news for outcome in self.failed)
-        return failed + sum(one.videos for one in self.vanished) + sum(one.videos for one in waiting)
+        away = sum(one.videos for one in self.vanished) + sum(one.videos for one in waiting)
+        return failed + away + self.not_removed
 
     def add(self, event: Event) -> None:
         """Counts an event; those of no lasting interest, such as Progress, change nothing."""
@@ -145,6 +156,8 @@ class IndexSummary:
             self._add_outcome(event)
         elif isinstance(event, Offline):
             self.offline.append(event)
+        elif isinstance(event, NotRemoved):
+            self.not_removed += event.videos
         elif isinstance(event, Vanished):
             self.vanished.append(event)
         elif isinstance(event, Survey):

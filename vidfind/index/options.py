@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vidfind.media.sampling import DEFAULT_SAMPLING, Sampling
+
+FEW_REMOVALS = 20
+"""So many videos are removed at once without a question."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,10 @@ class IndexOptions:
 
     exclude: Sequence[str] = ()
     """Patterns of files and folders that are ignored, as `Exclusions` describes them, for instance `*/drafts/*`."""
+    include: Sequence[str] = ()
+    """Patterns of `exclude` in earlier runs, which the index has left out ever since: these are taken again."""
+    is_asked: bool = True
+    """Whether a user has named the folders just now: then they are taken even if they were removed from the index."""
     all_files: bool = False
     """Take also what is left out by default: bins, parts of libraries, proxies, Live Photos."""
     force: bool = False
@@ -27,6 +34,9 @@ class IndexOptions:
     """Compare the contents of files that seem unchanged (same size, same time) with what is stored."""
     sampling: Sampling = DEFAULT_SAMPLING
     """Which frames stand for a segment: see `media/sampling.py`."""
+    may_remove: Callable[[int], bool] = lambda videos: False
+    """Asked before more than FEW_REMOVALS videos at once are removed because they are gone or left out, with their
+    number. If not, they stay in the index, and a NotRemoved event says so."""
     workers: int | None = None
     """Number of processes that decode videos. None: one for each core, 2 to 8."""
 

@@ -9,7 +9,7 @@ import functools
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -56,6 +56,18 @@ class Plan:
     removed: list[tuple[VideoRow, str]] = field(default_factory=list)  # with the reason, if it is not simply gone
     replaced: list[VideoRow] = field(default_factory=list)  # whose file seems to have other contents now
     offline: list[tuple[VideoRow, Path]] = field(default_factory=list)  # with the folder that is not there now
+
+    def lost(self, stored: Mapping[Path, VideoRow]) -> list[VideoRow]:
+        """The videos to be removed whose contents are in the index by no other path: `stored` are all its videos."""
+        removed = {row.path for row, _ in self.removed}
+        staying = {row.content for path, row in stored.items() if path not in removed}
+        staying |= {reuse.source.content for reuse in self.reuse}
+        return [row for row, _ in self.removed if not row.failed and row.content not in staying]
+
+    def without_removing(self, rows: Sequence[VideoRow]) -> Plan:
+        """The same plan, where `rows` stay in the index."""
+        paths = {row.path for row in rows}
+        return replace(self, removed=[(row, reason) for row, reason in self.removed if row.path not in paths])
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vidfind.errors import UnreadableVideo, VidfindError
-from vidfind.folders.walk import Survey, survey_folders
+from vidfind.folders.walk import Survey
 from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
 from vidfind.index.plan import Job, Known, Plan, Reuse, Status, make_plan
 from vidfind.index.prepare import check_folders
 from vidfind.index.presence import Disk
+from vidfind.index.walk import walk_folders
 from vidfind.media.decoding import DECODERS, probe
 from vidfind.media.files import VideoFile, fingerprint
 from vidfind.store.settings import is_index
@@ -39,6 +39,8 @@ class Preview:
     """About how long encoding them would take; None if no index of this machine knows how fast that is."""
     survey: Survey
     """What was found in the folders."""
+    lost: int = 0
+    """Number of videos to be removed whose contents are nowhere else in the index: many must be confirmed."""
     offline: dict[Path, int] = field(default_factory=dict)
     """Number of videos that stay in the index although their folder is not there now."""
 
@@ -59,12 +61,12 @@ def preview_index(
     that was never there."""
     roots = check_folders(folders, index)
     store = Store.open(index) if is_index(index) else None
-    survey = survey_folders([root for root in roots if os.path.exists(root)], options.exclude, options.all_files)
+    walk = walk_folders(roots, store, options)
     removed = [video.row for video in store.removed().values()] if store else []
-    known = Known(store.videos() if store else {}, removed=removed)
-    disk = Disk(unreadable=[one.path for one in survey.unreadable])
+    known = Known(walk.stored, removed=removed)
+    disk = Disk(unreadable=[one.path for one in walk.survey.unreadable])
     plan = make_plan(
-        survey.videos, known, roots, fingerprint, disk.presence, options.force, options.verify, is_moved=disk.is_moved
+        walk.found, known, roots, fingerprint, disk.presence, options.force, options.verify, is_moved=disk.is_moved
     )
     footage = _footage([job.file for job in plan.encode])
     speed = store.speed() if store else _speed_of_others(index.parent, model)
@@ -74,7 +76,8 @@ def preview_index(
         len(plan.encode),
         footage,
         footage / speed if speed else None,
-        survey,
+        walk.survey,
+        len(plan.lost(walk.stored)),
         Counter(folder for _, folder in plan.offline),
     )
 

@@ -11,20 +11,20 @@ import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidfind.commands import adapter_command
 from vidfind.errors import UnreadableVideo
-from vidfind.folders.walk import Survey, find_videos, survey_folders
 from vidfind.index.encode import FolderOf, encode_planned
-from vidfind.index.events import Arranging, Event, Offline, Outcome, Reencoding, Switched, Waiting
-from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
+from vidfind.index.events import Arranging, Event, NotRemoved, Offline, Outcome, Reencoding, Switched, Waiting
+from vidfind.index.options import DEFAULT_OPTIONS, FEW_REMOVALS, IndexOptions
 from vidfind.index.plan import Job, Known, Plan, Reuse, make_plan
 from vidfind.index.prepare import check_folders, cost
 from vidfind.index.presence import Disk
+from vidfind.index.walk import Walk, is_under, walk_folders
 from vidfind.media.dates import Recorded, when_recorded
 from vidfind.media.decoding import read_date
 from vidfind.media.files import VideoFile, fingerprint
@@ -34,21 +34,6 @@ from vidfind.store.tables import TRY_AGAIN, VideoRow
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Walk:
-    """What is on disk and what the index holds, as far as a run is concerned."""
-
-    found: list[VideoFile]
-    survey: Survey
-    """What was found in the folders that are there."""
-    stored: dict[Path, VideoRow]
-    before: dict[Path, VideoRow]
-    """The videos of the index in use, where the store is an unfinished one beside it; else empty."""
-    folders: list[Path]
-    """The folders asked for, there or not, and those of the videos that are indexed again."""
-    folder_of: FolderOf
 
 
 def index_videos(
@@ -74,9 +59,9 @@ def index_videos(
     Raises BadInput for a folder that was never there, IndexBusy if another process writes to the index, and
     IndexMismatch if the encoder is not the index's."""
     with store.writing() as writer:
-        walk = _walk(folders, store, options, ignored)
+        walk = walk_folders(check_folders(folders, store.path), store, options, ignored)
         removed = [video.row for video in store.removed().values()]
-        left_alone = {path for path in walk.stored if _is_under(path, ignored)}
+        left_alone = {path for path in walk.stored if is_under(path, ignored)}
         known = Known(walk.stored, walk.before.keys(), removed, left_alone)
         disk = Disk(unreadable=[one.path for one in walk.survey.unreadable])
         plan = make_plan(
@@ -93,30 +78,18 @@ def index_videos(
         writer.note_links(walk.survey.other_names, [folder for folder in walk.folders if os.path.exists(folder)])
         if walk.survey.has_remarks:
             yield walk.survey
+        lost = plan.lost(walk.stored)
+        if _may_remove(len(lost), options):
+            writer.leave_out(walk.left_out)
+        else:
+            plan = plan.without_removing(lost)
+            yield NotRemoved(len(lost))
         yield from _run(plan, walk, writer, load_encoder, options, disk)
-        if store.is_unfinished and not any(_is_under(path, ignored) for path in walk.before):
-            yield from _finish(walk.before, writer)
+        if store.is_unfinished and not any(is_under(path, ignored) for path in walk.before):
+            yield from _finish(walk.before, writer, options)
         if segments := store.segments_to_arrange():
             yield Arranging(segments)
         writer.compact()
-
-
-def _walk(folders: Sequence[Path], store: Store, options: IndexOptions, ignored: frozenset[Path]) -> Walk:
-    roots = check_folders(folders, store.path)
-    present = [root for root in roots if os.path.exists(root)]
-    survey = survey_folders(present, options.exclude, options.all_files)
-    found = [file for file in survey.videos if not _is_under(file.path, ignored)]
-    stored = store.videos()
-    before = store.in_use().videos() if store.is_unfinished else {}
-    again = {**before, **stored} if store.is_unfinished else {}
-    found += find_videos(path for path in again if not _is_under(path, ignored | set(present)))
-    own_folder = {path: row.folder for path, row in again.items()}
-    planned = dict.fromkeys([*roots, *own_folder.values()])
-
-    def folder_of(path: Path) -> Path:
-        return own_folder.get(path) or next(one for one in (*reversed(path.parents), path) if one in planned)
-
-    return Walk(found, survey, stored, before, list(planned), folder_of)
 
 
 def _run(
@@ -140,15 +113,14 @@ def _run(
         yield from _settle_duplicates(plan.duplicates, walk.folder_of, writer, disk)
 
 
-def _is_under(path: Path, folders: frozenset[Path]) -> bool:
-    """Whether `path` is one of `folders`, or lies below one."""
-    return bool(folders) and not folders.isdisjoint((path, *path.parents))
+def _may_remove(videos: int, options: IndexOptions) -> bool:
+    return videos <= FEW_REMOVALS or options.may_remove(videos)
 
 
-def _finish(before: Mapping[Path, VideoRow], writer: StoreWriter) -> Iterator[Event]:
+def _finish(before: Mapping[Path, VideoRow], writer: StoreWriter, options: IndexOptions) -> Iterator[Event]:
     """Puts tables that have all there is in the place of those in use, which hold `before`.
 
-    Not so while videos are away that were not encoded again: they would be lost to searches."""
+    Not so while videos are away that were not encoded again, or many are gone: they would be lost to searches."""
     store = writer.store
     rows = store.videos()
     new = {row.fingerprint for path, row in rows.items() if path not in before and not row.failed}
@@ -160,6 +132,10 @@ def _finish(before: Mapping[Path, VideoRow], writer: StoreWriter) -> Iterator[Ev
         yield Waiting(
             store.settings.identity.adapter, folders, adapter_command(store.path, store.settings.identity.adapter)
         )
+        return
+    gone = sum(not row.failed for row in missing)
+    if not _may_remove(gone, options):
+        yield NotRemoved(gone)
         return
     writer.finish()
     for row in missing:

@@ -23,7 +23,7 @@ from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput, IndexBusy, VidfindError
 from vidfind.folders.patterns import IGNORE_FILE, Exclusions
 from vidfind.folders.walk import Survey, find_videos, is_searched, may_be_video
-from vidfind.index.events import Event, Offline, Outcome, Vanished, Waiting
+from vidfind.index.events import Event, NotRemoved, Offline, Outcome, Vanished, Waiting
 from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
 from vidfind.index.run import index_videos
 from vidfind.system.mounts import read_mounts
@@ -108,6 +108,7 @@ def watch_videos(
     watching = looks(folders, options.exclude, settling, options.all_files)
     changing, reason = next(watching), ""
     away: set[Path] = set()
+    told: set[NotRemoved] = set()
     is_first = True
     while True:
         away, was_away = {folder for folder in folders if not os.path.exists(folder)}, away
@@ -118,7 +119,7 @@ def watch_videos(
         present = [folder for folder in folders if is_first or folder not in away]
         try:
             if present:
-                asked = yield from _run_once(present, open_index, asked, options, changing, is_first)
+                asked = yield from _run_once(present, open_index, asked, options, changing, is_first, told)
         except (VidfindError, OSError) as error:
             if is_first and not isinstance(error, IndexBusy):
                 raise
@@ -128,7 +129,7 @@ def watch_videos(
             reason = ""
             if is_first:
                 yield Watching(len(folders), len(changing))
-            is_first, options = False, replace(options, verify=False)
+            is_first, options = False, replace(options, verify=False, include=(), is_asked=False)
         changing = watching.send(bool(reason))
 
 
@@ -139,17 +140,21 @@ def _run_once(
     options: IndexOptions,
     changing: frozenset[Path],
     is_first: bool,
+    told: set[NotRemoved],
 ) -> Generator[WatchEvent, None, EncoderChoice]:
-    """One of the runs of `watch_videos`; returns the encoder to ask for in the next."""
+    """One of the runs of `watch_videos`; returns the encoder to ask for in the next. `told` is news no more."""
     opened = open_index(folders, asked)
     has_news = is_first and not changing
     if opened:
         store, load_encoder = opened
         with closing(index_videos(folders, store, load_encoder, options, ignored=changing)) as events:
             for event in events:
-                if is_first or _is_news(event, has_news):
-                    has_news = has_news or isinstance(event, Outcome | Vanished)
+                is_told = isinstance(event, NotRemoved) and event in told
+                if is_first or (_is_news(event, has_news) and not is_told):
+                    has_news = has_news or isinstance(event, Outcome | Vanished | NotRemoved)
                     yield event
+                if isinstance(event, NotRemoved):
+                    told.add(event)
         if not store.is_unfinished:
             # The adapter asked for is in use now. From here on the index's own is, which another command may change.
             asked = replace(asked, adapter=None)

@@ -1,18 +1,19 @@
 """Changes an index without encoding: removes videos, or gives them new paths.
 
-Touches no video file, and does not check whether one is there.
+Touches no video file.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vidfind.commands import index_command, status_command
 from vidfind.errors import BadInput
+from vidfind.store.memory import read_left_out
 from vidfind.store.store import Store
 from vidfind.store.tables import UNKNOWN_PLACE, VideoRow
 
@@ -32,12 +33,25 @@ def remove_videos(paths: Sequence[Path], store: Store) -> list[VideoRow]:
     Their vectors are kept for a while: see memory.py. Raises BadInput if a path names no video."""
     with store.writing() as writer:
         writers = writer.generations()
-        rows = {path: row for one in reversed(writers) for path, row in one.store.videos().items()}
-        chosen = _chosen(paths, rows.values(), store)
+        removed = videos_to_remove(paths, store)
+        chosen = {row.path for row in removed}
+        writer.leave_out(
+            read_left_out(store.path).without(_absolute(paths))
+        )  # first: a run then finishes what is killed
         for one in writers:
             one.set_aside(row for path, row in one.store.videos().items() if path in chosen)
             one.remove(chosen)
             one.compact()
+    return removed
+
+
+def videos_to_remove(paths: Sequence[Path] | None, store: Store, purge: bool = False) -> list[VideoRow]:
+    """The videos that `remove_videos`, or `purge_videos`, would remove. Raises BadInput if a path names none."""
+    rows: dict[Path, VideoRow] = {}
+    for one in filter(None, [store.unfinished(), store]):
+        rows |= {video.row.path: video.row for video in one.removed().values()} if purge else {}
+        rows |= one.videos() if paths else {}
+    chosen = rows if paths is None else _chosen(paths, rows.values(), store)
     return [row for _, row in sorted(chosen.items())]
 
 
@@ -46,23 +60,22 @@ def purge_videos(paths: Sequence[Path] | None, store: Store) -> list[VideoRow]:
 
     Nothing of them is left on disk. Raises BadInput if a path names no video, removed or not."""
     with store.writing() as writer:
-        writers = writer.generations()
-        purged: dict[Path, VideoRow] = {}
-        for one in reversed(writers):
-            purged |= {video.row.path: video.row for video in one.store.removed().values()}
-            purged |= one.store.videos() if paths else {}
-        if paths is not None:
-            purged = _chosen(paths, purged.values(), store)
-        for one in writers:
+        removed = videos_to_remove(paths, store, purge=True)
+        purged = {row.path for row in removed}
+        left_out = read_left_out(store.path).without(_absolute(paths or ()))
+        # Of a file that is not there, not even the path stays.
+        gone = {path for path in _absolute(paths or ()) if not os.path.lexists(path)}
+        writer.leave_out(dataclasses.replace(left_out, removed=left_out.removed - gone))
+        for one in writer.generations():
             one.remove(purged if paths else [])
             one.purge(purged)
-    return [row for _, row in sorted(purged.items())]
+    return removed
 
 
 def _chosen(paths: Sequence[Path], rows: Collection[VideoRow], store: Store) -> dict[Path, VideoRow]:
     """The rows of the videos under `paths`, by their paths. Raises BadInput for a path with none."""
     chosen: dict[Path, VideoRow] = {}
-    for path in (Path(os.path.abspath(path)) for path in paths):
+    for path in _absolute(paths):
         here = {row.path: row for row in rows if row.path.is_relative_to(path)}
         if not here:
             raise _none_under(path, store)
@@ -87,6 +100,7 @@ def relink_videos(old: Path, new: Path, store: Store) -> list[Relinked]:
             raise BadInput(
                 f"{old} and {new} lie within one another. Where the files are there: {index_command(folders=[new])}"
             )
+        writer.leave_out(read_left_out(store.path).moved(old, new))
         for one in writers:
             rows = one.store.videos()
             pairs = [(rows[path], rows.get(target)) for path, target in moves.items() if path in rows]
@@ -97,6 +111,10 @@ def relink_videos(old: Path, new: Path, store: Store) -> list[Relinked]:
             one.remove(row.path for row, _ in pairs)
             one.compact()
     return [Relinked(target, path, target in known) for path, target in moves.items()]
+
+
+def _absolute(paths: Iterable[Path]) -> list[Path]:
+    return [Path(os.path.abspath(path)) for path in paths]
 
 
 def _relinked(row: VideoRow, old: Path, new: Path) -> VideoRow:

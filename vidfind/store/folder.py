@@ -15,7 +15,7 @@ from pathlib import Path
 
 from vidfind.commands import index_command
 from vidfind.errors import IndexBusy, IndexNotFound
-from vidfind.store.memory import removed_file
+from vidfind.store.memory import LEFT_OUT_FILE, removed_file
 from vidfind.store.settings import (
     COPY_FILE,
     NEXT_FILE,
@@ -44,7 +44,8 @@ QUERIES_FILE = "queries.sqlite"
 """Vectors of earlier queries: see search/kept.py."""
 # What an index folder may hold besides its settings: tables of all generations, adapters, and what a copy left behind.
 OWN_FILES = re.compile(
-    r"(videos|segments)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.?removed(-\d+)?\.arrow(\.part)?|\.(settings|speed|links).*\.part"
+    r"(videos|segments)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.?removed(-\d+)?\.arrow(\.part)?"
+    r"|\.(settings|speed|links|left-out).*\.part"
 )
 PASSING_FILES = re.compile(r".*\.(part|mend\w+\.lance)")
 """Those of them that exist only while something is written."""
@@ -64,7 +65,7 @@ def delete_index(path: Path) -> None:
         (path / SETTINGS_FILE).unlink()  # first: from here on it is no index
         for entry in own_files(path):
             delete_entry(entry)
-        for file in (NEXT_FILE, COPY_FILE, SPEED_FILE, LINKS_FILE, QUERIES_FILE):
+        for file in (NEXT_FILE, COPY_FILE, SPEED_FILE, LINKS_FILE, QUERIES_FILE, LEFT_OUT_FILE):
             (path / file).unlink(missing_ok=True)
         with suppress(PermissionError):  # Windows keeps a file that is open
             (path / LOCK_FILE).unlink()  # last, and while it is held: see writing_lock

@@ -18,6 +18,7 @@ import numpy as np
 from vidfind.commands import adapter_command, delete_command, index_command
 from vidfind.errors import IndexDamaged, IndexMismatch, Problem
 from vidfind.store.folder import KEEP_VERSIONS, delete_entry, leftovers, require_index, writing_lock
+from vidfind.store.memory import LEFT_OUT_FILE, read_left_out
 from vidfind.store.mend import Part, check_values, drop_indexes, mend_table, some
 from vidfind.store.nearest import try_indexes
 from vidfind.store.settings import (
@@ -115,6 +116,13 @@ def _problems_with(path: Path, generation: Generation) -> Iterator[Problem]:
         )
     else:
         yield from _problems_of(Part(path, begun, is_unfinished=True))
+    try:
+        read_left_out(path)
+    except IndexDamaged as error:
+        file = path / LEFT_OUT_FILE
+        yield Problem(
+            error.reason, "it is deleted: what you removed or excluded is indexed again", partial(_delete, [file])
+        )
     if found := _find_leftovers(path):
         names = some(entry.name for entry in found)
         yield Problem(f"files that are of no use any more: {names}", "they are deleted", partial(_delete, found))

@@ -1,4 +1,4 @@
-"""What an index remembers of videos that were taken out of it.
+"""What an index remembers of videos that were taken out of it, and what runs leave out of it from then on.
 
 The vectors of a removed video stay in the table of segments for a while, where no search shows them: a folder that
 comes back, a typo or a mistake then costs no encoding. Its row is kept in a file of the generation, because the row
@@ -7,6 +7,7 @@ says which vectors are of which contents; vectors of another generation are of n
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from typing import cast
 
 import pyarrow as pa
 
-from vidfind.store.tables import VIDEOS, VideoRow, row_to_table, rows_of
-from vidfind.system.storage import atomic_write
+from vidfind.store.settings import damaged
+from vidfind.store.tables import VIDEOS, VideoRow, path_from_text, path_to_text, row_to_table, rows_of
+from vidfind.system.storage import atomic_write, storage_errors, write_text
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,7 @@ KEPT_BYTES = 10**9
 """And no more of them than this: those removed last. A thousand hours of footage, with vectors of 512 numbers."""
 BYTES_A_NUMBER = 2
 REMOVED_AT = "removed_at"
+LEFT_OUT_FILE = "left-out.json"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,62 @@ class RemovedVideo:
 
     row: VideoRow
     removed_at: datetime
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What runs leave out of an index until a user asks for it."""
+
+    removed: frozenset[Path] = frozenset()
+    """Files, and folders with all in them, that a user has removed from the index."""
+    patterns: frozenset[tuple[Path, str]] = frozenset()
+    """Patterns of `--exclude`, each with the folder that it was given for."""
+    taken: frozenset[Path] = frozenset()
+    """Files and folders within those left out that a user has asked for by name later."""
+
+    def without(self, paths: Collection[Path]) -> LeftOut:
+        """The same, and `paths` with all in them removed too."""
+
+        def is_within(path: Path) -> bool:
+            return any(path.is_relative_to(one) for one in paths)
+
+        removed = {path for path in self.removed if not is_within(path)} | set(paths)
+        return LeftOut(frozenset(removed), self.patterns, frozenset(one for one in self.taken if not is_within(one)))
+
+    def moved(self, old: Path, new: Path) -> LeftOut:
+        """The same, where the folder `old` is `new` now."""
+
+        def move(path: Path) -> Path:
+            return new / path.relative_to(old) if path.is_relative_to(old) else path
+
+        patterns = {(move(folder), pattern) for folder, pattern in self.patterns}
+        patterns |= {(new, pattern) for folder, pattern in self.patterns if old.is_relative_to(folder)}
+        return LeftOut(frozenset(map(move, self.removed)), frozenset(patterns), frozenset(map(move, self.taken)))
+
+
+def read_left_out(path: Path) -> LeftOut:
+    """What runs leave out of the index at `path`. Raises IndexDamaged, StorageError."""
+    file = path / LEFT_OUT_FILE
+    try:
+        with storage_errors(path):
+            values = json.loads(file.read_text(encoding="utf-8"))
+        removed, taken = (frozenset(map(path_from_text, values[name])) for name in ("removed", "taken"))
+        patterns = frozenset((path_from_text(folder), str(pattern)) for folder, pattern in values["patterns"])
+        return LeftOut(removed, patterns, taken)
+    except FileNotFoundError:
+        return LeftOut()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(path, f"{LEFT_OUT_FILE} cannot be read: {error}") from error
+
+
+def write_left_out(path: Path, left_out: LeftOut) -> None:
+    """Stores what runs leave out of the index at `path`. Raises StorageError."""
+    values = {
+        "removed": sorted(map(path_to_text, left_out.removed)),
+        "patterns": sorted([path_to_text(folder), pattern] for folder, pattern in left_out.patterns),
+        "taken": sorted(map(path_to_text, left_out.taken)),
+    }
+    write_text(path / LEFT_OUT_FILE, json.dumps(values, indent=2) + "\n")
 
 
 def removed_file(path: Path, number: int) -> Path:

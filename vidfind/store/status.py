@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vidfind.commands import adapter_command
 from vidfind.store.folder import size_on_disk
-from vidfind.store.memory import RemovedVideo
+from vidfind.store.memory import LeftOut, RemovedVideo, read_left_out
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store, outer_folders
 from vidfind.store.tables import VideoRow
@@ -36,6 +36,8 @@ class IndexStatus:
     damaged: list[VideoRow]
     size_on_disk: int
     unfinished: Unfinished | None = None
+    left_out: LeftOut = field(default_factory=LeftOut)
+    """What runs leave out until a user asks for it."""
     removed: list[RemovedVideo] = field(default_factory=list)
     """The removed videos whose vectors are kept for a while, should they come back."""
 
@@ -54,6 +56,7 @@ def index_status(store: Store) -> IndexStatus:
         damaged=[row for row in rows if row.damage],
         size_on_disk=sum(map(size_on_disk, store.path.rglob("*"))),
         unfinished=find_unfinished(store),
+        left_out=read_left_out(store.path),
         removed=list(store.removed().values()),
     )
 

@@ -39,7 +39,15 @@ from vidfind.store.folder import (
     write_speed,
     writing_lock,
 )
-from vidfind.store.memory import RemovedVideo, read_removed, still_kept, write_removed
+from vidfind.store.memory import (
+    LeftOut,
+    RemovedVideo,
+    read_left_out,
+    read_removed,
+    still_kept,
+    write_left_out,
+    write_removed,
+)
 from vidfind.store.mismatch import Mismatch, choice_mismatch, identity_mismatch, mismatch_error
 from vidfind.store.nearest import is_worthwhile, make_indexes, nearest
 from vidfind.store.settings import (
@@ -333,6 +341,11 @@ class StoreWriter:
             listed = ", ".join(f"'{text}'" for text in texts[start : start + PATHS_A_DELETE])
             with self._tables.committing(TableKind.VIDEOS) as videos:
                 videos.delete(f"path IN ({listed})")
+
+    def leave_out(self, left_out: LeftOut) -> None:
+        """Stores what runs leave out from now on."""
+        if left_out != read_left_out(self._path):
+            write_left_out(self._path, left_out)
 
     def set_aside(self, rows: Iterable[VideoRow]) -> None:
         """Keeps the vectors of videos for a while, should they be removed or replaced now. See memory.py."""

@@ -1,0 +1,140 @@
+"""Finds the videos of a run: those in the folders asked for, and those that were named before, without those left out.
+
+Reads folders and the index, and writes nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vidfind.errors import BadInput
+from vidfind.folders.patterns import Exclusions
+from vidfind.folders.walk import Survey, find_videos, survey_folders
+from vidfind.index.encode import FolderOf
+from vidfind.index.options import IndexOptions
+from vidfind.media.files import VideoFile
+from vidfind.store.memory import LeftOut, read_left_out
+from vidfind.store.store import Store
+from vidfind.store.tables import VideoRow
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What is on disk and what the index holds, as far as a run is concerned."""
+
+    found: list[VideoFile]
+    survey: Survey
+    """What was found in the folders that are there."""
+    stored: dict[Path, VideoRow]
+    before: dict[Path, VideoRow]
+    """The videos of the index in use, where the store is an unfinished one beside it; else empty."""
+    folders: list[Path]
+    """The folders asked for, there or not, and those of the videos that are indexed again."""
+    folder_of: FolderOf
+    left_out: LeftOut
+    """What the index leaves out from now on."""
+
+
+def walk_folders(
+    roots: Sequence[Path], store: Store | None, options: IndexOptions, ignored: frozenset[Path] = frozenset()
+) -> Walk:
+    """Looks through the folders `roots`, absolute paths, for a run on `store`.
+
+    `ignored` are files and folders that are not looked at. Raises BadInput for an `include` that no run excluded."""
+    stored = store.videos() if store else {}
+    before = store.in_use().videos() if store and store.is_unfinished else {}
+    again = {**before, **stored} if store and store.is_unfinished else {}
+    left_out = _left_out(roots, store, options)
+    leaving = _Leaving(left_out)
+    present = [root for root in roots if os.path.exists(root)]
+    # What all folders leave out need not even be looked through.
+    known = {pattern for _, pattern in left_out.patterns}
+    known = {pattern for pattern in known if all((root, pattern) in left_out.patterns for root in present)}
+    survey = survey_folders(present, [*dict.fromkeys([*options.exclude, *sorted(known)])], options.all_files)
+    survey = replace(survey, unused=[unused for unused in survey.unused if unused.pattern in options.exclude])
+
+    named = dict(_named_before(present, survey.videos, stored, options))
+    files = {file.path: file for file in (*survey.videos, *named)}
+    found = [file for path, file in files.items() if not is_under(path, ignored) and not leaving.leaves_out(path)]
+    found += find_videos(path for path in again if path not in files and not is_under(path, ignored | set(present)))
+    own_folder = {file.path: folder for file, folder in named.items()}
+    own_folder |= {path: row.folder for path, row in again.items()}
+    planned = dict.fromkeys([*roots, *own_folder.values()])
+
+    def folder_of(path: Path) -> Path:
+        return own_folder.get(path) or next(one for one in (*reversed(path.parents), path) if one in planned)
+
+    folders = [*dict.fromkeys([*roots, *(row.folder for row in again.values())])]
+    return Walk(found, survey, stored, before, folders, folder_of, left_out)
+
+
+def is_under(path: Path, folders: frozenset[Path]) -> bool:
+    """Whether `path` is one of `folders`, or lies below one."""
+    return bool(folders) and not folders.isdisjoint((path, *path.parents))
+
+
+def _named_before(
+    roots: Sequence[Path], found: Iterable[VideoFile], stored: dict[Path, VideoRow], options: IndexOptions
+) -> Iterable[tuple[VideoFile, Path]]:
+    """The videos of folders and files within `roots` that an earlier run was asked for by name, and that are not among
+    those `found`, because they are hidden, have no extension of a video, or the like. Each comes with that folder."""
+    reached = {folder for file in found for folder in (file.path, *file.path.parents)}
+    exclusions = Exclusions(options.exclude)
+    for folder in sorted({row.folder for row in stored.values()} - reached):
+        root = next((root for root in roots if folder != root and folder.is_relative_to(root)), None)
+        if root is None:
+            continue
+        real, base = Path(os.path.realpath(folder)), Path(os.path.realpath(root))
+        if real.is_relative_to(base) and root / real.relative_to(base) in reached:
+            continue  # a link to what was found
+        steps = [step for step in (folder, *folder.parents) if step != root and step.is_relative_to(root)]
+        if not any(exclusions.match(str(step), str(root), str(step)) for step in steps):
+            yield from ((file, folder) for file in find_videos([folder], options.exclude, options.all_files))
+
+
+def _left_out(roots: Sequence[Path], store: Store | None, options: IndexOptions) -> LeftOut:
+    """What the index leaves out from now on: as before, but for what this run is asked to leave out or to take."""
+    left_out = read_left_out(store.path) if store else LeftOut()
+    patterns = set(left_out.patterns)
+    for pattern in options.include:
+        if not any(pattern == known for _, known in patterns):
+            excluded = ", ".join(sorted({repr(known) for _, known in patterns})) or "none"
+            raise BadInput(f"No earlier run has left out {pattern!r}. Patterns that are left out: {excluded}.")
+    patterns = {(folder, pattern) for folder, pattern in patterns if pattern not in options.include}
+    left_out = replace(left_out, patterns=frozenset(patterns))
+    if options.is_asked:
+        left_out = replace(left_out, removed=left_out.removed.difference(roots))
+        leaving = _Leaving(left_out)
+        left_out = replace(left_out, taken=left_out.taken.union(root for root in roots if leaving.leaves_out(root)))
+    asked = frozenset((root, pattern) for root in roots if not os.path.isfile(root) for pattern in options.exclude)
+    excluding = _Leaving(LeftOut(patterns=asked))
+    taken = frozenset(path for path in left_out.taken if not excluding.leaves_out(path))
+    return replace(left_out, patterns=left_out.patterns | asked, taken=taken)
+
+
+class _Leaving:
+    """Decides which paths are left out."""
+
+    def __init__(self, left_out: LeftOut) -> None:
+        self._left_out = left_out
+        self._exclusions = [(folder, Exclusions([pattern])) for folder, pattern in left_out.patterns]
+        self._is_excluded = functools.cache(self._look)
+
+    def leaves_out(self, path: Path) -> bool:
+        """Whether a path is left out: the nearest above it that was named, removed or excluded decides."""
+        for step in (path, *path.parents):
+            if step in self._left_out.taken:
+                return False
+            if step in self._left_out.removed or self._is_excluded(step):
+                return True
+        return False
+
+    def _look(self, step: Path) -> bool:
+        return any(
+            step != folder and step.is_relative_to(folder) and exclusions.match(str(step), str(folder), str(step))
+            for folder, exclusions in self._exclusions
+        )
