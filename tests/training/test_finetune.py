@@ -27,6 +27,7 @@ from vidfind.models.load import load_encoder, load_for_training
 from vidfind.training.finetune import FineTuning, Stepped, Validated
 from vidfind.training.optimize import backward_in_chunks, contrastive_loss, make_optimizer, rate_factor
 from vidfind.training.pairs import Pair, false_negative_mask, split_pairs
+from vidfind.training.recall import Retrieval, recall_of
 from vidfind.training.recipe import Recipe
 from vidfind.training.trainable import prepare
 
@@ -280,6 +281,16 @@ def test_stopped_early_it_keeps_the_best_state_so_far(pairs: list[Pair], fresh: 
     assert training.after == best.retrieval
     adapter = training.adapter("home")
     assert adapter and adapter.info and adapter.info.metrics["after"] == best.retrieval.as_dict()
+
+
+def test_a_state_in_which_clearly_more_captions_find_their_video_is_better(pairs: list[Pair], fresh: Encoder) -> None:
+    with FineTuning(pairs, fresh, Recipe(text_only=True)) as training:
+        found = recall_of(np.ones(20))
+        none, most = np.zeros(20, bool), np.arange(20) < 10
+        for before, after, is_better in ((none, most, True), (most, none, False), (most, most, False)):
+            training._first, training._best_key = before, (-np.inf, -np.inf)
+            assert training._remember_best(Retrieval(found, found), 0.0, after)
+            assert training.is_better is is_better
 
 
 def test_it_stops_by_itself_when_nothing_gets_better(pairs: list[Pair], fresh: Encoder) -> None:
