@@ -21,8 +21,9 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from tests.support.players import noting_player
 from tests.support.ran import Run
 from tests.support.waiting import PATIENCE, wait_until
-from vidfind.cli.prompt import Answers, answer_prompt, make_prompt, typing_ahead
+from vidfind.cli.prompt import Answers, answer_prompt, change_answers, make_prompt, typing_ahead
 from vidfind.demo.collection import draw_collection
+from vidfind.errors import BadInput
 from vidfind.search.filters import Filters
 
 ENTER, CTRL_C, CTRL_D = "\r", "\x03", "\x04"
@@ -170,12 +171,13 @@ def test_a_number_plays_the_result_of_that_rank(
 ) -> None:
     command, played = noting_player(tmp_path)
     monkeypatch.setenv("VIDFIND_PLAYER", command)
-    keyboard.send_text(f"1{ENTER}a star{ENTER}2{ENTER}4{ENTER}0{ENTER}{CTRL_D}")  # "1" before is a query
+    keyboard.send_text(f"1{ENTER}a star{ENTER}2{ENTER}4{ENTER}0{ENTER}{CTRL_D}")
     answer_prompt("default", Answers())
     wait_until(played.exists)
     assert re.fullmatch(r"0\.00 .*\.mp4\n", played.read_text())
     captured = capsys.readouterr()
-    assert tables(captured.out) == 2
+    assert tables(captured.out) == 1
+    assert "Nothing is found yet that a number could play" in captured.err
     assert re.search(r"Playing clip-\d+\.mp4 from 0:00\.", captured.err)
     assert "There is no result 4 to open: 3 moments found." in captured.err
     assert "There is no result 0 to open" in captured.err
@@ -285,3 +287,42 @@ def test_what_is_typed_between_two_prompts_waits_unseen(monkeypatch: pytest.Monk
         assert not select.select([ours], [], [], 0)[0]
         assert termios.tcgetattr(theirs) == before
     os.close(ours)
+
+
+# What can be typed instead of a query
+
+
+@pytest.mark.parametrize("word", ["quit", "exit", ":q"])
+def test_the_prompt_ends_at_a_word(keyboard: PipeInput, capsys: pytest.CaptureFixture[str], word: str) -> None:
+    keyboard.send_text(f"{word}{ENTER}")
+    answer_prompt("default", Answers())
+    assert tables(capsys.readouterr().out) == 0
+
+
+def test_the_prompt_explains_itself_and_a_number_before_any_result(
+    keyboard: PipeInput, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keyboard.send_text(f"?{ENTER}1{ENTER}:fly{ENTER}{CTRL_D}")
+    answer_prompt("default", Answers())
+    captured = capsys.readouterr()
+    assert tables(captured.out) == 0
+    assert ":n COUNT" in captured.err
+    assert "Nothing is found yet that a number could play" in captured.err
+    assert "There is no :fly here. Type ? for what there is." in captured.err
+
+
+def test_settings_hold_until_they_are_taken_back() -> None:
+    answers = Answers()
+    for line in (":n 20", ":in ~/Videos", ":since 2024-05", ":until 2024-05", ":score 0.5"):
+        answers = change_answers(answers, line)
+    assert (answers.limit, answers.filters.folder, answers.filters.min_score) == (20, "~/Videos", 0.5)
+    assert (str(answers.filters.since), str(answers.filters.until)) == ("2024-05-01", "2024-05-31")
+    for line in (":n", ":in", ":since", ":until", ":score"):
+        answers = change_answers(answers, line)
+    assert answers == Answers()
+
+
+@pytest.mark.parametrize("line", [":n 0", ":n many", ":since soon", ":score x", ":score 3", ":", ":nn 3"])
+def test_a_setting_that_makes_no_sense_is_refused(line: str) -> None:
+    with pytest.raises(BadInput):
+        change_answers(Answers(), line)

@@ -267,3 +267,15 @@ def test_messages_wrap_at_spaces_and_cut_no_path_and_no_command(screen: io.Strin
 def test_a_path_of_several_lines_is_one_line_of_a_message(screen: io.StringIO) -> None:
     console.message("a\nb\n  vidfind")
     assert screen.getvalue() == "a\\nb\\n  vidfind\n"
+
+
+def test_a_command_that_ends_a_sentence_has_a_line_of_its_own_on_a_terminal(screen: io.StringIO) -> None:
+    console.message("It is of mean. To make another: vidfind index /a --index b   To replace it: vidfind remove --all")
+    console.message("Check: vidfind doctor (which takes a while)")
+    assert screen.getvalue().splitlines() == [
+        "It is of mean. To make another:",
+        "  vidfind index /a --index b",
+        "To replace it:",
+        "  vidfind remove --all",
+        "Check: vidfind doctor (which takes a while)",
+    ]

@@ -23,7 +23,7 @@ def test_status_tells_what_is_indexed_and_how(run: Run, indexed: Path, films: Pa
     assert facts["Encoder"].startswith("tempme, 12 frames of each 10 s segment")
     assert (facts["Videos"], facts["Segments"], facts["Folders"]) == ("4", "4", str(films))
     assert re.fullmatch(r"\d+\.\d seconds", facts["Footage"])
-    assert facts["On disk"].endswith(" kB")
+    assert facts["Disk use"].endswith(" kB")
 
 
 def test_status_tells_of_videos_that_are_not_whole_or_could_not_be_read(run: Run, indexed: Path, films: Path) -> None:

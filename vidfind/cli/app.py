@@ -99,7 +99,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def vidfind(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

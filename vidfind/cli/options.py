@@ -118,8 +118,8 @@ SegmentLength = Annotated[
 SamplingChoice = Annotated[
     Sampling,
     typer.Option(
-        help="Which frames to use: at equal distances (exact), only keyframes (the fastest), or a keyframe where "
-        "one is near (auto)."
+        help="Which frames are looked at: auto (keyframes where one is near, else exact), exact (slower), or keyframes "
+        "(fastest, coarse)."
     ),
 ]
 

@@ -9,13 +9,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from datetime import date
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from vidfind.cli.index import loader_of
 from vidfind.commands import status_command
 from vidfind.errors import BadInput, ExitCode, Terminated, VidfindError
+from vidfind.search.dates import parse_period
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.system import paths
 from vidfind.system.times import local_time
@@ -45,6 +47,10 @@ NARROWING = {
 """The filter of each option that leaves out videos."""
 
 
+ENDING = {"quit", "exit", ":q", ":quit"}
+HELPING = {"help", "?", ":help", ":h"}
+
+
 def open_searcher(
     name: str, device: str = "auto", dtype: str = "auto", quiet: bool = False
 ) -> "tuple[Searcher, Activity]":
@@ -63,6 +69,10 @@ class Answers:
     filters: Filters = NO_FILTERS
     limit: int = LIMIT
     form: Form = "table"
+
+    def filtered(self, **filters: Any) -> "Answers":
+        """Returns these answers with other values of some filters."""
+        return replace(self, filters=replace(self.filters, **filters))
 
     def find(self, find: Find) -> "Sequence[Moment]":
         """Returns the moments that a way to search finds."""
@@ -164,6 +174,50 @@ def _lines() -> Iterator[str]:
             yield query
 
 
+def _whole(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 10**6:
+        raise BadInput(f":n takes a whole number of 1 or more, not {text!r}.")
+    return int(text)
+
+
+def _score(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise BadInput(f":score takes a number, not {text!r}.") from error
+
+
+def _day(text: str, which: str) -> date | None:
+    """Returns the first or last day of a period; None for no text."""
+    return getattr(parse_period(text), which) if text else None
+
+
+SETTINGS: dict[str, tuple[str, str, Callable[["Answers", str], "Answers"]]] = {
+    ":n": ("COUNT", "shows so many moments", lambda now, text: replace(now, limit=_whole(text or str(LIMIT)))),
+    ":in": ("FOLDER", "looks only there", lambda now, text: now.filtered(folder=text or None)),
+    ":since": ("DATE", "from then on", lambda now, text: now.filtered(since=_day(text, "first"))),
+    ":until": ("DATE", "until then", lambda now, text: now.filtered(until=_day(text, "last"))),
+    ":score": ("NUMBER", "at least so alike", lambda now, text: now.filtered(min_score=_score(text or "-1"))),
+}
+"""What can be set at the prompt until it ends; alone, each word goes back to what is usual."""
+
+
+def _help() -> str:
+    words = ", ".join(f"{word} {value} {what}" for word, (value, what, _) in SETTINGS.items())
+    return (
+        "Type what you remember, in plain words; a number plays that result. Until the end: "
+        f"{words}; each alone takes that back. quit, an empty line or Ctrl-D ends."
+    )
+
+
+def change_answers(answers: "Answers", line: str) -> "Answers":
+    """Returns the answers as a line such as `:n 20` changes them. Raises BadInput for one that makes no sense."""
+    word, _, value = line.partition(" ")
+    if word not in SETTINGS:
+        raise BadInput(f"There is no {word} here. Type ? for what there is.")
+    return SETTINGS[word][2](answers, value.strip())
+
+
 def answer_prompt(name: str, answers: Answers) -> None:
     """Asks for queries. A number plays a result, Ctrl-C clears the line or stops a search; an empty line ends."""
     from vidfind.display import console
@@ -178,12 +232,20 @@ def answer_prompt(name: str, answers: Answers) -> None:
     preparing = threading.Thread(target=prepare, daemon=True)
     preparing.start()  # while the first query is typed
     prompt = make_prompt()
-    console.message("Type what you remember; a number plays that result. Ctrl-D or an empty line ends.")
+    console.message("Type what you remember; a number plays that result. ? says more, Ctrl-D ends")
     moments: Sequence[Moment] = []
     with typing_ahead():
-        while query := _ask(prompt):
+        while (query := _ask(prompt)) and query not in ENDING:
             try:
-                if moments and query.isdecimal() and len(query) <= LONGEST_RANK:
+                if query in HELPING:
+                    console.message(_help())
+                    continue
+                if query.startswith(":"):
+                    answers = change_answers(answers, query)
+                    continue
+                if query.isdecimal() and len(query) <= LONGEST_RANK:
+                    if not moments:
+                        raise BadInput("Nothing is found yet that a number could play: type what you look for.")
                     play_moment(moments, int(query))
                     continue
                 with Activity("Opening the index", enabled=preparing.is_alive()):

@@ -62,7 +62,10 @@ def finetune_command(
         float, typer.Option(metavar="RATE", min=0.0, help="The highest learning rate.")
     ] = Recipe.learning_rate,
     rank: Annotated[
-        int, typer.Option(metavar="RANK", min=1, help="Rank of the LoRA matrices: a higher rank can learn more.")
+        int,
+        typer.Option(
+            metavar="RANK", min=1, help="Size of the trained addition (LoRA rank): a larger one can learn more."
+        ),
     ] = Recipe.rank,
     batch_size: Annotated[
         int, typer.Option(metavar="PAIRS", min=2, help="Number of pairs per step.")

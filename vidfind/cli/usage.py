@@ -13,6 +13,14 @@ from typer.core import TyperCommand, TyperGroup
 
 from vidfind.commands import search_command
 
+ALWAYS = ["Arguments", "Options"]
+MANY_OPTIONS = 12
+SECTIONS = {
+    "How videos are read": {"--segment", "--sampling", "--workers", "--verify", "--nice", "--battery", "--skip-bad"},
+    "Model": {"--model", "--pretrained", "--encoder", "--adapter", "--device", "--dtype", "--threads"},
+    "Output": {"--json", "--paths", "--print0", "--quiet", "--verbose", "--help"},
+}
+"""Headings in the help of a command with many options; those in no section come first."""
 LARGEST = 10**9  # of a whole number: what libraries compute with it stays within 64 bits
 
 
@@ -30,6 +38,35 @@ class Command(TyperCommand):
                     if problem := _never_right(one, str(parameter.type_descriptor.annotation)):
                         raise typer.BadParameter(f"{_name(parameter)} {problem}.", context)
         return super().parse_args(context, words)
+
+    def format_options(self, context: Any, formatter: Any) -> None:
+        """Writes the options under headings, where there are many."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(context):
+            if record := parameter.get_help_record(context):
+                section = _section(parameter, len(self.params) > MANY_OPTIONS)
+                sections.setdefault(section, []).append(_plain(parameter, *record))
+        for title in sorted(sections, key=[*ALWAYS, *SECTIONS].index):
+            with formatter.section(title):
+                formatter.write_dl(sections[title])
+
+    def collect_usage_pieces(self, context: Any) -> list[str]:
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(context)]
+
+
+def _section(parameter: Any, are_many: bool) -> str:
+    if parameter.param_type_name == "argument":
+        return ALWAYS[0]
+    own = (title for title, names in SECTIONS.items() if are_many and set(parameter.opts) & names)
+    return next(own, ALWAYS[1])
+
+
+def _plain(parameter: Any, name: str, text: str) -> tuple[str, str]:
+    """Returns the name of a parameter and its help without types of Python."""
+    if parameter.param_type_name == "argument":
+        name = f"{parameter.metavar}..." if parameter.nargs != 1 else parameter.metavar
+    text = re.sub(r"\bx>=([\d.]+)", r"at least \1", text)
+    return name.replace("<", "").replace(">", ""), re.sub(r"\b([\d.]+)<=x<=([\d.]+)", r"\1 to \2", text)
 
 
 def _never_right(value: Any, kind: str) -> str:
@@ -49,6 +86,12 @@ class Group(TyperGroup):
 
     def resolve_command(self, context: Any, words: list[str]) -> tuple[str | None, Any, list[str]]:
         word = words[0]
+        if word == "help" and len(words) == 1:
+            typer.echo(context.get_help())
+            context.exit()
+        if word == "help":
+            words = [*words[1:], "--help"]
+            word = words[0]
         if self.get_command(context, word) is None and not word.startswith("-"):
             raise typer.BadParameter(self._unknown(word, words), context)
         return super().resolve_command(context, words)

@@ -54,7 +54,7 @@ def message(text: str) -> None:
 
 
 def error(text: object) -> None:
-    say(errors, Text.assemble(("Error: ", "bold red"), sentence(text)))
+    say(errors, Text.assemble(("Error: ", "bold red"), sentence(text, is_screen(errors))))
 
 
 def hint(text: str) -> None:
@@ -64,7 +64,7 @@ def hint(text: str) -> None:
 
 def say(console: Console, text: str | Text) -> None:
     """Prints a sentence; on a terminal it is wrapped at spaces, so that no word, path or command is cut in two."""
-    text = text if isinstance(text, Text) else Text(sentence(text))
+    text = text if isinstance(text, Text) else Text(sentence(text, is_screen(console)))
     for line in text.split("\n"):
         fits = not is_screen(console) or line.plain.startswith(COMMAND)
         for part in [line] if fits else _wrapped(line, console.width):
@@ -85,9 +85,26 @@ def _wrapped(text: Text, width: int) -> Iterator[Text]:
         yield line
 
 
-def sentence(text: object) -> str:
-    """Returns `text` harmless, on one line but for the command lines in it, which keep lines of their own."""
-    return "\n".join(map(printable, re.split(rf"\n(?={COMMAND})", str(text))))
+def sentence(text: object, apart: bool = False) -> str:
+    """Returns `text` harmless, on one line but for the command lines in it that have lines of their own.
+
+    `apart`: each command line that ends a sentence gets one."""
+    lines = re.split(rf"\n(?={COMMAND})", str(text))
+    if apart:
+        lines = [line for one in lines for line in _with_commands_apart(one)]
+    return "\n".join(map(printable, lines))
+
+
+def _with_commands_apart(text: str) -> list[str]:
+    """Splits `To mend it: vidfind doctor --fix` before the command, and after it where three spaces follow."""
+    lines = []
+    for part in text.split("   "):
+        said, colon, command = part.partition(": vidfind ")
+        if colon and not re.search(r"\. |, | \(|: ", command):
+            lines += [f"{said}:", COMMAND + command]
+        else:
+            lines.append(part)
+    return lines if any(line.startswith(COMMAND) for line in lines) else [text]
 
 
 def is_screen(console: Console) -> bool:

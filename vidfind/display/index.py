@@ -36,7 +36,8 @@ def show_summary(summary: "IndexSummary", when: str = "") -> None:
     show_videos("could not be read", news, console=errors)
     if old := sum(outcome.was_tried_before for outcome in summary.failed):
         message(
-            f"As before, {plural(old, 'video')} could not be read. {status_command()} says why; --force tries again."
+            f"As before, {plural(old, 'video')} could not be read. {status_command()} says why; "
+            "--force tries again, and encodes all others too."
         )
     show_videos("could be read only in part", [(outcome.path, outcome.damage) for outcome in summary.damaged])
     for vanished in summary.vanished:

@@ -66,7 +66,7 @@ def show_status(status: "IndexStatus", path: Path, online: Collection[Path]) -> 
         "Videos": _count_videos(status),
         "Footage": footage(status.hours * 3600),
         "Segments": f"{status.segments:,}",
-        "On disk": file_size(status.size_on_disk),
+        "Disk use": file_size(status.size_on_disk),
     }
     if begun := status.unfinished:
         kind = f"with the adapter {begun.adapter}" if begun.adapter else "with no adapter"

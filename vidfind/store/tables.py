@@ -9,7 +9,6 @@ import dataclasses
 import errno
 import functools
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -248,5 +247,4 @@ def table_errors(path: Path) -> Iterator[None]:
     except (VidfindError, MemoryError):
         raise
     except Exception as error:  # RuntimeError, ValueError, KeyError, Arrow's own, a panic in Rust: there is no limit
-        reason = re.sub(r",? /\S+\.rs:\d+.*", "", str(error).partition("\n")[0])  # without places in LanceDB's source
-        raise damaged(path, reason or type(error).__name__) from error
+        raise damaged(path, "its tables cannot be read") from error  # -v shows what LanceDB said
