@@ -74,6 +74,8 @@ MAKE: dict[str, Callable[..., Shown | None]] = {
     "late_wrap.ts": partial(write_clip, times=steady(WRAP - 70, 140, rate=1)),
     "still.mkv": partial(write_clip, times=STILL, encoder={"bf": "0"}),
     "still.mp4": partial(write_clip, times=STILL, encoder={"bf": "0"}),
+    "still.ts": partial(write_clip, times=STILL, encoder={"bf": "0"}),
+    "still.avi": partial(write_clip, times=[*STILL[:5], 300, 301], codec="mpeg4"),
     "still.flv": partial(write_clip, times=STILL, encoder={"bf": "0"}),
     "joined.ts": lambda path: join_clips(path, steady(0, 14), steady(0, 13)),
     "joined_later.ts": lambda path: join_clips(path, steady(0, 6), steady(20_000, 4), steady(300, 3)),

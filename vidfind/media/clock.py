@@ -20,8 +20,8 @@ from av.video.stream import VideoStream
 from vidfind.media.frames import frame_rate
 
 MAX_GAP = 24 * 3600.0  # between two frames; after a longer gap the clock was damaged, and the video ends
-# The same in TS, MPEG-PS and their like, whose clock is set anew where recordings were joined.
-MAX_LEAP = 3600.0
+# The same in TS, MPEG-PS and their like; after a longer gap another recording was joined, and time goes on without it.
+MAX_LEAP = 4 * 3600.0
 MAX_STEP_BACK = 0.5  # between two packets; after a longer step the clock has begun anew
 MAX_REORDER = 16  # frames that an H.264 or HEVC decoder may hold back to put them in order
 MAX_DELAY = 4  # frames, by which FFmpeg lets videos in AVI begin later than they do
