@@ -27,9 +27,11 @@ NEEDED = ("path", "caption")
 COLUMNS: Mapping[str, str] = {
     "path": "path file filename filepath video videopath videofile videoname",
     "caption": "caption captions text description sentence",
-    "start": "start begin from in starttime begintime startsec startseconds starts begins timein inpoint onset",
-    "end": "end to out stop endtime stoptime endsec endseconds ends until finish timeout outpoint offset",
-    "time": "time times timestamp timestamps timerange range moment interval timespan",
+    "start": "start begin from in starttime begintime startsec startseconds starts begins timein inpoint onset "
+    "starttimecode timecodein tcin startat startpos",
+    "end": "end to out stop endtime stoptime endsec endseconds ends until finish timeout outpoint offset "
+    "endtimecode timecodeout tcout endat endpos",
+    "time": "time times timestamp timestamps timerange range moment interval timespan timecode timecodes",
     "length": "length duration",
 }
 """Names that each column may have, without case, spaces and signs. `time` holds both ends of a moment: 0:12-0:21;
@@ -228,6 +230,12 @@ def _columns(path: Path, names: Sequence[str]) -> dict[str, int]:
         raise BadInput(
             f"{path} has no column {' and no column '.join(missing)}: its first line must name the columns, "
             f"path,caption or {EXAMPLE}. It is: {begins}"
+        )
+    unknown = [name for name, key in zip(names, keys, strict=True) if re.search("start|begin", key)]
+    if unknown and not found.keys() & {"start", "time"}:
+        raise BadInput(
+            f"{path} has a column {unknown[0]}, which is not known. If it says where moments start, call it start and "
+            "write seconds, or times such as 0:12; if not, give it another name."
         )
     if "end" in found and not found.keys() & {"start", "time"}:
         raise BadInput(
