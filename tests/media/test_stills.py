@@ -58,7 +58,6 @@ def pictures_of_every_kind(folder: Path) -> list[Path]:
         *plain,
         save(rgb.convert("P", palette=Image.Palette.ADAPTIVE), folder / "palette.png"),
         save(rgb.convert("CMYK"), folder / "cmyk.jpg", quality=95),
-        save(rgb.convert("YCbCr"), folder / "ycc.tif"),
         save(clear, folder / "rgba.png"),
         save(clear, folder / "rgba.webp", lossless=True),
         save(rgb, folder / "really-a-png.jpg", format="png"),

@@ -180,18 +180,18 @@ def read_picture(path: Path, num_frames: int, size: int) -> np.ndarray:
         with Image.open(path) as image:
             count = getattr(image, "n_frames", 1) if image.format in ANIMATIONS else 1
             numbers = [count * (2 * i + 1) // (2 * num_frames) for i in range(num_frames)]
-            shown = {number: _still(image, number, path, size) for number in sorted(set(numbers))}
+            curve = _hdr_curve(image, path)
+            shown = {number: _still(image, number, curve, size) for number in sorted(set(numbers))}
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         what = "is damaged, or no picture of a kind that can be read here"
         raise UnreadableVideo(f"cannot be read as a picture: it {what} ({error}). Save it as JPEG or PNG.") from error
     return np.stack([shown[number] for number in numbers])
 
 
-def _still(image: Image.Image, number: int, path: Path, size: int) -> np.ndarray:
+def _still(image: Image.Image, number: int, curve: int | None, size: int) -> np.ndarray:
     """Returns a frame of an open picture as the model sees it, (S, S, 3)."""
     from PIL import Image, ImageOps
 
-    curve = _hdr_curve(image, path)
     if number:
         image.seek(number)
     image.draft(None, (2 * size, 2 * size))  # large JPEG files are decoded smaller, which takes a tenth of the time
