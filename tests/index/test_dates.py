@@ -7,12 +7,15 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
+from tests.support.corners import set_matrix
 from tests.support.indexing import Index, never
 from vidfind.index.events import Outcome
 from vidfind.index.run import index_videos
+from vidfind.media.files import fingerprint
 from vidfind.media.write import write_video
 from vidfind.store.store import Store
 
@@ -83,3 +86,33 @@ def test_a_date_put_right_within_a_large_file_is_seen(film: Path, film_store: St
     path.write_bytes(changed)
     created = datetime(2020, 7, 8, 9, 10, 11, tzinfo=UTC)
     assert index_again(film_store, film.parent)["large.mp4"] == (created, "metadata")
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "vfr.mkv"])
+def test_other_metadata_in_a_file_is_seen_and_nothing_encoded(
+    film: Path, film_store: Store, index: Index, clips: Path, name: str
+) -> None:
+    path = film.with_name(name)
+    shutil.copy(clips / name, path)
+    index(film.parent)
+    before = film_store.videos()[path]
+    with av.open(str(clips / name)) as given, av.open(str(path), "w") as container:
+        container.metadata.update({"creation_time": "2012-05-01T12:00:00Z", "comment": "x" * 999})
+        stream = container.add_stream_from_template(given.streams.video[0])
+        for packet in given.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                container.mux(packet)
+    assert index_again(film_store, film.parent)[name] == (DAY, "metadata")
+    after = film_store.videos()[path]
+    assert (after.content, after.size) == (before.content, path.stat().st_size)
+    assert after.fingerprint == fingerprint(path) != before.fingerprint
+
+
+def test_a_picture_that_is_turned_by_other_metadata_is_encoded_again(
+    film: Path, film_store: Store, index: Index
+) -> None:
+    before = film_store.videos()[film].content
+    set_matrix(film, (-1, 0, 0, 1))
+    assert index(film.parent)["a.mp4"].status == "changed"
+    assert film_store.videos()[film].content != before

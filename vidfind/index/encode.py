@@ -82,6 +82,7 @@ def _encoded_row(file: VideoFile, folder: Path, video: EncodedVideo) -> tuple[Vi
         fingerprint=video.fingerprint,
         created=info.created,
         created_from=info.created_from,
+        footage=info.footage,
         indexed_at=datetime.now(UTC),
         content=new_content(),
         segments=len(video.segments),

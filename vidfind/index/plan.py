@@ -93,6 +93,7 @@ def make_plan(
     force: bool = False,
     verify: bool = False,
     is_moved: Callable[[VideoRow, Path], bool] = lambda row, path: False,
+    has_only_another_date: Callable[[VideoRow, VideoFile], bool] = lambda row, file: False,
 ) -> Plan:
     """Decides what to do with each video, from what is on disk and what is known.
 
@@ -105,7 +106,8 @@ def make_plan(
         force: encode every file found.
         verify: compare also the fingerprints of files that seem unchanged.
         is_moved: called for a stored video whose folder is not there now and a file with its contents: is the file
-            that video, for instance on a drive under another letter, and not a copy?"""
+            that video, for instance on a drive under another letter, and not a copy?
+        has_only_another_date: called for a stored video whose file has changed: does it still show the same?"""
     plan = Plan()
     take_fingerprint = functools.cache(take_fingerprint)
     todo: list[Job] = []
@@ -124,7 +126,9 @@ def make_plan(
         plan.encode.extend(todo)
     else:
         plan.replaced.extend(known.stored[job.file.path] for job in todo if job.file.path in known.stored)
-        for path in _match_contents(plan, todo, known, missing, take_fingerprint, presence, is_moved):
+        for path in _match_contents(
+            plan, todo, known, missing, take_fingerprint, presence, is_moved, has_only_another_date
+        ):
             del missing[path]
     _sort_missing(plan, missing, folders, presence)
     return plan
@@ -156,6 +160,7 @@ def _match_contents(
     take_fingerprint: Callable[[Path], str],
     presence: Callable[[VideoRow, Path], Presence],
     is_moved: Callable[[VideoRow, Path], bool],
+    has_only_another_date: Callable[[VideoRow, VideoFile], bool],
 ) -> set[Path]:
     """Sorts `todo` into `plan`: what must be encoded, and what the index or another file of `todo` has already.
 
@@ -223,6 +228,9 @@ def _match_contents(
             plan.reuse.append(Reuse(job.file, job.status, source, is_source_away=bool(away) and not here))
         elif fingerprint in removed:
             plan.reuse.append(Reuse(job.file, job.status, removed[fingerprint], is_removed=True))
+        elif own and not own.failed and has_only_another_date(own, job.file):
+            taken = fingerprint or _try_fingerprint(path, take_fingerprint)
+            plan.reuse.append(Reuse(job.file, "unchanged", replace(own, fingerprint=taken)))
         elif fingerprint in originals:
             plan.duplicates.append((job, originals[fingerprint]))
         else:

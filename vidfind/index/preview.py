@@ -14,6 +14,7 @@ from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
 from vidfind.index.plan import Job, Known, Plan, Reuse, Status, make_plan
 from vidfind.index.prepare import check_folders
 from vidfind.index.presence import Disk
+from vidfind.index.run import has_only_another_date
 from vidfind.index.walk import walk_folders
 from vidfind.media.decoding import DECODERS, probe
 from vidfind.media.files import VideoFile, fingerprint
@@ -66,7 +67,15 @@ def preview_index(
     known = Known(walk.stored, removed=removed)
     disk = Disk(unreadable=[one.path for one in walk.survey.unreadable])
     plan = make_plan(
-        walk.found, known, roots, fingerprint, disk.presence, options.force, options.verify, is_moved=disk.is_moved
+        walk.found,
+        known,
+        roots,
+        fingerprint,
+        disk.presence,
+        options.force,
+        options.verify,
+        disk.is_moved,
+        has_only_another_date,
     )
     footage = _footage([job.file for job in plan.encode])
     speed = store.speed() if store else _speed_of_others(index.parent, model)

@@ -26,8 +26,9 @@ from vidfind.index.prepare import check_folders, cost
 from vidfind.index.presence import Disk
 from vidfind.index.walk import Walk, is_under, walk_folders
 from vidfind.media.dates import Recorded, when_recorded
-from vidfind.media.decoding import read_date
+from vidfind.media.decoding import probe, read_date
 from vidfind.media.files import VideoFile, fingerprint
+from vidfind.media.probe import SMALL_FILE
 from vidfind.store.store import Store, StoreWriter
 from vidfind.store.tables import TRY_AGAIN, VideoRow
 
@@ -73,6 +74,7 @@ def index_videos(
             options.force,
             options.verify,
             is_moved=disk.is_moved,
+            has_only_another_date=has_only_another_date,
         )
         log.info("%d videos found, %d to encode", len(walk.found), len(plan.encode))
         writer.note_links(walk.survey.other_names, [folder for folder in walk.folders if os.path.exists(folder)])
@@ -115,6 +117,17 @@ def _run(
 
 def _may_remove(videos: int, options: IndexOptions) -> bool:
     return videos <= FEW_REMOVALS or options.may_remove(videos)
+
+
+def has_only_another_date(row: VideoRow, file: VideoFile) -> bool:
+    """Whether a file that has changed shows just what it did, and its metadata have another date."""
+    is_likely = row.size == file.size or max(row.size, file.size) <= SMALL_FILE  # of which every packet is compared
+    if not row.footage or not is_likely:
+        return False
+    with suppress(UnreadableVideo, OSError):
+        info = probe(file.path)
+        return info.footage == row.footage and info.created_from == "metadata" and info.created != row.created
+    return False
 
 
 def _finish(before: Mapping[Path, VideoRow], writer: StoreWriter, options: IndexOptions) -> Iterator[Event]:
@@ -228,7 +241,7 @@ def _date_of(source: VideoRow, file: VideoFile) -> Recorded:
     A file that was changed where it lies may have been given another date. One that was moved or copied keeps the date
     that is known, unless its new name tells one, or its time is an older one."""
     found = Recorded(source.created, source.created_from)
-    if file.path == source.path and file.mtime_ns != source.mtime_ns and not source.failed:
+    if file.path == source.path and not source.failed and (file.mtime_ns, file.size) != (source.mtime_ns, source.size):
         with suppress(UnreadableVideo, OSError):
             found = read_date(file.path)
     elif file.path != source.path and source.created_from in ("name", "file"):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations  # PyAV has Packet[VideoStream] for type checkers only
 
+import hashlib
 import os
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fractions import Fraction
 from functools import lru_cache
@@ -59,6 +60,8 @@ class VideoInfo:
     `missing` is how many seconds more the header promises, if more than one: the file was cut short.
     `width` and `height` are those of the picture as shown: turned upright, and with square pixels.
     `rotation` is by how many degrees the stored picture is rotated counter-clockwise for display: 0, 90, 180 or 270.
+    `footage` is the same in files with the same packets of video, shown alike, whatever else their headers say. Of a
+    file larger than SMALL_FILE only the packets at its ends count.
     `created` is when it was recorded, in UTC; `created_from` says if the metadata, the name or the file's time tells.
     """
 
@@ -73,6 +76,7 @@ class VideoInfo:
     missing: float = 0.0
     start: float = 0.0
     has_more: bool = False
+    footage: str = field(default="", compare=False)
 
 
 def probe(path: Path) -> VideoInfo:
@@ -167,6 +171,9 @@ def _examine(path: Path, size: int, mtime_ns: int) -> tuple[VideoInfo, Traits]:
             start=begin,
             has_more=not tail.joins and _has_more(path, container.format.name, seen.position),
         )
+        shown = (end, rate, begin, info.missing, width, height, info.codec, turned, frame.color_trc)
+        seen.digest.update(repr(shown).encode())
+        info = replace(info, footage=seen.digest.hexdigest()[:32])
         traits = Traits(
             container=container.format.name,
             codec=info.codec,
@@ -287,12 +294,15 @@ class _Seen:
     has_edits: bool = False
     has_open_keyframes: bool = False
     position: int = 0
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
 
 
 def _watch(packets: Iterable[Packet[VideoStream]], stream: VideoStream, seen: _Seen) -> Iterator[Packet[VideoStream]]:
     """Yields the same packets, and records in `seen` what can be learned from them."""
     for packet in packets:
         seen.position = packet.pos or seen.position
+        seen.digest.update(packet.size.to_bytes(8, "big"))
+        seen.digest.update(memoryview(packet))
         if packet.is_discard:
             seen.has_edits = True
         if packet.is_keyframe and not is_closed(packet, stream):

@@ -49,6 +49,7 @@ VIDEO_COLUMNS: Mapping[str, pa.DataType] = {
     "failed": pa.string(),
     "damage": pa.string(),
     "created_from": pa.string(),
+    "footage": pa.string(),
     "mount": pa.string(),
     "volume": pa.string(),
     "file_id": pa.string(),
@@ -58,7 +59,9 @@ TIMES = ("created", "indexed_at")
 PLACE_COLUMNS = ("mount", "volume", "file_id")
 UNKNOWN_PLACE = Place()
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-ADDED_COLUMNS: Mapping[str, str] = dict.fromkeys(("damage", "created_from", *PLACE_COLUMNS), "cast('' as string)")
+ADDED_COLUMNS: Mapping[str, str] = dict.fromkeys(
+    ("damage", "created_from", "footage", *PLACE_COLUMNS), "cast('' as string)"
+)
 """The columns that tables of an older format do not have, with the SQL of the value that their rows get."""
 SEGMENT_COLUMNS = frozenset({"content", "start", "end", "vector"})
 LANCE_FILES = (".lance", ".idx")
@@ -82,8 +85,8 @@ class VideoRow:
     """A video in the index. `folder` is what it was indexed under; `failed` is the reason, empty when all is well.
 
     `damage` says what of an indexed video could not be read, empty when it is whole. `created_from` names the source of
-    `created`, as `media.dates` does; empty in rows that an older vidfind wrote. `place` says on which drive the file
-    was when it was last seen."""
+    `created`, as `media.dates` does, and `footage` is that of `VideoInfo`; both are empty in rows of an older vidfind.
+    `place` says on which drive the file was when it was last seen."""
 
     path: Path
     folder: Path
@@ -101,6 +104,7 @@ class VideoRow:
     failed: str = ""
     damage: str = ""
     created_from: str = ""
+    footage: str = ""
     place: Place = UNKNOWN_PLACE
 
     @property
