@@ -208,10 +208,10 @@ def test_ctrl_c_stops_a_search_and_not_the_prompt(
 
     find = Searcher.find
 
-    def find_or_stop(searcher: Searcher, query: str, filters: Filters, limit: int) -> object:
+    def find_or_stop(searcher: Searcher, query: str, filters: Filters, limit: int, refine: bool) -> object:
         if query == "slow":
             raise KeyboardInterrupt
-        return find(searcher, query, filters, limit)
+        return find(searcher, query, filters, limit, refine=refine)
 
     monkeypatch.setattr(Searcher, "find", find_or_stop)
     keyboard.send_text(f"slow{ENTER}a star{ENTER}{CTRL_D}")

@@ -174,7 +174,7 @@ def test_search_prints_plain_paths_for_pipes(run: Run, indexed: Path, films: Pat
 
 
 def test_search_prints_paths_that_xargs_takes_whatever_their_names(run: Run, indexed: Path, films: Path) -> None:
-    run("relink", films / "inner", "/a folder\nof two lines")
+    run("relink", films / "inner", "/a folder\nof two lines", "--yes")
     for option in ("-0", "--print0"):
         *found, end = run("search", "a red circle", option).out.split("\0")
         assert end == ""
@@ -202,14 +202,14 @@ def test_a_date_that_is_none_is_wrong_usage(run: Run, option: str, date: str) ->
 
 
 def test_videos_that_are_not_there_are_marked_and_can_be_hidden(run: Run, indexed: Path, films: Path) -> None:
-    run("relink", films / "inner", "/nowhere")
+    run("relink", films / "inner", "/nowhere", "--yes")
     lines = [line for line in run("search", "circle").out.splitlines() if line.split()[0].isdigit()]
     assert [line.split("\t")[2] for line in lines if line.endswith("\toffline")] == ["/nowhere/clip-4.mp4"]
     moments = objects(run("search", "circle", "--json").out)
     assert {moment["path"]: moment["online"] for moment in moments}["/nowhere/clip-4.mp4"] is False
     assert "/nowhere" not in run("search", "circle", "--online", "--paths").out
     assert len(run("search", "circle", "--online", "--paths", "-n", 3).out.splitlines()) == 3
-    run("relink", films, "/nowhere/else")
+    run("relink", films, "/nowhere/else", "--yes")
     ran = run("search", "circle", "--online")
     assert (ran.code, ran.out) == (0, "")
     assert ran.err.startswith("Nothing passes --online. Without it, the best is clip-")

@@ -35,7 +35,7 @@ LONGEST_HEADING = 200
 WHAT_TO_GIVE = "Give either words to look for, or --like FILE."
 Form = Literal["table", "json", "paths", "print0"]
 Find = Callable[..., "Sequence[Moment]"]
-"""A way to search that takes `filters` and `limit`, such as `Searcher.find` with its query."""
+"""A way to search that takes `filters`, `limit` and `refine`, such as `Searcher.find` with its query."""
 NARROWING = {
     "--since": "since",
     "--until": "until",
@@ -69,6 +69,7 @@ class Answers:
     filters: Filters = NO_FILTERS
     limit: int = LIMIT
     form: Form = "table"
+    refine: bool = False
 
     def filtered(self, **filters: Any) -> "Answers":
         """Returns these answers with other values of some filters."""
@@ -76,7 +77,7 @@ class Answers:
 
     def find(self, find: Find) -> "Sequence[Moment]":
         """Returns the moments that a way to search finds."""
-        return find(filters=self.filters, limit=self.limit)
+        return find(filters=self.filters, limit=self.limit, refine=self.refine)
 
     def show(self, moments: "Sequence[Moment]", find: Find, query: str | None = None) -> None:
         """Shows the moments found with `find`. `query`: the one they answer, where there are several."""

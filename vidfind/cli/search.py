@@ -75,6 +75,12 @@ def search_command(
             metavar="FILE[@TIME]", help="Search with a picture, a video, or its moment at 1:23, instead of words."
         ),
     ] = None,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine", help="Look at the files again for where each moment begins and ends; takes seconds for each."
+        ),
+    ] = False,
     copies: Annotated[bool, typer.Option("--copies", help="Show each copy of a video as a result of its own.")] = False,
     as_json: Json = False,
     as_paths: Annotated[bool, typer.Option("--paths", help="Print only the path of each video found.")] = False,
@@ -121,7 +127,7 @@ def search_command(
         copies=copies,
     )
     form: Form = "json" if as_json else "print0" if print0 else "paths" if as_paths else "table"
-    answers = Answers(filters, limit, form)
+    answers = Answers(filters, limit, form, refine)
     import_numpy()  # before anything else does
     atexit.register(_end_at_once)
     if not (words or like):

@@ -19,6 +19,7 @@ from vidfind.search.kept import Vector
 from vidfind.search.like import like_vector
 from vidfind.search.moments import Asked, Moment, search_moments
 from vidfind.search.query import QueryEncoder
+from vidfind.search.refine import refine_moment
 from vidfind.store.folder import require_index
 from vidfind.store.settings import SETTINGS_FILE, read_generation
 from vidfind.store.store import Store
@@ -82,18 +83,29 @@ class Searcher:
         self.encoder.prepare()
         assert self.store
 
-    def find(self, query: str, filters: Filters = NO_FILTERS, limit: int = LIMIT) -> list[Moment]:
+    def find(
+        self, query: str, filters: Filters = NO_FILTERS, limit: int = LIMIT, *, refine: bool = False
+    ) -> list[Moment]:
         """The `limit` best moments for a query in plain words, best first.
+
+        `refine`: look at the files again, to tell where each moment begins and ends more finely than by segments. That
+        takes seconds for each moment, and the whole model.
 
         The first query takes a second or so, in which the model's text half is loaded. Raises BadInput for an empty
         query, an index without videos, or a folder without indexed videos; ModelUnavailable if the model is not here
         and cannot be downloaded; IndexNotFound if the index was deleted meanwhile."""
         self._follow_changes()
         self._open_ahead()
-        return self.find_nearest(self.encoder.vector(query), filters, limit)
+        return self.find_nearest(self.encoder.vector(query), filters, limit, refine=refine)
 
     def find_like(
-        self, file: str | Path, time: float | None = None, filters: Filters = NO_FILTERS, limit: int = LIMIT
+        self,
+        file: str | Path,
+        time: float | None = None,
+        filters: Filters = NO_FILTERS,
+        limit: int = LIMIT,
+        *,
+        refine: bool = False,
     ) -> list[Moment]:
         """The `limit` moments most like a picture or a video, best first.
 
@@ -105,7 +117,7 @@ class Searcher:
         out, in copies of the video too. The whole model is loaded, which takes seconds. Raises BadInput for a file that
         is neither, or a time outside the video, and what `find` raises."""
         vector, asked = self.example(file, time)
-        return self.find_nearest(vector, filters, limit, asked)
+        return self.find_nearest(vector, filters, limit, asked, refine=refine)
 
     def example(self, file: str | Path, time: float | None = None) -> tuple[Vector, Asked]:
         """The vector of a picture or video for `find_nearest`, and the part of the index that it is itself.
@@ -118,14 +130,24 @@ class Searcher:
         return vector, Asked(frozenset(self.store.contents_like(fingerprint(path))), time, length)
 
     def find_nearest(
-        self, vector: Vector, filters: Filters = NO_FILTERS, limit: int = LIMIT, asked: Asked | None = None
+        self,
+        vector: Vector,
+        filters: Filters = NO_FILTERS,
+        limit: int = LIMIT,
+        asked: Asked | None = None,
+        *,
+        refine: bool = False,
     ) -> list[Moment]:
         """The `limit` best moments for a vector (D,) of unit length from the encoder of the index, best first.
 
-        `asked` is left out. Raises BadInput for an index without videos, or a folder without indexed videos."""
+        `asked` is left out; `refine` as for `find`. Raises BadInput for an index without videos, or a folder without
+        indexed videos."""
         moments = search_moments(self.store, vector, filters, limit, asked)
         if not moments and not self.store.count_videos():
             raise BadInput(f"The index {self._path.name!r} holds no videos yet. Add some: {index_command(self._path)}")
+        if refine:
+            encoder, length = self.encoder.whole, self.store.settings.segment_length
+            return [refine_moment(encoder, vector, moment, length) for moment in moments]
         return moments
 
     def _follow_changes(self) -> None:
