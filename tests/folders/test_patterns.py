@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from vidfind.errors import BadInput
-from vidfind.folders.patterns import Unused
+from vidfind.folders.patterns import Unused, without_current_folder
 from vidfind.folders.walk import find_videos, survey_folders
 
 NAMES = ("[2019] Trip/a.mp4", "drafts/b.mp4", "drafts/deep/c.mp4", "Cafe\u0301/d.mp4", "e.mp4")
@@ -53,6 +54,16 @@ def left(folder: Path, *exclude: str) -> set[str]:
 )
 def test_a_pattern_matches_as_it_was_typed(folder: Path, pattern: str, out: str) -> None:
     assert left(folder, pattern) == set(out.split())
+
+
+@pytest.mark.parametrize(
+    ("typed", "meaning"),
+    [("./x", "{}/x"), ("~/x/*", "{}/x/*"), ("../x/", "{}/../x"), ("films/drafts", "{}/films/drafts"), (".", "{}")],
+)
+def test_a_path_can_be_remembered_for_other_current_folders(folder: Path, typed: str, meaning: str) -> None:
+    assert without_current_folder(typed) == os.path.normpath(meaning.format(folder.parent))
+    assert without_current_folder("drafts/*") == "drafts/*"
+    assert without_current_folder("films") == "films"
 
 
 def test_a_path_through_a_link_matches_what_it_leads_to(folder: Path) -> None:

@@ -54,6 +54,16 @@ def test_a_folder_of_links_is_searched_as_a_person_sees_it(index: Index, library
     assert names(library / "0 best") == {"a.mp4", "b.mp4"}
 
 
+def test_an_excluded_path_stays_out_wherever_the_next_run_is_started(
+    index: Index, library: Path, film_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(library)
+    index(library, exclude=["./inner"])
+    monkeypatch.chdir(library.parent)
+    assert set(statuses(index(library)).values()) == {"unchanged"}
+    assert film_store.videos().keys() == {library / "a.mp4", library / "b.mp4"}
+
+
 def test_an_index_that_knows_a_video_by_a_link_gets_its_real_path_without_encoding(
     index: Index, library: Path, film_store: Store
 ) -> None:

@@ -68,6 +68,15 @@ def _forms(pattern: str) -> Iterator[str]:
             yield _normal(os.path.realpath(whole))
 
 
+def without_current_folder(pattern: str) -> str:
+    """The pattern in a form that means the same in every current folder: `./drafts` becomes a whole path."""
+    typed = pattern.rstrip("/") or "/"
+    expanded = os.path.expanduser(typed)
+    is_path = expanded != typed or typed.startswith(("./", "../")) or typed in (".", "..")
+    is_path |= os.path.dirname(typed) not in ("", os.sep) and os.path.exists(typed)
+    return os.path.abspath(expanded) if is_path else pattern
+
+
 def _normal(text: str) -> str:
     """The text as the system compares names, with letters and their accents joined: macOS keeps them apart."""
     return os.path.normcase(text if text.isascii() else unicodedata.normalize("NFC", text))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidfind.errors import BadInput
-from vidfind.folders.patterns import Exclusions
+from vidfind.folders.patterns import Exclusions, without_current_folder
 from vidfind.folders.walk import Survey, find_videos, survey_folders
 from vidfind.index.encode import FolderOf
 from vidfind.index.options import IndexOptions
@@ -100,17 +100,19 @@ def _left_out(roots: Sequence[Path], store: Store | None, options: IndexOptions)
     """What the index leaves out from now on: as before, but for what this run is asked to leave out or to take."""
     left_out = read_left_out(store.path) if store else LeftOut()
     patterns = set(left_out.patterns)
+    include = {one for pattern in options.include for one in (pattern, without_current_folder(pattern))}
     for pattern in options.include:
-        if not any(pattern == known for _, known in patterns):
+        if not any(known in (pattern, without_current_folder(pattern)) for _, known in patterns):
             excluded = ", ".join(sorted({repr(known) for _, known in patterns})) or "none"
             raise BadInput(f"No earlier run has left out {pattern!r}. Patterns that are left out: {excluded}.")
-    patterns = {(folder, pattern) for folder, pattern in patterns if pattern not in options.include}
+    patterns = {(folder, pattern) for folder, pattern in patterns if pattern not in include}
     left_out = replace(left_out, patterns=frozenset(patterns))
     if options.is_asked:
         left_out = replace(left_out, removed=left_out.removed.difference(roots))
         leaving = _Leaving(left_out)
         left_out = replace(left_out, taken=left_out.taken.union(root for root in roots if leaving.leaves_out(root)))
-    asked = frozenset((root, pattern) for root in roots if not os.path.isfile(root) for pattern in options.exclude)
+    lasting = set(map(without_current_folder, options.exclude))
+    asked = frozenset((root, pattern) for root in roots if not os.path.isfile(root) for pattern in lasting)
     excluding = _Leaving(LeftOut(patterns=asked))
     taken = frozenset(path for path in left_out.taken if not excluding.leaves_out(path))
     return replace(left_out, patterns=left_out.patterns | asked, taken=taken)
