@@ -3,7 +3,6 @@
 Knows nothing of the contents of videos, or of the index.
 """
 
-import errno
 import logging
 import os
 import unicodedata
@@ -25,6 +24,7 @@ from vidfind.folders.contents import (
 )
 from vidfind.folders.names import Reason, extension, is_video_name, why_left_out
 from vidfind.folders.patterns import IGNORE_FILE, Exclusions, IgnoreFile, Unused, is_ignored, read_ignore_file
+from vidfind.folders.unreadable import why_unreadable
 from vidfind.media.files import VideoFile
 
 log = logging.getLogger(__name__)
@@ -130,32 +130,6 @@ def is_searched(path: Path, root: Path, exclusions: Exclusions, all_files: bool 
             return False
         names.append(step.name.lower())
     return True
-
-
-def why_unreadable(error: OSError) -> str:
-    """Why a folder or file cannot be read, in words that follow its name."""
-    if isinstance(error, PermissionError):
-        return "may not be read: no permission"
-    if error.errno == errno.ELOOP:
-        return "is a link that leads back to itself"
-    if error.errno == errno.ENAMETOOLONG:
-        return "cannot be read: its path is too long for this system"
-    return f"cannot be read: {error.strerror or error}"
-
-
-def check_readable(folder: Path) -> str | None:
-    """Why a folder or file that is asked for cannot be looked at; None if it can, or is not there."""
-    try:
-        if S_ISDIR(os.stat(folder).st_mode):
-            with os.scandir(folder) as entries:
-                next(entries, None)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        return why_unreadable(error)
-    except ValueError:  # a NUL in the path
-        return None
-    return None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity, lasting_name
 from vidfind.errors import BadInput, IndexNotFound, ModelUnavailable
-from vidfind.folders.walk import check_readable, find_videos
+from vidfind.folders.unreadable import check_readable
+from vidfind.folders.walk import find_videos
 from vidfind.index.events import Cost
 from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
 from vidfind.models.adapter_file import find_adapter, read_info
