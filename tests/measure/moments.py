@@ -186,8 +186,8 @@ def main() -> None:
             "end error",
             "overlap",
             "vectors",
-            "indexing",
-            "refining a moment",
+            "CPU to index",
+            "CPU a moment",
         )
         print("| " + " | ".join(titles) + " |\n" + "|---" * len(titles) + "|")
         measure(encoder, films, ways)

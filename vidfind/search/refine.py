@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from vidfind.errors import UnreadableVideo
 from vidfind.media.sampling import Segment, split_segments
-from vidfind.search.moments import Moment
+from vidfind.search.moments import MERGE_MARGIN, Moment
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
@@ -38,8 +38,9 @@ def refine_moment(encoder: Encoder, vector: npt.NDArray[np.floating], moment: Mo
         return moment
     with suppress(UnreadableVideo):
         clips, vectors = encode_cells(encoder, moment.path, cells_around(moment, segment_length))
-        if len(clips) > 1:
-            start, end = half_height(clips, vectors @ vector)
+        scores = vectors @ vector
+        if len(clips) > 1 and np.ptp(scores) > MERGE_MARGIN:  # otherwise it is one scene throughout
+            start, end = half_height(clips, scores)
             return dataclasses.replace(moment, start=start, end=end)
     return moment
 
