@@ -29,6 +29,7 @@ from vidfind.index.run import index_videos
 from vidfind.models.default_adapters import set_default_adapter
 from vidfind.models.load import default_adapter, load_choice
 from vidfind.models.saved_adapters import remove_adapter
+from vidfind.search.filters import Filters
 from vidfind.search.moments import search_moments
 from vidfind.search.query import encode_query, load_query_encoder
 from vidfind.store.edit import remove_videos
@@ -91,7 +92,9 @@ class Library:
         """Like `vidfind search`, with the score of each video."""
         store = Store.open(self.path)
         encoder = load_query_encoder(store, load)
-        moments = search_moments(store, encode_query(encoder, "a red circle moves left")[0], limit=100)
+        moments = search_moments(
+            store, encode_query(encoder, "a red circle moves left")[0], Filters(copies=True), limit=100
+        )
         return {str(moment.path.relative_to(self.films)): moment.score for moment in moments}
 
     @property
@@ -411,7 +414,7 @@ def test_a_search_that_began_before_the_switch_still_finds(library: Library) -> 
     store = library.store
     library.index(adapter="home")
     vector = np.ones(store.dim, np.float32)
-    assert len(search_moments(store, vector, limit=100)) == 6
+    assert len(search_moments(store, vector, Filters(copies=True), limit=100)) == 6
 
 
 def test_a_run_that_began_before_the_switch_is_told_to_begin_again(library: Library) -> None:

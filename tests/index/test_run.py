@@ -22,6 +22,7 @@ from vidfind.index.run import index_videos
 from vidfind.media import decoding
 from vidfind.media.sampling import split_segments
 from vidfind.media.write import write_video
+from vidfind.search.filters import Filters
 from vidfind.search.moments import search_moments
 from vidfind.search.query import encode_query
 from vidfind.store.status import index_status
@@ -29,7 +30,9 @@ from vidfind.store.store import Embedded, Store
 
 
 def scores(store: Store, encoder: Encoder) -> dict[Path, float]:
-    moments = search_moments(store, encode_query(encoder, "a red circle moves left")[0], limit=100)
+    moments = search_moments(
+        store, encode_query(encoder, "a red circle moves left")[0], Filters(copies=True), limit=100
+    )
     return {moment.path: moment.score for moment in moments}
 
 

@@ -137,21 +137,22 @@ def test_indexing_tells_hostile_names_harmless_on_a_line_each(run: Run, films: P
 
 
 def test_search_finds_hostile_names_and_shows_them_harmless(run: Run, indexed: Path, films: Path) -> None:
-    ran = run("search", "a red circle", "-n", 100)
-    assert is_harmless(ran.out)
+    ran = run("search", "a red circle", "--copies", "-n", 100)
+    assert is_harmless(ran.out.replace("\t", " "))
+    assert {line.count("\t") for line in ran.out.splitlines()} == {6}
     for name in NAMES:
-        assert f"{printable(films)}/{printable(os.fsdecode(name))} " in ran.out
-    moments = objects(run("search", "a red circle", "--json", "-n", 100).out)
+        assert f"{printable(films)}/{printable(os.fsdecode(name))}\t" in ran.out
+    moments = objects(run("search", "a red circle", "--json", "--copies", "-n", 100).out)
     assert {os.fsencode(moment["path"]) for moment in moments} == {os.fsencode(films) + b"/" + name for name in NAMES}
     assert all(moment["online"] for moment in moments)
-    assert len(objects(run("search", "circle", "--in", films, "--json", "-n", 100).out)) == len(NAMES)
+    assert len(objects(run("search", "circle", "--in", films, "--json", "--copies", "-n", 100).out)) == len(NAMES)
 
 
 def test_paths_for_pipes_are_byte_for_byte(
     made: Path, films: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     monkeypatch.setenv("VIDFIND_HOME", str(made))
-    monkeypatch.setattr(sys, "argv", ["vidfind", "search", "circle", "--paths", "-n", "100"])
+    monkeypatch.setattr(sys, "argv", ["vidfind", "search", "circle", "--paths", "--copies", "-n", "100"])
     with pytest.raises(SystemExit):
         main()
     found = capsysbinary.readouterr().out
@@ -175,13 +176,13 @@ def test_status_tells_of_hostile_names_harmless(run: Run, indexed: Path, films: 
 
 
 def test_hostile_names_are_relinked_and_forgotten(run: Run, indexed: Path, films: Path) -> None:
-    ran = run("relink", films, f"{films}\n\x1b[31m/new")
+    ran = run("relink", "--yes", films, f"{films}\n\x1b[31m/new")
     assert (ran.code, is_harmless(ran.err)) == (0, True)
     assert f"{printable(films)}\\n\\x1b[31m/new is not there now" in ran.err
     assert run("relink", f"{films}\n\x1b[31m/new", films).code == 0
     assert run("index", films).out == f"{len(NAMES)} unchanged, 1 failed.\n"
     assert run("remove", path_of(os.fsencode(films), NAMES[0]), path_of(os.fsencode(films), NAMES[3])).code == 0
-    assert len(objects(run("search", "circle", "--json", "-n", 100).out)) == len(NAMES) - 2
+    assert len(objects(run("search", "circle", "--json", "--copies", "-n", 100).out)) == len(NAMES) - 2
     ran = run("remove", path_of(os.fsencode(films), NAMES[3]))
     assert (ran.code, ran.err.count("\n"), is_harmless(ran.err)) == (1, 1, True)
 
