@@ -15,9 +15,9 @@ from tests.support.waiting import PATIENCE
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.stream import EncodedVideo, FailedVideo, Progress, _Totals, encode_ahead, encode_videos
 from vidfind.media.decoding import Clip, decode_ahead, read_clips
-from vidfind.media.files import fingerprint
 from vidfind.media.sampling import Segment, split_segments
 from vidfind.models.load import load_encoder
+from vidfind.system.files import fingerprint
 from vidfind.system.machine import parallel_map
 
 

@@ -15,9 +15,9 @@ from tests.support.corners import set_matrix
 from tests.support.indexing import Index, never
 from vidfind.index.events import Outcome
 from vidfind.index.run import index_videos
-from vidfind.media.files import fingerprint
 from vidfind.media.write import write_video
 from vidfind.store.store import Store
+from vidfind.system.files import fingerprint
 
 DAY = datetime(2012, 5, 1, 12, tzinfo=UTC)
 

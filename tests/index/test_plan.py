@@ -11,8 +11,8 @@ import pytest
 from vidfind.index import presence
 from vidfind.index.plan import Known, Plan, Reuse, make_plan
 from vidfind.index.presence import Disk, Presence
-from vidfind.media.files import VideoFile, fingerprint
 from vidfind.store.tables import TRY_AGAIN, VideoRow
+from vidfind.system.files import VideoFile, fingerprint
 from vidfind.system.mounts import Place
 
 DAY = datetime(2024, 5, 17, tzinfo=UTC)

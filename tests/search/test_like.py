@@ -12,7 +12,6 @@ from tests.support.rows import make_row
 from tests.support.stored import put
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput
-from vidfind.media.files import fingerprint
 from vidfind.media.read import read_clips
 from vidfind.media.sampling import Segment
 from vidfind.media.write import write_video
@@ -20,6 +19,7 @@ from vidfind.search.like import like_vector, parse_like
 from vidfind.search.searcher import Searcher
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store
+from vidfind.system.files import fingerprint
 
 
 @pytest.mark.parametrize(

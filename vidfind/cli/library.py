@@ -26,9 +26,9 @@ def status_command(
     """
     from vidfind.display import console
     from vidfind.display.library import show_status, status_json
-    from vidfind.media.files import find_present
     from vidfind.store.status import index_status
     from vidfind.store.store import Store
+    from vidfind.system.files import find_present
 
     store = Store.open(paths.index_path(name))
     described = index_status(store)
@@ -150,9 +150,9 @@ def relink_command(
     """
     from vidfind.display import console
     from vidfind.display.library import relinked_json, show_relinked
-    from vidfind.media.files import find_present
     from vidfind.store.edit import relink_videos
     from vidfind.store.store import Store
+    from vidfind.system.files import find_present
 
     store = Store.open(paths.index_path(name))
     _check_is_there(Path(os.path.abspath(new)), yes)

@@ -25,7 +25,7 @@ from vidfind.folders.contents import (
 from vidfind.folders.names import Reason, extension, is_video_name, why_left_out
 from vidfind.folders.patterns import IGNORE_FILE, Exclusions, IgnoreFile, Unused, is_ignored, read_ignore_file
 from vidfind.folders.unreadable import why_unreadable
-from vidfind.media.files import VideoFile
+from vidfind.system.files import VideoFile
 
 log = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ from vidfind.index.plan import Job
 from vidfind.index.presence import Disk
 from vidfind.index.writer import CommitQueue
 from vidfind.media.dates import when_recorded
-from vidfind.media.files import VideoFile
 from vidfind.media.probe import VideoInfo
 from vidfind.media.sampling import MISSING
 from vidfind.store.store import Embedded, StoreWriter
 from vidfind.store.tables import TRY_AGAIN, VideoRow, new_content
+from vidfind.system.files import VideoFile
 from vidfind.system.machine import running_clock
 from vidfind.system.times import clock
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from vidfind.index.presence import Presence
-from vidfind.media.files import VideoFile
 from vidfind.store.tables import VideoRow
+from vidfind.system.files import VideoFile
 
 log = logging.getLogger(__name__)
 Status = Literal["new", "changed", "moved", "unchanged", "removed", "failed"]

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from vidfind.media.files import find_present
 from vidfind.store.tables import VideoRow
+from vidfind.system.files import find_present
 from vidfind.system.mounts import Mounts, Places
 
 PATIENCE = 10.0

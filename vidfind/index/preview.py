@@ -17,9 +17,9 @@ from vidfind.index.presence import Disk
 from vidfind.index.run import has_only_another_date
 from vidfind.index.walk import walk_folders
 from vidfind.media.decoding import DECODERS, probe
-from vidfind.media.files import VideoFile, fingerprint
 from vidfind.store.settings import is_index
 from vidfind.store.store import Store
+from vidfind.system.files import VideoFile, fingerprint
 
 PROBED = 100
 """At most so many videos are opened to learn their length; that of the others is estimated from their size."""

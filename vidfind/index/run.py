@@ -27,10 +27,10 @@ from vidfind.index.presence import Disk
 from vidfind.index.walk import Walk, is_under, walk_folders
 from vidfind.media.dates import Recorded, when_recorded
 from vidfind.media.decoding import probe, read_date
-from vidfind.media.files import VideoFile, fingerprint
 from vidfind.media.probe import SMALL_FILE
 from vidfind.store.store import Store, StoreWriter
 from vidfind.store.tables import TRY_AGAIN, VideoRow
+from vidfind.system.files import VideoFile, fingerprint
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder

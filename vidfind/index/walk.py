@@ -16,10 +16,10 @@ from vidfind.folders.patterns import Exclusions, without_current_folder
 from vidfind.folders.walk import Survey, find_videos, survey_folders
 from vidfind.index.encode import FolderOf
 from vidfind.index.options import IndexOptions
-from vidfind.media.files import VideoFile
 from vidfind.store.memory import LeftOut, read_left_out
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow
+from vidfind.system.files import VideoFile
 
 
 @dataclass(frozen=True)

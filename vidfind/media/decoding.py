@@ -23,10 +23,10 @@ from vidfind.errors import UnreadableVideo, VidfindError
 from vidfind.media import probe as media_probe
 from vidfind.media import read as video
 from vidfind.media.dates import Recorded
-from vidfind.media.files import fingerprint
 from vidfind.media.frames import check_regular
 from vidfind.media.probe import VideoInfo
 from vidfind.media.sampling import DEFAULT_SAMPLING, Sampling, Segment, sample_times, split_segments
+from vidfind.system.files import fingerprint
 from vidfind.system.worker import TICK, Worker, borrow_worker
 
 log = logging.getLogger(__name__)

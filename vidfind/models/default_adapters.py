@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vidfind.errors import BadInput, ModelUnavailable
-from vidfind.media.files import fingerprint
 from vidfind.models.adapter_file import AdapterInfo, find_adapter, read_info
 from vidfind.models.catalog import DEFAULT_ENCODER
+from vidfind.system.files import fingerprint
 from vidfind.system.paths import adapter_path, home
 from vidfind.system.storage import storage_errors, write_text
 

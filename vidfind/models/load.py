@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from vidfind.commands import finetune_command
 from vidfind.encoders.names import DEFAULT_NUM_FRAMES, ENCODER_NAMES, EncoderChoice, EncoderIdentity, lasting_name
 from vidfind.errors import BadInput, ModelUnavailable
-from vidfind.media.files import fingerprint
 from vidfind.models.adapter_file import find_adapter, read_info
 from vidfind.models.catalog import (
     DEFAULT_ENCODER,
@@ -35,6 +34,7 @@ from vidfind.models.default_adapters import default_name
 from vidfind.models.hub import find_weights, look_for_weights
 from vidfind.models.saved_adapters import list_adapters
 from vidfind.models.weights import first_line, loading_problem
+from vidfind.system.files import fingerprint
 from vidfind.system.imports import import_open_clip
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfind.errors import BadInput
-from vidfind.media.files import find_present
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.store.select import SelectedVideos, select_videos
 from vidfind.store.store import Hit, Store
 from vidfind.store.tables import VideoRow
+from vidfind.system.files import find_present
 from vidfind.system.times import touches_time_of_day
 
 # Neighbours of one scene score within about 0.02 of each other (ViT-B-32); another scene differs by more.

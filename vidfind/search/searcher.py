@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from vidfind.commands import index_command
 from vidfind.errors import BadInput
-from vidfind.media.files import fingerprint
 from vidfind.models.load import load_choice
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.search.kept import Vector
@@ -23,6 +22,7 @@ from vidfind.search.refine import refine_moment
 from vidfind.store.folder import require_index
 from vidfind.store.settings import SETTINGS_FILE, read_generation
 from vidfind.store.store import Store
+from vidfind.system.files import fingerprint
 from vidfind.system.paths import DEFAULT_INDEX, index_path
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 
 from vidfind.commands import status_command
 from vidfind.errors import BadInput
-from vidfind.media.files import find_present
 from vidfind.store.store import Store
 from vidfind.store.tables import path_from_text, path_to_text
+from vidfind.system.files import find_present
 from vidfind.system.times import local_time, touches_time_of_day
 
 NO_LINKS: Mapping[Path, Path] = {}

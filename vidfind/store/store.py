@@ -25,7 +25,6 @@ import pyarrow.compute as pc
 from vidfind.commands import NO_ADAPTER, delete_command
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.errors import IndexBusy, IndexMismatch
-from vidfind.media.files import find_present
 from vidfind.store.folder import (
     KEEP_VERSIONS,
     SPEED_FILE,
@@ -75,6 +74,7 @@ from vidfind.store.tables import (
     rows_of,
     table_errors,
 )
+from vidfind.system.files import find_present
 from vidfind.system.storage import storage_errors
 
 # Paths in one predicate: keeps the SQL text small (some 100 KB).

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vidfind.media import files
-from vidfind.media.files import find_present, fingerprint
+from vidfind.system import files
+from vidfind.system.files import find_present, fingerprint
 
 
 def touch(folder: Path, *names: str) -> None:
