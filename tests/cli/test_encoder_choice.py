@@ -71,7 +71,8 @@ def test_an_adapter_of_another_encoder_is_no_default(run: Run, films: Path, tmp_
     options = ["--pairs", captions, "--model", "tiny", "--epochs", 1, "--val", 0.3, "--lr", 1e-9]
     ran = run("finetune", *options, "--encoder", "tome", "--name", "trial")
     assert ran.code == 0, ran.err
-    assert ran.err.endswith("Saved as trial.\nTo use it: vidfind index FOLDER --adapter trial\n")
+    assert "New indexes do not use it by themselves." in ran.err
+    assert ran.err.endswith("\nTo use it: vidfind index FOLDER --adapter trial\n")
     ran = run("index", films, "--model", "tiny")
     assert "adapter" not in ran.err
     assert "Encoder   tempme, 12" in run("status").out

@@ -99,7 +99,7 @@ def test_a_query_that_cannot_be_answered_does_not_end_the_others(
     assert ran.err.startswith("Error: The query is empty.")
 
 
-@pytest.mark.parametrize("arguments", [["--open", "1"], [], [""]], ids=["open", "nothing", "empty"])
+@pytest.mark.parametrize("arguments", [["--open", "1"], [""]], ids=["open", "empty"])
 def test_a_search_for_nothing_is_wrong_usage(run: Run, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     pipe(monkeypatch, b"\n")
     ran = run("search", *arguments)

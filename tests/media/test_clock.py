@@ -136,11 +136,12 @@ def test_a_moment_alone_is_what_a_player_shows_then(clip: tuple[Path, Shown]) ->
         assert read_number(sample.frames[0]) == number
 
 
-@pytest.mark.parametrize("seconds", [-30, 20 * 3600])
-def test_a_time_that_is_damaged_is_taken_away(clips: Path, seconds: int) -> None:
+@pytest.mark.parametrize("stamps", [("pts", "dts"), ("pts",)], ids=["both", "shown"])
+@pytest.mark.parametrize("seconds", [-30, 40, 3 * 3600, 20 * 3600])
+def test_a_time_that_is_damaged_is_taken_away(clips: Path, seconds: int, stamps: tuple[str, ...]) -> None:
     with open_video(clips / "start_offset.ts") as (container, stream):
         packets = list(read_packets(container, stream))
-        for stamp in ("pts", "dts"):
+        for stamp in stamps:
             setattr(packets[20], stamp, getattr(packets[20], stamp) + seconds * 90000)
         timeline = Timeline(container, stream, 101.4)
         placed = list(timeline.place(packets))

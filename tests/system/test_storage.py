@@ -137,7 +137,7 @@ def test_an_index_is_whole_wherever_in_a_file_the_disk_is_full(
     if what == "migrate":
         store.tables.videos.drop_columns([*ADDED_COLUMNS])
     told = set()
-    for size in range(200, 5000, 400):
+    for size in range(200, 6200, 500):
         path = store.path.with_name(f"full-{size}")
         shutil.copytree(store.path, path)
         full = Store.open(path)

@@ -12,18 +12,6 @@ from tests.support.zorp import Captioned, write_csv, write_groups, write_trainin
 from vidfind.demo.tiny.exam import JUDGE_SEED, judge, read_exam
 from vidfind.models.load import load_encoder
 
-GROUPS = 20
-
-
-@pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A collection with a file of captions for forty of its videos, and others where zorps are to be found."""
-    folder: Path = tmp_path_factory.mktemp("films")
-    write_csv(folder / "captions.csv", write_training(folder / "captioned"))
-    zorps = write_groups(folder / "groups", GROUPS)
-    (folder / "zorps.json").write_text(json.dumps([[str(zorp.path), zorp.caption] for zorp in zorps]))
-    return folder
-
 
 def share_found(run: Run, zorps: list[Captioned]) -> float:
     """Of the zorps, how many a search for their captions finds first, each in a folder of ten that move alike."""
@@ -37,17 +25,26 @@ def share_found(run: Run, zorps: list[Captioned]) -> float:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # it trains for minutes, and much longer beside other programs
-def test_forty_captions_teach_a_new_word_and_the_old_ones_are_kept(run: Run, films: Path, tmp_path: Path) -> None:
-    zorps = [Captioned(Path(path), caption) for path, caption in json.loads((films / "zorps.json").read_text())]
+@pytest.mark.parametrize(
+    ("groups", "judged", "least_found", "most_lost"),
+    [(8, 60, 0.6, 7), pytest.param(20, 300, 0.75, 4, marks=pytest.mark.soak)],
+)
+def test_forty_captions_teach_a_new_word_and_the_old_ones_are_kept(
+    groups: int, judged: int, least_found: float, most_lost: float, run: Run, tmp_path: Path
+) -> None:
+    films = tmp_path / "films"
+    write_csv(tmp_path / "captions.csv", write_training(films / "captioned"))
+    zorps = write_groups(films / "groups", groups)
     assert run("index", films, "--model", "tiny").code == 0
     assert share_found(run, zorps) <= 0.2  # chance is 0.1
 
-    ran = run("finetune", "--pairs", films / "captions.csv", "--use")
+    ran = run("finetune", "--pairs", tmp_path / "captions.csv", "--use")
     assert ran.code == 0, ran.err
     assert "Saved as home" in ran.err
-    # Measured: 0.85 found, and 2.7 points fewer on the old world. Other CPUs round otherwise: the bounds leave room.
-    assert share_found(run, zorps) >= 0.75
+    # Measured with 20 groups: 0.85 found, and 2.7 points fewer on the old world. Other CPUs round otherwise: the bounds
+    # leave room, and more where few videos are looked for.
+    assert share_found(run, zorps) >= least_found
 
-    exam = read_exam(tmp_path, 56, 300, JUDGE_SEED)
+    exam = read_exam(tmp_path, 56, judged, JUDGE_SEED)
     before, after = (judge(load_encoder("tiny", adapter=name, device="cpu"), *exam) for name in (None, "home"))
-    assert after.recall_1 >= before.recall_1 - 4
+    assert after.recall_1 >= before.recall_1 - most_lost

@@ -22,6 +22,8 @@ from vidfind.media.frames import frame_rate
 MAX_GAP = 24 * 3600.0  # between two frames; after a longer gap the clock was damaged, and the video ends
 # The same in TS, MPEG-PS and their like; after a longer gap another recording was joined, and time goes on without it.
 MAX_LEAP = 4 * 3600.0
+LONG_GAP = 10.0  # between two packets; after a longer gap the packets that follow must bear the time out
+MAX_HELD_BACK = 10.0  # from decoding to showing, in TS and its like; after longer the time is damaged
 MAX_STEP_BACK = 0.5  # between two packets; after a longer step the clock has begun anew
 MAX_REORDER = 16  # frames that an H.264 or HEVC decoder may hold back to put them in order
 MAX_DELAY = 4  # frames, by which FFmpeg lets videos in AVI begin later than they do
@@ -76,6 +78,8 @@ class Timeline:
         self._longest = self._ticks(MAX_GAP)
         self._may_leap = may_leap(container)
         self._forward = self._ticks(MAX_LEAP if self._may_leap else MAX_GAP)
+        self._long_gap = self._ticks(LONG_GAP)
+        self._held_back = self._ticks(MAX_HELD_BACK)
         self._back = self._ticks(MAX_STEP_BACK)
         self._reorder = MAX_REORDER * self._frame_length
         self._start = self._ticks(start)  # the time in the file that is 0
@@ -92,33 +96,42 @@ class Timeline:
         ahead: deque[Packet[VideoStream]] = deque()
         source = iter(packets)
         while (packet := ahead.popleft() if ahead else next(source, None)) is not None:
-            step = self._leap(packet)
-            if step:
+            step = self._step(packet)
+            if self._is_held_back(packet):
+                packet.pts = packet.dts = None
+            elif step:
+                is_gap = 0 < step <= self._forward
                 while len(ahead) < WITNESSES and (another := next(source, None)) is not None:
                     ahead.append(another)
-                if not any(self._agrees(packet, one) for one in ahead):
+                if not any(self._agrees(packet, one) for one in ahead) and not (is_gap and not ahead):
                     packet.pts = packet.dts = None
-                elif step > 0 and not self._may_leap:
+                elif not is_gap and step > 0 and not self._may_leap:
                     return
-                else:
+                elif not is_gap:
                     self._begin_anew([packet, *ahead])
             self._move(packet)
             yield packet
 
-    def _leap(self, packet: Packet[VideoStream]) -> int:
-        """Returns how far a packet is from the one before, if too far for one clock; else 0."""
+    def _step(self, packet: Packet[VideoStream]) -> int:
+        """Returns how far a packet is from the one before, if it is a step back or a long gap; else 0."""
         time = _time_in_file(packet)
         if time is None or not self.has_times or packet.is_corrupt:
             return 0
         step = time - self._last
         back = self._back if self._last_is_dts and packet.dts is not None else self._back + self._reorder
-        return 0 if -back <= step <= self._forward else step
+        return 0 if -back <= step <= self._long_gap else step
+
+    def _is_held_back(self, packet: Packet[VideoStream]) -> bool:
+        """Whether a packet is shown so long after, or before, it is decoded that one of its times is damaged."""
+        if not self._may_leap or packet.pts is None or packet.dts is None:
+            return False
+        return abs(packet.pts - packet.dts) > self._held_back
 
     def _agrees(self, packet: Packet[VideoStream], another: Packet[VideoStream]) -> bool:
         time, later = _time_in_file(packet), _time_in_file(another)
-        if time is None or later is None or not self._leap(another):
+        if time is None or later is None or not self._step(another):
             return False
-        return -self._back - self._reorder <= later - time <= self._ticks(MAX_LEAP)
+        return -self._back - self._reorder <= later - time <= self._forward
 
     def _begin_anew(self, packets: Sequence[Packet[VideoStream]]) -> None:
         """Lets time go on: the first of these packets is shown when all before it have been."""
