@@ -110,6 +110,7 @@ def test_encoding_is_measured_for_each_encoder_beside_plain_clip() -> None:
     assert min(told["tempme/float32"]["products"]) > 0
 
 
+@pytest.mark.soak
 def test_the_matrix_products_are_a_share_of_what_encoding_takes(tmp_path: Path) -> None:
     setup = Setup(tmp_path, model="tiny", weights=TINY_WEIGHTS, pretrained="builtin", quick=True)
     rows = {row.key: row for row in bench.measure(setup, ["encode"])}

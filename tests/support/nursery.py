@@ -36,9 +36,10 @@ loaded: dict[bytes | None, Any] = {}
 
 
 def main() -> None:
-    import lancedb  # noqa: F401, a second that no child has to spend
+    import lancedb  # noqa: F401, seconds that no child has to spend
     import torch
 
+    import vidfind.training.finetune  # noqa: F401
     from tests.support import small_adapters
 
     warnings.filterwarnings("ignore", "lancedb fork support")  # it may hang what forks in the middle of its work

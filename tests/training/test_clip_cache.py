@@ -12,6 +12,7 @@ from vidfind.errors import UnreadableVideo
 from vidfind.media.probe import probe
 from vidfind.media.read import read_clips
 from vidfind.media.sampling import Segment
+from vidfind.system.worker import _idle as idle_workers
 from vidfind.training.clip_cache import ClipCache
 
 
@@ -42,6 +43,17 @@ def test_what_is_kept_is_not_decoded_again(segments: list[tuple[Path, Segment]],
         list(cache.fill())
         moved.unlink()
         assert np.array_equal(cache[0], decoded(*segments[0]))
+
+
+def test_the_same_processes_decode_all_clips(segments: list[tuple[Path, Segment]]) -> None:
+    def processes() -> set[int | None]:
+        return {worker.pid for worker in idle_workers}
+
+    with ClipCache(segments, num_frames=4, size=32) as cache:
+        list(cache.fill())
+        before = processes()
+        list(cache.fill())
+    assert before == processes() != {None}
 
 
 def test_nothing_is_left_on_the_disk(

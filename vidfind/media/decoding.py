@@ -334,6 +334,15 @@ def read_clips(
             yield frames
 
 
+def read_clip(path: Path, segment: Segment, num_frames: int, size: int) -> npt.NDArray[np.uint8]:
+    """The frames of one segment, in a worker: (T, S, S, 3). Raises UnreadableVideo, also where there are none."""
+    # All of them, though there is one: a worker that is left in the middle ends, and another takes a second to start.
+    clips = list(read_clips(path, [segment], num_frames, size))
+    if not clips:
+        raise UnreadableVideo(f"is damaged: nothing can be decoded at {segment.start:g} seconds")
+    return clips[0]
+
+
 def read_picture(path: Path, num_frames: int, size: int) -> npt.NDArray[np.uint8]:
     """As video.read_picture, in a worker: (T, S, S, 3). Raises UnreadableVideo, as `probe` does."""
     return _first(_run_once(_read_picture, path, num_frames, size))

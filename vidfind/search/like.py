@@ -59,7 +59,7 @@ def parse_like(text: str) -> Example:
 def _example_clip(
     encoder: Encoder, path: Path, time: float | None, segment_length: float
 ) -> npt.NDArray[np.uint8]:  # (T, S, S, 3)
-    from vidfind.media.decoding import read_clips, read_picture
+    from vidfind.media.decoding import read_clip, read_picture
     from vidfind.media.read import is_picture
 
     if is_picture(path):
@@ -67,9 +67,7 @@ def _example_clip(
             raise BadInput(f"{path} is a picture: it has no moment at {time:g} seconds.")
         return read_picture(path, encoder.num_frames, encoder.image_size)
     segment = _segment_around(path, time, segment_length)
-    for clip in read_clips(path, [segment], encoder.num_frames, encoder.image_size):
-        return clip
-    raise UnreadableVideo(f"is damaged: nothing can be decoded at {segment.start:g} seconds")
+    return read_clip(path, segment, encoder.num_frames, encoder.image_size)
 
 
 def _segment_around(path: Path, time: float | None, length: float) -> Segment:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfind.errors import UnreadableVideo
-from vidfind.media.decoding import DECODERS, read_clips
+from vidfind.media.decoding import DECODERS, read_clip
 from vidfind.media.sampling import Segment
 
 Frames = npt.NDArray[np.uint8]  # (T, S, S, 3)
@@ -98,6 +98,4 @@ class ClipCache:
 
     def _decode(self, number: int) -> Frames:
         path, segment = self.segments[number]
-        for frames in read_clips(path, [segment], self.shape[0], self.shape[1]):
-            return frames
-        raise UnreadableVideo(f"is damaged: nothing can be decoded at {segment.start:g} seconds")
+        return read_clip(path, segment, self.shape[0], self.shape[1])
