@@ -75,7 +75,11 @@ def test_every_example_in_the_pages_is_a_command_with_options_it_has(words: list
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_pictures_and_files_that_a_page_links_to_are_there(page: Path) -> None:
     for link in re.findall(r"\]\((?!https?:|#)([^)]+)\)", page.read_text(encoding="utf-8")):
-        assert (page.parent / link).exists(), link
+        file, _, heading = link.partition("#")
+        assert (page.parent / file).exists(), link
+        if heading:
+            headings = re.findall(r"^#+ (.+)$", (page.parent / file).read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in {re.sub(r"[^a-z0-9 -]", "", one.lower()).replace(" ", "-") for one in headings}, link
 
 
 def test_the_readme_has_links() -> None:
