@@ -36,6 +36,7 @@ LINES = {
             encoder="mean",
             adapter="home",
             segment_length=2.5,
+            overlap=True,
         ),
     ],
     commands.list_command: [commands.list_command()],

@@ -27,11 +27,13 @@ def index_command(
     encoder: str | None = None,
     adapter: str | None = None,
     segment_length: float | None = None,
+    overlap: bool = False,
 ) -> str:
     """Index folders, or FOLDER if none is given, into the index at a path; `segment_length` is in seconds."""
     options = {"model": model, "pretrained": pretrained, "encoder": encoder, "adapter": adapter}
     length = f"{segment_length:g}" if segment_length is not None else None
-    return _line("index", *(list(folders) or ["FOLDER"]), *_options({**options, "segment": length}), index=index)
+    words = [*_options({**options, "segment": length}), *["--overlap"] * overlap]
+    return _line("index", *(list(folders) or ["FOLDER"]), *words, index=index)
 
 
 def list_command() -> str:

@@ -14,8 +14,8 @@ from tests.support.rounding import rounding
 from tests.support.waiting import PATIENCE
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.stream import EncodedVideo, FailedVideo, Progress, _Totals, encode_ahead, encode_videos
-from vidfind.media.decoding import Clip, decode_ahead, read_clips
-from vidfind.media.sampling import Segment, split_segments
+from vidfind.media.decoding import Clip, Opened, decode_ahead, read_clips
+from vidfind.media.sampling import MISSING, Segment, add_between, split_segments
 from vidfind.models.load import load_encoder
 from vidfind.system.files import fingerprint
 from vidfind.system.machine import parallel_map
@@ -82,6 +82,31 @@ def test_of_a_damaged_video_the_segments_that_could_be_read_are_encoded(clips: P
     assert video.segments == all_segments[: len(video.vectors[0])]
     assert 0 < len(video.segments) == len(all_segments) - video.lost_segments < len(all_segments)
     assert video.readable_until is not None and video.readable_until < video.info.duration
+
+
+def test_clips_of_segments_that_overlap_are_those_of_each_segment_by_itself(clips: Path) -> None:
+    path = clips / "long.mp4"
+    batches = decode_ahead([path], 2.0, 4, 32, sampling="exact", overlap=True)
+    opened, *messages = (message for batch in batches for message in batch)
+    assert isinstance(opened, Opened)
+    assert opened.segments == add_between(split_segments(opened.info.duration, 2.0))
+    decoded = [message for message in messages if isinstance(message, Clip)]
+    assert sum(clip.seconds for clip in decoded) == pytest.approx(opened.info.duration)
+    for clip, alone in zip(decoded, read_clips(path, opened.segments, 4, 32), strict=True):
+        np.testing.assert_array_equal(clip.frames, alone)
+
+
+def test_of_a_damaged_video_no_segment_goes_on_where_nothing_can_be_decoded(clips: Path, tiny_encoder: Encoder) -> None:
+    video, plain = (
+        event
+        for overlap in (True, False)
+        for event in encode_videos([clips / "damaged.mp4"], [tiny_encoder], 0.5, overlap=overlap)
+        if isinstance(event, EncodedVideo)
+    )
+    assert video.readable_until and video.readable_until == plain.readable_until
+    assert video.segments[::2] == plain.segments and len(video.vectors[0]) == len(video.segments)
+    np.testing.assert_allclose(video.vectors[0][::2], plain.vectors[0], atol=rounding())
+    assert all(segment.end <= video.readable_until + MISSING for segment in video.segments)
 
 
 def test_progress_ends_with_all_that_could_be_encoded(clips: Path, tmp_path: Path, tiny_encoder: Encoder) -> None:

@@ -55,10 +55,10 @@ def test_an_index_without_videos_keeps_what_it_was_begun_with(tmp_path: Path, ti
         asked.append(choice)
         return tiny_encoder
 
-    open_store(tmp_path / "begun", load, EncoderChoice("tiny"), 5.0)
+    open_store(tmp_path / "begun", load, EncoderChoice("tiny"), 5.0, overlap=True)
     store, _ = open_store(tmp_path / "begun", load, EncoderChoice())
     assert asked[-1] == EncoderChoice("tiny", "builtin", "tempme", NO_ADAPTER)
-    assert store.settings.segment_length == 5
+    assert (store.settings.segment_length, store.settings.overlap) == (5, True)
     open_store(tmp_path / "begun", load, EncoderChoice("ViT-B-32"))
     assert asked[-1] == EncoderChoice("ViT-B-32")
 

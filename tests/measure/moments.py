@@ -87,7 +87,7 @@ def encode(encoder: Encoder, path: Path, end: float, way: Way) -> tuple[list[Seg
 
 
 def best_span(segments: Sequence[Segment], scores: np.ndarray) -> ScoredSpan:
-    """The best segment, with neighbours that score alike where segments do not overlap."""
+    """The best segment, with neighbours that score alike."""
     hits = [Hit(1, segment.start, segment.end, float(score)) for segment, score in zip(segments, scores, strict=True)]
     return merge_hits(hits, 1)[0]
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from vidfind.media.sampling import Segment, sample_times, split_segments
+from vidfind.media.sampling import Segment, add_between, sample_times, split_segments
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,19 @@ def test_segments_cover_the_video_without_gaps() -> None:
         last = segments[-1].end - segments[-1].start
         assert 0 < last < 1.5 * length + 1e-9
         assert len(segments) == 1 or last >= 0.5 * length - 1e-9
+
+
+def test_segments_between_others_have_sample_times_of_these() -> None:
+    rng = np.random.default_rng(1)
+    for duration, length in zip(rng.uniform(0.01, 500, 200), rng.uniform(0.5, 60, 200), strict=True):
+        plain = split_segments(duration, length, start=1.5 - duration / 2)
+        segments = add_between(plain)
+        assert segments[::2] == plain
+        for (one, other), between in zip(pairwise(plain), segments[1::2], strict=True):
+            assert one.start < between.start < one.end == other.start < between.end < other.end
+            joined = [*sample_times(one, 12)[6:], *sample_times(other, 12)[:6]]
+            if other is not plain[-1]:  # which may be longer or shorter
+                assert sample_times(between, 12) == pytest.approx(joined)
 
 
 @pytest.mark.parametrize(("duration", "length"), [(0, 10), (-1, 10), (10, 0)])

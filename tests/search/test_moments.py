@@ -111,6 +111,25 @@ def test_moments_of_one_video_do_not_overlap() -> None:
     assert [score for score, _, _ in moments] == sorted((score for score, _, _ in moments), reverse=True)
 
 
+def test_what_two_overlapping_segments_see_is_one_moment() -> None:
+    def best(*scores: float) -> list[tuple[float, float]]:
+        hits = [Hit(1, 5.0 * i, 5.0 * i + 10, score) for i, score in enumerate(scores)]
+        return [(start, end) for _, start, end in merge_hits(hits, 2)]
+
+    assert best(0.1, 0.2, 0.5, 0.4, 0.1, 0.3) == [(10, 20), (25, 35)]
+    assert best(0.1, 0.2, 0.5, 0.49, 0.1, 0.3) == [(10, 25), (25, 35)]
+    scores = np.random.default_rng(0).uniform(0.4, 0.5, 50)
+    moments = merge_hits([Hit(1, 5.0 * i, 5.0 * i + 10, score) for i, score in enumerate(scores)], 50)
+    spans = sorted((start, end) for _, start, end in moments)
+    assert len(spans) > 5 and all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
+
+
+def test_both_segments_that_contain_the_moment_asked_for_are_no_answer() -> None:
+    asked = Asked(frozenset({1}), 13, 10)
+    spans = [(5.0 * i, 5.0 * i + 10) for i in range(6)]
+    assert [start for start, end in spans if not asked.holds(Hit(1, start, end, 0.5))] == [0, 15, 20, 25]
+
+
 def test_copies_are_one_result_that_names_the_others(store: Store, tmp_path: Path) -> None:
     original = add_video(store, "/v/a.mp4", [0.5, 0.1, 0.4])
     for name in ("/v/b.mp4", f"{tmp_path}/there.mp4"):

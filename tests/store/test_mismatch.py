@@ -48,6 +48,20 @@ def test_another_segment_length_keeps_the_adapter() -> None:
     assert mismatch and mismatch.adapter == mismatch.wanted.identity.adapter == "home"
 
 
+@pytest.mark.parametrize(
+    ("overlap", "other", "words"),
+    [(False, True, "segments that do not overlap"), (True, False, "segments that overlap")],
+)
+def test_segments_that_overlap_are_another_setting(overlap: bool, other: bool, words: str) -> None:
+    ours = IndexSettings(OWN, overlap=overlap)
+    assert choice_mismatch(ours, EncoderChoice()) is choice_mismatch(ours, EncoderChoice(), overlap=overlap) is None
+    mismatch = choice_mismatch(ours, EncoderChoice(), overlap=other)
+    assert mismatch and str(mismatch) == words
+    beside, replace = str(mismatch_error(Path("films"), mismatch, (), None)).split("   ")
+    assert ("--overlap" in beside, "--overlap" in replace) == (other, other)
+    assert not ours.has_vectors_of(mismatch.wanted)
+
+
 def test_no_adapter_is_not_the_same_as_none_asked_for() -> None:
     mismatch = choice_mismatch(OURS, EncoderChoice(adapter=NO_ADAPTER))
     assert mismatch and (str(mismatch), mismatch.adapter) == ("adapter home, not none", NO_ADAPTER)

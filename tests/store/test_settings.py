@@ -41,9 +41,14 @@ OF_WITH_ADAPTER = Generation(
     "adapter-1.safetensors",
 )
 
+OVERLAPPING = PLAIN.replace("10.0", '10.0,\n  "overlap": true')
+OF_OVERLAPPING = Generation(IndexSettings(OF_PLAIN.settings.identity, overlap=True))
+
 
 @pytest.mark.parametrize(
-    ("text", "generation"), [(PLAIN, OF_PLAIN), (WITH_ADAPTER, OF_WITH_ADAPTER)], ids=["plain", "with-an-adapter"]
+    ("text", "generation"),
+    [(PLAIN, OF_PLAIN), (WITH_ADAPTER, OF_WITH_ADAPTER), (OVERLAPPING, OF_OVERLAPPING)],
+    ids=["plain", "with-an-adapter", "overlapping"],
 )
 def test_the_text_of_settings_stays_as_it_is_on_disk(tmp_path: Path, text: str, generation: Generation) -> None:
     file = tmp_path / "settings.json"
@@ -65,9 +70,10 @@ def test_a_whole_number_of_seconds_is_a_length_too(tmp_path: Path) -> None:
         ('"encoder": "tempme",\n', "", "encoder is None"),
         ('"num_frames": 12', '"num_frames": "12"', "num_frames is '12'"),
         ('"segment_length": 10.0', '"segment_length": "long"', "segment_length is 'long'"),
+        ('"segment_length": 10.0', '"segment_length": 10.0, "overlap": "no"', "overlap is 'no'"),
         ('"model": "tiny"', '"model": "tiny", "colour": "blue"', "colour"),
     ],
-    ids=["missing", "text-for-a-number", "length", "unknown"],
+    ids=["missing", "text-for-a-number", "length", "overlap", "unknown"],
 )
 def test_settings_that_are_missing_unknown_or_no_values_are_named(
     tmp_path: Path, old: str, new: str, reason: str

@@ -55,6 +55,8 @@ class RunOptions:
     """Whether many videos may be removed without a question."""
     segment_length: float | None = None
     """Length of a segment in seconds; None: that of the index, or the default."""
+    overlap: bool | None = None
+    """Whether segments overlap; None: as in the index, or not."""
     indexing: IndexOptions = DEFAULT_OPTIONS
 
 
@@ -101,6 +103,14 @@ def index_command(
         ),
     ] = None,
     segment: SegmentLength = None,
+    overlap: Annotated[
+        bool | None,
+        typer.Option(
+            "--overlap/--no-overlap",
+            help="Put one more segment between each two, half in each: twice the encoding, and a few more events are "
+            "found. [default: as in the index, or not]",
+        ),
+    ] = None,
     force: Annotated[
         bool,
         typer.Option("--force", help="Encode all videos again: those that have not changed, and those that failed."),
@@ -181,7 +191,7 @@ def index_command(
         sampling=sampling,
         workers=workers,
     )
-    options = RunOptions(device, dtype, threads, battery, as_json, yes, segment, indexing)
+    options = RunOptions(device, dtype, threads, battery, as_json, yes, segment, overlap, indexing)
     if dry_run:
         show_dry_run(folders, name, model, options)
     elif watch:
@@ -334,7 +344,7 @@ class _Indexing:
         self._wait_for_mains()
         path, options = paths.index_path(self._name), self._options
         opened = open_to_index(
-            folders, path, self._load, asked, options.segment_length, options.indexing, self._announce
+            folders, path, self._load, asked, options.segment_length, options.indexing, self._announce, options.overlap
         )
         self._summary = IndexSummary()
         if opened:

@@ -16,7 +16,9 @@ from vidfind.commands import search_command
 ALWAYS = ["Arguments", "Options"]
 MANY_OPTIONS = 12
 SECTIONS = {
-    "How videos are read": {"--segment", "--sampling", "--workers", "--verify", "--nice", "--battery", "--skip-bad"},
+    "How videos are read": {
+        *("--segment", "--overlap", "--sampling", "--workers", "--verify", "--nice", "--battery", "--skip-bad"),
+    },
     "Model": {"--model", "--pretrained", "--encoder", "--adapter", "--device", "--dtype", "--threads"},
     "Output": {"--json", "--paths", "--print0", "--quiet", "--verbose", "--help"},
 }

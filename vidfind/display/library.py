@@ -58,11 +58,12 @@ def show_status(status: "IndexStatus", path: Path, online: Collection[Path]) -> 
     from vidfind.store.memory import KEPT_TIME
 
     ours, length = status.settings.identity, status.settings.segment_length
+    overlap = ", overlapping by half" if status.settings.overlap else ""
     adapter = f", adapter {ours.adapter}" if ours.adapter else ""
     rows = {
         "Index": f"{status.name}, in {home_path(path)}",
         "Model": f"{ours.model} / {ours.pretrained}",
-        "Encoder": f"{ours.encoder}{adapter}, {ours.num_frames} frames of each {length:g} s segment",
+        "Encoder": f"{ours.encoder}{adapter}, {ours.num_frames} frames of each {length:g} s segment{overlap}",
         "Videos": _count_videos(status),
         "Footage": footage(status.hours * 3600),
         "Segments": f"{status.segments:,}",
@@ -101,6 +102,7 @@ def status_json(status: "IndexStatus", path: Path, online: Collection[Path]) -> 
         "path": path,
         **vars(status.settings.identity),
         "segment_length": status.settings.segment_length,
+        "overlap": status.settings.overlap,
         "videos": status.videos,
         "segments": status.segments,
         "seconds": round(status.hours * 3600, 3),

@@ -80,6 +80,7 @@ def encode_videos(
     segment_length: float,
     workers: int | None = None,
     sampling: Sampling = DEFAULT_SAMPLING,
+    overlap: bool = False,
 ) -> Generator[EncodedVideo | FailedVideo | Progress]:
     """Decodes and encodes videos; yields each as soon as it is done, in any order, and Progress now and then.
 
@@ -98,12 +99,13 @@ def encode_videos(
         segment_length: in seconds.
         workers: number of processes that decode; None: one for each core, 2 to 8.
         sampling: which frames stand for a segment.
+        overlap: put one more segment between each two, which overlaps both by half.
 
     Raises ModelUnavailable, as `Encoder.encode_video` does."""
     open_videos: dict[Path, _OpenVideo] = {}
     totals = _Totals({path: _size(path) for path in paths})
     at_work: Path | None = None
-    with closing(encode_ahead(paths, segment_length, encoders, workers, sampling)) as batches:
+    with closing(encode_ahead(paths, segment_length, encoders, workers, sampling, overlap)) as batches:
         for batch, encoded in batches:
             vectors = zip(*encoded, strict=True)  # for each clip, one from each encoder
             for message in batch:
@@ -139,14 +141,16 @@ class _OpenVideo:
 
     @property
     def seconds_left(self) -> float:
-        return sum(segment.end - segment.start for segment in self.opened.segments[len(self.vectors) :])
+        segments, count = self.opened.segments, len(self.vectors)
+        return segments[-1].end - (segments[count - 1].end if count else segments[0].start)
 
     def encoded(self, done: Done) -> EncodedVideo:
         opened, count = self.opened, len(self.vectors)
-        segments = opened.segments[:count]
-        last = segments[-1]
-        if done.until is not None and last.start < done.until < last.end - MISSING:  # nothing is shown after that
-            segments[-1] = Segment(last.start, done.until)
+        segments, until = opened.segments[:count], done.until
+        if until is not None and segments[-1].start < until:
+            segments = [  # nothing is shown after that
+                Segment(one.start, until) if until < one.end - MISSING else one for one in segments
+            ]
         return EncodedVideo(
             opened.path,
             opened.fingerprint,
@@ -222,13 +226,14 @@ def encode_ahead(
     encoders: Sequence[Encoder],
     workers: int | None = None,
     sampling: Sampling = DEFAULT_SAMPLING,
+    overlap: bool = False,
 ) -> Generator[tuple[list[Message], Vectors]]:
     """Yields the batches of `decode_ahead`, each with the vectors of its clips, from each encoder.
 
     Close the generator to stop early. Raises ModelUnavailable, as `Encoder.encode_video` does."""
     first = encoders[0]
     decoding = decode_ahead(
-        paths, segment_length, first.num_frames, first.image_size, workers, sampling, first.batch_size
+        paths, segment_length, first.num_frames, first.image_size, workers, sampling, first.batch_size, overlap
     )
 
     def encode(batch: list[Message]) -> Vectors:

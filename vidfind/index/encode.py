@@ -39,8 +39,9 @@ def encode_planned(
     vanished: Counter[Path] = Counter()
     seconds, started = 0.0, running_clock().now()
     disk = Disk()
+    settings = writer.store.settings
     encoding = encode_videos(
-        list(files), [encoder], writer.store.settings.segment_length, options.workers, options.sampling
+        list(files), [encoder], settings.segment_length, options.workers, options.sampling, settings.overlap
     )
     with closing(encoding) as events, closing(CommitQueue(writer)) as queue:
         for event in events:

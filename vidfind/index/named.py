@@ -35,6 +35,7 @@ def index_videos(
     options: IndexOptions = DEFAULT_OPTIONS,
     *,
     segment_length: float | None = None,
+    overlap: bool | None = None,
     device: str = "auto",
     dtype: str = "auto",
 ) -> Generator[Event]:
@@ -56,18 +57,19 @@ def index_videos(
         encoder: the encoder for a new index. An index with videos keeps its own, but may get another adapter.
         options: what to leave out, what to encode again, and how to decode.
         segment_length: in seconds; None: that of the index, or 10 for a new one.
+        overlap: whether there is one more segment between each two; None: as in the index, or not for a new one.
         device: "cpu", "cuda", "mps", or "auto" for the best there is.
         dtype: "float32", "bfloat16", or "auto" for the fastest on the device.
 
     Raises:
         BadInput: there is no folder or video of that name, and never was one in the index.
-        IndexMismatch: the index was made with another encoder than the one asked for.
+        IndexMismatch: the index was made with another encoder or other segments than asked for.
         IndexBusy: another process is writing to the index.
         ModelUnavailable: the model is not on this machine and cannot be downloaded.
         StorageError: the disk is full, or the folder of the index may not be written."""
     folders = _folders(paths)
     load = functools.partial(load_choice, device=device, dtype=dtype)
-    opened = open_to_index(folders, _path(index), load, encoder, segment_length, options)
+    opened = open_to_index(folders, _path(index), load, encoder, segment_length, options, overlap=overlap)
     if opened:
         yield from run.index_videos(folders, *opened, options)
     elif (survey := survey_folders(folders, options.exclude, options.all_files)).has_remarks:
@@ -81,6 +83,7 @@ def watch_videos(
     options: IndexOptions = DEFAULT_OPTIONS,
     *,
     segment_length: float | None = None,
+    overlap: bool | None = None,
     device: str = "auto",
     dtype: str = "auto",
 ) -> Generator[watch.WatchEvent]:
@@ -97,7 +100,7 @@ def watch_videos(
     load = functools.lru_cache(maxsize=1)(functools.partial(load_choice, device=device, dtype=dtype))
 
     def open_index(folders: Sequence[Path], asked: EncoderChoice) -> tuple[Store, Callable[[], Encoder]] | None:
-        return open_to_index(folders, path, load, asked, segment_length, options)
+        return open_to_index(folders, path, load, asked, segment_length, options, overlap=overlap)
 
     path = _path(index)
     yield from watch.watch_videos(_folders(paths), open_index, encoder, options)

@@ -43,33 +43,36 @@ def open_store(
     segment_length: float | None = None,
     find_default: Callable[[EncoderChoice], str | None] = lambda asked: None,
     announce: Announce = log.info,
+    overlap: bool | None = None,
 ) -> tuple[Store, Callable[[], Encoder]]:
     """The index at `path`, made now if there is none or an empty one, and a function that loads the encoder it needs.
 
-    An index with videos keeps its settings: IndexMismatch if the encoder asked for differs, or `segment_length` in
-    seconds, but for the adapter. Another adapter is put in at once where it leaves video vectors as they are; else the
-    store is a new one beside that in use, for `index_videos` to fill.
+    An index with videos keeps its settings: IndexMismatch if the encoder asked for differs, `segment_length` in
+    seconds, or `overlap`, but for the adapter. Another adapter is put in at once where it leaves video vectors as they
+    are; else the store is a new one beside that in use, for `index_videos` to fill.
     One without videos keeps what it was begun with, but for what is asked for.
     A new index takes the adapter that `find_default` returns for what is asked, if no adapter is. `announce` is called
     with a line about each thing that was not asked for."""
     try:
         store = Store.open(path)
     except IndexNotFound:
-        return _make_store(path, load_encoder, asked, segment_length, find_default, announce)
+        return _make_store(path, load_encoder, asked, segment_length, overlap, find_default, announce)
     ours = store.settings.identity
     if not store.count_videos():
         length = segment_length or store.settings.segment_length
-        return _make_store(path, load_encoder, _as_begun(ours, asked), length, find_default, announce)
+        overlaps = store.settings.overlap if overlap is None else overlap
+        return _make_store(path, load_encoder, _as_begun(ours, asked), length, overlaps, find_default, announce)
     if asked.pretrained and asked.model in (None, ours.model):
         store, asked = _with_moved_weights(store, asked, announce)
     if asked.model and asked.model != ours.model:
         # A name that was mistyped must not be answered with a command that deletes the index.
         look_for_weights(asked.model, asked.pretrained or default_pretrained(asked.model))
     if asked.adapter:
-        return _change_adapter(store, load_encoder, asked, segment_length, announce)
+        store.require(replace(asked, adapter=None), segment_length, overlap)
+        return _change_adapter(store, load_encoder, asked, announce)
     if asked.encoder and asked.encoder != ours.encoder:
         check_needs_no_adapter(asked.encoder, asked.model or ours.model)  # nor one that would fail after the deletion
-    store.require(asked, segment_length)
+    store.require(asked, segment_length, overlap)
     if begun := find_unfinished(store):
         announce(f"Encoding again with {_with(begun.adapter)} is not finished. To go on with it: {begun.command}")
     return store, _own_encoder(store, load_encoder)
@@ -101,6 +104,7 @@ def open_to_index(
     segment_length: float | None = None,
     options: IndexOptions = DEFAULT_OPTIONS,
     announce: Announce = log.info,
+    overlap: bool | None = None,
 ) -> tuple[Store, Callable[[], Encoder]] | None:
     """`open_store` for a run over `folders`; None if they hold no video and the index neither: no model is loaded.
 
@@ -108,7 +112,7 @@ def open_to_index(
     check_folders(folders, path)
     if folders and not needs_index(folders, path, options):
         return None
-    return open_store(path, load_encoder, asked, segment_length, default_adapter, announce)
+    return open_store(path, load_encoder, asked, segment_length, default_adapter, announce, overlap)
 
 
 def _as_begun(ours: EncoderIdentity, asked: EncoderChoice) -> EncoderChoice:
@@ -126,6 +130,7 @@ def _make_store(
     load_encoder: EncoderLoader,
     asked: EncoderChoice,
     segment_length: float | None,
+    overlap: bool | None,
     find_default: Callable[[EncoderChoice], str | None],
     announce: Announce,
 ) -> tuple[Store, Callable[[], Encoder]]:
@@ -136,7 +141,7 @@ def _make_store(
         encoder = load_encoder(replace(asked, adapter=adapter or asked.adapter))
     else:
         encoder, adapter = _load_with_default(load_encoder, asked, default, announce)
-    settings = IndexSettings(encoder.identity, segment_length or IndexSettings.segment_length)
+    settings = IndexSettings(encoder.identity, segment_length or IndexSettings.segment_length, bool(overlap))
     return Store.create(path, settings, encoder.dim, adapter), lambda: encoder
 
 
@@ -158,11 +163,10 @@ def _load_with_default(
 
 
 def _change_adapter(
-    store: Store, load_encoder: EncoderLoader, asked: EncoderChoice, segment_length: float | None, announce: Announce
+    store: Store, load_encoder: EncoderLoader, asked: EncoderChoice, announce: Announce
 ) -> tuple[Store, Callable[[], Encoder]]:
     """The index with the adapter asked for: as it is, with its adapter switched, or a store beside it to be filled."""
     ours = store.settings.identity
-    store.require(replace(asked, adapter=None), segment_length)
     file = find_adapter(asked.wanted_adapter) if asked.wanted_adapter else None
     if file and (info := read_info(file)) and (info.model, info.encoder) != (ours.model, ours.encoder):
         store.require(EncoderChoice(info.model, info.pretrained, info.encoder, info.name))

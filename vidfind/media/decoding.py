@@ -25,7 +25,15 @@ from vidfind.media import read as video
 from vidfind.media.dates import Recorded
 from vidfind.media.frames import check_regular
 from vidfind.media.probe import VideoInfo
-from vidfind.media.sampling import DEFAULT_SAMPLING, Sampling, Segment, sample_times, split_segments
+from vidfind.media.sampling import (
+    DEFAULT_SAMPLING,
+    Sample,
+    Sampling,
+    Segment,
+    add_between,
+    sample_times,
+    split_segments,
+)
 from vidfind.system.files import fingerprint
 from vidfind.system.worker import TICK, Worker, borrow_worker
 
@@ -66,6 +74,7 @@ class Opened:
 class Clip:
     path: Path
     seconds: float
+    """How much further it reaches than the clip before it."""
     frames: npt.NDArray[np.uint8]  # (T, S, S, 3)
     times: npt.NDArray[np.float64]  # (T,): when each frame is shown, in seconds
 
@@ -107,8 +116,11 @@ def decode_ahead(
     workers: int | None = None,
     sampling: Sampling = DEFAULT_SAMPLING,
     batch_size: int = CLIPS_A_BATCH,
+    overlap: bool = False,
 ) -> Generator[list[Message]]:
     """Decodes videos in `workers` processes (DECODERS of them by default), and yields their messages.
+
+    With `overlap`, there is one more segment between each two, as `add_between` makes it; nothing is decoded twice.
 
     Each batch holds at most `batch_size` clips, of what is there already: full when the encoder is the slower side,
     short when decoding is, and empty after TICK seconds without any message, so that the caller can go on with other
@@ -116,7 +128,7 @@ def decode_ahead(
     stop early."""
     count = min(workers or DECODERS, len(paths))
     decoder_threads = max(1, (os.cpu_count() or 1) // max(1, count))
-    arguments = (segment_length, num_frames, size, sampling, decoder_threads)
+    arguments = (segment_length, num_frames, size, sampling, decoder_threads, overlap)
     feed = _Feed(paths, lambda worker, path: _decode_video(worker, path, *arguments), count, batch_size)
     headers = _Headers(paths[count:])
     unfinished = len(paths)
@@ -249,12 +261,12 @@ class _Headers:
             self._worker = None
 
 
-def _decode_video(
-    worker: Worker, path: Path, segment_length: float, num_frames: int, size: int, sampling: Sampling, threads: int
-) -> Generator[Message]:
-    """The messages of `read_video`, run in a worker. Whatever is wrong, also the loss of the worker, becomes Failed."""
+def _decode_video(worker: Worker, path: Path, segment_length: float, *arguments: int | Sampling) -> Generator[Message]:
+    """The messages of `read_video`, run in a worker. Whatever is wrong, also the loss of the worker, becomes Failed.
+
+    `arguments` are those of `read_video` after `segment_length`."""
     try:
-        yield from _run(worker, segment_length, read_video, path, segment_length, num_frames, size, sampling, threads)
+        yield from _run(worker, segment_length, read_video, path, segment_length, *arguments)
     except UnreadableVideo as error:
         noise = worker.noise()
         yield Failed(path, f"{error}; it said: {noise}" if noise else str(error), try_again=False)
@@ -269,26 +281,36 @@ def read_video(
     size: int,
     sampling: Sampling = DEFAULT_SAMPLING,
     threads: int | None = None,
+    overlap: bool = False,
 ) -> Iterator[Message]:
     """Reads a video; yields its messages, for `decode_ahead`. Runs in a worker. Raises UnreadableVideo and OSError."""
     digest = fingerprint(path)
     info = media_probe.probe(path)
     segments = split_segments(info.duration, segment_length, info.start)
-    yield Opened(path, digest, info, segments)
+    yield Opened(path, digest, info, add_between(segments) if overlap else segments)
     clips = video.read_clips(path, segments, num_frames, size, sampling, threads)
-    lengths = [segment.end - segment.start for segment in segments]
-    time_error = 0.0
+    half = num_frames // 2
+    before: Sample | None = None
+    count, time_error = 0, 0.0
     while True:
         try:
-            frames, times = next(clips)
+            sample = next(clips)
         except StopIteration as ended:
             until: float | None = ended.value
             break
+        segment = segments[count]
+        length = segment.end - segment.start
         if sampling != "exact":
-            wanted = sample_times(segments[len(segments) - len(lengths)], num_frames)
-            time_error = max(time_error, float(np.abs(times - wanted).max()))
-        yield Clip(path, lengths.pop(0), frames, times)
-    if len(lengths) == len(segments):
+            wanted = sample_times(segment, num_frames)
+            time_error = max(time_error, float(np.abs(sample.times - wanted).max()))
+        if overlap and before:
+            length /= 2
+            frames, times = (np.concatenate([a[half:], b[:half]]) for a, b in zip(before, sample, strict=True))
+            yield Clip(path, length, frames, times)
+        yield Clip(path, length, *sample)
+        before = sample
+        count += 1
+    if not count:
         raise UnreadableVideo("is damaged: nothing but its first frame can be decoded")
     if time_error:
         log.info("%s: frames lie up to %.2f seconds from the times wanted", path, time_error)

@@ -10,6 +10,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
 Sampling = Literal["auto", "exact", "keyframes"]
@@ -47,6 +49,16 @@ def split_segments(end: float, length: float, start: float = 0.0) -> list[Segmen
     count = max(1, int(duration / length + 0.5))
     bounds = [start + i * length for i in range(count)] + [end]
     return [Segment(start, end) for start, end in pairwise(bounds)]
+
+
+def add_between(segments: Sequence[Segment]) -> list[Segment]:
+    """Segments with one more between each two of them, from the middle of the one to the middle of the other.
+
+    All are in the order of their starts. The one between two of equal length has sample times of these, if their number
+    is even."""
+    middles = [(segment.start + segment.end) / 2 for segment in segments]
+    between = [Segment(one, other) for one, other in pairwise(middles)]
+    return sorted([*segments, *between], key=lambda segment: segment.start)
 
 
 def sample_times(segment: Segment, num_frames: int) -> list[float]:

@@ -181,7 +181,8 @@ def _moment(found: Found, there: set[Path], only_online: bool) -> Moment:
 def merge_hits(hits: Sequence[Hit], count: int) -> list[ScoredSpan]:
     """The `count` best moments of one video, best first, from all its hits.
 
-    A moment grows from its best segment to neighbours that score nearly as well."""
+    A moment grows from its best segment to neighbours that score nearly as well, which may overlap it. Moments do not
+    overlap: what was seen by several segments is found once."""
     ordered = sorted(hits, key=lambda hit: hit.start)
     free = [True] * len(ordered)
     moments: list[ScoredSpan] = []
@@ -203,8 +204,10 @@ def merge_hits(hits: Sequence[Hit], count: int) -> list[ScoredSpan]:
                 break
             better = max(sides, key=lambda i: ordered[i].score)
             first, last = min(first, better), max(last, better)
-        free[first : last + 1] = [False] * (last + 1 - first)
-        moments.append(ScoredSpan(ordered[best].score, ordered[first].start, ordered[last].end))
+        begin, end = ordered[first].start, ordered[last].end
+        for i in range(max(0, first - 1), min(last + 2, len(ordered))):
+            free[i] &= ordered[i].end <= begin + GAP or ordered[i].start >= end - GAP
+        moments.append(ScoredSpan(ordered[best].score, begin, end))
     return moments
 
 

@@ -45,9 +45,12 @@ class Mismatch:
         return ", ".join(_difference(name, ours[name], wanted[name]) for name in self.names)
 
 
-def choice_mismatch(ours: IndexSettings, asked: EncoderChoice, segment_length: float | None = None) -> Mismatch | None:
-    """Compares an index with what a user asks for; None for `segment_length`: not asked for. None if they agree."""
-    wanted = IndexSettings(asked.over(ours.identity), segment_length or ours.segment_length)
+def choice_mismatch(
+    ours: IndexSettings, asked: EncoderChoice, segment_length: float | None = None, overlap: bool | None = None
+) -> Mismatch | None:
+    """Compares an index with what a user asks for, where None is not asked for. None if they agree."""
+    overlaps = ours.overlap if overlap is None else overlap
+    wanted = IndexSettings(asked.over(ours.identity), segment_length or ours.segment_length, overlaps)
     names = _differing(ours, wanted)
     if not names:
         return None
@@ -110,5 +113,7 @@ def _differing(ours: IndexSettings, wanted: IndexSettings) -> list[str]:
 def _difference(name: str, ours: object, wanted: object) -> str:
     if name == "weights_digest":
         return "other weights, which have changed since under the same name"
+    if name == "overlap":
+        return f"segments that {'overlap' if ours else 'do not overlap'}"
     words = name.replace("_", " ")
     return f"{words} {'none' if ours is None else ours}, not {'none' if wanted is None else wanted}"

@@ -42,11 +42,15 @@ class IndexSettings:
     identity: EncoderIdentity
     segment_length: float = SEGMENT_LENGTH
     """Length of a segment in seconds."""
+    overlap: bool = False
+    """Whether there is one more segment between each two."""
 
     def has_vectors_of(self, other: IndexSettings) -> bool:
         """Whether video vectors are the same with both settings; their adapters may still change queries."""
-        plain, others = (dataclasses.replace(one.identity, adapter=None) for one in (self, other))
-        return (plain, self.segment_length) == (others, other.segment_length)
+        plain, others = (
+            dataclasses.replace(one, identity=dataclasses.replace(one.identity, adapter=None)) for one in (self, other)
+        )
+        return plain == others
 
 
 @dataclass(frozen=True)
@@ -86,16 +90,19 @@ def _read_settings(values: Mapping[str, Any]) -> IndexSettings:
     """The settings in a file, where the identity is not a part of its own: all lie side by side.
 
     Raises TypeError for a setting that is missing, unknown or no value of its kind."""
-    kinds = {**get_type_hints(EncoderIdentity), "segment_length": int | float}
+    kinds = {**get_type_hints(EncoderIdentity), "segment_length": int | float, "overlap": bool}
+    found = {"overlap": False, **values}
     for name, kind in kinds.items():
-        if not isinstance(values.get(name), kind):
-            raise TypeError(f"{name} is {values.get(name)!r}")
-    identity = {name: value for name, value in values.items() if name != "segment_length"}
-    return IndexSettings(EncoderIdentity(**identity), values["segment_length"])
+        if not isinstance(found.get(name), kind):
+            raise TypeError(f"{name} is {found.get(name)!r}")
+    length, overlap = found.pop("segment_length"), found.pop("overlap")
+    return IndexSettings(EncoderIdentity(**found), length, overlap)
 
 
 def write_generation(path: Path, generation: Generation, file: str = SETTINGS_FILE) -> None:
     values = {"format": FORMAT_VERSION, **fields_of(generation.settings)}
+    if not generation.settings.overlap:
+        del values["overlap"]
     if generation.number:
         values["generation"] = generation.number
     if generation.adapter_file:
@@ -168,9 +175,10 @@ def make_command(index: Path, folders: Iterable[Path], settings: IndexSettings, 
         encoder=identity.encoder,
         adapter=adapter,
         segment_length=length if length != IndexSettings.segment_length else None,
+        overlap=settings.overlap,
     )
 
 
 def fields_of(settings: IndexSettings) -> dict[str, object]:
     """All settings side by side, as they lie in a file."""
-    return {**vars(settings.identity), "segment_length": settings.segment_length}
+    return {**vars(settings.identity), "segment_length": settings.segment_length, "overlap": settings.overlap}

@@ -195,11 +195,11 @@ class Store:
         own = self.generation.adapter_file
         return own == adapter_file_name(adapter) and (self.path / own).is_file()
 
-    def require(self, asked: EncoderChoice, segment_length: float | None = None) -> None:
+    def require(self, asked: EncoderChoice, segment_length: float | None = None, overlap: bool | None = None) -> None:
         """Raises IndexMismatch, with the command that mends it, if the index was made with something else.
 
         What is None is not asked for, and may be anything."""
-        self._refuse(choice_mismatch(self.settings, asked, segment_length))
+        self._refuse(choice_mismatch(self.settings, asked, segment_length, overlap))
 
     def require_identity(self, identity: EncoderIdentity) -> None:
         """Raises IndexMismatch, with the command that mends it, if the vectors of the index are not of this encoder."""
