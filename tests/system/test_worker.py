@@ -37,6 +37,15 @@ def test_what_is_yielded_arrives_in_order_and_the_process_is_used_again(one: Wor
     assert {pid for pid, _ in first} == {one.pid} != {os.getpid()}
 
 
+def test_relative_paths_begin_where_the_parent_is_now(
+    one: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "here" not in list(one.run(os.listdir, ".", seconds=LONG))
+    (tmp_path / "here").touch()
+    monkeypatch.chdir(tmp_path)
+    assert list(one.run(os.listdir, ".", seconds=LONG)) == ["here"]
+
+
 @pytest.mark.parametrize(
     ("kind", "error"),
     [("unreadable", UnreadableVideo("is damaged")), ("forbidden", PermissionError(13, "Permission denied", "a.mp4"))],

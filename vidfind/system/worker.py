@@ -76,7 +76,7 @@ class Worker:
         os.ftruncate(self._printed, 0)
         is_done = False
         try:
-            self._connection.send((function, arguments, log.getEffectiveLevel()))
+            self._connection.send((function, arguments, log.getEffectiveLevel(), _current_folder()))
             while True:
                 message = self._receive(seconds)
                 if isinstance(message, _End | _Raised):
@@ -186,6 +186,13 @@ def borrow_worker() -> Iterator[Worker]:
         _idle.append(worker)
 
 
+def _current_folder() -> str | None:
+    """The folder that relative paths begin at; None if it was deleted."""
+    with suppress(OSError):
+        return os.getcwd()
+    return None
+
+
 @contextmanager
 def _no_interrupt() -> Iterator[None]:
     """Hides Ctrl-C from processes that are started inside: their parent receives it, and ends them."""
@@ -218,8 +225,11 @@ def _serve(connection: Connection[Any, Any], printed: str) -> None:
     connection.send(None)  # ready
     with suppress(EOFError, OSError):
         while True:
-            function, arguments, level = connection.recv()
+            function, arguments, level, folder = connection.recv()
             log.setLevel(level)
+            if folder and folder != _current_folder():  # paths may be relative to where the parent is now
+                with suppress(OSError):
+                    os.chdir(folder)
             connection.send(_answer(connection, function, arguments))
 
 
