@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vidfind.media.hdr import HDR_TO_LIGHT, to_sdr
+from vidfind.media.frames import HDR_TO_LIGHT, to_sdr
 
 PQ, HLG = 16, 18
 

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 from tests.support.corners import COLOURS, draw_corners, read_corners
 from tests.support.heic import write_tiled_heic
 from vidfind.errors import UnreadableVideo
-from vidfind.media.hdr import to_sdr
+from vidfind.media.frames import to_sdr
 from vidfind.media.read import is_picture, read_picture
 
 SIZE = 32

@@ -200,7 +200,7 @@ SETTINGS: dict[str, tuple[str, str, Callable[["Answers", str], "Answers"]]] = {
     ":until": ("DATE", "until then", lambda now, text: now.filtered(until=_day(text, "last"))),
     ":score": ("NUMBER", "at least so alike", lambda now, text: now.filtered(min_score=_score(text or "-1"))),
 }
-"""What can be set at the prompt until it ends; alone, each word goes back to what is usual."""
+"""The settings of the prompt, which last until it ends; alone, each word goes back to what is usual."""
 
 
 def _help() -> str:

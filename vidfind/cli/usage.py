@@ -1,4 +1,4 @@
-"""What is wrong with a command line that the program does not take, in a sentence for its user."""
+"""The mistake in a command line that the program does not take, in a sentence for its user."""
 
 import math
 import re
@@ -134,7 +134,7 @@ def _option_sentence(option: str, error: Any) -> str:
 
 
 def _demand(parameter: Any, problem: str) -> str:
-    """What a parameter takes; `problem` is one of pydantic's."""
+    """The values that a parameter takes; `problem` is one of pydantic's."""
     kind = parameter.type_descriptor
     if kind.choices:
         return f"takes one of {', '.join(map(str, kind.choices))}"

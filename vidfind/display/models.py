@@ -24,7 +24,7 @@ from rich.text import Text
 from vidfind.system.times import clock
 
 CHANGES = {"lora": "words, pictures", "text": "words", "full": "whole model", "frozen": "adds to it"}
-"""What each kind of adapter changes of the model, in a table."""
+"""The part of the model that each kind of adapter changes, in a table."""
 KINDS = {
     "lora": "LoRA on video and text",
     "text": "LoRA on text alone: leaves video vectors as they are",

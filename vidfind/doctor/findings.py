@@ -41,7 +41,7 @@ class Finding:
 
 
 def advice(problem: Problem) -> str:
-    """What the user can do about a problem; empty if that is not known."""
+    """The remedy for a problem, for its user; empty if that is not known."""
     return f"{mend_command()}: {problem.remedy}" if problem.mend else problem.remedy
 
 

@@ -29,7 +29,7 @@ class EncoderEntry:
     """An encoder, without a model."""
 
     note: str
-    """What the encoder does, in a few words."""
+    """The method of the encoder, in a few words."""
     reduction: Callable[[Backbone], Reduction]
     """Raises ValueError, with the reason, for a backbone that it cannot work with."""
     parameters: Callable[[Backbone], dict[str, Tensor]] = no_parameters

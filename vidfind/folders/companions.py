@@ -97,7 +97,7 @@ def _originals_beside(stem: str, ending: str) -> Iterator[str]:
 
 
 def _insta360_key(match: re.Match[str]) -> str:
-    """What the names of a take's files have in common: the number of the lens differs."""
+    """The part that the names of a take's files have in common: the number of the lens differs."""
     return f"{match['pro']} {match['time']} {match['number']}"
 
 

@@ -1,4 +1,4 @@
-"""What the first bytes of a file say it is, where its name does not say: a program text is called `index.ts` too.
+"""The kind of a file by its first bytes, where its name does not say: a program text is called `index.ts` too.
 
 Uses only the standard library.
 """

@@ -1,4 +1,4 @@
-"""What the names of files and folders say: which are videos, and which folders hold nothing that a person filmed.
+"""The meaning of the names of files and folders: which are videos, and which folders hold nothing that a person filmed.
 
 Names are compared without regard to case. Uses only the standard library, and reads no file.
 """

@@ -23,10 +23,8 @@ def check_readable(folder: Path) -> str | None:
         if S_ISDIR(os.stat(folder).st_mode):
             with os.scandir(folder) as entries:
                 next(entries, None)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the path
         return None
     except OSError as error:
         return why_unreadable(error)
-    except ValueError:  # a NUL in the path
-        return None
     return None

@@ -62,7 +62,7 @@ Finding = VideoFile | LeftOut | Unreadable | OtherName
 
 @dataclass(frozen=True)
 class Survey:
-    """What a walk through folders has found."""
+    """The findings of a walk through folders."""
 
     videos: list[VideoFile]
     left_out: dict[Reason, list[Path]]

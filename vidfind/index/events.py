@@ -71,7 +71,7 @@ class NotRemoved:
 
 @dataclass(frozen=True)
 class Cost:
-    """What encoding videos again takes: `footage` in seconds of it; `elapsed` is about how long, where known."""
+    """The work of encoding videos again: `footage` in seconds of it; `elapsed` is about how long, where known."""
 
     videos: int
     footage: float
@@ -80,7 +80,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Reencoding:
-    """What was indexed is encoded again with another adapter; searches use the old vectors until it is done."""
+    """The indexed videos are encoded again with another adapter; searches use the old vectors until it is done."""
 
     adapter: str | None
     cost: Cost
@@ -95,7 +95,8 @@ class Switched:
 
 @dataclass(frozen=True)
 class Waiting:
-    """What could be encoded again has been, but searches go on with the old vectors: some folders are not there now.
+    """The videos that could be encoded again have been, but searches go on with the old vectors: some folders are
+    not there now.
 
     `command` goes on when they are."""
 
@@ -106,7 +107,8 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Arranging:
-    """What large collections are searched by is made next: for a million segments, that takes most of a minute."""
+    """The approximate index that large collections are searched by is made next: for a million
+    segments, that takes most of a minute."""
 
     segments: int
 
@@ -135,7 +137,7 @@ class IndexSummary:
     not_removed: int = 0
     """Number of videos that would have been removed, had that been confirmed."""
     survey: Survey | None = None
-    """What the look through the folders has found."""
+    """The findings of the look through the folders."""
     ending: Switched | Waiting | None = None
     """How encoding all of the index again ended, if that was done."""
 

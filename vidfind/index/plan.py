@@ -72,7 +72,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of videos before a run."""
+    """The facts known of videos before a run."""
 
     stored: Mapping[Path, VideoRow]
     """The rows of the index."""

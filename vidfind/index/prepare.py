@@ -116,7 +116,7 @@ def open_to_index(
 
 
 def _as_begun(ours: EncoderIdentity, asked: EncoderChoice) -> EncoderChoice:
-    """What is asked for, and else the encoder of an index without videos, as far as they go together."""
+    """The encoder asked for, and else that of an index without videos, as far as they go together."""
     wanted = asked.over(ours)
     if (wanted.model, wanted.pretrained, wanted.encoder) != (ours.model, ours.pretrained, ours.encoder):
         return asked
@@ -221,7 +221,7 @@ def _with(adapter: str | None) -> str:
 
 
 def reencode_cost(store: Store) -> Cost:
-    """What encoding all videos of an index again will take. Copies of a video cost nothing."""
+    """The work of encoding all videos of an index again. Copies of a video cost nothing."""
     return cost(store, (row for row in store.videos().values() if not row.failed))
 
 

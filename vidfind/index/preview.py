@@ -1,4 +1,6 @@
-"""What a run of `vidfind index` would do, and about how long it would take. Encodes nothing and writes nothing."""
+"""The work that a run of `vidfind index` would do, and about how long it would take.
+
+Encodes nothing and writes nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ PROBED = 100
 
 @dataclass(frozen=True)
 class Preview:
-    """What a run would do. Times are in seconds."""
+    """The work of a run. Times are in seconds."""
 
     videos: list[tuple[Path, Status]]
     """Each video that is not unchanged, and what a run would count it as; `new` and `changed` ones may be copies."""
@@ -39,7 +41,7 @@ class Preview:
     elapsed: float | None
     """About how long encoding them would take; None if no index of this machine knows how fast that is."""
     survey: Survey
-    """What was found in the folders."""
+    """The findings in the folders."""
     lost: int = 0
     """Number of videos to be removed whose contents are nowhere else in the index: many must be confirmed."""
     offline: dict[Path, int] = field(default_factory=dict)

@@ -24,11 +24,11 @@ from vidfind.system.files import VideoFile
 
 @dataclass(frozen=True)
 class Walk:
-    """What is on disk and what the index holds, as far as a run is concerned."""
+    """The videos on disk and in the index, as far as a run is concerned."""
 
     found: list[VideoFile]
     survey: Survey
-    """What was found in the folders that are there."""
+    """The findings in the folders that are there."""
     stored: dict[Path, VideoRow]
     before: dict[Path, VideoRow]
     """The videos of the index in use, where the store is an unfinished one beside it; else empty."""
@@ -36,7 +36,7 @@ class Walk:
     """The folders asked for, there or not, and those of the videos that are indexed again."""
     folder_of: FolderOf
     left_out: LeftOut
-    """What the index leaves out from now on."""
+    """The paths and patterns that the index leaves out from now on."""
 
 
 def walk_folders(
@@ -97,7 +97,7 @@ def _named_before(
 
 
 def _left_out(roots: Sequence[Path], store: Store | None, options: IndexOptions) -> LeftOut:
-    """What the index leaves out from now on: as before, but for what this run is asked to leave out or to take."""
+    """The paths and patterns left out from now on: those of before, but for what this run is asked to change."""
     left_out = read_left_out(store.path) if store else LeftOut()
     patterns = set(left_out.patterns)
     include = {one for pattern in options.include for one in (pattern, without_current_folder(pattern))}

@@ -261,7 +261,9 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 def _follow(folders: Collection[Path], tick: float) -> Generator[Changes]:
-    """What has changed below `folders`, at least an empty set every `tick` seconds. Ends when it must be begun anew."""
+    """The paths that have changed below `folders`, at least an empty set every `tick` seconds.
+
+    Ends when it must be begun anew."""
     while not folders:
         yield set()
         time.sleep(tick)
@@ -323,7 +325,7 @@ def _folders_of_videos(folder: Path) -> set[Path]:
 
 
 def _places(roots: Sequence[Path]) -> list[object]:
-    """What changes when a folder goes or comes back, or when a drive is mounted in its place or below it."""
+    """The paths that change when a folder goes or comes back, or when a drive is mounted in its place or below it."""
     return [*map(_device, roots), *sorted(mount for mount in read_mounts() if any(map(mount.is_relative_to, roots)))]
 
 

@@ -26,6 +26,7 @@ from vidfind.errors import UnreadableVideo
 from vidfind.media.clock import MAX_LEAP, MAX_REORDER, MAX_STEP_BACK, Clock, Timeline, find_start, may_leap
 from vidfind.media.dates import Recorded, when_recorded
 from vidfind.media.frames import (
+    HDR_TO_LIGHT,
     JUMP_MARGIN,
     UPRIGHT,
     Orientation,
@@ -41,7 +42,6 @@ from vidfind.media.frames import (
     shown_size,
     time_of,
 )
-from vidfind.media.hdr import HDR_TO_LIGHT
 from vidfind.media.protection import boxes, is_protected, is_scrambled
 
 SMALL_FILE = 16 * 2**20  # bytes; such a file is read to its end to learn the duration
@@ -289,7 +289,7 @@ def _end_of_any(path: Path, time: float) -> float:
 
 @dataclass
 class _Seen:
-    """What has been learned from the packets read so far; `position` is that of the last one in the file."""
+    """The facts learned from the packets read so far; `position` is that of the last one in the file."""
 
     has_edits: bool = False
     has_open_keyframes: bool = False

@@ -17,8 +17,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from vidfind.errors import ReaderFailed, UnreadableVideo
-from vidfind.media.frames import centre, check_regular, first_frame, open_video, read_packets, scaled_size
-from vidfind.media.hdr import HDR_TO_LIGHT, to_sdr
+from vidfind.media.frames import (
+    HDR_TO_LIGHT,
+    centre,
+    check_regular,
+    first_frame,
+    open_video,
+    read_packets,
+    scaled_size,
+    to_sdr,
+)
 from vidfind.media.keyframe_reader import read_by_keyframes
 from vidfind.media.probe import Traits, VideoInfo, examine_once
 from vidfind.media.pyav_reader import read_with_pyav

@@ -173,7 +173,7 @@ def default_adapter(asked: EncoderChoice) -> str | None:
 
 
 def weights_digest(model: str, weights: Path) -> str:
-    """What tells the weights of a model from others, an adapter left out."""
+    """The digest that tells the weights of a model from others, an adapter left out."""
     digest = fingerprint(weights)
     is_own = model == TINY and weights == TINY_WEIGHTS  # these have temporal positions beside them
     return joint_digest(digest, fingerprint(TINY_POSITIONS)) if is_own else digest

@@ -114,7 +114,7 @@ class QueryEncoder:
         return file if self._generation.adapter_file and file.is_file() else None
 
     def _name(self, words: str) -> bytes:
-        """What the vector of a query is kept under; empty where it cannot be told what it depends on."""
+        """The key that the vector of a query is kept under; empty where it cannot be told what that depends on."""
         ours = self._generation.settings.identity
         if ours.adapter and not self._generation.adapter_file:
             return b""

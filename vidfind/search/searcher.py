@@ -166,7 +166,7 @@ class Searcher:
 
 
 def _state(path: Path) -> tuple[int, int] | None:
-    """What changes whenever another encoding, or another index, takes the place of the one at `path`."""
+    """A value that changes whenever another encoding, or another index, takes the place of the one at `path`."""
     try:
         stat = os.stat(path / SETTINGS_FILE)
         return stat.st_ino, stat.st_mtime_ns

@@ -1,4 +1,4 @@
-"""What an index remembers of videos that were taken out of it, and what runs leave out of it from then on.
+"""The videos that were taken out of an index, as it remembers them, and those that runs leave out from then on.
 
 The vectors of a removed video stay in the table of segments for a while, where no search shows them: a folder that
 comes back, a typo or a mistake then costs no encoding. Its row is kept in a file of the generation, because the row
@@ -42,7 +42,7 @@ class RemovedVideo:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What runs leave out of an index until a user asks for it."""
+    """The paths and patterns that runs leave out of an index until a user asks for them."""
 
     removed: frozenset[Path] = frozenset()
     """Files, and folders with all in them, that a user has removed from the index."""
@@ -72,7 +72,7 @@ class LeftOut:
 
 
 def read_left_out(path: Path) -> LeftOut:
-    """What runs leave out of the index at `path`. Raises IndexDamaged, StorageError."""
+    """The paths and patterns that runs leave out of the index at `path`. Raises IndexDamaged, StorageError."""
     file = path / LEFT_OUT_FILE
     try:
         with storage_errors(path):

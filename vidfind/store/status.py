@@ -37,7 +37,7 @@ class IndexStatus:
     size_on_disk: int
     unfinished: Unfinished | None = None
     left_out: LeftOut = field(default_factory=LeftOut)
-    """What runs leave out until a user asks for it."""
+    """The paths and patterns that runs leave out until a user asks for them."""
     removed: list[RemovedVideo] = field(default_factory=list)
     """The removed videos whose vectors are kept for a while, should they come back."""
 

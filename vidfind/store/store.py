@@ -172,7 +172,7 @@ class Store:
 
     @property
     def adapter(self) -> Path | str | None:
-        """What to load the index's encoder with: its own copy of its adapter, which nothing else can change.
+        """The adapter to load the index's encoder with: the index's own copy, which nothing else can change.
 
         Raises IndexDamaged if that is missing."""
         if not self.generation.adapter_file:
@@ -184,7 +184,7 @@ class Store:
 
     @property
     def choice(self) -> EncoderChoice:
-        """What loads the encoder of the index. Raises IndexDamaged if its adapter is missing."""
+        """The choice that loads the encoder of the index. Raises IndexDamaged if its adapter is missing."""
         ours = self.settings.identity
         return EncoderChoice(ours.model, ours.pretrained, ours.encoder, self.adapter or NO_ADAPTER)
 

@@ -78,7 +78,7 @@ def may_be_away(path: Path) -> bool:
 
 
 def nearest_name(path: Path) -> Path | None:
-    """What is there and has a name most like that of the first folder on the way to `path` that is not there."""
+    """The path that is there, with a name most like that of the first folder on the way to `path` that is not."""
     missing = next((step for step in reversed((path, *path.parents)) if not step.exists()), path)
     with suppress(OSError):
         for name in difflib.get_close_matches(missing.name, os.listdir(missing.parent), n=1, cutoff=0.75):

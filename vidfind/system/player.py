@@ -61,7 +61,7 @@ FIELDS = ("{start}", "{path}")
 
 
 class Played(NamedTuple):
-    """What became of a player: whether it began at the moment, and what it printed if it has ended already."""
+    """The outcome of a player: whether it began at the moment, and what it printed if it has ended already."""
 
     at_moment: bool
     said: str = ""

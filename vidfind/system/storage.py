@@ -34,7 +34,7 @@ REMEDIES = {
 
 
 UNSUPPORTED = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK})
-"""What file systems answer to what they do not have; Windows' own numbers become EINVAL."""
+"""Error numbers of file systems for what they do not have; Windows' own numbers become EINVAL."""
 
 
 def require_file_system(folder: Path) -> None:

@@ -49,14 +49,14 @@ NOT_TEXT: Mapping[bytes, str] = {
     b"%PDF": "is a PDF, not a table of text",
     b"\x1f\x8b": "is compressed: unpack it first",
 }
-"""What is wrong with files that begin so."""
+"""The mistake in files that begin so."""
 ODD = re.compile(
     r"[^\W\d_a-zA-Z]{4,}"  # four letters with accents in a row: another alphabet
     r"|(?<=[a-zß-ÿ])[À-ÖØ-ÞŠŒŽŸ]|(?<=[A-Z])[À-ÖØ-ÞŠŒŽŸ](?=[a-z])"  # a capital letter within a word
     r"|(?<=[^\W\d_])[^\w\s\x00-\x7f\u2018\u2019\u2013—…·](?=[^\W\d_])"  # a sign within a word
     r"|(?<=[a-z])\u2013(?=[a-z])|[€†‡\u02c6‰™](?=[a-z])|Ÿ"
 )
-"""What a text hardly ever holds if it was decoded rightly."""
+"""Characters that a text hardly ever holds if it was decoded rightly."""
 ODD_SHARE = 0.2  # of the characters that are not ASCII: with more, the encoding is another
 
 
@@ -67,7 +67,7 @@ class BadLine:
     line: int
     """Where it stands in the file, from 1."""
     reason: str
-    """What is wrong with it, with the name of the video if there is one."""
+    """The mistake in it, with the name of the video if there is one."""
 
 
 @dataclass(frozen=True)

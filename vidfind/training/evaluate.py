@@ -36,7 +36,7 @@ CAPTIONS_A_BATCH = 256
 Clips = npt.NDArray[np.uint8]
 """(B, T, S, S, 3) RGB."""
 VideoSegment = tuple[Path, Segment]
-"""What a caption describes: a moment of a video, or all of it."""
+"""The subject of a caption: a moment of a video, or all of it."""
 
 
 @dataclass(frozen=True)

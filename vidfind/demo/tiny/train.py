@@ -170,7 +170,7 @@ LABELS: dict[str, tuple[tuple[str, ...], ...]] = {
     "motion": (demo.MOTIONS,),
     "colour motion": (tuple(demo.COLOURS), demo.MOTIONS),
 }
-"""What the heads name, and the values of each part. Pairs teach which attribute belongs to which shape."""
+"""The parts that the heads name, and the values of each. Pairs teach which attribute belongs to which shape."""
 
 
 class Heads(nn.Module):
