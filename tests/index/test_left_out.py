@@ -12,6 +12,8 @@ import pytest
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput, IndexDamaged
+from vidfind.folders.names import Reason
+from vidfind.folders.walk import Survey
 from vidfind.index.events import NotRemoved, Outcome
 from vidfind.index.options import FEW_REMOVALS, IndexOptions
 from vidfind.index.prepare import open_store
@@ -39,7 +41,7 @@ class Shelf:
         """What a run over folders and files does with each video; what is unchanged is left out."""
         folders = [self.folder / name for name in names or ("",)]
         preview = preview_index(folders, self.store.path, IndexOptions(**options))
-        events = [*index_videos(folders, self.store, lambda: self._encoder, IndexOptions(**options))]
+        self.events = events = [*index_videos(folders, self.store, lambda: self._encoder, IndexOptions(**options))]
         outcomes = [event for event in events if isinstance(event, Outcome) and event.status != "unchanged"]
         assert sorted(preview.videos) == sorted((outcome.path, outcome.status) for outcome in outcomes)
         return {outcome.path.relative_to(self.folder).as_posix(): outcome.status for outcome in outcomes}
@@ -74,6 +76,32 @@ def test_what_was_named_survives_the_next_run_of_its_folder(shelf: Shelf, name: 
     (shelf.folder / name).with_name("notes.txt").touch()  # an empty folder may be where a drive is mounted
     (shelf.folder / name).unlink()
     assert shelf.index() == {name: "removed"}
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ("#recycle/a.mp4", {}),
+        ("#recycle", {}),
+        ("trip/clip.lrv", {Reason.BIN: 1}),
+        ("trip/live.mp4", {Reason.BIN: 1, Reason.PROXY: 1}),
+    ],
+)
+def test_what_was_named_is_not_told_as_left_out(shelf: Shelf, named: str, told: dict[Reason, int]) -> None:
+    shelf.add("#recycle/a.mp4", *(["trip/clip.lrv", "trip/clip.mp4"] if "trip" in named else []))
+    if named == "trip/live.mp4":
+        shelf.add(named)
+        (shelf.folder / "trip" / "live.jpg").write_bytes(b"\xff\xd8\xff\xe1picture")
+    for roots in (["", named], [""]):  # in the run that names it, and in later ones of its folder
+        assert (shelf.index(*roots) == {}) == (roots == [""])  # and nothing is lost by the later one
+        surveys = [event for event in shelf.events if isinstance(event, Survey)]
+        left_out = surveys[0].left_out if surveys else {}
+        assert {reason: len(paths) for reason, paths in left_out.items()} == told
+    shelf.add("#recycle/b.mp4")
+    shelf.index()
+    assert [event.left_out[Reason.BIN] for event in shelf.events if isinstance(event, Survey)] == (
+        [] if named == "#recycle" else [[shelf.folder / "#recycle"]]
+    )
 
 
 def test_what_was_named_can_be_excluded(shelf: Shelf) -> None:

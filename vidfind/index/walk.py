@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidfind.errors import BadInput
+from vidfind.folders.names import Reason
 from vidfind.folders.patterns import Exclusions, without_current_folder
-from vidfind.folders.walk import Survey, find_videos, survey_folders
+from vidfind.folders.walk import Survey, find_videos, is_searched, survey_folders
 from vidfind.index.encode import FolderOf
 from vidfind.index.options import IndexOptions
 from vidfind.store.memory import LeftOut, read_left_out
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow
 from vidfind.system.files import VideoFile
+
+NOTHING_EXCLUDED = Exclusions()
 
 
 @dataclass(frozen=True)
@@ -59,14 +62,20 @@ def walk_folders(
 
     named = dict(_named_before(present, survey.videos, stored, options))
     files = {file.path: file for file in (*survey.videos, *named)}
+    survey = replace(survey, left_out=_not_taken(survey.left_out, files.keys() | set(roots) | set(named.values())))
     found = [file for path, file in files.items() if not is_under(path, ignored) and not leaving.leaves_out(path)]
     found += find_videos(path for path in again if path not in files and not is_under(path, ignored | set(present)))
-    own_folder = {file.path: folder for file, folder in named.items()}
+    own_folder = {root: root for root in roots if os.path.isfile(root)}
+    own_folder |= {file.path: folder for file, folder in named.items()}
     own_folder |= {path: row.folder for path, row in again.items()}
     planned = dict.fromkeys([*roots, *own_folder.values()])
 
     def folder_of(path: Path) -> Path:
-        return own_folder.get(path) or next(one for one in (*reversed(path.parents), path) if one in planned)
+        if path in own_folder:
+            return own_folder[path]
+        above = [one for one in (*reversed(path.parents), path) if one in planned]
+        # The outermost of them, if it is enough to name that one; a later run of it must not lose the video.
+        return next((one for one in above[:-1] if is_searched(path, one, NOTHING_EXCLUDED)), above[-1])
 
     folders = [*dict.fromkeys([*roots, *(row.folder for row in again.values())])]
     return Walk(found, survey, stored, before, folders, folder_of, left_out)
@@ -94,6 +103,19 @@ def _named_before(
         steps = [step for step in (folder, *folder.parents) if step != root and step.is_relative_to(root)]
         if not any(exclusions.match(str(step), str(root), str(step)) for step in steps):
             yield from ((file, folder) for file in find_videos([folder], options.exclude, options.all_files))
+
+
+def _not_taken(left_out: Mapping[Reason, Sequence[Path]], taken: Collection[Path]) -> dict[Reason, list[Path]]:
+    """What is left out of a walk, without files and folders that are among `taken`, because they were named, and
+    without folders in which every video is."""
+    holding = {folder for path in taken for folder in path.parents}
+    rest: dict[Reason, list[Path]] = {}
+    for reason, paths in left_out.items():
+        for path in paths:
+            held = find_videos([path]) if path in holding else ()
+            if path not in taken and (path not in holding or any(file.path not in taken for file in held)):
+                rest.setdefault(reason, []).append(path)
+    return rest
 
 
 def _left_out(roots: Sequence[Path], store: Store | None, options: IndexOptions) -> LeftOut:
