@@ -10,7 +10,7 @@ from vidfind.store.settings import Generation, IndexSettings, read_generation, w
 
 PLAIN = """\
 {
-  "format": 3,
+  "format": 4,
   "model": "tiny",
   "pretrained": "builtin",
   "weights_digest": "digest",
@@ -23,7 +23,7 @@ PLAIN = """\
 OF_PLAIN = Generation(IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12)))
 WITH_ADAPTER = """\
 {
-  "format": 3,
+  "format": 4,
   "model": "ViT-B-16",
   "pretrained": "laion2b_s34b_b88k",
   "weights_digest": "joint",

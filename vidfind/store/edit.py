@@ -69,6 +69,7 @@ def purge_videos(paths: Sequence[Path] | None, store: Store) -> list[VideoRow]:
         for one in writer.generations():
             one.remove(purged if paths else [])
             one.purge(purged)
+        writer.purge_labels(removed if paths else None)
     return removed
 
 

@@ -26,6 +26,7 @@ from vidfind.store.settings import (
     read_generation,
 )
 from vidfind.store.tables import (
+    REQUIRED,
     VIDEOS,
     TableKind,
     connect,
@@ -44,7 +45,7 @@ QUERIES_FILE = "queries.sqlite"
 """Vectors of earlier queries: see search/kept.py."""
 # What an index folder may hold besides its settings: tables of all generations, adapters, and what a copy left behind.
 OWN_FILES = re.compile(
-    r"(videos|segments)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.?removed(-\d+)?\.arrow(\.part)?"
+    r"(videos|segments|labels|marks)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.?removed(-\d+)?\.arrow(\.part)?"
     r"|\.(settings|speed|links|left-out).*\.part"
 )
 PASSING_FILES = re.compile(r".*\.(part|mend\w+\.lance)")
@@ -109,6 +110,7 @@ def make_generation(path: Path, generation: Generation, dim: int, adapter: Path 
     Returns the generation with the name of the copy. Raises BadInput if the file changes meanwhile, StorageError."""
     database = connect(path)
     removed_file(path, generation.number).unlink(missing_ok=True)
+    shutil.rmtree(path / f"{table_name(TableKind.MARKS, generation.number)}.lance", ignore_errors=True)
     for kind, schema in ((TableKind.VIDEOS, VIDEOS), (TableKind.SEGMENTS, segments_schema(dim))):
         make_table(path, database, table_name(kind, generation.number), schema)
     return dataclasses.replace(generation, adapter_file=keep_adapter(path, adapter) if adapter else "")
@@ -119,7 +121,7 @@ def drop_unfinished(path: Path) -> None:
     with suppress(FileNotFoundError):
         begun = read_generation(path, NEXT_FILE)
         (path / NEXT_FILE).unlink()  # first: from here on there is none
-        for kind in TableKind:
+        for kind in (*REQUIRED, TableKind.MARKS):
             shutil.rmtree(path / f"{table_name(kind, begun.number)}.lance", ignore_errors=True)
         removed_file(path, begun.number).unlink(missing_ok=True)
 

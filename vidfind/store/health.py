@@ -33,9 +33,11 @@ from vidfind.store.settings import (
 )
 from vidfind.store.store import Store, StoreWriter
 from vidfind.store.tables import (
+    REQUIRED,
     TableKind,
     VideoRow,
     connect,
+    is_made,
     is_whole,
     open_table,
     table_errors,
@@ -46,6 +48,10 @@ from vidfind.system.storage import storage_errors
 
 # float16 keeps three digits of each number; the length of a whole vector is far closer to 1 than this.
 LENGTH_TOLERANCE = 0.01
+REMEDIES = {
+    TableKind.LABELS: "what can still be read of it is kept; tags that are lost can be imported again",
+    TableKind.MARKS: "what can still be read of it is kept; the models that are trained next make the rest again",
+}
 
 
 def check_index(path: Path) -> list[Problem]:
@@ -91,7 +97,7 @@ def _read_copy(path: Path) -> Generation | None:
     """Returns the settings in their copy, if its tables are there."""
     with suppress(FileNotFoundError, IndexMismatch, IndexDamaged):
         copied = read_generation(path, COPY_FILE)
-        if all((path / f"{name}.lance").is_dir() for name in (table_name(kind, copied.number) for kind in TableKind)):
+        if all((path / f"{name}.lance").is_dir() for name in (table_name(kind, copied.number) for kind in REQUIRED)):
             return copied
     return None
 
@@ -152,10 +158,12 @@ def _delete(entries: Iterable[Path]) -> str:
 def _problems_of(part: Part) -> Iterator[Problem]:
     for kind in TableKind:
         name = table_name(kind, part.generation.number)
+        if kind not in REQUIRED and not is_made(part.path / f"{name}.lance"):
+            continue
         if reason := _table_trouble(part.path, name, kind):
             yield Problem(
                 f"the table {name} cannot be read in full: {reason}",
-                "what can still be read of it is kept, and the next run makes the rest again",
+                REMEDIES.get(kind, "what can still be read of it is kept, and the next run makes the rest again"),
                 partial(mend_table, part, kind),
             )
         elif reason := _index_trouble(part.path, name, kind):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from vidfind.store.settings import (
 )
 from vidfind.store.store import Store, outer_folders
 from vidfind.store.tables import (
+    REQUIRED,
+    SCHEMAS,
     VIDEOS,
     TableKind,
     VideoRow,
@@ -32,6 +34,14 @@ from vidfind.store.tables import (
 )
 
 NAMES_SHOWN = 3
+KEYS = {
+    TableKind.VIDEOS: ["path"],
+    TableKind.SEGMENTS: ["content", "start"],
+    TableKind.LABELS: ["id"],
+    TableKind.MARKS: ["content", "start"],
+}
+"""The columns that no two rows of a table have in common."""
+CONTENTS = {TableKind.VIDEOS: "videos", TableKind.LABELS: "tags and classes", TableKind.MARKS: "automatic tags"}
 # A table that cannot be read at once is read in pieces of so many rows, and smaller ones where that fails.
 ROWS_A_PIECE = 4096
 
@@ -88,9 +98,9 @@ def mend_table(part: Part, kind: TableKind) -> str:
     if left is not None:
         _replace_table(path, name, left)
         kept = f"Kept {left.num_rows} rows of the table {name}, all that can be read."
-    elif kind is TableKind.VIDEOS:
-        _replace_table(path, name, VIDEOS.empty_table())
-        kept = f"Made the table {name} anew, without videos: nothing of it could be read."
+    elif kind in SCHEMAS:
+        _replace_table(path, name, SCHEMAS[kind].empty_table())
+        kept = f"Made the table {name} anew, without {CONTENTS[kind]}: nothing of it could be read."
     elif dim := _known_dim(path):
         _replace_table(path, name, segments_schema(dim).empty_table())
         kept = f"Made the table {name} anew, without vectors: nothing of it could be read."
@@ -100,6 +110,8 @@ def mend_table(part: Part, kind: TableKind) -> str:
         settings = part.generation.settings
         again = make_command(path, (), settings, settings.identity.adapter)
         return f"Emptied the index: nothing of the table {name} could be read. To make it again: {again}"
+    if kind not in REQUIRED:
+        return kept
     rows: Iterable[VideoRow] = ()
     with suppress(IndexDamaged):  # the other table may be damaged too
         rows = part.open().videos().values()
@@ -140,7 +152,7 @@ def _rows_left(path: Path, name: str, kind: TableKind) -> pa.Table | None:
             break
         manifest.unlink()  # and look at the version before
     delete_entry(scratch)
-    return _first_of_each(pa.concat_tables(found)) if found else None
+    return _first_of_each(pa.concat_tables(found), KEYS[kind]) if found else None
 
 
 def _readable(path: Path, name: str, kind: TableKind) -> tuple[list[pa.Table], bool]:
@@ -148,7 +160,7 @@ def _readable(path: Path, name: str, kind: TableKind) -> tuple[list[pa.Table], b
     try:
         table = open_table(connect(path), name, kind)
         count = table.count_rows()
-        schema = VIDEOS if kind is TableKind.VIDEOS else table.schema
+        schema = SCHEMAS.get(kind, table.schema)
     except Exception:  # whatever LanceDB raises for a table that is damaged
         return [], False
 
@@ -195,9 +207,8 @@ def _with_columns(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return rows.select(schema.names).cast(schema)
 
 
-def _first_of_each(rows: pa.Table) -> pa.Table:
-    """Returns the rows without duplicates of the same video, or the same segment; the first one stays."""
-    key = ["path"] if "path" in rows.schema.names else ["content", "start"]
+def _first_of_each(rows: pa.Table, key: Sequence[str]) -> pa.Table:
+    """Returns the rows without those that have the same key as one before."""
     first: dict[tuple[object, ...], int] = {}
     for place, values in enumerate(zip(*(rows[name].to_pylist() for name in key), strict=True)):
         first.setdefault(values, place)

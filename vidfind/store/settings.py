@@ -25,10 +25,11 @@ from vidfind.errors import BadInput, IndexDamaged, IndexMismatch, VidfindError
 from vidfind.media.sampling import SEGMENT_LENGTH
 from vidfind.system.storage import atomic_write, storage_errors, write_text
 
-FORMAT_VERSION = 3
-READABLE_FORMATS = (1, 2, FORMAT_VERSION)
+FORMAT_VERSION = 4
+READABLE_FORMATS = (1, 2, 3, FORMAT_VERSION)
 """Older ones are brought up to date by `Store.writing`. Format 1 did not say what is damaged, nor formats 1 and 2 what
-tells the date and on which drive a video is."""
+tells the date and on which drive a video is. Format 3 had no tags and classes, which its vidfind would not keep when a
+file changes."""
 SETTINGS_FILE = "settings.json"
 NEXT_FILE = "settings.next.json"
 COPY_FILE = "settings.copy.json"
@@ -84,6 +85,11 @@ def read_generation(path: Path, file: str = SETTINGS_FILE) -> Generation:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise damaged(path, f"{file}: {reason}") from error
+
+
+def format_of(path: Path, file: str = SETTINGS_FILE) -> int:
+    """Returns the format of settings that can be read."""
+    return int(json.loads((path / file).read_text(encoding="utf-8"))["format"])
 
 
 def _read_settings(values: Mapping[str, Any]) -> IndexSettings:

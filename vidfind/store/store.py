@@ -1,4 +1,4 @@
-"""The index on disk: its settings, a row for each video, a vector for each segment, in two LanceDB tables.
+"""The index on disk: its settings, a row for each video, a vector for each segment, in LanceDB tables.
 
 Knows nothing of how vectors are made. Video rows point to their vectors by `content`, a number made anew for each
 encoding: a moved or copied video is a new row with the same number, and a video encoded again switches from its old
@@ -10,12 +10,13 @@ until new ones beside them are complete: see settings.py. Times are in seconds.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,22 @@ from vidfind.store.folder import (
     write_speed,
     writing_lock,
 )
+from vidfind.store.labels import (
+    Label,
+    LabelKind,
+    Mark,
+    add_marks,
+    carry_labels,
+    change_labels,
+    contents_of_files,
+    drop_marks,
+    has_labels,
+    marks_with,
+    read_labels,
+    read_marks,
+    replace_marks,
+    run_of,
+)
 from vidfind.store.memory import (
     LeftOut,
     RemovedVideo,
@@ -50,6 +67,7 @@ from vidfind.store.memory import (
 from vidfind.store.mismatch import Mismatch, choice_mismatch, identity_mismatch, mismatch_error
 from vidfind.store.nearest import is_worthwhile, make_indexes, nearest
 from vidfind.store.settings import (
+    FORMAT_VERSION,
     NEXT_FILE,
     SETTINGS_FILE,
     Generation,
@@ -58,6 +76,7 @@ from vidfind.store.settings import (
     copy_settings,
     damaged,
     finish_generation,
+    format_of,
     is_index,
     keep_adapter,
     read_generation,
@@ -65,6 +84,7 @@ from vidfind.store.settings import (
 )
 from vidfind.store.tables import (
     ADDED_COLUMNS,
+    REQUIRED,
     VIDEOS,
     TableKind,
     Tables,
@@ -297,6 +317,35 @@ class Store:
                 vectors = numbers.reshape(-1, self.dim).astype(np.float32)
                 yield whole["content"].to_numpy(), spans, vectors
 
+    # What the owner and saved models say: see labels.py
+
+    def labels(self, kind: LabelKind | None = None, also_gone: bool = False) -> list[Label]:
+        """The labels of the videos of the index, in the order in which they were added.
+
+        `also_gone`: also of videos that are not in the index now; their labels wait for them."""
+        with table_errors(self.path):
+            return [label for label in read_labels(self.tables, kind) if label.content or also_gone]
+
+    def contents_of_files(self) -> dict[str, list[int]]:
+        """The contents by the fingerprint of their file: more than one of copies that were encoded apart."""
+        with table_errors(self.path):
+            return contents_of_files(self.tables)
+
+    def marks(self, contents: Collection[int] | None = None) -> list[Mark]:
+        """What saved models say of the segments of these contents, or of all, by content and time."""
+        with table_errors(self.path):
+            return read_marks(self.tables, contents)
+
+    def marks_with(self, column: Literal["tags", "classes"], names: Collection[str]) -> list[Mark]:
+        """The marks of the segments that saved models gave one of these tags or classes, whatever their case."""
+        with table_errors(self.path):
+            return marks_with(self.tables, column, names)
+
+    def run_of(self, kind: LabelKind) -> str:
+        """The name of the saved model that made the marks of a kind; empty if there is none."""
+        with table_errors(self.path):
+            return run_of(self.tables, kind)
+
     def segments_to_arrange(self) -> int:
         """How many segments the next `compact` makes an approximate index of, which takes it a while; mostly none."""
         with table_errors(self.path):
@@ -328,11 +377,72 @@ class StoreWriter:
             with self._tables.committing(TableKind.SEGMENTS) as segments:
                 segments.add(pa.concat_tables(tables))
         if rows:
-            unique = {row.path: row for row in rows}.values()
+            unique = self._with_labels({row.path: row for row in rows})
             table = pa.Table.from_pylist([row_to_table(row) for row in unique], schema=VIDEOS)
             with self._tables.committing(TableKind.VIDEOS) as videos:
                 merge = videos.merge_insert("path").when_matched_update_all().when_not_matched_insert_all()
                 merge.execute(table)
+
+    def _with_labels(self, rows: Mapping[Path, VideoRow]) -> list[VideoRow]:
+        """Gives the labels of files that have changed where they lie to the files as they are now.
+
+        Not so where the old file lies elsewhere now, and another has its place. Returns the rows, where a file that
+        cannot be read now keeps the fingerprint that its labels are known by."""
+        with table_errors(self._path):
+            if not has_labels(self._tables):
+                return [*rows.values()]
+            stored = {row.path: row for row in rows_of(self._tables.videos.to_arrow())}
+            files = Counter(row.fingerprint for path, row in stored.items() if path not in rows)
+            kept: list[VideoRow] = []
+            renamed: dict[str, str] = {}
+            for path, row in rows.items():
+                old = stored.get(path, row).fingerprint
+                row = dataclasses.replace(row, fingerprint=row.fingerprint or old) if row.failed else row
+                if old and old != row.fingerprint and not files[old]:
+                    renamed[old] = row.fingerprint
+                kept.append(row)
+            carry_labels(self._tables, renamed)
+        return kept
+
+    def purge_labels(self, removed: Collection[VideoRow] | None) -> None:
+        """Deletes the labels of files that are not in the index now: of these, or of all."""
+        there = {row.fingerprint for one in self.generations() for row in one.store.videos().values()}
+        files = None if removed is None else {row.fingerprint for row in removed}
+        gone = [
+            label
+            for label in self.store.labels(also_gone=True)
+            if label.video not in there and (files is None or label.video in files)
+        ]
+        self.change_labels([], gone)
+
+    def carry_labels(self) -> None:
+        """Gives the labels of files that changed during an encoding of the whole index to the files as they are now."""
+        with table_errors(self._path):
+            if has_labels(self._tables):
+                new = self.store.videos()
+                old = {path: row.fingerprint for path, row in self.store.in_use().videos().items() if path in new}
+                there = {row.fingerprint for row in new.values()}
+                carry_labels(
+                    self._tables,
+                    {print_: new[path].fingerprint for path, print_ in old.items() if print_ and print_ not in there},
+                )
+
+    def change_labels(self, put: Iterable[Label], drop: Iterable[Label] = ()) -> None:
+        """Adds labels, in place of those that say yes or no to the same, and deletes others, in one commit."""
+        with table_errors(self._path):
+            change_labels(self._tables, put, drop)
+
+    def replace_marks(self, kind: LabelKind, run: str, names: Iterable[str], marks: Iterable[Mark]) -> None:
+        """Puts the marks of a saved model in the place of all of their kind, in one commit.
+
+        `run` is the name of the model, and `names` are all that it may give, also to videos that come later."""
+        with table_errors(self._path):
+            replace_marks(self._tables, kind, run, names, marks)
+
+    def add_marks(self, marks: Sequence[Mark]) -> None:
+        """Adds the marks of new segments, in one commit; nothing if the index has no saved model."""
+        with table_errors(self._path):
+            add_marks(self._tables, marks)
 
     def remove(self, paths: Iterable[Path]) -> None:
         """Forgets videos; their vectors are cleared by the next `compact`. Paths that are not there are ignored."""
@@ -379,7 +489,10 @@ class StoreWriter:
         for start in range(0, len(orphans), PATHS_A_DELETE):
             with self._tables.committing(TableKind.SEGMENTS) as segments:
                 segments.delete(f"content IN ({_listed(orphans[start : start + PATHS_A_DELETE])})")
-        for kind in TableKind:
+        with table_errors(self._path):
+            drop_marks(self._tables, {*used.tolist(), *kept})
+            kinds = [*REQUIRED, *(kind for kind in TableKind if kind not in REQUIRED and self._tables.find(kind))]
+        for kind in kinds:
             with self._tables.committing(kind) as table:
                 table.optimize(cleanup_older_than=FOREVER)  # joins files; deletes none before it is known to be whole
             if kind is TableKind.SEGMENTS and is_worthwhile(self._tables.segments):
@@ -444,6 +557,7 @@ class StoreWriter:
     def finish(self) -> None:
         """Makes these unfinished tables the ones in use, atomically."""
         assert self.store.is_unfinished
+        self.carry_labels()
         finish_generation(self._path)
         self.store.is_unfinished = False
 
@@ -457,8 +571,9 @@ class StoreWriter:
         """Settings first, to keep an older vidfind from the new tables."""
         present = self._tables.videos.schema.names
         missing: dict[str, Any] = {name: value for name, value in ADDED_COLUMNS.items() if name not in present}
-        if missing:
+        if missing or format_of(self._path, self.store.settings_file) < FORMAT_VERSION:
             write_generation(self._path, self.store.generation, self.store.settings_file)
+        if missing:
             with self._tables.committing(TableKind.VIDEOS) as videos:
                 videos.add_columns(missing)
 

@@ -1,4 +1,4 @@
-"""The two LanceDB tables of an index: what a row of each holds, and how they are opened, made, read and committed to.
+"""The LanceDB tables of an index: what a row of each holds, and how they are opened, made, read and committed to.
 
 The only module that opens LanceDB. Knows nothing of what an index does with its tables: see store.py.
 """
@@ -64,6 +64,32 @@ ADDED_COLUMNS: Mapping[str, str] = dict.fromkeys(
 )
 """The columns that tables of an older format do not have, with the SQL of the value that their rows get."""
 SEGMENT_COLUMNS = frozenset({"content", "start", "end", "vector"})
+LABEL_COLUMNS: Mapping[str, pa.DataType] = {
+    "id": pa.string(),
+    "video": pa.string(),
+    "start": pa.float64(),
+    "end": pa.float64(),
+    "kind": pa.string(),
+    "task": pa.string(),
+    "name": pa.string(),
+    "value": pa.int8(),
+    "added": pa.timestamp("us", tz="UTC"),
+}
+LABELS = pa.schema(LABEL_COLUMNS)
+MARK_COLUMNS: Mapping[str, pa.DataType] = {
+    "content": pa.int64(),
+    "start": pa.float64(),
+    "end": pa.float64(),
+    "tags_auto": pa.list_(pa.string()),
+    "tags_auto_confidence": pa.list_(pa.float32()),
+    "classes_auto": pa.list_(pa.string()),
+    "classes_auto_confidence": pa.list_(pa.float32()),
+    "suggested": pa.list_(pa.string()),
+    "suggested_confidence": pa.list_(pa.float32()),
+    "tag_run": pa.string(),
+    "class_run": pa.string(),
+}
+MARKS = pa.schema(MARK_COLUMNS)
 LANCE_FILES = (".lance", ".idx")
 LANCE_END = b"LANC"
 """The last bytes of LanceDB's files of data, and of its indexes."""
@@ -74,10 +100,20 @@ TRY_AGAIN = -1
 
 
 class TableKind(StrEnum):
-    """The two tables of an index."""
+    """The tables of an index."""
 
     VIDEOS = "videos"
     SEGMENTS = "segments"
+    LABELS = "labels"
+    """What the owner says of videos; see labels.py. There is one of an index, whatever it is encoded with."""
+    MARKS = "marks"
+    """What saved models say of segments; see labels.py."""
+
+
+REQUIRED = (TableKind.VIDEOS, TableKind.SEGMENTS)
+"""The tables that every index has; the others are made when their first rows are written."""
+SCHEMAS = {TableKind.VIDEOS: VIDEOS, TableKind.LABELS: LABELS, TableKind.MARKS: MARKS}
+"""The columns of each table but that of the segments, which depend on the model."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +167,7 @@ def segments_schema(dim: int) -> pa.Schema:
 
 def table_name(kind: TableKind, number: int) -> str:
     """The name of a table of the generation `number`."""
-    return f"{kind}-{number}" if number else str(kind)
+    return f"{kind}-{number}" if number and kind is not TableKind.LABELS else str(kind)
 
 
 def connect(path: Path) -> DBConnection:
@@ -147,7 +183,7 @@ def connect(path: Path) -> DBConnection:
 def open_table(database: DBConnection, name: str, kind: TableKind) -> Table:
     """A table of an index. Raises ValueError if it lacks columns, which LanceDB does not notice."""
     table = database.open_table(name)
-    needed = set(VIDEOS.names) - ADDED_COLUMNS.keys() if kind is TableKind.VIDEOS else SEGMENT_COLUMNS
+    needed = SEGMENT_COLUMNS if kind is TableKind.SEGMENTS else set(SCHEMAS[kind].names) - ADDED_COLUMNS.keys()
     if missing := needed - set(table.schema.names):
         raise ValueError(f"the table {name} has no columns {', '.join(sorted(missing))}")
     return table
@@ -175,18 +211,38 @@ class Tables:
         database = connect(self._path)
         with table_errors(self._path):
             self.videos, self.segments = (
-                open_table(database, table_name(kind, self._number), kind) for kind in TableKind
+                open_table(database, table_name(kind, self._number), kind) for kind in REQUIRED
             )
+
+    def find(self, kind: TableKind) -> Table | None:
+        """A table that is not in every index; None if it has no rows. Raises IndexDamaged, StorageError."""
+        folder = self.folder(kind)
+        if not (any(folder.glob("data/*")) and is_made(folder)):  # before it is opened: most indexes have none
+            return None
+        with table_errors(self._path):
+            return open_table(connect(self._path), folder.stem, kind)
+
+    def fill(self, kind: TableKind, rows: pa.Table) -> None:
+        """Makes `rows` all rows of a table that is not in every index, in one commit."""
+        name = self.folder(kind).stem
+        if not is_made(self.folder(kind)):
+            make_table(self._path, connect(self._path), name, SCHEMAS[kind])
+        with self.committing(kind) as table:
+            table.add(rows, mode="overwrite")
+
+    def folder(self, kind: TableKind) -> Path:
+        return self._path / f"{table_name(kind, self._number)}.lance"
 
     @contextmanager
     def committing(self, kind: TableKind) -> Iterator[Table]:
         """Yields a table to commit to, and undoes the commits if LanceDB has not written all their files to the end.
 
         LanceDB does not notice when a disk is full just then. Raises StorageError."""
-        folder = self._path / f"{table_name(kind, self._number)}.lance"
+        folder = self.folder(kind)
         before = set(folder.rglob("*"))
         with table_errors(self._path):
-            yield self.videos if kind is TableKind.VIDEOS else self.segments
+            opened = {TableKind.VIDEOS: self.videos, TableKind.SEGMENTS: self.segments}
+            yield opened.get(kind) or open_table(connect(self._path), folder.stem, kind)
             new = set(folder.rglob("*")) - before
             if all(map(is_whole, new)):
                 return
@@ -195,6 +251,11 @@ class Tables:
                     file.unlink()  # without it, its version is none, and the one before is the newest
             self._open()  # the open tables remember the version
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def is_made(folder: Path) -> bool:
+    """Whether a folder holds a table, and not just the beginning of one."""
+    return any(folder.glob("_versions/*.manifest"))
 
 
 def is_whole(file: Path) -> bool:

@@ -1,0 +1,286 @@
+"""The labels that an owner gives to videos, and the marks that saved models give to segments, in tables of their own.
+
+Labels are facts: they belong to the file, by its fingerprint, so that no encoding touches them and copies share them.
+Marks belong to the vectors that they were made from. All rows that one command writes are one commit: whatever is
+killed, an index has the old labels or the new ones. Knows nothing of how names are compared: see tagging/labels.py.
+Times in videos are in seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vidfind.store.tables import LABELS, MARKS, TableKind, Tables
+
+LabelKind = Literal["tag", "class"]
+# LanceDB joins no files by itself: after so many commits of a few rows it is asked to.
+FILES_TO_JOIN = 64
+# From so many segments with marks on, an index of the lists pays.
+INDEXED_MARKS = 10_000
+NO_SEGMENT = 0
+"""The content of the row that names the models of the marks; no video has it."""
+MARK_LISTS = {"tags": "tags_auto", "classes": "classes_auto", "suggested": "suggested"}
+"""The columns of the lists of a Mark; the confidences are in columns beside them."""
+RUNS: Mapping[LabelKind, str] = {"tag": "tag_run", "class": "class_run"}
+LISTS_OF: Mapping[LabelKind, Sequence[str]] = {"tag": ("tags", "suggested"), "class": ("classes",)}
+
+
+@dataclass(frozen=True)
+class Label:
+    """What the owner says of a video, or of a part of it: that it has a tag or belongs to a class, or that it does not.
+
+    `content` is that of a video of the index, the lowest of copies that were encoded apart, and 0 of a video that is
+    not in the index now. To write a label, either that or `video` is needed."""
+
+    content: int
+    start: float | None
+    """Where the part begins, in seconds; None: the label is of the whole video."""
+    end: float | None
+    kind: LabelKind
+    task: str
+    """The task of a class; empty of a tag."""
+    name: str
+    value: int
+    """1 for yes, -1 for no."""
+    added: datetime = field(default_factory=lambda: datetime.now(UTC))
+    video: str = ""
+    """The fingerprint of the file."""
+
+    @property
+    def is_yes(self) -> bool:
+        return self.value > 0
+
+    @property
+    def id(self) -> str:
+        """The same for two labels that say yes or no to the same of the same part."""
+        parts = (self.video, self.start, self.end, self.kind, self.task.casefold(), self.name.casefold())
+        return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What saved models say of a segment: names, each with a confidence from 0 to 1."""
+
+    content: int
+    start: float
+    end: float
+    tags: Mapping[str, float] = field(default_factory=dict)
+    """Tags that the segment was given."""
+    classes: Mapping[str, float] = field(default_factory=dict)
+    """Classes that the segment was given, as `pets:rex`."""
+    suggested: Mapping[str, float] = field(default_factory=dict)
+    """Tags that the owner is asked about."""
+
+
+def literal(text: str) -> str:
+    """Returns a text as a literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+# Labels
+
+
+def read_labels(tables: Tables, kind: LabelKind | None = None) -> list[Label]:
+    """Returns the labels of all videos, also of those that are not in the index now, in the order they were added."""
+    table = tables.find(TableKind.LABELS)
+    if table is None:
+        return []
+    query = table.search()
+    rows = (query.where(f"kind = {literal(kind)}") if kind else query).to_arrow()
+    contents = contents_of_files(tables) if rows.num_rows else {}
+    labels = [
+        Label(
+            content=min(contents.get(row["video"], [NO_SEGMENT])), **{name: row[name] for name in row if name != "id"}
+        )
+        for row in rows.to_pylist()
+    ]
+    return sorted(labels, key=lambda label: label.added)
+
+
+def contents_of_files(tables: Tables) -> dict[str, list[int]]:
+    """Returns the contents of each fingerprint; without videos that failed."""
+    columns = tables.videos.search().where("failed = ''").select(["fingerprint", "content"]).to_arrow()
+    contents: dict[str, list[int]] = {}
+    for row in columns.to_pylist():
+        contents.setdefault(row["fingerprint"], []).append(row["content"])
+    return contents
+
+
+def change_labels(tables: Tables, put: Iterable[Label], drop: Iterable[Label] = ()) -> None:
+    """Adds or replaces labels, and deletes others, in one commit. Raises ValueError for one of no video."""
+    added = with_videos(tables, put)
+    rows = pa.Table.from_pylist([_row(label) for label in added.values()], schema=LABELS)
+    dropped = {label.id for label in drop} - added.keys()
+    table = tables.find(TableKind.LABELS)
+    if table is None:
+        if rows.num_rows:
+            tables.fill(TableKind.LABELS, rows)
+        return
+    if not (rows.num_rows or dropped):
+        return
+    with tables.committing(TableKind.LABELS) as labels:
+        merge = labels.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+        if dropped:
+            merge = merge.when_not_matched_by_source_delete(f"id IN ({', '.join(map(literal, sorted(dropped)))})")
+        merge.execute(rows)
+        if sum(1 for _ in tables.folder(TableKind.LABELS).glob("data/*")) > FILES_TO_JOIN:
+            labels.optimize()
+
+
+def with_videos(tables: Tables, labels: Iterable[Label]) -> dict[str, Label]:
+    """Returns labels by their ids, the last of each, all with the fingerprints of their videos."""
+    every = list(labels)
+    videos: dict[int, str] = {}
+    if any(not label.video for label in every):
+        videos = {content: video for video, contents in contents_of_files(tables).items() for content in contents}
+    complete = [label if label.video else _of_video(label, videos) for label in every]
+    return {label.id: label for label in complete}
+
+
+def _of_video(label: Label, videos: Mapping[int, str]) -> Label:
+    if label.content not in videos:
+        raise ValueError(f"no video of the index has the content {label.content}")
+    values = {**vars(label), "video": videos[label.content]}
+    return Label(**values)
+
+
+def _row(label: Label) -> dict[str, object]:
+    return {name: getattr(label, name) for name in LABELS.names}
+
+
+def carry_labels(tables: Tables, renamed: Mapping[str, str]) -> None:
+    """Gives the labels of files to those that took their places: `renamed` are new fingerprints by the old ones."""
+    labels = [label for label in read_labels(tables) if label.video in renamed] if renamed else []
+    change_labels(tables, [Label(**{**vars(label), "video": renamed[label.video]}) for label in labels])
+
+
+def has_labels(tables: Tables) -> bool:
+    """Whether any video has labels, or had some."""
+    return tables.find(TableKind.LABELS) is not None
+
+
+# Marks
+
+
+def read_marks(tables: Tables, contents: Collection[int] | None = None) -> list[Mark]:
+    """Returns the marks of the segments of these contents, or of all, by content and time; one of each segment."""
+    table = tables.find(TableKind.MARKS)
+    if table is None:
+        return []
+    wanted = f"content IN ({', '.join(map(str, contents)) or 'NULL'})" if contents is not None else "content != 0"
+    return [*_joined(table.search().where(wanted).to_arrow().to_pylist())]
+
+
+def marks_with(tables: Tables, column: Literal["tags", "classes"], names: Collection[str]) -> list[Mark]:
+    """Returns the marks of the segments that have one of these names, which are compared without case."""
+    table = tables.find(TableKind.MARKS)
+    if table is None:
+        return []
+    keys = {name.casefold() for name in names}
+    known = [name for name in _known_names(tables, column) if name.casefold() in keys]
+    if not known:
+        return []
+    listed = ", ".join(map(literal, known))
+    rows = table.search().where(f"content != 0 AND array_has_any({MARK_LISTS[column]}, [{listed}])").to_arrow()
+    return [*_joined(rows.to_pylist())]
+
+
+def _known_names(tables: Tables, column: str) -> set[str]:
+    table = tables.find(TableKind.MARKS)
+    rows = table.search().where(f"content = {NO_SEGMENT}").to_arrow().to_pylist() if table is not None else []
+    return {name for row in rows for name in row[MARK_LISTS[column]] or ()}
+
+
+def _joined(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mark]:
+    """Yields one mark of each segment: tags and classes may come from two rows."""
+    segments: dict[tuple[int, float, float], dict[str, dict[str, float]]] = {}
+    for row in rows:
+        lists = segments.setdefault((row["content"], row["start"], row["end"]), {name: {} for name in MARK_LISTS})
+        for name, column in MARK_LISTS.items():
+            lists[name] |= dict(zip(row[column] or (), row[f"{column}_confidence"] or (), strict=True))
+    for (content, start, end), lists in sorted(segments.items()):
+        yield Mark(content, start, end, **lists)
+
+
+def run_of(tables: Tables, kind: LabelKind) -> str:
+    """Returns the name of the saved model that made the marks of a kind; empty if there are none."""
+    table = tables.find(TableKind.MARKS)
+    if table is None:
+        return ""
+    rows = table.search().where(f"content = {NO_SEGMENT}").select([RUNS[kind]]).to_arrow().to_pylist()
+    return next((row[RUNS[kind]] for row in rows if row[RUNS[kind]]), "")
+
+
+def replace_marks(tables: Tables, kind: LabelKind, run: str, names: Iterable[str], marks: Iterable[Mark]) -> None:
+    """Puts marks, with the name of the model that made them, in the place of all of their kind, in one commit.
+
+    `names` are all that the model may give, also to videos that come later."""
+    other: LabelKind = "class" if kind == "tag" else "tag"
+    own, others = LISTS_OF[kind][0], LISTS_OF[other][0]
+    known = {own: dict.fromkeys(names, 0.0), others: dict.fromkeys(_known_names(tables, others), 0.0)}
+    runs = {kind: run, other: run_of(tables, other)}
+    kept = [_mark_row(_only(mark, LISTS_OF[other])) for mark in read_marks(tables)]
+    new = [_mark_row(_only(mark, LISTS_OF[kind])) for mark in marks]
+    rows = [_mark_row(Mark(NO_SEGMENT, 0.0, 0.0, **known), runs)]
+    rows += [_mark_row(mark) for mark in _joined([*kept, *new]) if _has_names(mark)]
+    tables.fill(TableKind.MARKS, pa.Table.from_pylist(rows, schema=MARKS))
+    index_marks(tables)
+
+
+def index_marks(tables: Tables) -> None:
+    """Makes the indexes of the lists where there are many marks, in which searches then need not look at each."""
+    table = tables.find(TableKind.MARKS)
+    if table is None or table.count_rows() < INDEXED_MARKS:
+        return
+    from lancedb.index import BTree, LabelList
+
+    with tables.committing(TableKind.MARKS) as marks:
+        marks.create_index("content", config=BTree(), replace=True)
+        for column in (MARK_LISTS["tags"], MARK_LISTS["classes"]):
+            marks.create_index(column, config=LabelList(), replace=True)
+
+
+def add_marks(tables: Tables, marks: Sequence[Mark]) -> None:
+    """Adds marks of segments that the models of the index had not seen, in one commit.
+
+    Nothing is added where there is no model: `replace_marks` comes first."""
+    rows = [_mark_row(mark) for mark in marks if _has_names(mark)]
+    if rows and tables.find(TableKind.MARKS) is not None:
+        with tables.committing(TableKind.MARKS) as table:
+            table.add(pa.Table.from_pylist(rows, schema=MARKS))
+
+
+def drop_marks(tables: Tables, used: Collection[int]) -> None:
+    """Deletes the marks of all contents but these."""
+    table = tables.find(TableKind.MARKS)
+    if table is None:
+        return
+    stored = table.search().select(["content"]).to_arrow()["content"]
+    orphans = set(pc.unique(stored).to_pylist()) - {NO_SEGMENT, *used}
+    if orphans:
+        with tables.committing(TableKind.MARKS) as marks:
+            marks.delete(f"content IN ({', '.join(map(str, orphans))})")
+
+
+def _only(mark: Mark, names: Collection[str]) -> Mark:
+    return Mark(mark.content, mark.start, mark.end, **{name: getattr(mark, name) for name in names})
+
+
+def _has_names(mark: Mark) -> bool:
+    return any(getattr(mark, name) for name in MARK_LISTS)
+
+
+def _mark_row(mark: Mark, runs: Mapping[LabelKind, str] | None = None) -> dict[str, Any]:
+    """Returns the row of a mark; `runs` are the models by their kind, which the row of no segment names."""
+    row: dict[str, Any] = {"content": mark.content, "start": mark.start, "end": mark.end}
+    for name, column in MARK_LISTS.items():
+        values = getattr(mark, name)
+        row |= {column: [*values], f"{column}_confidence": [*values.values()]}
+    return row | {column: (runs or {}).get(kind, "") for kind, column in RUNS.items()}
