@@ -20,10 +20,11 @@ from vidfind.models import hub
 from vidfind.models.catalog import MODELS, OPENAI_HUBS, known_hub
 from vidfind.models.hub import hub_files
 from vidfind.models.load import load_encoder
-from vidfind.search.query import QueryEncoder, encode_query, known_config
+from vidfind.search.query import QueryEncoder, encode_query
 from vidfind.store.folder import QUERIES_FILE, delete_index
 from vidfind.store.settings import IndexSettings, read_generation
 from vidfind.store.store import Store
+from vidfind.words.half import known_config
 
 HEAVY = {"torch", "open_clip", "av", "decord", "multiprocessing", "huggingface_hub", "watchfiles", "psutil"}
 

@@ -81,12 +81,14 @@ def remove_command(
     if path or purge:
         from vidfind.display.library import show_removed
         from vidfind.store.edit import purge_videos, remove_videos, videos_to_remove
+        from vidfind.words.levels import update_levels
 
         store = Store.open(store_path)
         removed = videos_to_remove(path, store, purge)
         if not dry_run:
             _confirm_removal(len(removed), yes)
             removed = purge_videos(path, store) if purge else remove_videos(path or [], store)
+            update_levels(store)
         if as_json:
             for row in removed:
                 console.json_line({"path": row.path})

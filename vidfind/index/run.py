@@ -31,6 +31,7 @@ from vidfind.media.probe import SMALL_FILE
 from vidfind.store.store import Store, StoreWriter
 from vidfind.store.tables import TRY_AGAIN, VideoRow
 from vidfind.system.files import VideoFile, fingerprint
+from vidfind.words.levels import update_levels
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
@@ -86,12 +87,13 @@ def index_videos(
         else:
             plan = plan.without_removing(lost)
             yield NotRemoved(len(lost))
-        yield from _run(plan, walk, writer, load_encoder, options, disk)
+        encoder = yield from _run(plan, walk, writer, load_encoder, options, disk)
         if store.is_unfinished and not any(is_under(path, ignored) for path in walk.before):
             yield from _finish(walk.before, writer, options)
         if segments := store.segments_to_arrange():
             yield Arranging(segments)
         writer.compact()
+        update_levels(store, encoder)
 
 
 def _run(
@@ -101,18 +103,20 @@ def _run(
     load_encoder: Callable[[], Encoder],
     options: IndexOptions,
     disk: Disk,
-) -> Iterator[Event]:
-    """Carries out the plan."""
+) -> Generator[Event, None, Encoder | None]:
+    """Carries out the plan. Returns the encoder, if it was needed."""
     store = writer.store
     again = [walk.before[job.file.path] for job in plan.encode if job.file.path in walk.before]
     if again:
         yield Reencoding(store.settings.identity.adapter, cost(store, again))
     yield from _settle(plan, walk.folder_of, writer, disk)
-    if plan.encode:
-        encoder = load_encoder()
-        store.require_identity(encoder.identity)
-        yield from encode_planned(plan.encode, walk.folder_of, writer, encoder, options)
-        yield from _settle_duplicates(plan.duplicates, walk.folder_of, writer, disk)
+    if not plan.encode:
+        return None
+    encoder = load_encoder()
+    store.require_identity(encoder.identity)
+    yield from encode_planned(plan.encode, walk.folder_of, writer, encoder, options)
+    yield from _settle_duplicates(plan.duplicates, walk.folder_of, writer, disk)
+    return encoder
 
 
 def _may_remove(videos: int, options: IndexOptions) -> bool:

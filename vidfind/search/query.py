@@ -10,9 +10,9 @@ import functools
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,16 +20,13 @@ from vidfind.commands import search_command
 from vidfind.errors import BadInput
 from vidfind.models import load as registry
 from vidfind.models import text_tower as text
-from vidfind.models.adapter_file import read_info
-from vidfind.models.catalog import OPENAI, TINY, TINY_FOLDER, known_hub
-from vidfind.models.hub import find_weights
 from vidfind.models.tokenizer import tokenize
-from vidfind.models.weights import SAFETENSORS
 from vidfind.search.kept import KeptVectors, QueryVector, Vector
 from vidfind.store.folder import QUERIES_FILE
 from vidfind.store.mismatch import require_weights
-from vidfind.store.settings import Generation, adapter_file_name
+from vidfind.store.settings import Generation
 from vidfind.store.store import Store
+from vidfind.words.half import read_text_half
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder, EncoderLoader
@@ -91,27 +88,7 @@ class QueryEncoder:
     @functools.cached_property
     def _tower(self) -> text.TextTower | None:
         """The text half of the model; None where only the whole knows, or says what is wrong."""
-        ours, adapter = self._generation.settings.identity, self._adapter
-        config = known_config(ours.model, ours.pretrained)
-        if config is None or (ours.adapter and not adapter):
-            return None
-        if adapter and adapter_file_name(adapter) != adapter.name:  # damaged: it is named by its content
-            return None
-        require_weights(self._path, ours)
-        weights = find_weights(ours.model, ours.pretrained, self._announce)
-        digest = registry.weights_digest(ours.model, weights)
-        if adapter:
-            digest = registry.joint_digest(digest, read_info(adapter).video_digest)
-        if digest != ours.weights_digest:
-            return None
-        log.info("reading the text half of %s", weights)
-        return text.read_text_tower(config, weights, adapter)
-
-    @property
-    def _adapter(self) -> Path | None:
-        """The index's own copy of its adapter, if it is there."""
-        file = self._path / self._generation.adapter_file
-        return file if self._generation.adapter_file and file.is_file() else None
+        return read_text_half(self._path, self._generation, self._announce)
 
     def _name(self, words: str) -> bytes:
         """The key that the vector of a query is kept under; empty where it cannot be told what that depends on."""
@@ -120,16 +97,6 @@ class QueryEncoder:
             return b""
         depends = [KEPT_FORMAT, ours.model, ours.pretrained, ours.weights_digest, self._generation.adapter_file]
         return hashlib.sha256(json.dumps([*depends, words]).encode()).digest()
-
-
-def known_config(model: str, pretrained: str) -> Mapping[str, Any] | None:
-    """Returns open_clip's configuration of a model; None if its weights need more than that to be read."""
-    if model == TINY:
-        return text.read_config(TINY_FOLDER / "tiny.json")
-    if not (pretrained.endswith(SAFETENSORS) or known_hub(model, pretrained)):
-        return None
-    config = text.open_clip_config(model)
-    return {**config, "quick_gelu": True} if config and pretrained == OPENAI else config
 
 
 def query_words(query: str) -> str:

@@ -45,8 +45,13 @@ QUERIES_FILE = "queries.sqlite"
 """Vectors of earlier queries: see search/kept.py."""
 # What an index folder may hold besides its settings: tables of all generations, adapters, and what a copy left behind.
 OWN_FILES = re.compile(
+<<<<<<< HEAD
     r"(videos|segments|labels|marks)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.?removed(-\d+)?\.arrow(\.part)?"
     r"|\.(settings|speed|links|left-out).*\.part"
+=======
+    r"(videos|segments)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.?removed(-\d+)?\.arrow(\.part)?"
+    r"|\.?match(-\d+)?\.npz(\.part)?|\.(settings|speed|links|left-out).*\.part"
+>>>>>>> 8deb1ae (Keep beside an index how well descriptions of things that nobody films fit it)
 )
 PASSING_FILES = re.compile(r".*\.(part|mend\w+\.lance)")
 """Those of them that exist only while something is written."""
@@ -110,10 +115,19 @@ def make_generation(path: Path, generation: Generation, dim: int, adapter: Path 
     Returns the generation with the name of the copy. Raises BadInput if the file changes meanwhile, StorageError."""
     database = connect(path)
     removed_file(path, generation.number).unlink(missing_ok=True)
+<<<<<<< HEAD
     shutil.rmtree(path / f"{table_name(TableKind.MARKS, generation.number)}.lance", ignore_errors=True)
+=======
+    levels_file(path, generation.number).unlink(missing_ok=True)
+>>>>>>> 8deb1ae (Keep beside an index how well descriptions of things that nobody films fit it)
     for kind, schema in ((TableKind.VIDEOS, VIDEOS), (TableKind.SEGMENTS, segments_schema(dim))):
         make_table(path, database, table_name(kind, generation.number), schema)
     return dataclasses.replace(generation, adapter_file=keep_adapter(path, adapter) if adapter else "")
+
+
+def levels_file(path: Path, number: int) -> Path:
+    """The file of the levels of a generation, which the match of words is counted from: see words/levels.py."""
+    return path / (f"match-{number}.npz" if number else "match.npz")
 
 
 def drop_unfinished(path: Path) -> None:
@@ -124,6 +138,7 @@ def drop_unfinished(path: Path) -> None:
         for kind in (*REQUIRED, TableKind.MARKS):
             shutil.rmtree(path / f"{table_name(kind, begun.number)}.lance", ignore_errors=True)
         removed_file(path, begun.number).unlink(missing_ok=True)
+        levels_file(path, begun.number).unlink(missing_ok=True)
 
 
 def write_speed(path: Path, footage: float, elapsed: float) -> None:
@@ -169,6 +184,7 @@ def leftovers(path: Path, keep: timedelta = KEEP_VERSIONS) -> list[Path]:
             generation = read_generation(path, file)
             used |= {f"{table_name(kind, generation.number)}.lance" for kind in TableKind}
             used |= {generation.adapter_file, removed_file(path, generation.number).name}
+            used |= {levels_file(path, generation.number).name}
     left = time.time() - keep.total_seconds()
     switched = (path / SETTINGS_FILE).stat().st_mtime
 

@@ -307,10 +307,17 @@ class Store:
         """The folders (or single files) that were indexed, sorted, without those inside another of them."""
         return outer_folders(self.videos().values())
 
-    def segments(self) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float32]]]:
-        """All segments in batches, in no order: contents (N,), starts and ends (N, 2), vectors (N, D)."""
+    def segments(
+        self, contents: Collection[int] | None = None
+    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float32]]]:
+        """All segments in batches, in no order: contents (N,), starts and ends (N, 2), vectors (N, D).
+
+        Only those of `contents` where given. May hold segments whose content no video row points to."""
         with table_errors(self.path):
-            for batch in self.tables.segments.search().to_batches():
+            query = self.tables.segments.search()
+            if contents is not None:
+                query = query.where(f"content IN ({_listed(contents)})")
+            for batch in query.to_batches():
                 whole = batch.drop_null()  # which only damage makes
                 spans = np.stack([whole["start"].to_numpy(), whole["end"].to_numpy()], axis=1)
                 numbers = pc.list_flatten(whole["vector"]).to_numpy()

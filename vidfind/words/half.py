@@ -1,0 +1,69 @@
+"""The text half of the model of an index, which turns words into vectors without PyTorch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vidfind.models import load as registry
+from vidfind.models import text_tower as text
+from vidfind.models.adapter_file import read_info
+from vidfind.models.catalog import OPENAI, TINY, TINY_FOLDER, known_hub
+from vidfind.models.hub import find_weights
+from vidfind.models.tokenizer import tokenize_all
+from vidfind.models.weights import SAFETENSORS
+from vidfind.store.mismatch import require_weights
+from vidfind.store.settings import Generation, adapter_file_name
+
+log = logging.getLogger(__name__)
+
+
+def read_text_half(
+    path: Path, generation: Generation, announce: Callable[[str], None] = log.info
+) -> text.TextTower | None:
+    """The text half of the model of the index at `path`; None where only the whole knows, or says what is wrong.
+
+    Raises ModelUnavailable, and IndexMismatch if the weights are not the same any more."""
+    ours, adapter = generation.settings.identity, own_adapter(path, generation)
+    config = known_config(ours.model, ours.pretrained)
+    if config is None or (ours.adapter and not adapter):
+        return None
+    if adapter and adapter_file_name(adapter) != adapter.name:  # damaged: it is named by its content
+        return None
+    require_weights(path, ours)
+    weights = find_weights(ours.model, ours.pretrained, announce)
+    digest = registry.weights_digest(ours.model, weights)
+    if adapter:
+        digest = registry.joint_digest(digest, read_info(adapter).video_digest)
+    if digest != ours.weights_digest:
+        return None
+    log.info("reading the text half of %s", weights)
+    return text.read_text_tower(config, weights, adapter)
+
+
+def own_adapter(path: Path, generation: Generation) -> Path | None:
+    """The index's own copy of its adapter, if it is there."""
+    file = path / generation.adapter_file
+    return file if generation.adapter_file and file.is_file() else None
+
+
+def known_config(model: str, pretrained: str) -> Mapping[str, Any] | None:
+    """Returns open_clip's configuration of a model; None if its weights need more than that to be read."""
+    if model == TINY:
+        return text.read_config(TINY_FOLDER / "tiny.json")
+    if not (pretrained.endswith(SAFETENSORS) or known_hub(model, pretrained)):
+        return None
+    config = text.open_clip_config(model)
+    return {**config, "quick_gelu": True} if config and pretrained == OPENAI else config
+
+
+def encode_texts(half: text.TextTower, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """The vectors (N, D) of texts, of unit length."""
+    features = np.stack([half.encode(ids) for ids in tokenize_all(texts, half.context_length)])
+    vectors: npt.NDArray[np.float32] = features / np.linalg.norm(features, axis=1, keepdims=True)
+    return vectors
