@@ -45,13 +45,8 @@ QUERIES_FILE = "queries.sqlite"
 """Vectors of earlier queries: see search/kept.py."""
 # What an index folder may hold besides its settings: tables of all generations, adapters, and what a copy left behind.
 OWN_FILES = re.compile(
-<<<<<<< HEAD
     r"(videos|segments|labels|marks)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.?removed(-\d+)?\.arrow(\.part)?"
-    r"|\.(settings|speed|links|left-out).*\.part"
-=======
-    r"(videos|segments)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.?removed(-\d+)?\.arrow(\.part)?"
     r"|\.?match(-\d+)?\.npz(\.part)?|\.(settings|speed|links|left-out).*\.part"
->>>>>>> 8deb1ae (Keep beside an index how well descriptions of things that nobody films fit it)
 )
 PASSING_FILES = re.compile(r".*\.(part|mend\w+\.lance)")
 """Those of them that exist only while something is written."""
@@ -115,11 +110,8 @@ def make_generation(path: Path, generation: Generation, dim: int, adapter: Path 
     Returns the generation with the name of the copy. Raises BadInput if the file changes meanwhile, StorageError."""
     database = connect(path)
     removed_file(path, generation.number).unlink(missing_ok=True)
-<<<<<<< HEAD
     shutil.rmtree(path / f"{table_name(TableKind.MARKS, generation.number)}.lance", ignore_errors=True)
-=======
     levels_file(path, generation.number).unlink(missing_ok=True)
->>>>>>> 8deb1ae (Keep beside an index how well descriptions of things that nobody films fit it)
     for kind, schema in ((TableKind.VIDEOS, VIDEOS), (TableKind.SEGMENTS, segments_schema(dim))):
         make_table(path, database, table_name(kind, generation.number), schema)
     return dataclasses.replace(generation, adapter_file=keep_adapter(path, adapter) if adapter else "")
