@@ -36,8 +36,11 @@ if TYPE_CHECKING:  # for type checkers and editors; what runs is `__getattr__`
     from vidfind.models.load import load_encoder as load_encoder
     from vidfind.models.saved_adapters import SavedAdapter as SavedAdapter
     from vidfind.models.saved_adapters import list_adapters as list_adapters
+    from vidfind.search.expression import Example as Example
+    from vidfind.search.expression import Expression as Expression
     from vidfind.search.filters import Filters as Filters
     from vidfind.search.moments import Moment as Moment
+    from vidfind.search.moments import MomentStep as MomentStep
     from vidfind.search.searcher import Searcher as Searcher
     from vidfind.training.evaluate import Verdict as Verdict
     from vidfind.training.evaluate import evaluate as evaluate
@@ -50,8 +53,9 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "vidfind.search.searcher": ["Searcher"],
+    "vidfind.search.expression": ["Expression", "Example"],
     "vidfind.search.filters": ["Filters"],
-    "vidfind.search.moments": ["Moment"],
+    "vidfind.search.moments": ["Moment", "MomentStep"],
     "vidfind.index.named": ["index_videos", "watch_videos"],
     "vidfind.index.options": ["IndexOptions"],
     "vidfind.index.events": ["Outcome"],

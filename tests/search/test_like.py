@@ -15,7 +15,9 @@ from vidfind.errors import BadInput
 from vidfind.media.read import read_clips
 from vidfind.media.sampling import Segment
 from vidfind.media.write import write_video
-from vidfind.search.like import like_vector, parse_like
+from vidfind.models.load import load_choice
+from vidfind.search.expression import Example, Expression, parse_like
+from vidfind.search.like import like_vector
 from vidfind.search.searcher import Searcher
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store
@@ -33,9 +35,9 @@ def test_a_moment_of_a_file_can_be_named(tmp_path: Path, time: str, seconds: flo
 
 
 @pytest.mark.parametrize("text", ["nothing.mp4", "nothing.mp4@3", "@3"])
-def test_a_file_that_is_not_there_is_no_example(text: str) -> None:
+def test_a_file_that_is_neither_there_nor_indexed_is_no_example(index: Path, text: str) -> None:
     with pytest.raises(BadInput, match="There is no file"):
-        parse_like(text)
+        Searcher(index, load_choice).find(Expression(like=[text]))
 
 
 def test_what_is_no_time_is_refused(tmp_path: Path) -> None:
@@ -105,8 +107,8 @@ def test_what_is_asked_for_is_no_answer(tiny_encoder: Encoder, film: Path, tmp_p
         row = make_row(f"/v/{name}", 3, fingerprint=digest, duration=31.0)
         put(store, [row], [Embedded(row.content, spans, vectors)])
     searcher = Searcher(store.path, lambda choice: tiny_encoder)
-    assert [moment.path.name for moment in searcher.find_like(film)] == ["other.mp4"]
-    like_green = searcher.find_like(film, 15)
+    assert [moment.path.name for moment in searcher.find(Expression(like=[film]))] == ["other.mp4"]
+    like_green = searcher.find(Expression(like=[Example(film, 15)]))
     assert [(moment.path.name, moment.start) for moment in like_green if moment.score > 0.999] == [("other.mp4", 10)]
     assert {moment.path.name for moment in like_green} == {"other.mp4", "film.mp4"}
 

@@ -97,7 +97,7 @@ def test_one_long_video_does_not_crowd_out_the_others(store: Store) -> None:
 
 def test_a_moment_of_an_endless_shot_has_an_end() -> None:
     hits = [Hit(1, 10.0 * i, 10.0 * i + 10, 0.5) for i in range(100)]
-    [(_, start, end)] = merge_hits(hits, 1)
+    [(_, start, end, _)] = merge_hits(hits, 1)
     assert end - start == 60
 
 
@@ -105,22 +105,22 @@ def test_moments_of_one_video_do_not_overlap() -> None:
     scores = np.random.default_rng(0).uniform(0.4, 0.5, 50)
     hits = [Hit(1, 10.0 * i, 10.0 * i + 10, score) for i, score in enumerate(scores)]
     moments = merge_hits(hits, 50)
-    spans = sorted((start, end) for _, start, end in moments)
+    spans = sorted((start, end) for _, start, end, _ in moments)
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
     assert sum(end - start for start, end in spans) == 500
-    assert [score for score, _, _ in moments] == sorted((score for score, _, _ in moments), reverse=True)
+    assert [score for score, *_ in moments] == sorted((score for score, *_ in moments), reverse=True)
 
 
 def test_what_two_overlapping_segments_see_is_one_moment() -> None:
     def best(*scores: float) -> list[tuple[float, float]]:
         hits = [Hit(1, 5.0 * i, 5.0 * i + 10, score) for i, score in enumerate(scores)]
-        return [(start, end) for _, start, end in merge_hits(hits, 2)]
+        return [(start, end) for _, start, end, _ in merge_hits(hits, 2)]
 
     assert best(0.1, 0.2, 0.5, 0.4, 0.1, 0.3) == [(10, 20), (25, 35)]
     assert best(0.1, 0.2, 0.5, 0.49, 0.1, 0.3) == [(10, 25), (25, 35)]
     scores = np.random.default_rng(0).uniform(0.4, 0.5, 50)
     moments = merge_hits([Hit(1, 5.0 * i, 5.0 * i + 10, score) for i, score in enumerate(scores)], 50)
-    spans = sorted((start, end) for _, start, end in moments)
+    spans = sorted((start, end) for _, start, end, _ in moments)
     assert len(spans) > 5 and all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
 
 
@@ -163,7 +163,7 @@ def test_what_is_asked_for_is_left_out_with_its_copies(store: Store) -> None:
     add_video(store, "/v/b.mp4", [0.4])
 
     def besides(time: float | None) -> list[tuple[str, float, float]]:
-        moments = search_moments(store, QUERY, asked=Asked(frozenset({video.content}), time, 10))
+        moments = search_moments(store, QUERY, asked=[Asked(frozenset({video.content}), time, 10)])
         return [(moment.path.name, moment.start, moment.end) for moment in moments]
 
     assert besides(24) == [("a.mp4", 0, 20), ("b.mp4", 0, 10)]  # and its neighbours are not joined over it

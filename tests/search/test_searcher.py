@@ -9,6 +9,8 @@ import pytest
 from tests.support.texts import add_video, refuse
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput, IndexNotFound
+from vidfind.search.expression import Example, Expression
+from vidfind.search.moments import Moment, search_moments
 from vidfind.search.searcher import Searcher
 from vidfind.store.folder import delete_index
 from vidfind.store.settings import IndexSettings
@@ -36,3 +38,62 @@ def test_an_index_without_videos_says_what_to_type(tmp_path: Path, tiny_encoder:
     Store.create(tmp_path / "default", IndexSettings(tiny_encoder.identity), tiny_encoder.dim)
     with pytest.raises(BadInput, match=r"holds no videos yet\. Add some: vidfind index FOLDER"):
         Searcher(tmp_path / "default", refuse).find("a red circle")
+
+
+@pytest.fixture
+def things(index: Path, tiny_encoder: Encoder) -> Searcher:
+    """A searcher of videos that show what they are named by; the index knows their vectors alone."""
+    for name in ("a red star", "a red square", "a blue circle", "a star"):
+        add_video(Store.open(index), f"/v/{name}", tiny_encoder)
+    return Searcher(index, refuse)
+
+
+def names(moments: list[Moment]) -> list[str]:
+    return [moment.path.name for moment in moments]
+
+
+def test_an_expression_of_words_alone_finds_what_the_words_find(things: Searcher) -> None:
+    assert things.find(Expression("a red star")) == things.find("a red star")
+
+
+def test_what_is_left_out_comes_later_and_is_still_found(things: Searcher) -> None:
+    plain, without = names(things.find("a red shape")), names(things.find(Expression("a red shape", ["a star"])))
+    assert sorted(plain) == sorted(without)
+    assert without.index("a red star") > plain.index("a red star")
+    twice = names(things.find(Expression("a red shape", ["a star", "a star"])))
+    assert twice.index("a red star") >= without.index("a red star")
+
+
+def test_a_moment_in_the_index_is_an_example_without_its_file(things: Searcher) -> None:
+    [star, *_] = things.find("a red star")
+    [(_, _, [vector])] = [batch for batch in things.store.segments([video(things, star)])]
+    alike = things.find(Expression(like=[Example(star.path, 3)]))
+    assert names(alike)[0] != "a red star" and "a red star" not in names(alike)
+    by_vector = search_moments(things.store, vector, limit=10)
+    assert [moment.score for moment in alike] == pytest.approx([moment.score for moment in by_vector[1:]], abs=1e-6)
+    assert things.find(Expression(like=[star.example])) == alike
+
+
+def video(searcher: Searcher, moment: Moment) -> int:
+    return searcher.store.videos()[moment.path].content
+
+
+def test_a_picture_of_the_index_and_words_count_alike(things: Searcher) -> None:
+    both = things.find(Expression("a square", like=[Example(Path("/v/a red star"), 3)]))
+    assert names(both)[0] == "a red square"
+    assert names(things.find("a red shape"))[0] == "a red star"
+    assert names(things.find(Expression("a red shape", unlike=["/v/a red star@3"])))[0] != "a red star"
+
+
+@pytest.mark.parametrize(
+    ("like", "message"),
+    [
+        ("/v/a red star@11", r"/v/a red star is only 10\.0 seconds long: there is no moment at 11 seconds"),
+        ("/v/none@3", "There is no file /v/none, and no such video in the index"),
+        ("/v/a red star", "There is no file /v/a red star"),
+        ("/v@3", "There is no"),
+    ],
+)
+def test_an_example_that_is_nowhere_is_named(things: Searcher, like: str, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        things.find(Expression(like=[like]))

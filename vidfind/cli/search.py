@@ -105,7 +105,8 @@ def search_command(
     Example:
       vidfind search "dog catching frisbee" --in ~/Videos/2024 --open 1
     """
-    from vidfind.search.like import parse_like
+    from vidfind.media.read import is_picture
+    from vidfind.search.expression import Expression, parse_like
     from vidfind.system.imports import import_numpy
 
     words = " ".join(query or []).strip()
@@ -135,16 +136,10 @@ def search_command(
         return
     searcher, activity = open_searcher(name, device, dtype)
     with activity:
-        if like:
-            from vidfind.media.read import is_picture
-
-            example = parse_like(like)
-            if is_picture(example.file):
-                activity.announce("A picture shows no motion: videos in which something moves may rank low.")
-            vector, asked = searcher.example(*example)
-            find = functools.partial(searcher.find_nearest, vector, asked=asked)
-        else:
-            find = functools.partial(searcher.find, words)
+        expression = Expression(words, like=[parse_like(like)] if like else ())
+        if any(is_picture(example.file) for example in expression.likes):
+            activity.announce("A picture shows no motion: videos in which something moves may rank low.")
+        find = functools.partial(searcher.find, expression)
         moments = answers.find(find)
     answers.show(moments, find)
     if play is not None:

@@ -27,9 +27,16 @@ def show_moments(moments: Sequence["Moment"]) -> None:
 
 
 def moment_json(moment: "Moment") -> dict[str, Any]:
-    """Returns the fields of a moment for JSON: times to a thousandth of a second, the score to four digits."""
-    values = {**vars(moment), "score": round(moment.score, 4)}
-    return values | {name: round(values[name], 3) for name in ("start", "end", "duration")}
+    """Returns the fields of a moment for JSON: times to a thousandth of a second, scores to four digits."""
+    values = _rounded(vars(moment))
+    del values["best"]
+    steps = [_rounded(vars(step)) for step in values.pop("steps")]
+    return values | ({"steps": steps} if steps else {})
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    digits = {"score": 4, "start": 3, "end": 3, "duration": 3}
+    return {name: round(value, digits[name]) if name in digits else value for name, value in values.items()}
 
 
 def result_table(moments: Sequence["Moment"], width: int) -> Table:

@@ -1,16 +1,20 @@
-"""Searching with a picture or a moment of a video instead of words."""
+"""The vectors of pictures and videos that a search looks for the like of."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from vidfind.errors import BadInput, UnreadableVideo
 from vidfind.media.sampling import SEGMENT_LENGTH, Segment
-from vidfind.system.times import parse_time
+from vidfind.search.expression import Example
+from vidfind.search.kept import Vector
+from vidfind.search.moments import Asked
+from vidfind.store.select import find_content
+from vidfind.store.store import Store
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
@@ -30,30 +34,29 @@ def like_vector(
     return vector
 
 
-class Example(NamedTuple):
-    """A file to look for the like of; `time` in seconds, None for all of a video."""
+def stored_example(store: Store, example: Example) -> tuple[Vector, Asked] | None:
+    """The stored vector (D,) of a moment of an indexed video, and its segment; None for what is not indexed.
 
-    file: Path
-    time: float | None = None
-
-
-def parse_like(text: str) -> Example:
-    """`FILE` or `FILE@TIME` as an example; TIME is `83`, `1:23`, `1:02:03.5`.
-
-    A file whose name has an `@` is taken as it is if it exists. Raises BadInput."""
-    whole = Path(text)
-    if whole.exists():
-        return Example(whole)
-    name, at, time = text.rpartition("@")
-    if not at or not name:
-        raise BadInput(f"There is no file {text}")
-    try:
-        seconds = parse_time(time)
-    except ValueError as error:
-        raise BadInput(f"{time!r} is not a time: write 83, 1:23 or 1:02:03 after the @.") from error
-    if not Path(name).exists():
-        raise BadInput(f"There is no file {name}")
-    return Example(Path(name), seconds)
+    Needs no file. Raises BadInput for a time outside the video."""
+    path, time = example
+    content = find_content(store, path) if time is not None else None
+    if content is None or time is None:
+        return None
+    [video, *_] = store.videos_of([content])
+    batches = [(spans, vectors) for _, spans, vectors in store.segments([content]) if len(spans)]
+    if not batches:
+        return None
+    spans, vectors = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    starts, ends = spans.T
+    away = np.maximum(np.maximum(starts - time, time - ends), 0.0)
+    best = int(np.lexsort((abs(starts + ends - 2 * time), away))[0])
+    if time > video.duration:
+        raise _after_the_end(path, video.duration, time)
+    if away[best] > store.settings.segment_length:
+        raise BadInput(f"The index holds nothing of {path} at {time:g} seconds.")
+    middle, length = float(starts[best] + ends[best]) / 2, float(ends[best] - starts[best])
+    asked = Asked(frozenset(store.contents_like(video.fingerprint)), middle, length)
+    return vectors[best] / np.linalg.norm(vectors[best]), asked
 
 
 def _example_clip(
@@ -80,6 +83,10 @@ def _segment_around(path: Path, time: float | None, length: float) -> Segment:
     if time < begin - length:
         raise BadInput(f"The picture of {path} begins at {begin:.1f} seconds: there is no moment at {time:g} seconds.")
     if time > duration:
-        raise BadInput(f"{path} is only {duration:.1f} seconds long: there is no moment at {time:g} seconds.")
+        raise _after_the_end(path, duration, time)
     start = max(begin, min(time - length / 2, duration - length))
     return Segment(start, min(start + length, duration))
+
+
+def _after_the_end(path: Path, duration: float, time: float) -> BadInput:
+    return BadInput(f"{path} is only {duration:.1f} seconds long: there is no moment at {time:g} seconds.")

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfind.errors import BadInput
+from vidfind.search.expression import Example
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.store.select import SelectedVideos, select_videos
 from vidfind.store.store import Hit, Store
@@ -42,13 +43,23 @@ Allows = Callable[[Hit], bool]
 
 
 @dataclass(frozen=True)
+class MomentStep:
+    """The segment that answers one step of a sequence: its start and end in seconds, and its score."""
+
+    start: float
+    end: float
+    score: float
+
+
+@dataclass(frozen=True)
 class Moment:
     """A part of a video that answers a query: one segment, or neighbours that score nearly alike."""
 
     rank: int
     """Its place among the results, from 1."""
     score: float
-    """The cosine similarity of its best segment to the query, from -1 to 1; comparable within one search only."""
+    """The cosine similarity of its best segment to the query, from -1 to 1; comparable within one search only. Of a
+    sequence, the mean of its steps, each divided by how much it differs among the segments of the index."""
     path: Path
     """The video file, as it was indexed."""
     start: float
@@ -67,14 +78,24 @@ class Moment:
     """Where `created` is from: `metadata`, `name`, or `file`, its time of last change; empty if not known."""
     copies: tuple[Path, ...] = ()
     """Other files with the same contents, which the filters allow too."""
+    steps: tuple[MomentStep, ...] = ()
+    """The segment of each step of a sequence, in order; empty for an expression of one step."""
+    best: float = 0.0
+    """The middle of its best segment in seconds; of a sequence, of its first step."""
+
+    @property
+    def example(self) -> Example:
+        """The moment as one to look for the like of: `Expression(like=[moment.example])`."""
+        return Example(self.path, self.best)
 
 
 class ScoredSpan(NamedTuple):
-    """A part of a video, from `start` to `end` in seconds, and the score of its best segment."""
+    """A part of a video, from `start` to `end` in seconds, the score of its best segment, and the middle of that."""
 
     score: float
     start: float
     end: float
+    best: float = 0.0
 
 
 class Asked(NamedTuple):
@@ -100,6 +121,7 @@ class Found(NamedTuple):
 
     span: ScoredSpan
     rows: Sequence[VideoRow]
+    steps: tuple[MomentStep, ...] = ()
 
 
 def search_moments(
@@ -107,18 +129,25 @@ def search_moments(
     vector: npt.NDArray[np.floating],
     filters: Filters = NO_FILTERS,
     limit: int = LIMIT,
-    asked: Asked | None = None,
+    asked: Sequence[Asked] = (),
 ) -> list[Moment]:
     """The `limit` best moments for a vector (D,) of unit length that `filters` allow, best first, without `asked`.
 
     Raises BadInput if `limit` is below 1, or no video is in a place of `filters.folder`."""
+    chosen = select(store, filters)
+    allows = allowing(filters, chosen, asked)
+    return show_best(lambda count: _best_moments(store, vector, count, filters, chosen, allows), filters, limit)
+
+
+def show_best(find: Callable[[int], list[Found]], filters: Filters, limit: int) -> list[Moment]:
+    """The `limit` best moments that can be shown, ranked; `find` returns so many of the best that are found.
+
+    Raises BadInput if `limit` is below 1."""
     if limit < 1:
         raise BadInput("The number of results must be at least 1.")
-    chosen = _select(store, filters)
-    allows = _allowing(filters, chosen, asked)
     count = limit
     while True:
-        found = _best_moments(store, vector, count, filters, chosen, allows)
+        found = find(count)
         there = find_present({row.path: _folder_of(row) for one in found for row in one.rows})
         moments = [_moment(one, there, filters.online) for one in found]
         moments.sort(key=lambda moment: (-moment.score, not moment.online))  # of equals, first what can be played
@@ -128,7 +157,7 @@ def search_moments(
         count *= 4
 
 
-def _select(store: Store, filters: Filters) -> SelectedVideos | None:
+def select(store: Store, filters: Filters) -> SelectedVideos | None:
     """The videos that the filters allow; None where they allow all, which is found more quickly."""
     narrowing = (filters.places, filters.excluded, filters.since, filters.until, filters.online, filters.between)
     if not any(narrowing):
@@ -144,13 +173,13 @@ def _select(store: Store, filters: Filters) -> SelectedVideos | None:
     )
 
 
-def _allowing(filters: Filters, chosen: SelectedVideos | None, asked: Asked | None) -> Allows:
+def allowing(filters: Filters, chosen: SelectedVideos | None, asked: Sequence[Asked]) -> Allows:
     """Decides about single segments: those asked for are out, and those filmed at another time of day."""
     between = filters.between
     beginnings = chosen.beginnings() if chosen and between else {}
 
     def allows(hit: Hit) -> bool:
-        if asked and asked.holds(hit):
+        if any(one.holds(hit) for one in asked):
             return False
         return between is None or any(
             touches_time_of_day(began, hit.start, hit.end, *between) for began in beginnings.get(hit.content, ())
@@ -161,7 +190,7 @@ def _allowing(filters: Filters, chosen: SelectedVideos | None, asked: Asked | No
 
 def _moment(found: Found, there: set[Path], only_online: bool) -> Moment:
     """The moment of the video that serves best: one that is there and whole; the others are its copies."""
-    (score, start, end), rows = found
+    (score, start, end, best), rows, steps = found
     first, *others = sorted(rows, key=lambda row: (row.path not in there, bool(row.damage), row.path))
     return Moment(
         rank=0,
@@ -175,6 +204,8 @@ def _moment(found: Found, there: set[Path], only_online: bool) -> Moment:
         damage=first.damage,
         created_from=first.created_from,
         copies=tuple(row.path for row in others if row.path in there or not only_online),
+        steps=steps,
+        best=best,
     )
 
 
@@ -207,7 +238,7 @@ def merge_hits(hits: Sequence[Hit], count: int) -> list[ScoredSpan]:
         begin, end = ordered[first].start, ordered[last].end
         for i in range(max(0, first - 1), min(last + 2, len(ordered))):
             free[i] &= ordered[i].end <= begin + GAP or ordered[i].start >= end - GAP
-        moments.append(ScoredSpan(ordered[best].score, begin, end))
+        moments.append(ScoredSpan(ordered[best].score, begin, end, (ordered[best].start + ordered[best].end) / 2))
     return moments
 
 
@@ -257,14 +288,14 @@ def _best_videos(
         hits = store.search(vector, count, wanted if is_few else None)
         good = dict.fromkeys(hit.content for hit in hits if hit.score >= filters.min_score and allows(hit))
         contents = [content for content in good if wanted is None or content in wanted]
-        videos = _fold(_videos_of(store, contents, chosen))
+        videos = fold(videos_of(store, contents, chosen))
         if len(videos) >= limit or len(hits) < count or hits[-1].score < filters.min_score:
             return dict(itertools.islice(videos.items(), limit))
         is_few = wanted is not None  # they are hard to find among all others
         count *= 4
 
 
-def _videos_of(store: Store, contents: Sequence[int], chosen: SelectedVideos | None) -> dict[int, list[VideoRow]]:
+def videos_of(store: Store, contents: Sequence[int], chosen: SelectedVideos | None) -> dict[int, list[VideoRow]]:
     """The videos of each content, in the order of these; without contents that have none, and copies not chosen."""
     rows = store.videos_of(contents) if contents else []
     if chosen is not None:
@@ -276,7 +307,7 @@ def _videos_of(store: Store, contents: Sequence[int], chosen: SelectedVideos | N
     return {content: rows for content, rows in videos.items() if rows}
 
 
-def _fold(videos: dict[int, list[VideoRow]]) -> dict[int, list[VideoRow]]:
+def fold(videos: dict[int, list[VideoRow]]) -> dict[int, list[VideoRow]]:
     """Puts copies that were encoded apart, and so have contents of their own, with the first content of the file."""
     first: dict[str, int] = {}
     folded: dict[int, list[VideoRow]] = {}

@@ -10,17 +10,17 @@ import functools
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidfind.commands import search_command
 from vidfind.errors import BadInput
 from vidfind.models import load as registry
 from vidfind.models import text_tower as text
 from vidfind.models.tokenizer import tokenize
+from vidfind.search.expression import EMPTY, plain_words
 from vidfind.search.kept import KeptVectors, QueryVector, Vector
 from vidfind.store.folder import QUERIES_FILE
 from vidfind.store.mismatch import require_weights
@@ -31,6 +31,8 @@ from vidfind.words.half import read_text_half
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder, EncoderLoader
 log = logging.getLogger(__name__)
+WITHOUT_WEIGHT = 0.5
+"""How much what is left out counts against what is looked for, both divided by their spread."""
 KEPT_FORMAT = 1
 """Has to change whenever the same text becomes another vector than before."""
 
@@ -101,9 +103,8 @@ class QueryEncoder:
 
 def query_words(query: str) -> str:
     """The words of a query with a space between. Raises BadInput if there are none."""
-    words = " ".join(query.encode("utf-8", "ignore").decode().split())  # without halves of characters
-    if not any(char.isprintable() and not char.isspace() for char in words):
-        raise BadInput(f"The query is empty. Say what to look for: {search_command()}")
+    if not (words := plain_words(query)):
+        raise BadInput(EMPTY)
     return words
 
 
@@ -113,6 +114,19 @@ def encode_query(encoder: Encoder, query: str) -> QueryVector:
     is_cut = bool((encoder.tokenizer([words]) == encoder.tokenizer([f"{words} and more"])).all())
     vector: Vector = encoder.encode_text([words])[0].numpy()
     return QueryVector(vector, is_cut)
+
+
+def combined(plus: Sequence[Vector], minus: Sequence[Vector], spread: Callable[[Vector], float]) -> Vector | None:
+    """One vector (D,) for all that is looked for and left out; None if nothing is left of it.
+
+    Each part is divided by its `spread`, so that pictures and words count alike: their similarities to the segments of
+    an index vary by different amounts. A part alone is returned as it is."""
+    if len(plus) == 1 and not minus:
+        return plus[0]
+    wanted, unwanted = (sum((one / spread(one) for one in parts), np.zeros(1)) for parts in (plus, minus))
+    total = wanted - WITHOUT_WEIGHT * unwanted
+    length = np.linalg.norm(total)
+    return (total / length).astype(np.float32) if length > 1e-3 * np.linalg.norm(wanted) else None
 
 
 def load_query_encoder(store: Store, load_encoder: EncoderLoader) -> Encoder:

@@ -45,6 +45,18 @@ def refine_moment(encoder: Encoder, vector: npt.NDArray[np.floating], moment: Mo
     return moment
 
 
+def refine_sequence(
+    encoder: Encoder, vectors: Sequence[npt.NDArray[np.floating]], moment: Moment, segment_length: float
+) -> Moment:
+    """The same sequence with the start and end of each step that its frames tell; `vectors` are those of the steps."""
+    whole = [dataclasses.replace(moment, start=step.start, end=step.end) for step in moment.steps]
+    fine = [refine_moment(encoder, vector, one, segment_length) for vector, one in zip(vectors, whole, strict=True)]
+    steps = [
+        dataclasses.replace(step, start=one.start, end=one.end) for step, one in zip(moment.steps, fine, strict=True)
+    ]
+    return dataclasses.replace(moment, start=steps[0].start, end=steps[-1].end, steps=tuple(steps))
+
+
 def cells_around(moment: Moment, segment_length: float) -> list[Segment]:
     """The cells that cover a moment and what is around it, as far as the video lasts."""
     first = max(0.0, moment.start - AROUND * segment_length)

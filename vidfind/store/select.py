@@ -95,6 +95,21 @@ def select_videos(
     return SelectedVideos(videos)
 
 
+def find_content(store: Store, path: str | os.PathLike[str]) -> int | None:
+    """The content of the video at a path as it is written, or as its links resolve; None if none is indexed there.
+
+    The file need not be there."""
+    videos, links = store.columns("path", "content"), store.links()
+    typed = os.path.expanduser(path)
+    for resolve in (os.path.abspath, os.path.realpath):
+        whole = Path(resolve(typed))
+        texts = pa.array([path_to_text(one) for one in (whole, *_targets(whole, links))], pa.string())
+        found = videos["content"].filter(pc.is_in(videos["path"], value_set=texts))
+        if len(found):
+            return cast("int", found[0].as_py())
+    return None
+
+
 def _beginnings(videos: pa.Table, lengths: Sequence[float]) -> list[datetime]:
     """When each video began: its date, but a file was last changed when its recording ended."""
     began = _times(videos["created"])

@@ -324,6 +324,22 @@ class Store:
                 vectors = numbers.reshape(-1, self.dim).astype(np.float32)
                 yield whole["content"].to_numpy(), spans, vectors
 
+    def count_segments(self) -> int:
+        """How many segments there are, those of no video included."""
+        with table_errors(self.path):
+            return int(self.tables.segments.count_rows())
+
+    def sample(self, count: int) -> npt.NDArray[np.float32]:
+        """The vectors (N, D) of at most `count` segments that are spread evenly over the table."""
+        with table_errors(self.path):
+            rows = self.tables.segments.count_rows()
+            offsets = np.unique(np.linspace(0, rows - 1, min(count, rows)).astype(int)).tolist()
+            if not offsets:
+                return np.empty((0, self.dim), np.float32)
+            found = self.tables.segments.take_offsets(offsets).select(["vector"]).to_arrow().drop_null()
+            numbers = pc.list_flatten(found["vector"]).to_numpy()
+            return numbers.reshape(-1, self.dim).astype(np.float32)
+
     # What the owner and saved models say: see labels.py
 
     def labels(self, kind: LabelKind | None = None, also_gone: bool = False) -> list[Label]:

@@ -1,0 +1,125 @@
+"""What a search looks for: words, what to leave out, what comes next, and pictures or moments of videos.
+
+Imports nothing heavy: the command line builds its expressions before a model or an index is opened.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from vidfind.commands import search_command
+from vidfind.errors import BadInput
+from vidfind.system.times import parse_time
+
+WITHIN = 60.0
+"""How soon the next step begins after the end of the one before it, in seconds, where the caller does not say."""
+EMPTY = f"The query is empty. Say what to look for: {search_command()}"
+FIRST_WORDS = (
+    "Say first what to look for, and then what not, or what comes next: dog on a beach --not people --then a car"
+)
+
+
+class Example(NamedTuple):
+    """A picture, a video, or a moment of a video, to look for the like of.
+
+    >>> from pathlib import Path
+    >>> from vidfind import Example
+    >>> Example(Path("trip.mp4"), time=83).time
+    83
+    """
+
+    file: Path
+    time: float | None = None
+    """In seconds; None: all of the video."""
+
+
+@dataclass(frozen=True)
+class Expression:
+    """What a search looks for. `Expression("a dog")` is the same as the words alone.
+
+    >>> from vidfind import Example, Expression
+    >>> beach = Expression("a dog on a beach", without=["people"], then=["a car"], within=30)
+    >>> snow = Expression("in the snow", like=["rex.jpg", "trip.mp4@1:23"])
+    """
+
+    words: str = ""
+    """What is to be seen, in plain words. Nothing in them is an option or an operator."""
+    without: Sequence[str] = ()
+    """What is not to be seen, in words. It is made less likely, and not ruled out; said twice, it counts twice."""
+    then: Sequence[str] = ()
+    """What comes next in the same video, one step after the other, in words."""
+    like: Sequence[Example | str | os.PathLike[str]] = ()
+    """Pictures and videos that the first step is like; a text may be `FILE@TIME`."""
+    unlike: Sequence[Example | str | os.PathLike[str]] = ()
+    """Pictures and videos that no step is like."""
+    within: float | None = None
+    """How soon each step begins after the end of the one before it, in seconds; None: WITHIN. 0: the next segment."""
+
+    def __post_init__(self) -> None:
+        """Makes tuples of all sequences. Raises BadInput for what makes no sense together."""
+        for name in ("without", "then", "like", "unlike"):
+            value = getattr(self, name)
+            one_or_more = (value,) if isinstance(value, str | os.PathLike | Example) else tuple(value)
+            object.__setattr__(self, name, one_or_more)
+        for option, texts in (("--not", self.without), ("--then", self.then)):
+            if not all(map(plain_words, texts)):
+                raise BadInput(f"{option} needs words behind it.")
+        if not (plain_words(self.words) or self.like):
+            is_without_beginning = self.without or self.then or self.unlike
+            raise BadInput(FIRST_WORDS if is_without_beginning else EMPTY)
+        if self.within is not None and not self.then:
+            raise BadInput("--within says how soon after one another: it needs --then.")
+        if self.within is not None and not 0 <= self.within < float("inf"):
+            raise BadInput(f"The time between two steps cannot be {self.within:g} seconds.")
+        left_out = {plain_words(text).casefold() for text in self.without}
+        for text in self.steps:
+            if plain_words(text).casefold() in left_out:
+                raise BadInput(f"{plain_words(text)!r} is both looked for and left out.")
+        for example in self.likes:
+            if example in self.unlikes:
+                raise BadInput(f"'{example.file}' is both looked for and left out.")
+
+    @property
+    def steps(self) -> list[str]:
+        """The words of each step in order; those of the first may be empty beside `like`."""
+        return [self.words, *self.then]
+
+    @property
+    def likes(self) -> list[Example]:
+        """The examples of `like`. Raises BadInput for a text with an `@` and no time."""
+        return [_example(one) for one in self.like]
+
+    @property
+    def unlikes(self) -> list[Example]:
+        """The examples of `unlike`. Raises BadInput for a text with an `@` and no time."""
+        return [_example(one) for one in self.unlike]
+
+
+def plain_words(text: str) -> str:
+    """The words of a text with a space between; empty if nothing of it can be seen."""
+    words = " ".join(text.encode("utf-8", "ignore").decode().split())  # without halves of characters
+    return words if any(char.isprintable() and not char.isspace() for char in words) else ""
+
+
+def parse_like(text: str) -> Example:
+    """`FILE` or `FILE@TIME` as an example; TIME is `83`, `1:23`, `1:02:03.5`. The file need not exist.
+
+    A file whose name has an `@` is taken as it is if it exists. Raises BadInput for what is not a time."""
+    whole = Path(os.path.expanduser(text))
+    name, at, time = text.rpartition("@")
+    if not at or not name or whole.exists():
+        return Example(whole)
+    try:
+        return Example(Path(os.path.expanduser(name)), parse_time(time))
+    except ValueError as error:
+        raise BadInput(f"{time!r} is not a time: write 83, 1:23 or 1:02:03 after the @.") from error
+
+
+def _example(one: Example | str | os.PathLike[str]) -> Example:
+    if isinstance(one, Example):
+        return Example(Path(os.path.expanduser(one.file)), one.time)
+    return parse_like(one) if isinstance(one, str) else Example(Path(os.path.expanduser(one)))

@@ -1,0 +1,267 @@
+"""Finds sequences, "first this, then that": different segments of one video, in order and within a time.
+
+Of one video, `V_1(j) = z_1(j)` and `V_k(j) = z_k(j) + max V_(k-1)(i)` over the segments i that end at most `within`
+seconds before segment j starts, where z is a score divided by its spread over the index. The best V of the last step is
+the answer. All videos are computed together on plain arrays. Times are in seconds.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
+from vidfind.search.moments import (
+    FEW_VIDEOS,
+    Asked,
+    Found,
+    Moment,
+    MomentStep,
+    ScoredSpan,
+    allowing,
+    fold,
+    select,
+    show_best,
+    videos_of,
+)
+from vidfind.store.select import SelectedVideos
+from vidfind.store.store import Hit, Store
+
+# Hits of each step whose videos are compared first; then four times as many, and so on.
+FIRST_HITS = 100
+# With more, it is quicker to read all segments.
+MOST_HITS = 2000
+# Segments of damaged files may overlap by so many seconds, and follow one another at most so much later.
+TOUCH = 0.01
+NEVER = -np.inf
+
+Floats = npt.NDArray[np.floating]
+
+
+class Step(NamedTuple):
+    """A step of an expression, with all that is to be like it and is left out."""
+
+    vector: Floats
+    """(D,), of unit length."""
+    spread: float = 1.0
+    """The spread of its similarities over the index."""
+    text: str = ""
+    """Its words; empty where there are only examples."""
+    words: Floats | None = None
+    """The vector of the words alone, (D,)."""
+
+
+class Segments(NamedTuple):
+    """N segments, by content and then by time: contents (N,), starts and ends (N,), cosines to each step (M, N)."""
+
+    contents: npt.NDArray[np.int64]
+    starts: Floats
+    ends: Floats
+    cosines: Floats
+
+
+def search_sequences(
+    store: Store,
+    steps: Sequence[Step],
+    within: float,
+    filters: Filters = NO_FILTERS,
+    limit: int = LIMIT,
+    asked: Sequence[Asked] = (),
+) -> list[Moment]:
+    """The `limit` best sequences of steps that `filters` allow, best first: fewer if fewer videos have one.
+
+    A moment goes from the start of the first step to the end of the last. The first step is not in `asked`. Raises
+    BadInput if `limit` is below 1, or no video is in a place of `filters.folder`."""
+    chosen = select(store, filters)
+    return show_best(lambda count: _best_sequences(store, steps, within, count, filters, chosen, asked), filters, limit)
+
+
+def best_chains(segments: Segments, scores: Floats, within: float) -> Iterator[tuple[int, list[int]]]:
+    """Yields contents with the numbers of the segments of a chain, best first; `scores` (M, N) are added up.
+
+    Of each segment that a chain can end with, it is the best chain; none with a score of NEVER."""
+    contents, starts = segments.contents, segments.starts
+    ends = np.maximum(segments.ends, starts + 2 * TOUCH)  # no segment comes after itself
+    within = min(within, float(ends.max(initial=0.0)))
+    # Times of all contents on one line, so far apart that none reaches into the time of another.
+    offsets = np.unique(contents, return_inverse=True)[1] * (2 * float(ends.max(initial=0.0)) + 1)
+    order = np.argsort(ends + offsets, kind="stable")
+    ends_in_order = (ends + offsets)[order]
+    first = np.searchsorted(ends_in_order, starts + offsets - within - TOUCH, "left")
+    last = np.searchsorted(ends_in_order, starts + offsets + TOUCH, "right")
+    values = [scores[0]]
+    for step in scores[1:]:
+        values.append(step + _window_max(values[-1][order], first, last))
+    for end in np.argsort(-values[-1], kind="stable").tolist():
+        if not np.isfinite(values[-1][end]):
+            return
+        path = [end]
+        for value in reversed(values[:-1]):
+            before = order[first[path[0]] : last[path[0]]]
+            path.insert(0, int(before[value[before].argmax()]))
+        yield int(contents[end]), path
+
+
+def _window_max(
+    values: Floats, first: npt.NDArray[np.integer], last: npt.NDArray[np.integer]
+) -> npt.NDArray[np.float64]:
+    """The greatest of `values[first:last]` for each pair of numbers (N,); NEVER where that is empty.
+
+    `level[i]` is the greatest of the `size` values from i on, and two of these cover a window."""
+    found = np.full(len(first), NEVER)
+    widths = last - first
+    level, size = values, 1
+    while size <= widths.max(initial=0):
+        fits = (widths >= size) & (widths < 2 * size)
+        found[fits] = np.maximum(level[first[fits]], level[last[fits] - size])
+        level, size = np.maximum(level[:-size], level[size:]), 2 * size
+    return found
+
+
+def _best_sequences(
+    store: Store,
+    steps: Sequence[Step],
+    within: float,
+    limit: int,
+    filters: Filters,
+    chosen: SelectedVideos | None,
+    asked: Sequence[Asked],
+) -> list[Found]:
+    """The `limit` best sequences with their videos, best first; only of the `chosen` videos, if given.
+
+    Looks at the videos of the best hits of each step first. A sequence of any other video is worth at most the sum of
+    the last hits: what is worth more is exact."""
+    wanted = None if chosen is None else chosen.contents()
+    count = FIRST_HITS
+    while True:
+        among, bound = wanted, NEVER
+        if wanted is None or len(wanted) > FEW_VIDEOS:
+            among, bound = _promising(store, steps, count)
+        segments = _read(store, steps, among)
+        scores = _allowed(store, segments, steps, filters, chosen, asked)
+        found = _found(store, segments, scores, steps, within, limit, filters, chosen)
+        is_exact = len(found) == limit and found[-1].span.score >= bound / sum(1 / step.spread for step in steps)
+        if bound == NEVER or is_exact:
+            return found
+        count *= 4
+
+
+def _promising(store: Store, steps: Sequence[Step], count: int) -> tuple[set[int] | None, float]:
+    """The contents of the `count` best hits of each step, and the most that a sequence of no such content is worth.
+
+    None and NEVER: all contents are to be looked at."""
+    if count > MOST_HITS:
+        return None, NEVER
+    hits = [store.search(step.vector, count) for step in steps]
+    contents = {hit.content for one in hits for hit in one}
+    if len(hits[0]) < count or len(contents) > FEW_VIDEOS:
+        return None, NEVER
+    return contents, sum(one[-1].score / step.spread for one, step in zip(hits, steps, strict=True))
+
+
+def _read(store: Store, steps: Sequence[Step], contents: set[int] | None) -> Segments:
+    """The segments of some contents, or of all, and how well they answer each step."""
+    vectors = np.stack([step.vector for step in steps])
+    numbers, spans, cosines = [np.empty(0, np.int64)], [np.empty((0, 2))], [np.empty((0, len(steps)))]
+    for batch, times, stored in store.segments(contents):
+        numbers.append(batch)
+        spans.append(times)
+        cosines.append(stored @ vectors.T / np.maximum(np.linalg.norm(stored, axis=1, keepdims=True), 1e-12))
+    all_numbers, times = np.concatenate(numbers), np.concatenate(spans)
+    order = np.lexsort((times[:, 0], all_numbers))
+    return Segments(all_numbers[order], times[order, 0], times[order, 1], np.concatenate(cosines)[order].T)
+
+
+def _allowed(
+    store: Store,
+    segments: Segments,
+    steps: Sequence[Step],
+    filters: Filters,
+    chosen: SelectedVideos | None,
+    asked: Sequence[Asked],
+) -> Floats:
+    """The scores (M, N) divided by their spread; NEVER where a segment cannot be a part of an answer."""
+    scores: Floats = segments.cosines / np.array([[step.spread] for step in steps])
+    used = store.columns("content")["content"].to_numpy() if chosen is None else [*chosen.contents()]
+    scores[:, ~np.isin(segments.contents, used)] = NEVER
+    allows, is_example = allowing(filters, chosen, ()), allowing(NO_FILTERS, None, asked)
+    examples = {content for one in asked for content in one.contents}
+    is_in_doubt = np.isin(segments.contents, [*examples]) if filters.between is None else np.isfinite(scores[0])
+    for number in np.flatnonzero(is_in_doubt):
+        hit = Hit(int(segments.contents[number]), segments.starts[number], segments.ends[number], 0.0)
+        if not allows(hit):
+            scores[:, number] = NEVER
+        elif not is_example(hit):
+            scores[0, number] = NEVER
+    return scores
+
+
+def _found(
+    store: Store,
+    segments: Segments,
+    scores: Floats,
+    steps: Sequence[Step],
+    within: float,
+    limit: int,
+    filters: Filters,
+    chosen: SelectedVideos | None,
+) -> list[Found]:
+    """The `limit` best sequences of the segments, with their videos, best first."""
+    best = _best_contents(segments, scores, steps, within, filters)
+    answers: dict[int, list[Answer]] = {}
+    while True:
+        more = dict(itertools.islice(best, limit))
+        answers |= more
+        videos = fold(videos_of(store, list(answers), chosen))
+        found = [
+            Found(answer.span, rows, answer.parts)
+            for content, all_rows in videos.items()
+            for answer in answers[content]
+            for rows in ([[row] for row in all_rows] if filters.copies else [all_rows])
+        ]
+        if len(videos) >= limit or len(more) < limit:
+            found.sort(key=lambda one: (-one.span.score, min(row.path for row in one.rows), one.span.start))
+            return found[:limit]
+
+
+class Answer(NamedTuple):
+    """A sequence, and the segments of its steps."""
+
+    span: ScoredSpan
+    parts: tuple[MomentStep, ...]
+
+
+def _best_contents(
+    segments: Segments, scores: Floats, steps: Sequence[Step], within: float, filters: Filters
+) -> Iterator[tuple[int, list[Answer]]]:
+    """Yields contents, best first, each with its sequences: as many as filters allow, none over another."""
+    seen = set()
+    for content, chain in best_chains(segments, scores, within):
+        if content in seen:
+            continue
+        seen.add(content)
+        answers = [_answer(segments, chain, steps)]
+        if answers[0].span.score < filters.min_score:
+            return
+        left = scores
+        while len(answers) < filters.per_video:
+            span = answers[-1].span
+            is_taken = (segments.starts < span.end) & (span.start < segments.ends)
+            left = np.where(is_taken | (segments.contents != content), NEVER, left)
+            _, chain = next(best_chains(segments, left, within), (0, []))
+            if not chain or (answer := _answer(segments, chain, steps)).span.score < filters.min_score:
+                break
+            answers.append(answer)
+        yield content, answers
+
+
+def _answer(segments: Segments, chain: list[int], steps: Sequence[Step]) -> Answer:
+    weights = np.array([1 / step.spread for step in steps])
+    begins, ends = segments.starts[chain].tolist(), segments.ends[chain].tolist()
+    cosines = segments.cosines[range(len(chain)), chain]
+    span = ScoredSpan(float(cosines @ weights / weights.sum()), begins[0], ends[-1], (begins[0] + ends[0]) / 2)
+    return Answer(span, tuple(map(MomentStep, begins, ends, cosines.tolist())))
