@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import shutil
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.drives import set_mounts
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderChoice
 from vidfind.index.events import Offline, Outcome
@@ -18,6 +20,7 @@ from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
 from vidfind.store.edit import relink_videos, remove_videos
 from vidfind.store.store import Store
+from vidfind.store.tables import UNKNOWN_PLACE
 
 ORIGINALS = Path(__file__).parent.parent / "clips"
 # One and the same content has two names; `long` is several segments.
@@ -204,13 +207,15 @@ def test_a_drive_at_another_mount_point_is_found_again_and_the_old_one_is_forgot
 
 @pytest.mark.parametrize("mountpoint_stays", [False, True], ids=["gone", "empty"])
 def test_a_root_that_is_not_mounted_keeps_its_videos_while_others_are_indexed(
-    library: Library, mountpoint_stays: bool
+    library: Library, mountpoint_stays: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library.rename("films/trip", "usb/trip")
     usb = library.folder / "usb"
+    set_mounts(monkeypatch, usb)
     library.index(library.films, usb)
     before = library.store.videos()
     library.rename("usb", "unplugged")
+    set_mounts(monkeypatch)
     if mountpoint_stays:
         usb.mkdir()
     events = list(index_videos([library.films, usb], library.store, _never))
@@ -220,37 +225,53 @@ def test_a_root_that_is_not_mounted_keeps_its_videos_while_others_are_indexed(
     if mountpoint_stays:
         usb.rmdir()
     library.rename("unplugged", "usb")
+    set_mounts(monkeypatch, usb)
     assert library.index(library.films, usb) == {}
 
 
 @pytest.mark.parametrize("mountpoint_stays", [False, True], ids=["gone", "empty"])
 def test_a_mount_point_within_a_root_keeps_its_videos_when_asked_for_by_itself(
-    library: Library, mountpoint_stays: bool
+    library: Library, mountpoint_stays: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    nas = library.films / "trip"
+    set_mounts(monkeypatch, nas)
+    assert library.index() == {}
     before = library.store.videos()
     library.rename("films/trip", "unplugged")
-    nas = library.films / "trip"
+    set_mounts(monkeypatch)
     if mountpoint_stays:
         nas.mkdir()
     assert list(index_videos([nas], library.store, _never)) == [Offline(nas, 3)]
     assert library.store.videos() == before
 
 
-def test_a_mount_point_within_a_root_keeps_its_videos_and_a_folder_that_was_emptied_does_not(library: Library) -> None:
-    nas = library.films / "trip" / "day"
-    library.rename("films/trip/day", "unplugged")
-    nas.mkdir()
-    os.utime(nas, (10**9, 10**9))  # as old as the mount point, and not as the last change of what is mounted
+@pytest.mark.parametrize("folder", ["films", "films/trip/day"], ids=["the whole", "a part"])
+def test_an_empty_folder_may_be_a_mount_point_unless_the_videos_were_on_its_own_drive(
+    library: Library, folder: str
+) -> None:
+    rows = library.store.videos()
+    with library.store.writing() as writer:  # as an older vidfind has stored them
+        writer.put([dataclasses.replace(row, place=UNKNOWN_PLACE) for row in rows.values()])
+    emptied = library.folder / folder
+    library.rename(folder, "elsewhere")
+    emptied.mkdir()
+    os.utime(emptied, (10**9, 10**9))  # as old as the mount point, and not as the last change of what is mounted
+    lost = [path for path in rows if path.is_relative_to(emptied)]
     told = list(index_videos([library.films], library.store, _never))
-    assert Offline(library.films, 1) in told
-    assert len(library.store.videos()) == len(CLIPS)
-    os.utime(nas)
-    assert library.index() == {"films/trip/day/long.mp4": "removed"}
+    assert Offline(library.films, len(lost)) in told
+    assert library.store.videos().keys() == rows.keys()
+    with library.store.writing() as writer:
+        writer.put([*rows.values()])
+    assert set(library.index().values()) == {"removed"}
+    assert library.store.videos().keys() == rows.keys() - lost
 
 
-def mounts(monkeypatch: pytest.MonkeyPatch, *points: Path) -> None:
-    """Lets the system say that drives are mounted at `points`, and at the root of all."""
-    monkeypatch.setattr("vidfind.system.mounts.read_mounts", lambda: dict.fromkeys((Path("/"), *points), ""))
+def test_a_file_that_was_named_and_is_deleted_is_removed_where_its_folder_is_empty_then(library: Library) -> None:
+    library.rename("films/b.mp4", "alone/b.mp4")
+    alone = library.folder / "alone" / "b.mp4"
+    assert library.index(alone, library.films) == {"alone/b.mp4": "moved"}
+    alone.unlink()
+    assert library.index(alone) == {"alone/b.mp4": "removed"}
 
 
 @pytest.mark.parametrize("within", [False, True], ids=["at once", "within another mount"])
@@ -258,16 +279,16 @@ def test_a_drive_whose_mount_folder_vanishes_with_it_keeps_its_videos(
     library: Library, monkeypatch: pytest.MonkeyPatch, within: bool
 ) -> None:
     drive = library.films / "trip" / "day" if within else library.films / "trip"
-    mounts(monkeypatch, library.films / "trip", drive)
+    set_mounts(monkeypatch, library.films / "trip", drive)
     assert library.index() == {}  # the index was made before drives were remembered
     before = library.store.videos()
     drive.rename(library.folder / "unplugged")
-    mounts(monkeypatch, *([library.films / "trip"] if within else []))
+    set_mounts(monkeypatch, *([library.films / "trip"] if within else []))
     told = list(index_videos([library.films], library.store, _never))
     assert [event for event in told if isinstance(event, Offline)] == [Offline(library.films, 1 if within else 3)]
     assert library.store.videos() == before
     (library.folder / "unplugged").rename(drive)
-    mounts(monkeypatch, library.films / "trip", drive)
+    set_mounts(monkeypatch, library.films / "trip", drive)
     assert library.index() == {}
     shutil.rmtree(drive)  # while it is mounted: a deletion
     assert set(library.index().values()) == {"removed"}

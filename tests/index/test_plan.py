@@ -5,6 +5,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -294,13 +295,13 @@ def test_a_file_of_a_folder_missing_or_empty_is_offline(tmp_path: Path) -> None:
 
 def test_a_file_of_a_share_that_does_not_answer_is_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.mp4").touch()
-    answers, is_file = threading.Event(), Path.is_file
+    answers, scandir = threading.Event(), os.scandir
 
-    def hang(path: Path) -> bool:
-        return answers.wait() and is_file(path)
+    def hang(path: Path) -> Any:
+        return answers.wait() and scandir(path)
 
     monkeypatch.setattr(presence, "PATIENCE", 0.1)
-    monkeypatch.setattr(Path, "is_file", hang)
+    monkeypatch.setattr(os, "scandir", hang)
     try:
         assert presence_of(tmp_path / "a.mp4", tmp_path) == "offline"
     finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.drives import set_mounts
 from tests.support.films import LENGTHS
 from tests.support.indexing import Index, never, outcomes_of, statuses
 from tests.support.stored import put
@@ -158,11 +159,18 @@ def test_an_excluded_video_is_removed_and_the_reason_told(index: Index, library:
 
 @pytest.mark.parametrize("mountpoint_stays", [False, True], ids=["folder gone", "folder empty"])
 def test_videos_of_a_folder_that_is_not_there_are_kept(
-    index: Index, library: Path, film_store: Store, tiny_encoder: Encoder, mountpoint_stays: bool
+    index: Index,
+    library: Path,
+    film_store: Store,
+    tiny_encoder: Encoder,
+    mountpoint_stays: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    set_mounts(monkeypatch, library)
     index(library)
     before = scores(film_store, tiny_encoder)
     library.rename(library.with_name("elsewhere"))
+    set_mounts(monkeypatch)
     if mountpoint_stays:
         library.mkdir()
     assert list(index_videos([library], film_store, never)) == [Offline(library, 3)]

@@ -52,7 +52,7 @@ def test_status_tells_of_videos_that_are_not_whole_or_could_not_be_read(run: Run
 def test_remove_forgets_videos_and_leaves_their_files(run: Run, indexed: Path, films: Path) -> None:
     ran = run("remove", films / "inner")
     assert (ran.code, ran.out) == (0, "")
-    assert ran.err.startswith("Forgot 1 video.")
+    assert ran.err.startswith("Removed 1 video.")
     assert len(run("search", "circle", "--paths").out.splitlines()) == 3
     assert (films / "inner" / "clip-4.mp4").exists()
     ran = run("remove", films / "inner")
@@ -108,6 +108,14 @@ def test_status_remove_and_relink_print_json(run: Run, indexed: Path, films: Pat
     assert objects(run("remove", "--all", "--yes", "--json").out) == [{"index": "default"}]
 
 
+def test_a_run_says_how_to_take_out_what_is_not_there(run: Run, indexed: Path, films: Path) -> None:
+    run("relink", films / "inner", "/nowhere/inner", "--yes")
+    (indexed / "indexes" / "default").rename(indexed / "indexes" / "other")
+    kept = "Not there now, and kept in the index: 1 video of /nowhere/inner. If that is for good, take them out: "
+    for dry in ([], ["--dry-run"]):
+        assert kept + "vidfind remove /nowhere/inner --index other" in run("index", "--index", "other", *dry).err
+
+
 def test_models_print_json(run: Run) -> None:
     models = {(one["model"], one["pretrained"]): one for one in objects(run("models", "--json").out)}
     assert models["tiny", "builtin"]["path"]
@@ -161,7 +169,7 @@ def test_many_videos_are_removed_only_when_confirmed(run: Run, indexed: Path, fi
     assert ran.err == f"Error: Removing {many} videos must be confirmed: add --yes. Nothing was removed.\n"
     ran = run("remove", films / "many", "--yes")
     assert ran.err.splitlines() == [
-        f"Forgot {many} videos. The files are where they were. Their vectors are kept for 30 days.",
+        f"Removed {many} videos. The files are where they were. Their vectors are kept for 30 days.",
         f"Later runs leave out what you removed until you name it: vidfind index {films / 'many'}",
     ]
     ran = run("remove", films / "inner", "--dry-run")

@@ -271,7 +271,7 @@ def show_dry_run(folders: Sequence[Path], name: str, model: str | None, options:
         for values in preview_json(preview):
             console.json_line(values)
     else:
-        show_preview(preview)
+        show_preview(preview, paths.index_path(name))
 
 
 def watch_folders(folders: Sequence[Path], name: str, asked: EncoderChoice, options: RunOptions) -> None:
@@ -426,7 +426,7 @@ class _Indexing:
         if self._options.as_json:
             console.json_line(summary_json(summary))
         else:
-            show_summary(summary, when)
+            show_summary(summary, when, paths.index_path(self._name))
 
     def show_ending(self, summary: "IndexSummary") -> None:
         """Shows how encoding all of an index again ended, if that was done."""

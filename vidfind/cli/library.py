@@ -69,7 +69,7 @@ def remove_command(
       vidfind remove ~/Videos/drafts
     """
     if (everything and (path or purge)) or not (everything or path or purge):
-        raise typer.BadParameter("Give either PATHs to forget, or --all for the whole index, or --purge.")
+        raise typer.BadParameter("Give either PATHs to remove, or --all for the whole index, or --purge.")
 
     from vidfind.display import console
     from vidfind.display.text import plural
@@ -93,7 +93,7 @@ def remove_command(
             for row in removed:
                 console.json_line({"path": row.path})
         else:
-            show_removed(removed, path or [], purge, dry_run)
+            show_removed(removed, path or [], purge, dry_run, store_path)
         return
     is_demo = name == DEMO_INDEX and demo_folder().exists()
     if is_index(store_path) and not yes:

@@ -16,7 +16,7 @@ from vidfind.system.times import clock
 
 if TYPE_CHECKING:
     from vidfind.folders.walk import Survey
-    from vidfind.index.events import IndexSummary, Outcome
+    from vidfind.index.events import IndexSummary, Offline, Outcome
     from vidfind.index.plan import Status
     from vidfind.index.preview import Preview
     from vidfind.index.watch import FolderBack, FolderLeft, Retrying, Watching
@@ -28,15 +28,17 @@ MOST_LINES = 20
 STATUSES: tuple["Status", ...] = ("new", "changed", "moved", "unchanged", "removed", "failed")
 
 
-def show_summary(summary: "IndexSummary", when: str = "") -> None:
-    """Shows the counts of a run (`when`: the time of day); on stderr failed videos and missing folders."""
+def show_summary(summary: "IndexSummary", when: str = "", index: Path | None = None) -> None:
+    """Shows the counts of a run (`when`: the time of day); on stderr failed videos and missing folders.
+
+    `index` is the path of the index, for the commands that are named; None: the default one."""
     if summary.survey:
         show_survey(summary.survey)
     news = [(outcome.path, outcome.message) for outcome in summary.failed if outcome.is_news]
     show_videos("could not be read", news, console=errors)
     if old := sum(outcome.was_tried_before for outcome in summary.failed):
         message(
-            f"As before, {plural(old, 'video')} could not be read. {status_command()} says why; "
+            f"As before, {plural(old, 'video')} could not be read. {status_command(index)} says why; "
             "--force tries again, and encodes all others too."
         )
     show_videos("could be read only in part", [(outcome.path, outcome.damage) for outcome in summary.damaged])
@@ -45,8 +47,7 @@ def show_summary(summary: "IndexSummary", when: str = "") -> None:
             f"{vanished.folder} went away meanwhile: {plural(vanished.videos, 'video')} of it could not be read. "
             "When it is back, the same command goes on from here."
         )
-    for offline in summary.offline:
-        message(f"Not there now, and kept in the index: {plural(offline.videos, 'video')} of {offline.folder}")
+    show_offline(summary.offline, index)
     if summary.not_removed:
         hint(
             f"{plural(summary.not_removed, 'video')} would be removed, because they are not there any more or are left "
@@ -56,7 +57,7 @@ def show_summary(summary: "IndexSummary", when: str = "") -> None:
     for folder, count in sorted(summary.copied_from.items()):
         message(
             f"{plural(count, 'video')} of {folder}, which is not there now, had a copy here. If that folder was moved "
-            f"to here, take the old one out: {forget_command(folder=folder)}"
+            f"to here, take the old one out: {forget_command(index, folder)}"
         )
     parts = [f"{summary.counts[status]:,} {status}" for status in STATUSES if summary.counts[status]]
     if summary.copies:
@@ -78,6 +79,14 @@ def show_paths(what: str, paths: Sequence[Path], most: int = 5) -> None:
     more = f" and {len(paths) - most:,} more" if len(paths) > most else ""
     if paths:
         message(f"{what}: {', '.join(map(home_path, paths[:most]))}{more}")
+
+
+def show_offline(folders: Sequence["Offline"], index: Path | None) -> None:
+    """Shows on stderr which folders are not there now; `index` is the path of the index, or None for the default."""
+    for one in folders:
+        text = f"Not there now, and kept in the index: {plural(one.videos, 'video')} of {one.folder}"
+        remedy = one.missing and forget_command(index, one.missing)
+        message(f"{text}. If that is for good, take them out: {remedy}" if remedy else text)
 
 
 def show_survey(survey: "Survey") -> None:
@@ -102,15 +111,16 @@ def show_survey(survey: "Survey") -> None:
         message(f"--exclude {unused.pattern} matches nothing here.{hint}")
 
 
-def show_preview(preview: "Preview") -> None:
-    """Shows what a run would do: a line for each video that is not unchanged, and a summary."""
+def show_preview(preview: "Preview", index: Path | None = None) -> None:
+    """Shows what a run would do: a line for each video that is not unchanged, and a summary.
+
+    `index` is the path of the index, for the commands that are named; None: the default one."""
     from vidfind.index.options import FEW_REMOVALS
 
     show_survey(preview.survey)
     for path, status in preview.videos:
         show(Text(f"{status:<8}  {printable(home_path(path))}"))
-    for folder, count in sorted(preview.offline.items()):
-        message(f"Not there now, and kept in the index: {plural(count, 'video')} of {folder}")
+    show_offline(preview.offline, index)
     counts = preview.counts
     parts = [f"{counts[status]:,} {status}" for status in STATUSES if counts[status]]
     show(Text(f"Would be: {', '.join(parts)}." if parts else "No videos found."))
@@ -128,7 +138,7 @@ def preview_json(preview: "Preview") -> Iterator[dict[str, Any]]:
     for path, status in preview.videos:
         yield {"path": path, "status": status}
     counts = {status: preview.counts[status] for status in STATUSES}
-    kept = [{"folder": folder, "videos": count} for folder, count in sorted(preview.offline.items())]
+    kept = [{"folder": one.folder, "videos": one.videos} for one in preview.offline]
     elapsed = None if preview.elapsed is None else round(preview.elapsed, 3)
     times = {"encode": preview.encoded, "seconds": round(preview.footage, 3), "elapsed": elapsed}
     yield {"summary": {**counts, **times, "offline": kept, **survey_json(preview.survey)}}

@@ -23,8 +23,12 @@ STATUS_LINES = 20  # at most this many unreadable videos are listed by `vidfind 
 # Upkeep
 
 
-def show_removed(rows: Sequence["VideoRow"], paths: Sequence[Path], is_purged: bool, is_dry: bool) -> None:
-    """Shows what was removed under `paths`, or, if `is_dry`, would be; `is_purged` says that no vectors are kept."""
+def show_removed(
+    rows: Sequence["VideoRow"], paths: Sequence[Path], is_purged: bool, is_dry: bool, index: Path | None = None
+) -> None:
+    """Shows what was removed under `paths`, or, if `is_dry`, would be; `is_purged` says that no vectors are kept.
+
+    `index` is the path of the index, for the command that is named; None: the default one."""
     from vidfind.store.memory import KEPT_TIME
 
     if is_dry:
@@ -33,9 +37,9 @@ def show_removed(rows: Sequence["VideoRow"], paths: Sequence[Path], is_purged: b
         message(f"Would remove {plural(len(rows), 'video')}.")
         return
     kept = "No vectors of them are kept." if is_purged else f"Their vectors are kept for {KEPT_TIME.days} days."
-    message(f"Forgot {plural(len(rows), 'video')}. The files are where they were. {kept}")
+    message(f"Removed {plural(len(rows), 'video')}. The files are where they were. {kept}")
     if paths:
-        again = index_command(folders=[os.path.abspath(path) for path in paths])
+        again = index_command(index, folders=[os.path.abspath(path) for path in paths])
         message(f"Later runs leave out what you removed until you name it: {again}")
 
 

@@ -52,6 +52,8 @@ class Offline:
 
     folder: Path
     videos: int
+    missing: Path | None = field(default=None, compare=False)
+    """The folder or video that holds all of these, and no other video of the index; None if there is none such."""
 
 
 @dataclass(frozen=True)

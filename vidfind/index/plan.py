@@ -146,7 +146,7 @@ def _sort_missing(
         # Its own folder, and those asked for: a mount point within the folder, asked for by itself, may be empty now.
         seen = {folder: presence(row, folder) for folder in (row.folder, *asked)} if asked else {}
         if away := [folder for folder, seen_as in seen.items() if seen_as == "offline"]:
-            plan.offline.append((row, away[0]))
+            plan.offline.append((row, max(away, key=lambda folder: len(folder.parts))))
         elif asked:
             reason = "left out, or found by another path" if seen[row.folder] == "there" else ""
             plan.removed.append((row, reason))

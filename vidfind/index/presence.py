@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from vidfind.store.tables import VideoRow
-from vidfind.system.files import find_present
+from vidfind.system.files import look_at_folder
 from vidfind.system.mounts import Mounts, Places
 
 PATIENCE = 10.0
@@ -27,7 +27,7 @@ class Disk:
         nothing in them counts as gone."""
         self._places = Places(mounts)
         self._unreadable = frozenset(unreadable)
-        self._is_away = functools.cache(_is_away)
+        self._look_at = functools.cache(lambda folder: look_at_folder(folder, PATIENCE))
         self._is_dangling = functools.cache(_is_dangling)
         self._names_in = functools.cache(_names_in)
         self._empty_since = functools.cache(_empty_since)
@@ -35,13 +35,16 @@ class Disk:
     def presence(self, row: VideoRow, folder: Path) -> Presence:
         """Whether a stored video is there now, as one of the videos of `folder`.
 
-        A video is offline, and so kept, when its folder is missing, or empty (where a drive is mounted at other times),
-        or behind a link that leads nowhere, or cannot be read, or does not answer; when its drive is not mounted, or
-        another in its place; and when a folder within it is empty, but has not changed since the video was indexed."""
+        A video is offline, and so kept, when its folder is missing, or empty, or behind a link that leads nowhere, or
+        cannot be read, or does not answer; when its drive is not mounted, or another in its place; and when a folder
+        within it is empty, but has not changed since the video was indexed. An empty folder may be where a drive is
+        mounted at other times: but not if the video was on the very drive that the empty folder is on."""
         path = row.path
         if not self._unreadable.isdisjoint((path, *path.parents)):
             return "offline"
-        if self._is_away(path.parent if folder == path else folder):
+        holder = path.parent if folder == path else folder
+        state = self._look_at(holder)
+        if state == "missing" or (state == "empty" and not self._places.is_within(holder, row.place)):
             return "offline"
         inside = [path, *(parent for parent in path.parents if parent != folder and parent.is_relative_to(folder))]
         try:
@@ -52,7 +55,10 @@ class Disk:
             if self._places.is_unplugged(path, row.place):
                 return "offline"
             # Where a file was deleted, the folder has changed: else a drive is mounted there at other times.
-            is_mount_point = any(self._empty_since(parent) < row.indexed_at.timestamp() for parent in inside[1:])
+            is_mount_point = any(
+                self._empty_since(parent) < row.indexed_at.timestamp() and not self._places.is_within(parent, row.place)
+                for parent in inside[1:]
+            )
             return "offline" if is_mount_point or any(map(self._is_dangling, [*inside, folder])) else "gone"
         except OSError:
             return "offline"
@@ -69,10 +75,6 @@ class Disk:
         """Whether the row of a video that is there names the drive that it is on."""
         drive = self._places.drive_of(row.path)
         return (drive.mount, drive.volume) == (row.place.mount, row.place.volume)
-
-
-def _is_away(folder: Path) -> bool:
-    return folder not in find_present({folder: folder}, PATIENCE) or not folder.is_dir()
 
 
 def _is_dangling(path: Path) -> bool:

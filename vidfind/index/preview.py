@@ -12,11 +12,12 @@ from pathlib import Path
 
 from vidfind.errors import UnreadableVideo, VidfindError
 from vidfind.folders.walk import Survey
+from vidfind.index.events import Offline
 from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
 from vidfind.index.plan import Job, Known, Plan, Reuse, Status, make_plan
 from vidfind.index.prepare import check_folders
 from vidfind.index.presence import Disk
-from vidfind.index.run import has_only_another_date
+from vidfind.index.run import find_offline, has_only_another_date
 from vidfind.index.walk import walk_folders
 from vidfind.media.decoding import DECODERS, probe
 from vidfind.store.settings import is_index
@@ -44,8 +45,8 @@ class Preview:
     """The findings in the folders."""
     lost: int = 0
     """Number of videos to be removed whose contents are nowhere else in the index: many must be confirmed."""
-    offline: dict[Path, int] = field(default_factory=dict)
-    """Number of videos that stay in the index although their folder is not there now."""
+    offline: list[Offline] = field(default_factory=list)
+    """The videos that stay in the index although their folder is not there now."""
 
     @property
     def counts(self) -> Counter[Status]:
@@ -89,7 +90,7 @@ def preview_index(
         footage / speed if speed else None,
         walk.survey,
         len(plan.lost(walk.stored)),
-        Counter(folder for _, folder in plan.offline),
+        find_offline(plan, walk.stored),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -109,7 +109,7 @@ def _run(
     again = [walk.before[job.file.path] for job in plan.encode if job.file.path in walk.before]
     if again:
         yield Reencoding(store.settings.identity.adapter, cost(store, again))
-    yield from _settle(plan, walk.folder_of, writer, disk)
+    yield from _settle(plan, walk, writer, disk)
     if not plan.encode:
         return None
     encoder = load_encoder()
@@ -121,6 +121,20 @@ def _run(
 
 def _may_remove(videos: int, options: IndexOptions) -> bool:
     return videos <= FEW_REMOVALS or options.may_remove(videos)
+
+
+def find_offline(plan: Plan, stored: Mapping[Path, VideoRow]) -> list[Offline]:
+    """The folders of a plan that are not there now; `stored` are all videos of the index."""
+    away: dict[Path, list[Path]] = defaultdict(list)
+    for row, folder in plan.offline:
+        away[folder].append(row.path)
+    found: list[Offline] = []
+    for folder, paths in sorted(away.items()):
+        others = stored.keys() - paths
+        common = Path(os.path.commonpath([path.parent for path in paths])) if len(paths) > 1 else paths[0]
+        missing = (one for one in (folder, common) if not any(path.is_relative_to(one) for path in others))
+        found.append(Offline(folder, len(paths), next(missing, None)))
+    return found
 
 
 def has_only_another_date(row: VideoRow, file: VideoFile) -> bool:
@@ -160,10 +174,12 @@ def _finish(before: Mapping[Path, VideoRow], writer: StoreWriter, options: Index
     yield Switched(store.settings.identity.adapter)
 
 
-def _settle(plan: Plan, folder_of: FolderOf, writer: StoreWriter, disk: Disk) -> Iterator[Event]:
+def _settle(plan: Plan, walk: Walk, writer: StoreWriter, disk: Disk) -> Iterator[Event]:
     """Stores everything of the plan that needs no encoder, and yields its events."""
     now = datetime.now(UTC)
-    rows = [disk.placed(_copy_row(reuse.source, reuse.file, folder_of(reuse.file.path), now)) for reuse in plan.reuse]
+    rows = [
+        disk.placed(_copy_row(reuse.source, reuse.file, walk.folder_of(reuse.file.path), now)) for reuse in plan.reuse
+    ]
     rows += [disk.placed(row) for row in (*plan.unchanged, *plan.failed) if not disk.is_placed(row)]
     moved = [reuse.source.path for reuse in plan.reuse if reuse.status in ("moved", "failed")]
     writer.set_aside([*(row for row, _ in plan.removed), *plan.replaced])
@@ -172,8 +188,7 @@ def _settle(plan: Plan, folder_of: FolderOf, writer: StoreWriter, disk: Disk) ->
     if moved or plan.removed:
         writer.remove([*moved, *(row.path for row, _ in plan.removed)])
 
-    for folder, count in Counter(folder for _, folder in plan.offline).items():
-        yield Offline(folder, count)
+    yield from find_offline(plan, walk.stored)
     for row, reason in plan.removed:
         yield Outcome(row.path, "removed", row.segments, row.duration, reason)
     for row in plan.unchanged:

@@ -11,12 +11,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 BLOCK_SIZE = 64 * 1024  # large enough that two takes of one camera differ, small enough for a network drive
 BLOCKS = 8
 
 LOOK_SECONDS = 1.0
 """Seconds to wait for an answer about folders; a share whose server is gone may take minutes."""
+
+FolderState = Literal["filled", "empty", "missing"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,23 @@ def find_present(paths: Mapping[Path, Path], seconds: float = LOOK_SECONDS) -> s
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     return {path for path, is_there in list(there.items()) if is_there}
+
+
+def look_at_folder(folder: Path, seconds: float) -> FolderState:
+    """Returns whether a folder has something in it, is empty, or is missing, cannot be listed, or does not answer."""
+    found: list[FolderState] = []
+
+    def look() -> None:
+        try:
+            with os.scandir(folder) as entries:
+                found.append("filled" if next(entries, None) else "empty")
+        except OSError:
+            found.append("missing")
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return next(iter(found), "missing")
 
 
 def _holds_something(folder: Path) -> bool:

@@ -144,6 +144,13 @@ class Places:
         now = self._volume_of(before.mount)
         return bool(now and before.volume) and now != before.volume
 
+    def is_within(self, folder: Path, before: Place) -> bool:
+        """Whether a folder that is there lies on the drive `before`, and is not where that is mounted."""
+        mount = self._mount_of(folder)
+        if mount is None or mount != before.mount or Path(os.path.realpath(folder)) == mount:
+            return False
+        return not self.is_unplugged(folder, before)
+
     def is_same_file(self, path: Path, old_path: Path, before: Place) -> bool:
         """Whether `path` is the file that was at `old_path`, with another name or on a drive that is elsewhere now.
 
