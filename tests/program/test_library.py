@@ -177,6 +177,28 @@ def test_many_videos_are_removed_only_when_confirmed(run: Run, indexed: Path, fi
     assert objects(run("status", "--json").out)[0]["videos"] == 4
 
 
+@pytest.mark.parametrize("removed_before", [False, True])
+def test_vectors_are_deleted_for_good_only_when_confirmed(
+    run: Run, indexed: Path, films: Path, monkeypatch: pytest.MonkeyPatch, removed_before: bool
+) -> None:
+    if removed_before:
+        run("remove", films / "inner")
+    what = ["remove", *([] if removed_before else [films / "inner"]), "--purge"]
+    assert run(*what, "--dry-run").err == "Would remove 1 video.\n"
+    ran = run(*what)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "Error: Removing 1 video for good must be confirmed: add --yes. Nothing was removed.\n"
+    monkeypatch.setattr(sys, "stdin", Terminal("n\ny\n"))
+    ran = run(*what)
+    assert ran.code == 1
+    assert "Delete the vectors of 1 video for good? That cannot be undone." in " ".join(ran.err.split())
+    assert len(objects(run("status", "--json").out)[0]["removed"]) == removed_before
+    ran = run(*what)
+    assert ran.code == 0
+    assert "Removed 1 video. The files are where they were. No vectors of them are kept." in ran.err
+    assert run(*what).code == (0 if removed_before else 1)  # of nothing, nothing is asked
+
+
 def test_a_run_says_what_it_has_not_removed_and_asks_where_somebody_is_there(
     run: Run, indexed: Path, films: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +241,6 @@ def test_status_tells_what_is_left_out_and_what_can_come_back(run: Run, indexed:
     ran = run("index", films, "--include", "clip-1*")
     assert ran.out == "1 new (1 with the vectors from before their removal), 2 unchanged.\n"
     assert "No earlier run has left out 'x'" in run("index", films, "--include", "x").err
-    ran = run("remove", "--purge", "--json")
+    ran = run("remove", "--purge", "--json", "--yes")
     assert [Path(one["path"]).name for one in objects(ran.out)] == ["clip-4.mp4"]
     assert run("index", films / "inner").out.startswith("1 new: ")

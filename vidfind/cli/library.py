@@ -46,8 +46,8 @@ def remove_command(
         bool,
         typer.Option(
             "--purge",
-            help="Delete for good: of the videos under PATH, or of all removed videos, also the vectors that are kept "
-            "for 30 days.",
+            help="Delete for good, after a question: of the videos under PATH, or of all removed videos, also the "
+            "vectors that are kept for 30 days.",
         ),
     ] = False,
     dry_run: Annotated[
@@ -86,7 +86,7 @@ def remove_command(
         store = Store.open(store_path)
         removed = videos_to_remove(path, store, purge)
         if not dry_run:
-            _confirm_removal(len(removed), yes)
+            _confirm_removal(len(removed), purge, yes)
             removed = purge_videos(path, store) if purge else remove_videos(path or [], store)
             update_levels(store)
         if as_json:
@@ -117,18 +117,23 @@ def remove_command(
         console.message(f"Deleted {plural(deleted, 'video')} that the demo had drawn.")
 
 
-def _confirm_removal(videos: int, yes: bool) -> None:
-    """Asks whether many videos are to be removed; ends the program if not. Without a terminal, raises BadInput."""
+def _confirm_removal(videos: int, purge: bool, yes: bool) -> None:
+    """Asks whether many videos are to be removed, or any for good; ends the program if not.
+
+    Without a terminal, raises BadInput."""
     from vidfind.display.text import plural
     from vidfind.index.options import FEW_REMOVALS
 
-    if yes or videos <= FEW_REMOVALS:
+    if yes or videos <= (0 if purge else FEW_REMOVALS):
         return
+    what = plural(videos, "video")
     if not sys.stdin.isatty():
-        raise BadInput(f"Removing {plural(videos, 'video')} must be confirmed: add --yes. Nothing was removed.")
-    typer.confirm(
-        f"Remove {plural(videos, 'video')} from the index? The files stay where they are.", abort=True, err=True
-    )
+        how = " for good" if purge else ""
+        raise BadInput(f"Removing {what}{how} must be confirmed: add --yes. Nothing was removed.")
+    question = f"Remove {what} from the index? The files stay where they are."
+    if purge:
+        question = f"Delete the vectors of {what} for good? That cannot be undone. The files stay where they are."
+    typer.confirm(question, abort=True, err=True)
 
 
 def relink_command(
