@@ -43,6 +43,8 @@ LINES = {
     commands.adapter_command: [commands.adapter_command(INDEX, "home"), commands.adapter_command(OWN_INDEX, None)],
     commands.weights_command: [commands.weights_command(INDEX), commands.weights_command(OWN_INDEX)],
     commands.search_command: [commands.search_command(), commands.search_command('a "big" dog', OWN_INDEX)],
+    commands.moments_command: [commands.moments_command()],
+    commands.export_command: [commands.export_command()],
     commands.status_command: [commands.status_command(), commands.status_command(OWN_INDEX)],
     commands.forget_command: [commands.forget_command(OWN_INDEX), commands.forget_command(folder=FOLDER)],
     commands.delete_command: [commands.delete_command(INDEX), commands.delete_command(OWN_INDEX)],
@@ -109,7 +111,8 @@ def test_the_program_takes_every_command_line_that_a_message_names(line: str) ->
 
 @pytest.mark.parametrize("line", help_examples())
 def test_the_program_takes_the_examples_in_help_texts(line: str) -> None:
-    parse(re.sub(r" > \S+$", "", line))
+    for part in re.sub(r" > \S+$", "", line).split(" | "):
+        parse(part)
 
 
 @pytest.mark.parametrize("line", ["vidfind fly", "vidfind index --colour", "vidfind adapters fly", "vidfind relink a"])

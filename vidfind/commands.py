@@ -55,6 +55,16 @@ def search_command(query: str = "dog catching frisbee", index: Path | None = Non
     return _line("search", query, index=index)
 
 
+def moments_command() -> str:
+    """Print the moments that a search finds, for other programs."""
+    return _line("search", "dog catching frisbee", "--json")
+
+
+def export_command() -> str:
+    """Make clips of the moments that a search finds."""
+    return _line("export", "dog catching frisbee", "--clips", "FOLDER")
+
+
 def status_command(index: Path | None = None) -> str:
     return _line("status", index=index)
 

@@ -21,7 +21,7 @@ from tests.support.numbered import BROKEN, SIZE, TRUTH, WHOLE, numbers_read, num
 from vidfind.errors import ReaderFailed, UnreadableVideo
 from vidfind.media import read as video
 from vidfind.media.probe import Traits, examine_once, probe
-from vidfind.media.pyav_reader import _frames_from, read_with_pyav
+from vidfind.media.pyav_reader import frames_from, read_with_pyav
 from vidfind.media.read import choose_reader, read_clips
 from vidfind.media.sampling import Sample, Segment, split_segments
 from vidfind.media.write import write_video
@@ -89,7 +89,7 @@ def test_jumping_ahead_finds_the_same_frames(clips: Path, name: str) -> None:
 @pytest.mark.parametrize("name", LONG)
 def test_jumping_ahead_leaves_most_of_the_file_undecoded(clips: Path, name: str) -> None:
     end = probe(clips / name).duration
-    with _frames_from(clips / name, end - 1) as frames:
+    with frames_from(clips / name, end - 1) as frames:
         assert frames.time > end - 1 - 20
 
 

@@ -36,7 +36,8 @@ def examples() -> list[list[str]]:
         blocks = "".join(re.findall(r"^```\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
         lines += re.findall(r"^(?:\$ )?(?:uv run )?vidfind (.*)$", blocks, flags=re.MULTILINE)
         lines += re.findall(r"(?<!## )`(?:uv run )?vidfind ([^`]+)`", text)
-    return [shlex.split(line, comments=True) for line in dict.fromkeys(lines)]
+    parts = [part for line in lines for part in line.split(" | vidfind ")]
+    return [shlex.split(part, comments=True) for part in dict.fromkeys(parts)]
 
 
 def test_the_reference_is_what_the_commands_say() -> None:

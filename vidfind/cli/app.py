@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from vidfind import __version__
-from vidfind.cli import demo, diagnose, index, library, models, search, training
+from vidfind.cli import demo, diagnose, export, index, library, models, search, training
 from vidfind.cli.options import Quiet, Verbose
 from vidfind.cli.usage import Command, Group, usage_sentence
 from vidfind.errors import ExitCode, VidfindError
@@ -116,6 +116,7 @@ def vidfind(
 COMMANDS: dict[str, Callable[..., None]] = {
     "index": index.index_command,
     "search": search.search_command,
+    "export": export.export_command,
     "status": library.status_command,
     "remove": library.remove_command,
     "relink": library.relink_command,

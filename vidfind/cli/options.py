@@ -14,6 +14,7 @@ from vidfind.encoders.names import EncoderName
 from vidfind.errors import DeviceMissing
 from vidfind.media.sampling import SEGMENT_LENGTH, Sampling
 from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL
+from vidfind.search.dates import EXAMPLES
 
 
 def _show_log(wanted: bool) -> None:
@@ -67,6 +68,61 @@ Quiet = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", callback=_show_log, help="Say on stderr what is being done.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before something is deleted.")]
+
+# Which moments
+
+Limit = Annotated[int, typer.Option("--limit", "-n", metavar="COUNT", min=1, help="How many moments to show.")]
+PerVideo = Annotated[int, typer.Option(metavar="COUNT", min=1, help="At most this many moments of each video.")]
+Folders = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--in",
+        metavar="FOLDER",
+        help="Only videos under this folder, or this video, or a pattern such as 'trips/*'. May be given again.",
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="No videos under this folder, or with a file or folder of a name like '*.gif'. May be given again.",
+    ),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATE", help=f"Only videos filmed on this day or later: {EXAMPLES}. Days are those of local time."
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(metavar="DATE", help="Only videos filmed up to the end of this day, week, month or year."),
+]
+Between = Annotated[
+    tuple[str, str] | None,
+    typer.Option(
+        metavar="TIME TIME",
+        help="Only moments filmed at this time of day, such as 22:00 05:00, which is over midnight.",
+    ),
+]
+MinScore = Annotated[
+    float, typer.Option(metavar="SCORE", help="Only moments with at least this score.", show_default=False)
+]
+Online = Annotated[
+    bool, typer.Option("--online", help="Only videos whose files are there now, not those on unplugged drives.")
+]
+Like = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE[@TIME]", help="Search with a picture, a video, or its moment at 1:23, instead of words."
+    ),
+]
+Refine = Annotated[
+    bool,
+    typer.Option(
+        "--refine", help="Look at the files again for where each moment begins and ends; takes seconds for each."
+    ),
+]
 
 # Which encoder
 

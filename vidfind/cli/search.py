@@ -5,16 +5,37 @@ import functools
 import gc
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vidfind.cli.options import Device, Dtype, IndexName, Json, Quiet, Verbose
-from vidfind.cli.prompt import WHAT_TO_GIVE, Answers, Form, answer_all, open_searcher, play_moment
+from vidfind.cli.options import (
+    Between,
+    Device,
+    Dtype,
+    Exclude,
+    Folders,
+    IndexName,
+    Json,
+    Like,
+    Limit,
+    MinScore,
+    Online,
+    PerVideo,
+    Quiet,
+    Refine,
+    Since,
+    Until,
+    Verbose,
+)
+from vidfind.cli.prompt import WHAT_TO_GIVE, Answers, Find, Form, answer_all, open_searcher, play_moment
 from vidfind.errors import BadInput
-from vidfind.search.dates import EXAMPLES, parse_period, parse_time_of_day
+from vidfind.search.dates import parse_period, parse_time_of_day
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.system import paths
+
+if TYPE_CHECKING:
+    from vidfind.search.moments import Moment
 
 
 def search_command(
@@ -24,63 +45,17 @@ def search_command(
             metavar="QUERY", help="What to look for, in plain words. [default: ask for one after the other]"
         ),
     ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", "-n", metavar="COUNT", min=1, help="How many moments to show.")
-    ] = LIMIT,
-    per_video: Annotated[
-        int, typer.Option(metavar="COUNT", min=1, help="At most this many moments of each video.")
-    ] = NO_FILTERS.per_video,
-    folders: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--in",
-            metavar="FOLDER",
-            help="Only videos under this folder, or this video, or a pattern such as 'trips/*'. May be given again.",
-        ),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PATTERN",
-            help="No videos under this folder, or with a file or folder of a name like '*.gif'. May be given again.",
-        ),
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATE", help=f"Only videos filmed on this day or later: {EXAMPLES}. Days are those of local time."
-        ),
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(metavar="DATE", help="Only videos filmed up to the end of this day, week, month or year."),
-    ] = None,
-    between: Annotated[
-        tuple[str, str] | None,
-        typer.Option(
-            metavar="TIME TIME",
-            help="Only moments filmed at this time of day, such as 22:00 05:00, which is over midnight.",
-        ),
-    ] = None,
-    min_score: Annotated[
-        float,
-        typer.Option(metavar="SCORE", help="Only moments with at least this score.", show_default=False),
-    ] = NO_FILTERS.min_score,
-    online: Annotated[
-        bool, typer.Option("--online", help="Only videos whose files are there now, not those on unplugged drives.")
-    ] = False,
-    like: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE[@TIME]", help="Search with a picture, a video, or its moment at 1:23, instead of words."
-        ),
-    ] = None,
-    refine: Annotated[
-        bool,
-        typer.Option(
-            "--refine", help="Look at the files again for where each moment begins and ends; takes seconds for each."
-        ),
-    ] = False,
+    limit: Limit = LIMIT,
+    per_video: PerVideo = NO_FILTERS.per_video,
+    folders: Folders = None,
+    exclude: Exclude = None,
+    since: Since = None,
+    until: Until = None,
+    between: Between = None,
+    min_score: MinScore = NO_FILTERS.min_score,
+    online: Online = False,
+    like: Like = None,
+    refine: Refine = False,
     copies: Annotated[bool, typer.Option("--copies", help="Show each copy of a video as a result of its own.")] = False,
     as_json: Json = False,
     as_paths: Annotated[bool, typer.Option("--paths", help="Print only the path of each video found.")] = False,
@@ -105,8 +80,6 @@ def search_command(
     Example:
       vidfind search "dog catching frisbee" --in ~/Videos/2024 --open 1
     """
-    from vidfind.media.read import is_picture
-    from vidfind.search.expression import Expression, parse_like
     from vidfind.system.imports import import_numpy
 
     words = " ".join(query or []).strip()
@@ -116,7 +89,7 @@ def search_command(
         raise typer.BadParameter(f"Give either --json or {'--print0' if print0 else '--paths'}.")
     if play is not None and not (words or like):
         raise typer.BadParameter("--open needs a query. When vidfind asks for queries, type the rank to play it.")
-    filters = _filters(
+    filters = make_filters(
         folders or (),
         exclude or (),
         since,
@@ -134,19 +107,29 @@ def search_command(
     if not (words or like):
         answer_all(name, answers)
         return
+    moments, find = find_moments(words, like, answers, name, device, dtype)
+    answers.show(moments, find)
+    if play is not None:
+        play_moment(moments, play)
+
+
+def find_moments(
+    words: str, like: str | None, answers: Answers, name: str, device: str, dtype: str
+) -> "tuple[Sequence[Moment], Find]":
+    """Returns the moments for a query, or for what is like a file, and the way to search that found them."""
+    from vidfind.media.read import is_picture
+    from vidfind.search.expression import Expression, parse_like
+
     searcher, activity = open_searcher(name, device, dtype)
     with activity:
         expression = Expression(words, like=[parse_like(like)] if like else ())
         if any(is_picture(example.file) for example in expression.likes):
             activity.announce("A picture shows no motion: videos in which something moves may rank low.")
         find = functools.partial(searcher.find, expression)
-        moments = answers.find(find)
-    answers.show(moments, find)
-    if play is not None:
-        play_moment(moments, play)
+        return answers.find(find), find
 
 
-def _filters(
+def make_filters(
     folders: Sequence[str],
     exclude: Sequence[str],
     since: str | None,

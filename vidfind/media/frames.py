@@ -277,7 +277,7 @@ def shown_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
 
 def _squared_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
     """Returns width and height of the stored picture if its pixels were squares."""
-    aspect = _pixel_aspect(frame, stream)
+    aspect = pixel_aspect(frame, stream)
     width, height = frame.width, frame.height
     if 1 < aspect <= MAX_PIXEL_ASPECT:
         width = round(width * aspect)
@@ -286,7 +286,7 @@ def _squared_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
     return width, height
 
 
-def _pixel_aspect(frame: VideoFrame, stream: VideoStream) -> float:
+def pixel_aspect(frame: VideoFrame, stream: VideoStream) -> float:
     """Returns width divided by height of a pixel: as the container says, else as the decoder found in the stream.
 
     The first of these is wrong where FFmpeg computed it from a display matrix that means nothing. Of a container that

@@ -48,7 +48,7 @@ def read_with_pyav(
     say theirs. Reads on from segment to segment, and jumps if the next segment is far ahead.
     """
     for run in _runs(segments):
-        with _frames_from(path, run[0].start, threads) as frames:
+        with frames_from(path, run[0].start, threads) as frames:
             for segment in run:
                 clip, times = np.empty((num_frames, size, size, 3), np.uint8), np.empty(num_frames)
                 for i, time in enumerate(sample_times(segment, num_frames)):
@@ -63,7 +63,7 @@ def read_with_pyav(
     return None
 
 
-class _Lookahead:
+class Lookahead:
     """The current frame and the one after it. Times are seconds on the clock of moments.
 
     Raises UnreadableVideo if there is no frame.
@@ -106,7 +106,7 @@ class _Lookahead:
 
 
 @contextmanager
-def _frames_from(path: Path, start: float, threads: int | None = None) -> Iterator[_Lookahead]:
+def frames_from(path: Path, start: float, threads: int | None = None) -> Iterator[Lookahead]:
     """Gives the frames from some time before `start`."""
     clock = examine_once(path)[1].clock
     if start > MIN_JUMP:
@@ -118,10 +118,10 @@ def _frames_from(path: Path, start: float, threads: int | None = None) -> Iterat
                 return
     with open_video(path, threads) as (container, stream):
         packets = Timeline(container, stream, clock.start).place(read_packets(container, stream))
-        yield _Lookahead(packets, stream, 0.0 if clock.is_counted else None)
+        yield Lookahead(packets, stream, 0.0 if clock.is_counted else None)
 
 
-def _jump(container: InputContainer, stream: VideoStream, clock: Clock, time: float) -> _Lookahead | None:
+def _jump(container: InputContainer, stream: VideoStream, clock: Clock, time: float) -> Lookahead | None:
     """Returns the frames from a keyframe well before `time`; None if seeking does not lead there.
 
     Well before, because the first frames after a keyframe may be broken (open GOP, gradual refresh) or have wrong
@@ -136,13 +136,13 @@ def _jump(container: InputContainer, stream: VideoStream, clock: Clock, time: fl
         begin = None if keyframe is None else time_of(keyframe, stream)
         if keyframe is not None and begin is not None and begin < time - JUMP_MARGIN / 2:
             try:
-                return _Lookahead(chain([keyframe], packets), stream)
+                return Lookahead(chain([keyframe], packets), stream)
             except UnreadableVideo:
                 return None
     return None
 
 
-def _skip(container: InputContainer, stream: VideoStream, clock: Clock, time: float) -> _Lookahead | None:
+def _skip(container: InputContainer, stream: VideoStream, clock: Clock, time: float) -> Lookahead | None:
     """Returns the frames from a closed keyframe well before `time`, with the packets before it read but not decoded.
 
     None if there is no such keyframe. For files whose times do not lead to their places."""
@@ -161,7 +161,7 @@ def _skip(container: InputContainer, stream: VideoStream, clock: Clock, time: fl
     if not begin:
         return None
     try:
-        return _Lookahead(chain(held, packets), stream, begin if clock.is_counted else None)
+        return Lookahead(chain(held, packets), stream, begin if clock.is_counted else None)
     except UnreadableVideo:
         return None
 

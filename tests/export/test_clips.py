@@ -1,0 +1,261 @@
+"""Clips of moments begin and end at the exact frames, and keep what else there is to a video."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.clips.make import HEIGHT, WIDTH, draw, read_number
+from tests.support import clocks
+from tests.support.numbered import TRUTH, WHOLE, number_at
+from vidfind.export.clips import Failed, Written, clip_name, export_clips, padded
+from vidfind.export.names import new_file, safe_name
+from vidfind.export.wanted import Wanted, read_wanted
+from vidfind.media.frames import open_video, shown_size
+from vidfind.media.probe import probe
+
+
+def make_clip(path: Path, start: float, end: float, folder: Path) -> Path:
+    """The clip of one moment."""
+    events = [event for event in export_clips([Wanted(path, start, end)], folder) if isinstance(event, Written)]
+    return events[0].path
+
+
+def numbers_of(path: Path) -> dict[float, int | None]:
+    """When each number of a clip begins to be shown, as a program sees it that turns no picture."""
+    found: dict[float, int | None] = {}
+    with open_video(path, threads=1) as (container, stream):
+        for frame in container.decode(stream):
+            width, height = shown_size(frame, stream)
+            picture = np.asarray(Image.fromarray(frame.to_ndarray(format="rgb24")).resize((width, height)))
+            left, top = max(0, width - height) // 2, max(0, height - width) // 2
+            side = min(width, height)
+            number = read_number(picture[top : top + side, left:][:, :side])
+            if number != next(reversed(found.values()), None):
+                found[frame.time] = number
+    return found
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_clip_shows_the_frames_of_its_moment(name: str, clips: Path, tmp_path: Path) -> None:
+    times = [*TRUTH[name]["times"], probe(clips / name).duration]
+    first, last = len(times) // 4, max(len(times) // 4 + 1, min(len(times) // 4 + 12, len(times) - 1))
+    start, end = times[first], times[last]
+    made = make_clip(clips / name, start, end, tmp_path)
+    shown = numbers_of(made)
+    assert list(shown.values()) == [number_at(name, time) for time in times[first:last]]
+    assert list(shown) == pytest.approx([time - start for time in times[first:last]], abs=0.001)
+    before, after = probe(clips / name), probe(made)
+    assert after.duration == pytest.approx(end - start, abs=0.001)
+    assert (after.width, after.height, after.created) == (before.width // 2 * 2, before.height // 2 * 2, before.created)
+    assert (after.codec, after.rotation) == ("hevc" if name in ("hevc_pq.mp4", "hevc_hlg.mp4") else "h264", 0)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.5, 0.9), (0.033, 0.067), (1.0001, 1.2999), (0.51, 0.53)])
+def test_a_moment_between_frames_begins_with_the_frame_that_is_shown(
+    start: float, end: float, clips: Path, tmp_path: Path
+) -> None:
+    made = make_clip(clips / "h264.mp4", start, end, tmp_path)
+    numbers = list(numbers_of(made).values())
+    assert (numbers[0], numbers[-1]) == (number_at("h264.mp4", start + 0.0006), number_at("h264.mp4", end - 0.0006))
+    assert probe(made).duration == pytest.approx(end - start, abs=0.001)
+
+
+def test_a_clip_of_variable_frame_rate_ends_while_its_last_frame_is_shown(clips: Path, tmp_path: Path) -> None:
+    made = make_clip(clips / "vfr.mp4", 2.1, 2.9, tmp_path)
+    shown = numbers_of(made)
+    assert list(shown.values()) == [49, 56, 63, 70]
+    assert list(shown) == pytest.approx([0, 0.14, 0.42, 0.7], abs=0.001)
+    assert probe(made).duration == pytest.approx(0.8, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("name", "colours"),
+    [
+        ("h264_bt709.mp4", (1, 1, 1, 1)),
+        ("hevc_pq.mp4", (9, 16, 9, 1)),
+        ("hevc_hlg.mp4", (9, 18, 9, 1)),
+        ("mjpeg.avi", (2, 2, 5, 2)),
+        ("h264.mp4", (2, 2, 2, 0)),
+    ],
+)
+def test_colour_tags_are_kept(name: str, colours: tuple[int, ...], clips: Path, tmp_path: Path) -> None:
+    with av.open(str(make_clip(clips / name, 0, 0.2, tmp_path))) as container:
+        frame = next(container.decode(video=0))
+    assert (frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range) == colours
+
+
+def test_pixels_that_are_not_square_stay_so(clips: Path, tmp_path: Path) -> None:
+    with av.open(str(make_clip(clips / "anamorphic.mp4", 0, 0.2, tmp_path))) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(2)
+
+
+def test_a_video_that_cannot_be_read_does_not_stop_the_others(clips: Path, tmp_path: Path) -> None:
+    moments = [
+        Wanted(tmp_path / "gone.mp4", 0, 1),
+        Wanted(clips / "sound.mp4", 0, 1),
+        Wanted(clips / "h264.mp4", 5, 6),
+        Wanted(clips / "h264.mp4", 2.8, 9),
+        Wanted(tmp_path / "gone.mp4", 0, 0.1, copies=(clips / "h264.mp4",)),
+    ]
+    events = list(export_clips(moments, tmp_path / "new" / "folder"))
+    assert [event.reason for event in events if isinstance(event, Failed)] == [
+        "is not there",
+        "has sound, but no video",
+        "ends at 3 s, before the moment begins, at 5 s",
+    ]
+    made = [event for event in events if isinstance(event, Written)]
+    assert [event.duration for event in made] == pytest.approx([0.2, 0.1])
+    assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == [
+        "04 h264 2.8s-9s.mp4",
+        "05 gone 0s-0.1s.mp4",
+    ]
+
+
+def test_a_damaged_video_gives_what_can_be_read_and_says_what_lacks(clips: Path, tmp_path: Path) -> None:
+    events = [
+        one for one in export_clips([Wanted(clips / "damaged.mp4", 0.4, 2.4)], tmp_path) if isinstance(one, Written)
+    ]
+    assert (events[0].duration, events[0].missing) == pytest.approx((0.4, 1.6))
+
+
+def test_a_clip_that_is_stopped_leaves_nothing(clips: Path, tmp_path: Path) -> None:
+    events = export_clips([Wanted(clips / "h264.mp4", 0, 3)], tmp_path)
+    next(events)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+    events.close()  # type: ignore[attr-defined]
+    assert list(tmp_path.iterdir()) == []
+
+
+# Sound
+
+
+BEEPS = [1.0, 2.5, 3.2, 20.3]
+"""Seconds at which a tone of 0.1 s begins, where there is else silence."""
+
+
+def write_beeps(
+    path: Path, codec: str, rate: int = 48000, begin: float = 0.0, options: dict[str, str] | None = None
+) -> None:
+    """A video of 22 s, a frame each 0.2 s, whose sound begins at `begin` and beeps at BEEPS."""
+    time = np.arange(round(22 * rate)) / rate
+    on = np.any([(time >= beep) & (time < beep + 0.1) for beep in BEEPS], axis=0)
+    wave = (np.sin(time * 2 * np.pi * 440) * on * 20000).astype(np.int16)
+    with av.open(str(path), "w", options=options or {}) as container:
+        video: Any = container.add_stream("mpeg4" if path.suffix == ".avi" else "libx264", rate=5, options={"g": "20"})
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        audio: Any = container.add_stream(codec, rate=rate, layout="mono")
+        for number in range(110):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(draw(number)).reformat(format="yuv420p")))
+            for place in range(number * rate // 5, (number + 1) * rate // 5, 960):
+                if place >= begin * rate:
+                    block = wave[None, place : min(place + 960, (number + 1) * rate // 5)]
+                    frame = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
+                    frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), place
+                    container.mux(audio.encode(frame))
+        container.mux([*video.encode(), *audio.encode()])
+
+
+def beeps_of(path: Path) -> list[float]:
+    """When the tones in the sound of a file begin, in seconds; encoders begin a little late, and may not say so."""
+    with av.open(str(path)) as container:
+        start = (container.start_time or 0) / av.time_base
+        blocks = [
+            (frame.time or 0.0, frame.sample_rate, np.abs(frame.to_ndarray()).max(0))
+            for frame in container.decode(audio=0)
+        ]
+    times = np.concatenate([time - start + np.arange(len(wave)) / rate for time, rate, wave in blocks])
+    loud = times[np.concatenate([wave for _, _, wave in blocks]) > 0.2]
+    return [float(loud[0]), *map(float, loud[1:][np.diff(loud) > 0.05])] if len(loud) else []
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate", "begin"),
+    [
+        ("a.mp4", "aac", 48000, 0.0),
+        ("late.mp4", "aac", 44100, 2.0),
+        ("a.mkv", "libopus", 48000, 0.0),
+        ("a.ts", "mp2", 48000, 0.0),
+        ("a.mov", "pcm_s16le", 11025, 0.0),
+        ("a.avi", "mp3", 44100, 0.0),
+        ("a.flv", "aac", 22050, 0.0),
+    ],
+)
+def test_sound_is_in_step(name: str, codec: str, rate: int, begin: float, tmp_path: Path) -> None:
+    source = tmp_path / name
+    write_beeps(source, codec, rate, begin)
+    beeps, shown_by_players = beeps_of(source), clocks.shown_by_players(source)
+    assert len(beeps) == (4 if not begin else 3)
+    for start, end in ((0.7, 3.0), (2.4, 3.4), (19.9, 21.0)):
+        made = make_clip(source, start, end, tmp_path / "out")
+        wanted = [beep - start for beep in beeps if start <= beep < end]
+        assert beeps_of(made) == pytest.approx(wanted, abs=0.011)  # packets of TS say so exactly when they begin
+        assert next(iter(numbers_of(made).values())) == clocks.number_at(shown_by_players, start)
+
+
+# Names
+
+
+def test_no_file_is_overwritten(clips: Path, tmp_path: Path) -> None:
+    made = [make_clip(clips / "h264.mp4", 0, 0.1, tmp_path).name for _ in range(3)]
+    assert made == ["01 h264 0s-0.1s.mp4", "01 h264 0s-0.1s (2).mp4", "01 h264 0s-0.1s (3).mp4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("holiday", "holiday"),
+        ('a/b\\c:d*e?f"g<h>i|j', "a_b_c_d_e_f_g_h_i_j"),
+        ("line\nend\x00\x1b[31m", "line_end__[31m"),
+        ("../../etc", "_.._etc"),
+        ("-rf", "_rf"),
+        ("CON.txt", "_CON.txt"),
+        ("nul", "_nul"),
+        ("trailing. . ", "trailing"),
+        ("\udcff\u202efdp", "__fdp"),
+        ("🐕" * 100, "🐕" * 50),
+        ("", "video"),
+        (" . ", "video"),
+    ],
+)
+def test_names_are_safe_everywhere(text: str, name: str) -> None:
+    assert safe_name(text) == name
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    with new_file(tmp_path / "a.txt") as (part, placed):
+        part.write_text("new")
+        (tmp_path / "a.txt").write_text("of another program")
+    assert placed == [tmp_path / "a (2).txt"]
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "a.txt": "of another program",
+        "a (2).txt": "new",
+    }
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "name"),
+    [(0, 10, "dog 0s-10s"), (83.456, 3723.5, "dog 1m23.46s-1h02m3.5s"), (59.999, 60, "dog 1m0s-1m0s")],
+)
+def test_clips_are_named_after_video_and_time(start: float, end: float, name: str) -> None:
+    assert clip_name(Wanted(Path("/a/dog.mov"), start, end)) == name
+
+
+# Moments
+
+
+def test_a_moment_is_made_longer_on_both_sides() -> None:
+    assert [(one.start, one.end) for one in padded([Wanted(Path("a"), 1, 4)], 2)] == [(0, 6)]
+
+
+def test_odd_names_come_through_json() -> None:
+    line = '{"path": "/\\udcff\\n.mp4", "start": 0, "end": 1.5, "rank": 1, "score": 0.25, "copies": ["/b"]}'
+    assert list(read_wanted([line.encode(), b"\n"])) == [
+        Wanted(Path("/\udcff\n.mp4"), 0, 1.5, score=0.25, copies=(Path("/b"),))
+    ]

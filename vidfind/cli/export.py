@@ -1,0 +1,136 @@
+"""`vidfind export`: makes clips of moments, from a query or from what `vidfind search --json` prints."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vidfind.cli.options import (
+    Between,
+    Device,
+    Dtype,
+    Exclude,
+    Folders,
+    IndexName,
+    Json,
+    Like,
+    Limit,
+    MinScore,
+    Online,
+    PerVideo,
+    Quiet,
+    Refine,
+    Since,
+    Until,
+    Verbose,
+)
+from vidfind.cli.prompt import Answers, why_nothing
+from vidfind.cli.search import find_moments, make_filters
+from vidfind.commands import export_command as export_line
+from vidfind.commands import moments_command
+from vidfind.errors import ExitCode
+from vidfind.search.filters import LIMIT, NO_FILTERS
+from vidfind.system import paths
+
+if TYPE_CHECKING:
+    from vidfind.export.wanted import Wanted
+
+
+def export_command(
+    query: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="QUERY", help="What to look for, in plain words. [default: moments in JSON from a pipe]"
+        ),
+    ] = None,
+    clips: Annotated[
+        Path | None, typer.Option("--clips", metavar="FOLDER", help="Write a clip of each moment into this folder.")
+    ] = None,
+    pad: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="Begin so much earlier, and end so much later.")
+    ] = 0.0,
+    limit: Limit = LIMIT,
+    per_video: PerVideo = NO_FILTERS.per_video,
+    folders: Folders = None,
+    exclude: Exclude = None,
+    since: Since = None,
+    until: Until = None,
+    between: Between = None,
+    min_score: MinScore = NO_FILTERS.min_score,
+    online: Online = False,
+    like: Like = None,
+    refine: Refine = False,
+    as_json: Json = False,
+    name: IndexName = paths.DEFAULT_INDEX,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make clips of the moments that a query describes, or that another program found.
+
+    A clip begins and ends at the exact frames, is H.264 with AAC sound (HDR stays HDR, as HEVC), and keeps how the
+    picture is turned, its colours and when it was filmed. No file is ever overwritten.
+
+    \b
+    Example:
+      vidfind export "dog catching frisbee" -n 20 --clips dogs
+      vidfind search "dog catching frisbee" --json | vidfind export --clips dogs
+    """
+    words = " ".join(query or []).strip()
+    if (query and not words) or (words and like):
+        raise typer.BadParameter("Give either words to look for, or --like FILE.")
+    if clips is None:
+        raise typer.BadParameter("Say what to make, and where: --clips FOLDER.")
+    if words or like:
+        filters = make_filters(
+            folders or (), exclude or (), since, until, between, min_score=min_score, online=online, per_video=per_video
+        )
+        answers = Answers(filters, limit, refine=refine)
+        wanted = _searched(words, like, answers, name, device, dtype)
+    else:
+        wanted = _piped()
+    if wanted:
+        _make_clips(wanted, clips, pad, as_json)
+
+
+def _searched(words: str, like: str | None, answers: Answers, name: str, device: str, dtype: str) -> "Sequence[Wanted]":
+    from vidfind.display import console
+    from vidfind.export.wanted import Wanted
+
+    moments, find = find_moments(words, like, answers, name, device, dtype)
+    if not moments:
+        console.message(why_nothing(find, answers.filters))
+    return [Wanted(one.path, one.start, one.end, words, one.score, one.copies) for one in moments]
+
+
+def _piped() -> "Sequence[Wanted]":
+    """Returns the moments on stdin. Raises BadParameter if that is a terminal, where nobody types JSON."""
+    from vidfind.display import console
+    from vidfind.export.wanted import read_wanted
+
+    if sys.stdin is None or sys.stdin.isatty():
+        raise typer.BadParameter(
+            f"Give a query, such as {export_line()}, or in a pipe the moments that come from: {moments_command()}"
+        )
+    lines = sys.stdin.buffer if hasattr(sys.stdin, "buffer") else sys.stdin
+    wanted = list(read_wanted(lines))
+    if not wanted:
+        console.message("No moments came in, so nothing is exported.")
+    return wanted
+
+
+def _make_clips(wanted: "Sequence[Wanted]", folder: Path, pad: float, as_json: bool) -> None:
+    from vidfind.display.activity import Activity
+    from vidfind.display.export import show_events
+    from vidfind.export.clips import export_clips, padded
+
+    activity = Activity("Making clips")
+    with activity:
+        events = export_clips(padded(wanted, pad), Path(os.path.expanduser(folder)))
+        failed = show_events(events, activity, as_json)
+    if failed:
+        raise typer.Exit(ExitCode.SOME_FAILED)

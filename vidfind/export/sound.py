@@ -1,0 +1,163 @@
+"""The sound of a clip: the samples from a time on, without holes, encoded as AAC. Times are in seconds."""
+
+from __future__ import annotations  # PyAV has Packet[AudioStream] for type checkers only
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Discard
+
+from vidfind.media.clock import MAX_GAP
+from vidfind.media.frames import open_video, read_packets
+from vidfind.media.probe import examine_once
+
+WARM_UP = 1.0  # seconds before the start from which sound is decoded: a decoder needs some packets until it is right
+JITTER = 0.005  # seconds by which sound may be off before samples are left out or silence is put in
+RATES = {96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000}
+LAYOUTS = {"mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"}
+BIT_RATE = 96_000  # a channel, at rates of 44,100 and more
+AAC_FRAME = 1024  # samples
+
+
+class Sound:
+    """The sound of a video from `start` on, on the clock of moments.
+
+    `rate` is in samples a second; `layout` is FFmpeg's name of the channels."""
+
+    def __init__(self, path: Path, start: float) -> None:
+        self._path, self._start = path, start
+        self._clock = examine_once(path)[1].clock
+        with open_video(path, threads=1) as (container, _):
+            stream = _best(container)
+            self.is_there = stream is not None
+            self.rate, self.layout = 48000, "stereo"
+            if stream is not None:
+                self.rate = stream.rate if stream.rate in RATES else 48000
+                self.layout = stream.layout.name if stream.layout.name in LAYOUTS else "stereo"
+
+    def samples(self) -> Iterator[np.ndarray]:
+        """Yields blocks (C, N) of float32 that follow one another from `start` on, to the end of the sound."""
+        done = 0  # samples yielded
+        for time, block in self._decoded():
+            place = round((time - self._start) * self.rate)
+            off = place - done
+            if done and abs(off) <= JITTER * self.rate:
+                off = 0
+            if off > 0:
+                yield np.zeros((len(block), off), np.float32)
+                done += off
+            elif off < 0:
+                block = block[:, -off:]
+            if block.shape[1]:
+                yield block
+                done += block.shape[1]
+
+    def _decoded(self) -> Iterator[tuple[float, np.ndarray]]:
+        """Yields when each block of sound is heard, and the block; those that end before `start` are left out."""
+        for is_jump in (True, False) if self._start > WARM_UP else (False,):
+            with open_video(self._path, threads=1) as (container, video):
+                stream = _best(container)
+                assert stream is not None
+                stream.discard, video.discard = Discard.default, Discard.all
+                zero = self._zero(container, stream)
+                if is_jump and not _seek(container, stream, zero + self._start - WARM_UP):
+                    continue
+                is_late = is_jump
+                for time, block in self._blocks(container, stream, zero):
+                    if is_late and time > self._start - WARM_UP / 4:
+                        break  # the jump went too far: the sound is read from its beginning
+                    is_late = False
+                    if time + block.shape[1] / self.rate > self._start:
+                        yield time, block
+                else:
+                    if not is_late:
+                        return
+
+    def _zero(self, container: InputContainer, stream: AudioStream) -> float:
+        """Returns the time in the file at which the sound is that of time 0."""
+        start = self._clock.start
+        if container.format.name == "avi":  # there the clock of moments makes up for a delay of the pictures alone
+            start = (container.start_time or 0) / av.time_base
+        begin = float((stream.start_time or 0) * (stream.time_base or 0))
+        return begin if abs(begin - start) > MAX_GAP else start
+
+    def _blocks(
+        self, container: InputContainer, stream: AudioStream, zero: float
+    ) -> Iterator[tuple[float, np.ndarray]]:
+        resampler, time = None, 0.0
+        form = None
+        for packet in read_packets(container, stream):  # type: ignore[arg-type]
+            try:
+                frames: list[Any] = stream.decode(packet)
+            except av.error.FFmpegError:
+                continue
+            for frame in frames:
+                if frame.pts is not None and frame.time_base:
+                    time = float(frame.pts * frame.time_base) - zero
+                now = (frame.format.name, frame.layout.name, frame.sample_rate)
+                if now != form:  # broadcasts change it on the way
+                    form, resampler = now, AudioResampler("fltp", self.layout, self.rate)
+                assert resampler is not None
+                frame.pts = None
+                for one in resampler.resample(frame):
+                    block = one.to_ndarray()
+                    yield time, block
+                    time += block.shape[1] / self.rate
+
+
+def _best(container: InputContainer) -> AudioStream | None:
+    """Returns the sound that players choose; None if there is none that can be decoded."""
+    found = [one for one in container.streams.audio if one.codec_context is not None and one.rate]
+    best: Any = container.streams.best("audio")
+    return next((one for one in found if one is best), found[0] if found else None)
+
+
+def _seek(container: InputContainer, stream: AudioStream, time: float) -> bool:
+    try:
+        container.seek(int(time / (stream.time_base or 1)), stream=stream)
+    except av.error.FFmpegError:
+        return False
+    return True
+
+
+class SoundEncoder:
+    """Encodes the blocks of a sound into a stream of a file, as far as the pictures go."""
+
+    def __init__(self, container: OutputContainer, rate: int, layout: str) -> None:
+        self.stream: Any = container.add_stream("aac", rate=rate, layout=layout)
+        channels = self.stream.codec_context.channels
+        self.stream.bit_rate = min(BIT_RATE * channels, 5 * rate * channels)
+        self._rate, self._layout = rate, layout
+        self._waiting = np.zeros((channels, 0), np.float32)
+        self._done = 0
+
+    def encode(self, blocks: Iterator[np.ndarray], until: float, is_end: bool) -> Iterator[Packet[AudioStream]]:
+        """Yields packets up to a time in the file; silence where the blocks have ended. `is_end`: no more follow."""
+        wanted = round(until * self._rate) - self._done
+        parts, ready = [self._waiting], self._waiting.shape[1]
+        while ready < wanted:
+            block = next(blocks, None)
+            if block is None:
+                block = np.zeros((len(self._waiting), wanted - ready), np.float32)
+            parts.append(block)
+            ready += block.shape[1]
+        self._waiting = np.concatenate(parts, axis=1)
+        while wanted >= (1 if is_end else AAC_FRAME):
+            length = min(wanted, AAC_FRAME)
+            data, self._waiting = self._waiting[:, :length], self._waiting[:, length:]
+            frame = AudioFrame.from_ndarray(np.ascontiguousarray(data), format="fltp", layout=self._layout)
+            frame.sample_rate, frame.time_base, frame.pts = self._rate, Fraction(1, self._rate), self._done
+            self._done += length
+            wanted -= length
+            yield from self.stream.encode(frame)
+        if is_end:
+            yield from self.stream.encode()
