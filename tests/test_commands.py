@@ -39,6 +39,7 @@ LINES = {
             overlap=True,
         ),
     ],
+    commands.retry_command: [commands.retry_command(), commands.retry_command(OWN_INDEX)],
     commands.list_command: [commands.list_command()],
     commands.adapter_command: [commands.adapter_command(INDEX, "home"), commands.adapter_command(OWN_INDEX, None)],
     commands.weights_command: [commands.weights_command(INDEX), commands.weights_command(OWN_INDEX)],

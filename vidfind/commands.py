@@ -36,6 +36,11 @@ def index_command(
     return _line("index", *(list(folders) or ["FOLDER"]), *words, index=index)
 
 
+def retry_command(index: Path | None = None) -> str:
+    """Try a file again that could not be read, and leave all others."""
+    return _line("index", "FILE", "--force", index=index)
+
+
 def list_command() -> str:
     """Index the files of a list that another program prints."""
     return _line("index", "--files-from", "-")

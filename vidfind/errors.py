@@ -30,7 +30,8 @@ class ExitCode(IntEnum):
     USAGE = 2
     """A command line that makes no sense."""
     SOME_FAILED = 3
-    """Done, but some videos could not be indexed, which is news, or not be removed without a confirmation."""
+    """Done, but some videos could not be indexed, which is news or concerns a file that was named; or listed files are
+    not there; or videos were not removed without a confirmation."""
     INTERRUPTED = 130
     """Stopped by Ctrl-C."""
 

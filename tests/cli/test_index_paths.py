@@ -52,7 +52,7 @@ def test_files_of_a_list_are_previewed_as_if_they_were_named(
     ran = run("index", "--files-from", source, *arguments, "--dry-run", "--json")
     *videos, _ = map(json.loads, ran.out.splitlines())
     assert [video["path"] for video in videos] == [str(films / "one" / "a.mp4"), str(films / "two" / "b.mp4")]
-    assert ran.err == "Listed, but not there: none.mp4\n"
+    assert (ran.code, ran.err) == (3, "Listed, but not there: none.mp4\n")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_files_of_a_list_are_previewed_as_if_they_were_named(
         (b"a.mp4\0b.mp4\0", [], 1, "list.txt has NUL bytes between its paths: add -0."),
         (b"a.mp4\nb.mp4\n", ["-0"], 1, "list.txt has one path a line, and no NUL bytes: leave out -0."),
         (b"\n", [], 0, "There is nothing to index in the list."),
-        (b"none.mp4\n", [], 0, "Listed, but not there: none.mp4"),
+        (b"none.mp4\n", [], 1, "Listed, but not there: none.mp4"),
     ],
 )
 def test_a_list_that_is_of_no_use_is_told(
@@ -97,6 +97,44 @@ def test_a_list_given_the_wrong_way_is_told(
     ran = run("index", *arguments)
     assert ran.code in (1, 2)
     assert told in " ".join(ran.err.split())
+
+
+def test_only_a_failure_that_is_new_or_of_a_named_file_gives_exit_code_3(run: Run, tmp_path: Path) -> None:
+    bad = tmp_path / "films" / "bad.mp4"
+    bad.parent.mkdir()
+    bad.write_bytes(b"no video")
+    (tmp_path / "list.txt").write_text(f"{bad}\n")
+    assert run("index", bad.parent, "--model", "tiny").code == 3
+    for known in ([bad.parent], [], ["--files-from", tmp_path / "list.txt"]):
+        ran = run("index", *known)
+        assert (ran.code, ran.out) == (0, "1 failed.\n")
+    ran = run("index", bad)
+    assert ran.code == 3
+    assert f"{bad} " in ran.err
+    assert "(not tried again: it has not changed since)" in ran.err
+    assert ran.err.endswith("To try it again: vidfind index FILE --force\n")
+    assert json.loads(run("index", bad, "--json").out.splitlines()[0])["failed_before"] is True
+    with (tmp_path / "list.txt").open("a") as file:
+        file.write("none.mp4\n")
+    assert run("index", "--files-from", tmp_path / "list.txt").code == 3
+    assert run("index", tmp_path / "none.mp4").code == 1
+
+
+def test_what_an_ignore_file_leaves_out_is_told_by_runs_and_by_status(run: Run, films: Path) -> None:
+    (films / "one" / ".vidfindignore").write_text("drafts/\nb*\n")
+    (films / "one" / "drafts").mkdir()
+    (films / "one" / "a.jpg").unlink()
+    for name in ("drafts/c.mp4", "b.mp4", "b.txt"):
+        (films / "one" / name).write_bytes(b"")
+    ran = run("index", films / "one", "--model", "tiny")
+    assert "Left out by .vidfindignore: 2, such as b.mp4.\n" in ran.err
+    summary = json.loads(run("index", films / "one", "--json").out.splitlines()[-1])["summary"]
+    assert summary["left_out"] == {"ignored": 2}
+    file = films / "one" / ".vidfindignore"
+    assert f"Ignored   what these name: {file}\n" in run("status").out
+    assert json.loads(run("status", "--json").out)["left_out"]["ignore_files"] == [str(file)]
+    ran = run("index", films / "one", "--exclude", "trip")
+    assert "--exclude trip matches nothing here. Later runs keep to it until you give --include trip." in ran.err
 
 
 def test_what_is_left_out_is_told_once_also_where_nothing_is_found(run: Run, tmp_path: Path) -> None:

@@ -163,6 +163,32 @@ def test_what_is_left_out_moves_with_its_folder(shelf: Shelf) -> None:
     assert shelf.names() == {"two/b.mp4"}
 
 
+@pytest.mark.parametrize(
+    ("pattern", "where", "after"),
+    [
+        ("Trash", ("one", "two"), {("two", "Trash")}),
+        ("./Trash", ("one", "two"), {("two", "two/Trash")}),
+        ("Trash", ("one/in", "one/out"), {("one", "Trash")}),
+        ("Trash", ("one/in", "two"), {("one", "Trash"), ("two", "Trash")}),
+    ],
+)
+def test_a_pattern_stands_once_after_its_folder_has_moved(
+    shelf: Shelf,
+    monkeypatch: pytest.MonkeyPatch,
+    pattern: str,
+    where: tuple[str, str],
+    after: set[tuple[str, str]],
+) -> None:
+    shelf.add("one/in/b.mp4", "one/Trash/a.mp4")
+    monkeypatch.chdir(shelf.folder / "one")
+    shelf.index("one", exclude=[pattern])
+    old, new = (shelf.folder / name for name in where)
+    relink_videos(old, new, shelf.store)
+    assert read_left_out(shelf.store.path).patterns == {
+        (shelf.folder / folder, str(shelf.folder / text) if "/" in text else text) for folder, text in after
+    }
+
+
 def test_a_removal_that_was_killed_is_finished_by_the_next_run(shelf: Shelf) -> None:
     shelf.add("a.mp4", "b.mp4")
     shelf.index()

@@ -122,7 +122,10 @@ def test_a_video_that_cannot_be_read_is_told_and_ends_with_3(
     assert r"bro\x1b[31mken.mp4 " in failure
     ran = run("index", folder)
     assert (ran.code, ran.out) == (0, "1 unchanged, 1 failed.\n")  # nothing that was not known
-    assert ran.err.startswith("As before, 1 video could not be read. vidfind status says why; --force tries again")
+    assert ran.err == (
+        "As before, 1 video could not be read. vidfind status says why. To try one of them again: "
+        "vidfind index FILE --force\n"
+    )
     assert ran.err.count("\n") == 1
     ran = run("status")
     assert ran.code == 0

@@ -236,6 +236,7 @@ def test_status_tells_what_is_left_out_and_what_can_come_back(run: Run, indexed:
     assert values["left_out"] == {
         "paths": [str(films / "inner")],
         "patterns": [{"folder": str(films), "pattern": "clip-1*"}],
+        "ignore_files": [],
     }
     assert [Path(one["path"]).name for one in values["removed"]] == ["clip-4.mp4", "clip-1.mp4"]
     ran = run("index", films, "--include", "clip-1*")

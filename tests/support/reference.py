@@ -20,7 +20,7 @@ INTRODUCTION = """# All commands and options
 
 `vidfind --version` prints the version. Every command takes `-q`, `--quiet`, `-v`, `--verbose` and `-h`, `--help`.
 Results go to stdout; progress and messages go to stderr, of which `--quiet` leaves only errors. Exit codes: 0 done,
-1 error, 2 wrong usage, 3 done but some videos failed that had not failed before, 130 interrupted.
+1 error, 2 wrong usage, 3 done but something is missed, as `vidfind index --help` says, 130 interrupted.
 
 `vidfind --install-completion` lets your shell complete commands, options and the names of indexes, adapters, encoders
 and models; `vidfind --show-completion` prints the script for it.

@@ -156,6 +156,10 @@ def index_command(
     Videos that are gone, or that you exclude, are removed from the index. More than 20 at once are removed only if you
     say yes: in a script, add --yes.
 
+    The exit code is 3 if all is done but something is missed: a video could not be read that has not failed before, or
+    that you named; a file of the list is not there; or removals were not confirmed. A PATH that is not there is an
+    error, 1.
+
     \b
     Example:
       vidfind index ~/Videos --exclude '*/drafts/*'
@@ -170,10 +174,12 @@ def index_command(
         raise typer.BadParameter("-0 goes with --files-from.")
     if Path("-") in (path or []) and not os.path.lexists("-"):
         raise typer.BadParameter(f"To read a list of files from standard input: {commands.list_command()}")
+    missing: list[Path] = []
     if files_from is not None:
-        folders = [*(path or []), *_listed(files_from, null, name)]
+        listed, missing = _listed(files_from, null, name)
+        folders = [*(path or []), *listed]
         if not folders:
-            return
+            raise typer.Exit(ExitCode.ERROR if missing else ExitCode.DONE)
     elif path:
         folders = path
     elif (adapter is not None or pretrained is not None) and not watch:
@@ -192,11 +198,14 @@ def index_command(
         workers=workers,
     )
     options = RunOptions(device, dtype, threads, battery, as_json, yes, segment, overlap, indexing)
+    missed = 0
     if dry_run:
         show_dry_run(folders, name, model, options)
     elif watch:
         watch_folders(folders, name, asked, options)
-    elif run_index(folders, name, asked, options):
+    else:
+        missed = run_index(folders, name, asked, options)
+    if missed or missing:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
@@ -216,8 +225,8 @@ def _known(name: str) -> list[Path]:
     return folders
 
 
-def _listed(files_from: str, ends_with_nul: bool, name: str) -> list[Path]:
-    """The files of a list that are there; the user is told of the others."""
+def _listed(files_from: str, ends_with_nul: bool, name: str) -> tuple[list[Path], list[Path]]:
+    """The files of a list that are there or in the index, and the others, of which the user is told."""
     from vidfind.display.console import message
     from vidfind.display.index import show_paths
     from vidfind.folders.lists import read_list
@@ -227,7 +236,7 @@ def _listed(files_from: str, ends_with_nul: bool, name: str) -> list[Path]:
     show_paths("Listed, but not there", missing)
     if not listed:
         message("There is nothing to index in the list.")
-    return listed
+    return listed, missing
 
 
 def run_index(folders: Sequence[Path], name: str, asked: EncoderChoice, options: RunOptions = DEFAULTS) -> int:

@@ -26,6 +26,7 @@ def status_command(
     """
     from vidfind.display import console
     from vidfind.display.library import show_status, status_json
+    from vidfind.folders.patterns import ignore_files
     from vidfind.store.status import index_status
     from vidfind.store.store import Store
     from vidfind.system.files import find_present
@@ -33,10 +34,11 @@ def status_command(
     store = Store.open(paths.index_path(name))
     described = index_status(store)
     online = find_present({folder: folder for folder in described.folders})
+    ignoring = sorted({file for folder in online for file in ignore_files(folder)})
     if as_json:
-        console.json_line(status_json(described, store.path, online))
+        console.json_line(status_json(described, store.path, online, ignoring))
     else:
-        show_status(described, store.path, online)
+        show_status(described, store.path, online, ignoring)
 
 
 def remove_command(

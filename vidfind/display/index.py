@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from vidfind.commands import forget_command, status_command
+from vidfind.commands import forget_command, retry_command, status_command
 from vidfind.display.console import errors, hint, message, messages, say, show
 from vidfind.display.text import home_path, plural, printable, times_real
 from vidfind.system.times import clock
@@ -36,11 +36,13 @@ def show_summary(summary: "IndexSummary", when: str = "", index: Path | None = N
         show_survey(summary.survey)
     news = [(outcome.path, outcome.message) for outcome in summary.failed if outcome.is_news]
     show_videos("could not be read", news, console=errors)
-    if old := sum(outcome.was_tried_before for outcome in summary.failed):
+    if old := sum(not outcome.is_news for outcome in summary.failed):
         message(
-            f"As before, {plural(old, 'video')} could not be read. {status_command(index)} says why; "
-            "--force tries again, and encodes all others too."
+            f"As before, {plural(old, 'video')} could not be read. {status_command(index)} says why. To try one of "
+            f"them again: {retry_command(index)}"
         )
+    elif any(outcome.was_tried_before for outcome in summary.failed):
+        message(f"To try it again: {retry_command(index)}")
     show_videos("could be read only in part", [(outcome.path, outcome.damage) for outcome in summary.damaged])
     for vanished in summary.vanished:
         message(
@@ -92,13 +94,15 @@ def show_offline(folders: Sequence["Offline"], index: Path | None) -> None:
 def show_survey(survey: "Survey") -> None:
     """Shows on stderr what a look through folders could not read or has left out, and patterns that matched nothing."""
     from vidfind.folders.names import Reason
+    from vidfind.folders.patterns import IGNORE_FILE
 
     for unreadable in survey.unreadable[:MOST_LINES]:
         text = f"{home_path(unreadable.path)} {unreadable.reason}. Its videos stay in the index."
         errors.print(Text(text, style="yellow"), soft_wrap=True)
     if len(survey.unreadable) > MOST_LINES:
         errors.print(Text(f"So it is with {plural(len(survey.unreadable) - MOST_LINES, 'more folder')}."))
-    left_out = {reason: paths for reason, paths in survey.left_out.items() if reason is not Reason.NO_VIDEO}
+    remarked = (Reason.NO_VIDEO, Reason.IGNORED)
+    left_out = {reason: paths for reason, paths in survey.left_out.items() if reason not in remarked}
     if left_out:
         parts = [f"{reason} ({len(paths):,}, such as {paths[0].name})" for reason, paths in left_out.items()]
         message(f"Left out: {'; '.join(parts)}. --all-files takes them too.")
@@ -106,9 +110,14 @@ def show_survey(survey: "Survey") -> None:
         names = ", ".join(path.name for path in others[:3])
         more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
         message(f"Left out, since the contents are no video: {names}{more}.")
+    if ignored := survey.left_out.get(Reason.IGNORED):
+        message(f"Left out by {IGNORE_FILE}: {len(ignored):,}, such as {ignored[0].name}.")
     for unused in survey.unused:
-        hint = f" Did you mean {unused.similar}?" if unused.similar else ""
-        message(f"--exclude {unused.pattern} matches nothing here.{hint}")
+        meant = f" Did you mean {unused.similar}?" if unused.similar else ""
+        message(
+            f"--exclude {unused.pattern} matches nothing here.{meant} Later runs keep to it until you give --include "
+            f"{unused.pattern}."
+        )
 
 
 def show_preview(preview: "Preview", index: Path | None = None) -> None:

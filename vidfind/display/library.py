@@ -55,8 +55,9 @@ def show_relinked(relinked: Sequence["Relinked"]) -> None:
 # Status, models
 
 
-def show_status(status: "IndexStatus", path: Path, online: Collection[Path]) -> None:
-    """Shows what an index holds and how it was made; `online` are its folders that are there now.
+def show_status(status: "IndexStatus", path: Path, online: Collection[Path], ignoring: Sequence[Path] = ()) -> None:
+    """Shows what an index holds and how it was made; `online` are its folders that are there now, and `ignoring` the
+    ignore files for these.
 
     Lists the videos that could not be read, or only in part."""
     from vidfind.store.memory import KEPT_TIME
@@ -86,6 +87,8 @@ def show_status(status: "IndexStatus", path: Path, online: Collection[Path]) -> 
         if names:
             more = f" and {len(names) - STATUS_LINES:,} more" if len(names) > STATUS_LINES else ""
             rows[title] = f"{', '.join(names[:STATUS_LINES])}{more} ({remedy})"
+    if ignoring:
+        rows["Ignored"] = f"what these name: {', '.join(str(home_path(file)) for file in ignoring)}"
     folders = [
         ("" if number else "Folders", Text.assemble(home_path(folder), _presence(folder in online)))
         for number, folder in enumerate(status.folders)
@@ -99,7 +102,9 @@ def _presence(is_online: bool) -> tuple[str, str]:
     return ("" if is_online else ", not there now", "yellow")
 
 
-def status_json(status: "IndexStatus", path: Path, online: Collection[Path]) -> dict[str, Any]:
+def status_json(
+    status: "IndexStatus", path: Path, online: Collection[Path], ignoring: Sequence[Path] = ()
+) -> dict[str, Any]:
     """Returns the line of `vidfind status --json`."""
     return {
         "name": status.name,
@@ -117,6 +122,7 @@ def status_json(status: "IndexStatus", path: Path, online: Collection[Path]) -> 
         "left_out": {
             "paths": sorted(status.left_out.removed),
             "patterns": [{"folder": folder, "pattern": text} for folder, text in sorted(status.left_out.patterns)],
+            "ignore_files": list(ignoring),
         },
         "removed": [
             {"path": video.row.path, "removed_at": video.removed_at.isoformat(timespec="seconds")}

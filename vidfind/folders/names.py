@@ -30,6 +30,7 @@ class Reason(StrEnum):
     PROXY = "proxies whose original is there"
     LIVE_PHOTO = "moving parts of Live Photos"
     NO_VIDEO = "files that are no videos"
+    IGNORED = "what a .vidfindignore names"
 
 
 LEFT_OUT: Mapping[Reason, Sequence[str]] = {

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
+from pathlib import Path
 
 from vidfind.errors import BadInput
 
@@ -122,6 +123,11 @@ def read_ignore_file(folder: str) -> IgnoreFile | None:
                 f"{file}, line {number}: {line!r} is no pattern of gitignore. Mend the line, or put a # before it."
             ) from error
     return IgnoreFile(folder, GitIgnoreSpec.from_lines(lines))
+
+
+def ignore_files(folder: Path) -> list[Path]:
+    """The ignore files that apply to a whole folder: in it, and in those above it."""
+    return [file for step in (folder, *folder.parents) if (file := step / IGNORE_FILE).is_file()]
 
 
 def is_ignored(path: str, is_folder: bool, files: Sequence[IgnoreFile]) -> bool:

@@ -35,7 +35,7 @@ JUNCTION = 0xA0000003
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A folder or file that is left out by default, and would be taken if it were named."""
+    """A folder or file that is left out by default, or by an ignore file, and would be taken if it were named."""
 
     path: Path
     reason: Reason
@@ -254,6 +254,8 @@ class _Walk:
             return
         if is_excluded or is_ignored(entry.path, is_folder, folder.ignores):
             self.shut.add(real)
+            if not is_excluded:
+                yield LeftOut(Path(entry.path), Reason.IGNORED)
             return
         if is_folder:
             reason = why_left_out(entry.name, folder.names)

@@ -34,6 +34,8 @@ class Outcome:
     """The folder of `same_as` if that is not there now: this may be a backup, or the folder may have been moved."""
     was_tried_before: bool = False
     """Whether an earlier run failed with this video: it has not changed since, and was not tried again."""
+    is_asked_for: bool = False
+    """Whether the user has just named this very file: its failure then counts, though it is not the first."""
 
     @property
     def is_copy(self) -> bool:
@@ -43,7 +45,7 @@ class Outcome:
     @property
     def is_news(self) -> bool:
         """Whether this run has found out something about the video."""
-        return self.status != "unchanged" and not self.was_tried_before
+        return self.status != "unchanged" and (self.is_asked_for or not self.was_tried_before)
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,8 @@ class IndexSummary:
         """Number of videos that should be in the index, or be encoded again, and are not, or that should not be in the
         index any more, and are. Exit code 3 if any.
 
-        Those that failed in an earlier run and have not changed since are no news, and do not count."""
+        Those that failed in an earlier run and have not changed since are no news, and do not count, unless they were
+        named themselves."""
         waiting = self.ending.offline if isinstance(self.ending, Waiting) else []
         failed = sum(outcome.is_news for outcome in self.failed)
         away = sum(one.videos for one in self.vanished) + sum(one.videos for one in waiting)

@@ -194,15 +194,15 @@ def _settle(plan: Plan, walk: Walk, writer: StoreWriter, disk: Disk) -> Iterator
     for row in plan.unchanged:
         yield Outcome(row.path, "unchanged", row.segments, row.duration)
     for row in plan.failed:
-        yield _not_tried_again(row.path, row)
+        yield _not_tried_again(row.path, row, walk)
     for reuse in plan.reuse:
-        yield _reused(reuse)
+        yield _reused(reuse, walk)
 
 
-def _reused(reuse: Reuse) -> Outcome:
+def _reused(reuse: Reuse, walk: Walk) -> Outcome:
     source = reuse.source
     if reuse.status == "failed":
-        return _not_tried_again(reuse.file.path, source)
+        return _not_tried_again(reuse.file.path, source, walk)
     outcome = Outcome(reuse.file.path, reuse.status, source.segments, source.duration, damage=source.damage)
     if reuse.status == "unchanged":
         return outcome
@@ -214,9 +214,9 @@ def _reused(reuse: Reuse) -> Outcome:
     return replace(outcome, message=f"the same as {source.path}", same_as=source.path, copied_from=copied_from)
 
 
-def _not_tried_again(path: Path, row: VideoRow) -> Outcome:
+def _not_tried_again(path: Path, row: VideoRow, walk: Walk) -> Outcome:
     message = f"{row.failed} (not tried again: it has not changed since)"
-    return Outcome(path, "failed", message=message, was_tried_before=True)
+    return Outcome(path, "failed", message=message, was_tried_before=True, is_asked_for=path in walk.named)
 
 
 def _settle_duplicates(

@@ -38,6 +38,8 @@ class Walk:
     folders: list[Path]
     """The folders asked for, there or not, and those of the videos that are indexed again."""
     folder_of: FolderOf
+    named: frozenset[Path]
+    """The folders and files that the user has just named."""
     left_out: LeftOut
     """The paths and patterns that the index leaves out from now on."""
 
@@ -78,7 +80,8 @@ def walk_folders(
         return next((one for one in above[:-1] if is_searched(path, one, NOTHING_EXCLUDED)), above[-1])
 
     folders = [*dict.fromkeys([*roots, *(row.folder for row in again.values())])]
-    return Walk(found, survey, stored, before, folders, folder_of, left_out)
+    named_now = frozenset(roots if options.is_asked else ())
+    return Walk(found, survey, stored, before, folders, folder_of, named_now, left_out)
 
 
 def is_under(path: Path, folders: frozenset[Path]) -> bool:
@@ -111,6 +114,9 @@ def _not_taken(left_out: Mapping[Reason, Sequence[Path]], taken: Collection[Path
     holding = {folder for path in taken for folder in path.parents}
     rest: dict[Reason, list[Path]] = {}
     for reason, paths in left_out.items():
+        if reason is Reason.NO_VIDEO:  # named, and left out all the same
+            rest[reason] = list(paths)
+            continue
         for path in paths:
             held = find_videos([path]) if path in holding else ()
             if path not in taken and (path not in holding or any(file.path not in taken for file in held)):

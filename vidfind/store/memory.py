@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -66,8 +67,14 @@ class LeftOut:
         def move(path: Path) -> Path:
             return new / path.relative_to(old) if path.is_relative_to(old) else path
 
-        patterns = {(move(folder), pattern) for folder, pattern in self.patterns}
-        patterns |= {(new, pattern) for folder, pattern in self.patterns if old.is_relative_to(folder)}
+        def move_pattern(pattern: str) -> str:
+            is_within = os.path.isabs(pattern) and Path(pattern).is_relative_to(old)
+            return str(new / Path(pattern).relative_to(old)) if is_within else pattern
+
+        patterns = {(move(folder), move_pattern(pattern)) for folder, pattern in self.patterns}
+        # What was left out of a folder above `old` stays out of it where it is now.
+        above = [(folder, pattern) for folder, pattern in self.patterns if old.is_relative_to(folder)]
+        patterns |= {(new, move_pattern(pattern)) for folder, pattern in above if not new.is_relative_to(move(folder))}
         return LeftOut(frozenset(map(move, self.removed)), frozenset(patterns), frozenset(map(move, self.taken)))
 
 
