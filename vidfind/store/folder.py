@@ -41,6 +41,8 @@ from vidfind.system.storage import lock, storage_errors, write_text
 LOCK_FILE = "writing.lock"
 SPEED_FILE = "speed.json"
 LINKS_FILE = "links.json"
+MODELS_FOLDER = "models"
+"""Tags and classes that were learned, each run in a file named after it."""
 QUERIES_FILE = "queries.sqlite"
 """Vectors of earlier queries: see search/kept.py."""
 # What an index folder may hold besides its settings: tables of all generations, adapters, and what a copy left behind.
@@ -68,6 +70,7 @@ def delete_index(path: Path) -> None:
             delete_entry(entry)
         for file in (NEXT_FILE, COPY_FILE, SPEED_FILE, LINKS_FILE, QUERIES_FILE, LEFT_OUT_FILE):
             (path / file).unlink(missing_ok=True)
+        delete_entry(path / MODELS_FOLDER)
         with suppress(PermissionError):  # Windows keeps a file that is open
             (path / LOCK_FILE).unlink()  # last, and while it is held: see writing_lock
     if not any(path.iterdir()):
@@ -115,6 +118,11 @@ def make_generation(path: Path, generation: Generation, dim: int, adapter: Path 
     for kind, schema in ((TableKind.VIDEOS, VIDEOS), (TableKind.SEGMENTS, segments_schema(dim))):
         make_table(path, database, table_name(kind, generation.number), schema)
     return dataclasses.replace(generation, adapter_file=keep_adapter(path, adapter) if adapter else "")
+
+
+def model_file(path: Path, run: str) -> Path:
+    """The file of what a run has learned; its name begins with what that is, `tags` or `classes`."""
+    return path / MODELS_FOLDER / f"{run}.npz"
 
 
 def levels_file(path: Path, number: int) -> Path:

@@ -52,6 +52,8 @@ class Label:
     added: datetime = field(default_factory=lambda: datetime.now(UTC))
     video: str = ""
     """The fingerprint of the file."""
+    described: str = ""
+    """What its class looks like, in the words of the owner; mostly empty."""
 
     @property
     def is_yes(self) -> bool:

@@ -73,6 +73,7 @@ LABEL_COLUMNS: Mapping[str, pa.DataType] = {
     "task": pa.string(),
     "name": pa.string(),
     "value": pa.int8(),
+    "described": pa.string(),
     "added": pa.timestamp("us", tz="UTC"),
 }
 LABELS = pa.schema(LABEL_COLUMNS)

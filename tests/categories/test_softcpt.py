@@ -8,9 +8,8 @@ import torch
 from open_clip.model import CLIP
 
 from tests.support.golden_clip import Golden, golden_part, load_golden
-from vidfind.encoders.towers import read_embedded
-from vidfind.tagging.judging import accuracy
-from vidfind.tagging.softcpt import (
+from vidfind.categories.judging import accuracy
+from vidfind.categories.softcpt import (
     VARIANTS,
     Position,
     PromptIds,
@@ -26,6 +25,7 @@ from vidfind.tagging.softcpt import (
     prompt_logits,
     read_prompts,
 )
+from vidfind.encoders.towers import read_embedded
 
 
 def as_tensor(values: np.ndarray) -> torch.Tensor:
