@@ -11,6 +11,7 @@ import pytest
 from tests.support.indexing import Index, statuses
 from vidfind.errors import BadInput
 from vidfind.index.prepare import check_folders
+from vidfind.store.edit import remove_videos
 from vidfind.store.select import select_videos
 from vidfind.store.store import Store
 
@@ -62,6 +63,38 @@ def test_an_excluded_path_stays_out_wherever_the_next_run_is_started(
     monkeypatch.chdir(library.parent)
     assert set(statuses(index(library)).values()) == {"unchanged"}
     assert film_store.videos().keys() == {library / "a.mp4", library / "b.mp4"}
+
+
+def test_what_is_indexed_through_a_link_alone_is_found_and_removed_by_both_paths(
+    index: Index, library: Path, film_store: Store
+) -> None:
+    outside = (library / "inner").rename(library.with_name("outside"))
+    alone = (library / "b.mp4").rename(library.with_name("alone.mp4"))
+    (library / "link").symlink_to(outside)
+    (library / "one.mp4").symlink_to(alone)
+    index(library)
+    for place in (outside, outside / "long.mp4", library / "link", alone, library / "one.mp4"):
+        assert len(select_videos(film_store, [str(place)]).contents()) == 1
+    assert [row.path for row in remove_videos([outside, alone], film_store)] == [
+        library / "link" / "long.mp4",
+        library / "one.mp4",
+    ]
+    assert statuses(index(library)) == {"a.mp4": "unchanged"}  # and they stay out
+    root = library.with_name("root")
+    root.symlink_to(outside)
+    assert statuses(index(root)) == {"long.mp4": "new"}
+    assert select_videos(film_store, [str(outside / "long.mp4")]).paths_of(
+        [row.content for row in film_store.videos().values()]
+    ) == {root / "long.mp4"}
+
+
+def test_a_link_to_what_is_indexed_by_its_own_path_can_be_removed(
+    index: Index, library: Path, film_store: Store
+) -> None:
+    (library / "link").symlink_to("inner")
+    index(library)
+    assert [row.path for row in remove_videos([library / "link"], film_store)] == [library / "inner" / "long.mp4"]
+    assert statuses(index(library)) == {"a.mp4": "unchanged", "b.mp4": "unchanged"}
 
 
 def test_an_index_that_knows_a_video_by_a_link_gets_its_real_path_without_encoding(

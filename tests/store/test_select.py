@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
@@ -71,6 +72,17 @@ def test_the_videos_chosen_are_those_that_a_look_at_each_row_gives(
 
 
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="time zones cannot be set there")
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("/v/a bb", "/v/a b"), ("/v/a%20bc/7.mp4", "/v/a%20b"), ("/v/a/8.mp5", "/v/a/8.mp4"), ("/x/a%20bb", "/v/a%20b")],
+)
+def test_a_mistyped_place_is_told_with_the_nearest(stored: Store, typed: str, meant: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(f"No indexed video is under {typed}. Did you mean {meant}? See")):
+        select_videos(stored, [typed])
+    with pytest.raises(BadInput, match=r"No indexed video is under /quite/other\. See"):
+        select_videos(stored, ["/quite/other"])
+
+
 def test_the_day_shown_is_the_day_that_the_filter_takes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also around midnight of the days on which clocks are changed."""
     changes = [datetime(2024, 4, 6, tzinfo=UTC), datetime(2024, 9, 28, tzinfo=UTC), datetime(2024, 11, 3, tzinfo=UTC)]

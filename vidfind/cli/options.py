@@ -78,7 +78,8 @@ Folders = Annotated[
     typer.Option(
         "--in",
         metavar="FOLDER",
-        help="Only videos under this folder, or this video, or a pattern such as 'trips/*'. May be given again.",
+        help="Only videos under this folder, or this video, or a pattern such as 'trips/*'. It counts from the current "
+        "folder; '/**/trips' is any folder trips. May be given again.",
     ),
 ]
 Exclude = Annotated[

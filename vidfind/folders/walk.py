@@ -51,7 +51,8 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class OtherName:
-    """Another path, through a link, of a folder or video that was found by `path` already."""
+    """Another path of a folder or video that is found by `path`: through a link, or, where `path` itself is a link, the
+    path without it."""
 
     link: Path
     path: Path
@@ -70,7 +71,7 @@ class Survey:
     unused: list[Unused]
     """Patterns that matched nothing."""
     other_names: dict[Path, Path]
-    """Paths through links of folders and videos, with the paths that these were found by."""
+    """Other paths of folders and videos, which links make, with the paths that these were found by."""
 
     @property
     def has_remarks(self) -> bool:
@@ -144,6 +145,7 @@ class _Folder:
     """The names of the folders from `root` to this one, in small letters."""
     proxies: ProxyFolder | None = None
     """The folder of proxies that this one is, or lies in."""
+    is_link: bool = False
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,8 @@ class _Walk:
         for root in sorted(reals, key=lambda root: (os.path.isdir(root), reals[root] != root)):
             if os.path.isdir(root):
                 names = (os.path.basename(root).lower(),)
-                yield from self._descend(_Folder(root, reals[root], root, _ignores_above(root), names))
+                is_link = reals[root] != root
+                yield from self._descend(_Folder(root, reals[root], root, _ignores_above(root), names, is_link=is_link))
             elif not self.exclusions.match(root, os.path.dirname(root), reals[root]):
                 yield from self._named_file(root, reals[root])
         while self.links:
@@ -212,6 +215,8 @@ class _Walk:
         except OSError as error:
             yield from self._tell(folder.path, error)
             return
+        if folder.is_link:
+            yield OtherName(Path(folder.real), Path(folder.path))
         entries, ended = _list(folder.path)
         if ended:
             yield from self._tell(folder.path, ended)
@@ -240,9 +245,11 @@ class _Walk:
                 return
             for step in self._look_at(link, real, is_folder):
                 if isinstance(step, _Folder):
-                    yield from self._descend(step)
-                else:
-                    yield step
+                    yield from self._descend(replace(step, is_link=True))
+                    continue
+                yield step
+                if isinstance(step, VideoFile):
+                    yield OtherName(Path(real), step.path)
         except OSError as error:
             yield from self._tell(link.path, error)
 
@@ -287,6 +294,8 @@ class _Walk:
             return
         if _is_video(path, status.st_size, is_named=True):
             yield VideoFile(Path(path), status.st_size, status.st_mtime_ns)
+            if real != path:
+                yield OtherName(Path(real), Path(path))
         else:
             yield LeftOut(Path(path), Reason.NO_VIDEO)
 

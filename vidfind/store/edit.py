@@ -14,6 +14,7 @@ from pathlib import Path
 from vidfind.commands import index_command, status_command
 from vidfind.errors import BadInput
 from vidfind.store.memory import read_left_out
+from vidfind.store.select import targets_of
 from vidfind.store.store import Store
 from vidfind.store.tables import UNKNOWN_PLACE, VideoRow
 
@@ -35,9 +36,8 @@ def remove_videos(paths: Sequence[Path], store: Store) -> list[VideoRow]:
         writers = writer.generations()
         removed = videos_to_remove(paths, store)
         chosen = {row.path for row in removed}
-        writer.leave_out(
-            read_left_out(store.path).without(_absolute(paths))
-        )  # first: a run then finishes what is killed
+        places = _places(paths, chosen, store)
+        writer.leave_out(read_left_out(store.path).without(places))  # first: a run then finishes what is killed
         for one in writers:
             one.set_aside(row for path, row in one.store.videos().items() if path in chosen)
             one.remove(chosen)
@@ -62,9 +62,10 @@ def purge_videos(paths: Sequence[Path] | None, store: Store) -> list[VideoRow]:
     with store.writing() as writer:
         removed = videos_to_remove(paths, store, purge=True)
         purged = {row.path for row in removed}
-        left_out = read_left_out(store.path).without(_absolute(paths or ()))
+        places = _places(paths or (), purged, store)
+        left_out = read_left_out(store.path).without(places)
         # Of a file that is not there, not even the path stays.
-        gone = {path for path in _absolute(paths or ()) if not os.path.lexists(path)}
+        gone = {path for path in places if not os.path.lexists(path)}
         writer.leave_out(dataclasses.replace(left_out, removed=left_out.removed - gone))
         for one in writer.generations():
             one.remove(purged if paths else [])
@@ -76,12 +77,25 @@ def purge_videos(paths: Sequence[Path] | None, store: Store) -> list[VideoRow]:
 def _chosen(paths: Sequence[Path], rows: Collection[VideoRow], store: Store) -> dict[Path, VideoRow]:
     """The rows of the videos under `paths`, by their paths. Raises BadInput for a path with none."""
     chosen: dict[Path, VideoRow] = {}
-    for path in _absolute(paths):
-        here = {row.path: row for row in rows if row.path.is_relative_to(path)}
-        if not here:
-            raise _none_under(path, store)
-        chosen |= here
+    for place in _places(paths, [row.path for row in rows], store):
+        chosen |= {row.path: row for row in rows if row.path.is_relative_to(place)}
     return chosen
+
+
+def _places(paths: Iterable[Path], known: Collection[Path], store: Store) -> list[Path]:
+    """`paths` as the videos `known` of an index have them: one through a link is that which the link leads to, or the
+    other way round, if no video is under it as it is written. Raises BadInput for a path with none."""
+    links = store.links()
+    places: list[Path] = []
+    for path in _absolute(paths):
+        real = Path(os.path.realpath(path))
+        ways = ([path], targets_of(path, links), [real], targets_of(real, links))
+        found = (sorted(one for one in way if any(each.is_relative_to(one) for each in known)) for way in ways)
+        here = next(filter(None, found), None)
+        if here is None:
+            raise _none_under(path, store)
+        places += here
+    return places
 
 
 def relink_videos(old: Path, new: Path, store: Store) -> list[Relinked]:

@@ -5,6 +5,7 @@ Knows nothing of vectors. Days are those of local time.
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -103,7 +104,7 @@ def find_content(store: Store, path: str | os.PathLike[str]) -> int | None:
     typed = os.path.expanduser(path)
     for resolve in (os.path.abspath, os.path.realpath):
         whole = Path(resolve(typed))
-        texts = pa.array([path_to_text(one) for one in (whole, *_targets(whole, links))], pa.string())
+        texts = pa.array([path_to_text(one) for one in (whole, *targets_of(whole, links))], pa.string())
         found = videos["content"].filter(pc.is_in(videos["path"], value_set=texts))
         if len(found):
             return cast("int", found[0].as_py())
@@ -140,13 +141,29 @@ def _in_place(texts: pa.ChunkedArray[pa.StringScalar], place: str, links: Mappin
     for resolve in (os.path.abspath, os.path.realpath):  # the latter asks the disk, which may take minutes to answer
         whole = Path(resolve(typed))
         for under in (_is_under, _fits) if MAGIC & set(typed) else (_is_under,):
-            mask = _any([under(texts, whole), *(_is_under(texts, target) for target in _targets(whole, links))])
+            mask = _any([under(texts, whole), *(_is_under(texts, target) for target in targets_of(whole, links))])
             if pc.any(mask).as_py():
                 return mask
-    raise BadInput(f"No indexed video is under {place}. See what is indexed: {status_command()}")
+    near = None if MAGIC & set(typed) else _nearest(texts, Path(os.path.abspath(typed)))
+    hint = f" Did you mean {near}?" if near else ""
+    raise BadInput(f"No indexed video is under {place}.{hint} See what is indexed: {status_command()}")
 
 
-def _targets(place: Path, links: Mapping[Path, Path]) -> set[Path]:
+def _nearest(texts: pa.ChunkedArray[pa.StringScalar], place: Path) -> Path | None:
+    """The indexed video, or folder of some, whose name is most like that of `place`: in the same folder if there is one
+    such, or else anywhere."""
+    known = {path_from_text(text) for text in _texts(texts)}
+    known |= {folder for path in known for folder in path.parents}
+    missing = next((step for step in reversed((place, *place.parents)) if step not in known), place)
+    beside = {path.name: path for path in known if path.parent == missing.parent}
+    anywhere = {path.name: path for path in sorted(known, reverse=True)}
+    for name, named in ((missing.name, beside), (place.name, anywhere)):
+        for similar in difflib.get_close_matches(name, named, n=1, cutoff=0.75):
+            return named[similar]
+    return None
+
+
+def targets_of(place: Path, links: Mapping[Path, Path]) -> set[Path]:
     """Where the links below a folder lead, and where one leads that the folder lies below."""
     below = {target for link, target in links.items() if link.is_relative_to(place)}
     return below | {target / place.relative_to(link) for link, target in links.items() if place.is_relative_to(link)}
