@@ -13,8 +13,8 @@ from pathlib import Path
 
 from vidfind.commands import index_command, status_command
 from vidfind.errors import BadInput
+from vidfind.store.folder import targets_of
 from vidfind.store.memory import read_left_out
-from vidfind.store.select import targets_of
 from vidfind.store.store import Store
 from vidfind.store.tables import UNKNOWN_PLACE, VideoRow
 

@@ -161,6 +161,12 @@ def write_links(path: Path, links: Mapping[Path, Path]) -> None:
     write_text(path / LINKS_FILE, text)
 
 
+def targets_of(place: Path, links: Mapping[Path, Path]) -> set[Path]:
+    """Where the links below a folder lead, and where one leads that the folder lies below."""
+    below = {target for link, target in links.items() if link.is_relative_to(place)}
+    return below | {target / place.relative_to(link) for link, target in links.items() if place.is_relative_to(link)}
+
+
 def read_links(path: Path) -> dict[Path, Path]:
     """Returns what `write_links` has stored; nothing if that is missing or damaged, until the next run."""
     try:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from vidfind.commands import status_command
 from vidfind.errors import BadInput
+from vidfind.store.folder import targets_of
 from vidfind.store.store import Store
 from vidfind.store.tables import path_from_text, path_to_text
 from vidfind.system.files import find_present
@@ -161,12 +162,6 @@ def _nearest(texts: pa.ChunkedArray[pa.StringScalar], place: Path) -> Path | Non
         for similar in difflib.get_close_matches(name, named, n=1, cutoff=0.75):
             return named[similar]
     return None
-
-
-def targets_of(place: Path, links: Mapping[Path, Path]) -> set[Path]:
-    """Where the links below a folder lead, and where one leads that the folder lies below."""
-    below = {target for link, target in links.items() if link.is_relative_to(place)}
-    return below | {target / place.relative_to(link) for link, target in links.items() if place.is_relative_to(link)}
 
 
 def _fits(texts: pa.ChunkedArray[pa.StringScalar], pattern: Path) -> Mask:
