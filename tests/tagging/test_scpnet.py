@@ -96,12 +96,15 @@ def test_the_consistency_loss_is_that_of_the_authors(case: str) -> None:
 def test_the_steps_of_a_training_are_those_of_the_authors() -> None:
     golden = load_golden("scpnet_trainer_trace")
     most, cutoff, soft_weight, unlabelled = golden["params_hardk_pcut_kl_lambdau"]
-    table = scpnet.StatusTable(*golden["labels"].shape, most=int(most))
+    table = scpnet.StatusTable(8, 6, int(most))
     for step in range(6):
         rows, status = torch.tensor(golden[f"s{step}_idx"]), table.status()
         np.testing.assert_allclose(status, golden[f"s{step}_classwise_acc_used"], atol=1e-6)
+        logits, weak, strong = tensor(golden[f"s{step}_logits_lb_w_s"]).chunk(3)
         loss, labels = scpnet.training_loss(
-            *tensor(golden[f"s{step}_logits_lb_w_s"]).chunk(3),
+            logits,
+            weak,
+            strong,
             tensor(golden["labels"])[rows],
             tensor(golden["relation"]),
             status,

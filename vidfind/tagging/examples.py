@@ -1,0 +1,135 @@
+"""What tags are learnt from: the segments of all videos, and what their owner says of them; and what is learnt.
+
+Needs numpy alone. N segments, B bags, C tags, D numbers a vector; see vectors.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from vidfind.tagging.vectors import Flags, Numbers, bag_rows, blend, pooled, prototypes
+
+YES, NO, UNKNOWN, LEFT_OUT = 1, -1, 0, 2
+"""States of a tag in a bag. One that is left out is known of another bag, of the same video."""
+SPREAD = 1.5
+"""Standard deviation of the logits of all segments."""
+QUANTILE = 0.95
+"""The part of all bags that score below 0 at first: a tag is mostly not there."""
+
+GOOD_AREA = 0.75
+"""Area under the ROC curve from which on a text is trusted as a whole."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The bags of a library: whole videos, and parts that a label speaks of."""
+
+    vectors: npt.NDArray[np.float32]
+    """(N, D), centred."""
+    starts: Numbers
+    """(B + 1,)"""
+    groups: Numbers
+    """(B,): bags of a group are evidence of one another."""
+    states: npt.NDArray[np.int8]
+    """(B, C): YES, NO, UNKNOWN or LEFT_OUT."""
+    text: npt.NDArray[np.float32]
+    """(C, D), centred."""
+
+    @cached_property
+    def sizes(self) -> Numbers:
+        """Numbers of segments (B,)."""
+        result: Numbers = np.diff(self.starts)
+        return result
+
+    @cached_property
+    def touched(self) -> Flags:
+        """Which bags (B,) have a label, and segments."""
+        result: Flags = np.isin(self.states, (YES, NO)).any(axis=1) & (self.sizes > 0)
+        return result
+
+    @cached_property
+    def counts(self) -> Numbers:
+        """How many groups say yes to each tag (C,)."""
+        return np.array([len(np.unique(self.groups[column == YES])) for column in self.states.T], np.int64)
+
+    def of_bags(self, bags: Numbers) -> Examples:
+        """Returns these bags alone, in this order."""
+        starts = np.concatenate([[0], self.sizes[bags].cumsum()])
+        rows = bag_rows(self.starts, bags)
+        return replace(
+            self, vectors=self.vectors[rows], starts=starts, groups=self.groups[bags], states=self.states[bags]
+        )
+
+    def without_labels_of(self, bags: Flags) -> Examples:
+        """Returns the same, where nothing is known of some bags (B,)."""
+        return replace(self, states=np.where(bags[:, None], UNKNOWN, self.states).astype(np.int8))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What is learnt: the logit of a segment is `scale` times its product with a vector, plus a bias."""
+
+    vectors: npt.NDArray[np.float32]
+    """(C, D), of unit length."""
+    bias: npt.NDArray[np.float32]
+    """(C,)"""
+    scale: float
+    steps: int = 0
+    """So many steps of training were made."""
+
+    def logits(self, segments: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Returns the logits (N, C) of centred segments (N, D)."""
+        return (np.float32(self.scale) * (segments @ self.vectors.T) + self.bias).astype(np.float32, copy=False)
+
+    def scores(self, examples: Examples) -> npt.NDArray[np.float32]:
+        """Returns the pooled logits (B, C) of bags."""
+        return pooled(self.logits(examples.vectors), examples.starts)
+
+
+def fit_text(examples: Examples) -> Weights:
+    """Returns weights that follow the texts alone."""
+    return with_vectors(examples, examples.text)
+
+
+def fit_blend(examples: Examples) -> Weights:
+    """Returns weights that follow the texts and the mean looks of the examples; nothing is trained."""
+    return with_vectors(examples, blend_alone(examples).vectors)
+
+
+def blend_alone(examples: Examples) -> Weights:
+    """Returns the same without scale and bias, which takes less time: scores of one tag are in the same order."""
+    text = examples.text * trust(examples)[:, None] ** 2
+    looks = prototypes(examples.vectors, examples.starts, examples.states == YES, text)
+    vectors = blend(text, looks, examples.counts)
+    return Weights(vectors, np.zeros(len(vectors), np.float32), 1.0)
+
+
+def with_vectors(examples: Examples, vectors: npt.NDArray[np.float32]) -> Weights:
+    """Returns weights whose logits of all segments have a fixed spread, and whose bias fits a rare tag."""
+    products = examples.vectors @ vectors.T
+    spread = float(products.std())
+    scale = SPREAD / spread if spread > 0 else 1.0
+    best = pooled(products, examples.starts)[examples.sizes > 0]
+    bias = -scale * np.quantile(best, QUANTILE, axis=0) if len(best) else np.zeros(len(vectors))
+    return Weights(vectors, bias.astype(np.float32), scale)
+
+
+def trust(examples: Examples) -> npt.NDArray[np.float32]:
+    """Returns how well the text of each tag (C,) fits its examples, from 0 to 1; 1 without any.
+
+    A text that ranks the examples no higher than other videos, as the name of a dog does, is not to be trusted. Few
+    examples say little about it."""
+    best = pooled(examples.vectors @ examples.text.T, examples.starts)
+    result = np.ones(len(examples.text), np.float32)
+    for tag in np.flatnonzero(examples.counts):
+        states, scores = examples.states[:, tag], best[:, tag]
+        others = np.sort(scores[~np.isin(states, (YES, LEFT_OUT)) & (examples.sizes > 0)])
+        ranks = np.searchsorted(others, scores[(states == YES) & (examples.sizes > 0)])
+        area = ranks.mean() / len(others) if len(others) and len(ranks) else 1.0  # under the ROC curve
+        fits = np.clip((area - 0.5) / (GOOD_AREA - 0.5), 0, 1)
+        result[tag] = (2 + examples.counts[tag] * fits) / (2 + examples.counts[tag])
+    return result
