@@ -88,6 +88,8 @@ def test_a_pipe_gets_a_table_for_each_query_under_its_words(
     lines = run("search").out.splitlines()
     assert [lines[n] for n in (1, 7)] == ["a red circle", r"a \x1b[31mstar"]
     assert tables("\n".join(lines)) == 2
+    assert [line.split("\t")[-1] for line in lines[2:4]] == ["Query", "a red circle"]
+    assert lines[9].split("\t")[-1] == r"a \x1b[31mstar"
 
 
 def test_a_query_that_cannot_be_answered_does_not_end_the_others(
@@ -99,11 +101,18 @@ def test_a_query_that_cannot_be_answered_does_not_end_the_others(
     assert ran.err.startswith("Error: The query is empty.")
 
 
-@pytest.mark.parametrize("arguments", [["--open", "1"], [""]], ids=["open", "empty"])
-def test_a_search_for_nothing_is_wrong_usage(run: Run, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["--open", "1"], "--open needs a query"), ([""], "QUERY is empty.\n"), (["  ", " \t"], "QUERY is empty.\n")],
+    ids=["open", "empty", "spaces"],
+)
+def test_a_search_for_nothing_is_wrong_usage(
+    run: Run, arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pipe(monkeypatch, b"\n")
     ran = run("search", *arguments)
     assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"Error: {said}")
     assert "Try 'vidfind search" in ran.err
 
 

@@ -64,6 +64,10 @@ def test_what_only_looks_like_a_proxy_is_taken(tmp_path: Path, name: str, other:
     assert tmp_path / name in [video.path for video in find_videos([tmp_path])]
 
 
+JPEG = b"\xff\xd8\xff\xe1" + bytes(20)
+HEIC = b"\0\0\0\x24ftypheic" + bytes(20)
+
+
 def film(path: Path, seconds: int) -> None:
     write_video(path, np.zeros((seconds * 2, 16, 16, 3), np.uint8), 2)
 
@@ -85,9 +89,17 @@ def test_the_moving_part_of_a_live_photo_is_left_out(
     tmp_path: Path, video: str, picture: str, seconds: int, is_part: bool
 ) -> None:
     film(tmp_path / video, seconds)
-    touch(tmp_path, picture)
+    (tmp_path / picture).write_bytes(JPEG if picture.endswith("JPG") else HEIC)
     assert survey_folders([tmp_path]).left_out == ({Reason.LIVE_PHOTO: [tmp_path / video]} if is_part else {})
     assert len(list(find_videos([tmp_path], all_files=True))) == 1
+
+
+@pytest.mark.parametrize("content", [b"", bytes(99), b"no picture", b"\0\0\0\x24ftypisom"])
+def test_a_video_beside_what_is_only_called_a_picture_is_taken(tmp_path: Path, content: bytes) -> None:
+    film(tmp_path / "IMG_1.MOV", 2)
+    for name in ("IMG_1.jpg", "IMG_1.HEIC"):
+        (tmp_path / name).write_bytes(content)
+    assert len(list(find_videos([tmp_path]))) == 1
 
 
 def test_a_damaged_video_beside_a_picture_is_taken(tmp_path: Path) -> None:

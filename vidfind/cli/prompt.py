@@ -91,7 +91,7 @@ class Answers:
             for path in dict.fromkeys(moment.path for moment in moments):
                 console.path_line(path, ends_with_nul=self.form == "print0")
         elif moments:
-            show_moments(moments)
+            show_moments(moments, query)
         else:
             console.message(why_nothing(find, self.filters))
 

@@ -83,7 +83,9 @@ def search_command(
     from vidfind.system.imports import import_numpy
 
     words = " ".join(query or []).strip()
-    if (query and not words) or (words and like):
+    if query and not words:
+        raise typer.BadParameter("QUERY is empty.")
+    if words and like:
         raise typer.BadParameter(WHAT_TO_GIVE)
     if as_json and (as_paths or print0):
         raise typer.BadParameter(f"Give either --json or {'--print0' if print0 else '--paths'}.")

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vidfind.display.console import is_screen, new_table, results, show_list
-from vidfind.display.text import near_path, plural, short_paths, span
+from vidfind.display.text import near_path, plural, printable, short_paths, span
 from vidfind.system.times import clock, local_time
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ COLUMN_GAP = 3  # cells between two columns of a table
 STYLES = {"#": "bold", "Score": "cyan", "Moment": "green", "Length": "", "Date": "dim"}
 
 
-def show_moments(moments: Sequence["Moment"]) -> None:
-    """Shows the result table; in a pipe with all there is to say."""
-    show_list(result_table(moments, results.width) if is_screen(results) else plain_table(moments))
+def show_moments(moments: Sequence["Moment"], query: str | None = None) -> None:
+    """Shows the result table; in a pipe with all there is to say. `query` is the one answered, if there are several."""
+    show_list(result_table(moments, results.width) if is_screen(results) else plain_table(moments, query))
 
 
 def moment_json(moment: "Moment") -> dict[str, Any]:
@@ -58,13 +58,16 @@ def result_table(moments: Sequence["Moment"], width: int) -> Table:
     return table
 
 
-def plain_table(moments: Sequence["Moment"]) -> Table:
-    """Returns a table with all columns, however wide, and the marks of a file in a column of their own."""
+def plain_table(moments: Sequence["Moment"], query: str | None = None) -> Table:
+    """Returns a table with all columns, however wide, and the marks of a file in a column of their own.
+
+    `query`, if there is one, is the last column."""
     columns = _columns(moments)
     files = {"File": [near_path(moment.path) for moment in moments]}
     notes = {"Note": [_mark(moment).plain.strip() for moment in moments]}
+    queries = {} if query is None else {"Query": [printable(query)] * len(moments)}
     table = new_table()
-    all_columns = {name: columns.pop(name) for name in ("#", "Score")} | files | columns | notes
+    all_columns = {name: columns.pop(name) for name in ("#", "Score")} | files | columns | notes | queries
     for name in all_columns:
         table.add_column(name, style=STYLES.get(name, ""))
     for row in zip(*all_columns.values(), strict=True):

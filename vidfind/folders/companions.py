@@ -6,10 +6,11 @@ Decides by names; the length of what may be a part of a Live Photo is read from 
 import os
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from vidfind.folders.contents import is_picture_content, read_head
 from vidfind.folders.names import VIDEO_EXTENSIONS, Reason, extension
 
 PROXY_EXTENSIONS = frozenset((".lrv", ".lrf", ".glv"))  # GoPro, DJI, Garmin
@@ -50,8 +51,8 @@ class Companions:
 
     originals: frozenset[str]
     """Names, in small letters and without extensions, of videos that may be originals of a proxy beside them."""
-    pictures: frozenset[str]
-    """Names of pictures, with and without their extensions."""
+    pictures: Mapping[str, str]
+    """Names of pictures, by these names in small letters, with and without their extensions."""
 
     def why_left_out(self, name: str, path: str, proxies: ProxyFolder | None = None) -> Reason | None:
         """Why the video of this name is left out, or None. `proxies` is the folder of proxies that it lies in, if it
@@ -61,27 +62,27 @@ class Companions:
             return Reason.PROXY
         if not self.originals.isdisjoint(_originals_beside(stem, extension(name))):
             return Reason.PROXY
-        if extension(name) in LIVE_PHOTO_EXTENSIONS and self._has_picture(stem) and _is_short(path):
-            return Reason.LIVE_PHOTO
-        return None
-
-    def _has_picture(self, stem: str) -> bool:
-        return stem in self.pictures or stem.removesuffix("_hevc") in self.pictures  # as iCloud names some
+        picture = self.pictures.get(stem) or self.pictures.get(stem.removesuffix("_hevc"))  # as iCloud names some
+        if extension(name) not in LIVE_PHOTO_EXTENSIONS or picture is None:
+            return None
+        is_part = _is_short(path) and _is_picture(os.path.join(os.path.dirname(path), picture))
+        return Reason.LIVE_PHOTO if is_part else None
 
 
 def companions(names: Iterable[str]) -> Companions:
     """The companions among the names of a folder."""
-    originals, pictures = set(), set()
+    originals: set[str] = set()
+    pictures: dict[str, str] = {}
     for name in names:
         ending = extension(name)
         stem = name[: len(name) - len(ending)].lower()
         if ending in PICTURE_EXTENSIONS:
-            pictures |= {stem, name.lower()}
+            pictures |= {stem: name, name.lower(): name}
         elif ending in VIDEO_EXTENSIONS - PROXY_EXTENSIONS:
             originals.add(stem)
             if (match := INSTA360.match(stem)) and match["kind"] == "vid":
                 originals.add(_insta360_key(match))
-    return Companions(frozenset(originals), frozenset(pictures))
+    return Companions(frozenset(originals), pictures)
 
 
 def _originals_beside(stem: str, ending: str) -> Iterator[str]:
@@ -99,6 +100,14 @@ def _originals_beside(stem: str, ending: str) -> Iterator[str]:
 def _insta360_key(match: re.Match[str]) -> str:
     """The part that the names of a take's files have in common: the number of the lens differs."""
     return f"{match['pro']} {match['time']} {match['number']}"
+
+
+def _is_picture(path: str) -> bool:
+    """Whether the first bytes of a file are those of a picture."""
+    try:
+        return is_picture_content(read_head(path))
+    except OSError:
+        return False
 
 
 def _is_short(path: str) -> bool:

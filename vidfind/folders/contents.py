@@ -44,12 +44,21 @@ VIDEOS = re.compile(
     rb".{4}ftyp(?!heic|heix|heim|heis|mif1|avif|crx |M4A |M4B )|\x1a\x45\xdf\xa3",
     re.DOTALL,
 )
+PICTURES = re.compile(
+    rb"\xff\xd8\xff|II\*\0|MM\0\*|.{4}ftyp(?:heic|heix|heim|heis|hevc|hevx|mif1|msf1|avif|avis)", re.DOTALL
+)
+"""The pictures that cameras write: JPEG, TIFF and so DNG, HEIC, AVIF."""
 TEXT_CONTROLS = b"\t\n\r\f\x1b"
 
 
 def is_video_content(head: bytes) -> bool:
     """Whether the first bytes are those of a usual container of videos."""
     return VIDEOS.match(head) is not None
+
+
+def is_picture_content(head: bytes) -> bool:
+    """Whether the first bytes are those of a picture as cameras write them."""
+    return PICTURES.match(head) is not None
 
 
 def is_other_content(head: bytes, ending: str = "") -> bool:

@@ -154,7 +154,7 @@ def fetch(model: str, pretrained: str, hub: str, announce: Callable[[str], None]
     unavailable = (
         f"{model} / {pretrained} is not on this machine (looked in {constants.HF_HUB_CACHE}) and {{reason}}. "
         f"Connect to the network once, or bring the file: {names[0]} of {constants.ENDPOINT}/{repo}, "
-        "then add --pretrained FILE."
+        f"then add --pretrained FILE. To try vidfind without it, add --model {TINY}, which knows only drawn shapes."
     )
     if constants.HF_HUB_OFFLINE:
         raise ModelUnavailable(unavailable.format(reason="HF_HUB_OFFLINE forbids fetching it"))
