@@ -96,3 +96,30 @@ def test_clips_cannot_go_where_a_file_is(run: Run, pipe: Pipe, clips: Path, tmp_
     ran = run("export", "--clips", tmp_path / "out")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.startswith(f"Error: {tmp_path / 'out'} cannot be written to: ")
+
+
+def test_moments_from_a_pipe_become_a_timeline(run: Run, pipe: Pipe, clips: Path, tmp_path: Path) -> None:
+    moment = {"path": str(clips / "h264.mp4"), "start": 0.4, "end": 0.8}
+    pipe({"path": str(tmp_path / "gone.mp4"), "start": 0, "end": 1}, moment)
+    ran = run("export", "--timeline", tmp_path / "new" / "a.m3u", "--pad", "0.1")
+    assert (ran.code, ran.err) == (3, f"Error: {tmp_path / 'gone.mp4'} is not there.\n")
+    assert ran.out.splitlines() == [str(tmp_path / "new" / "a.m3u"), str(tmp_path / "new" / "a.mpv.m3u")]
+    assert "#EXTVLCOPT:start-time=0.300" in (tmp_path / "new" / "a.m3u").read_text()
+
+
+def test_the_name_of_a_timeline_must_say_its_kind(run: Run, pipe: Pipe, tmp_path: Path) -> None:
+    pipe("")
+    ran = run("export", "--timeline", tmp_path / "a.txt")
+    assert (ran.code, ran.out) == (2, "")
+    assert "'a.txt' names no kind of timeline. It must end in .otio, .edl, .fcpxml, .m3u, .m3u8, .csv." in ran.err
+
+
+def test_without_opentimelineio_an_error_says_how_to_install_it(
+    run: Run, pipe: Pipe, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentimelineio", None)
+    pipe({"path": str(clips / "h264.mp4"), "start": 0, "end": 0.1})
+    ran = run("export", "--timeline", tmp_path / "a.otio")
+    assert (ran.code, ran.out) == (1, "")
+    assert 'uv tool install ".[timeline]"' in ran.err
+    assert list(tmp_path.iterdir()) == []

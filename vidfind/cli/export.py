@@ -31,7 +31,7 @@ from vidfind.cli.prompt import Answers, why_nothing
 from vidfind.cli.search import find_moments, make_filters
 from vidfind.commands import export_command as export_line
 from vidfind.commands import moments_command
-from vidfind.errors import ExitCode
+from vidfind.errors import BadInput, ExitCode
 from vidfind.search.filters import LIMIT, NO_FILTERS
 from vidfind.system import paths
 
@@ -48,6 +48,14 @@ def export_command(
     ] = None,
     clips: Annotated[
         Path | None, typer.Option("--clips", metavar="FOLDER", help="Write a clip of each moment into this folder.")
+    ] = None,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(
+            "--timeline",
+            metavar="FILE",
+            help="Write a timeline of the moments: .otio, .edl or .fcpxml for editors, .m3u for players, or .csv.",
+        ),
     ] = None,
     pad: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Begin so much earlier, and end so much later.")
@@ -70,7 +78,7 @@ def export_command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make clips of the moments that a query describes, or that another program found.
+    """Make clips, or a timeline, of the moments that a query describes, or that a search in a pipe found.
 
     A clip begins and ends at the exact frames, is H.264 with AAC sound (HDR stays HDR, as HEVC), and keeps how the
     picture is turned, its colours and when it was filmed. No file is ever overwritten.
@@ -78,13 +86,15 @@ def export_command(
     \b
     Example:
       vidfind export "dog catching frisbee" -n 20 --clips dogs
-      vidfind search "dog catching frisbee" --json | vidfind export --clips dogs
+      vidfind search "dog catching frisbee" --json | vidfind export --timeline dogs.edl
     """
     words = " ".join(query or []).strip()
     if (query and not words) or (words and like):
         raise typer.BadParameter("Give either words to look for, or --like FILE.")
-    if clips is None:
-        raise typer.BadParameter("Say what to make, and where: --clips FOLDER.")
+    if clips is None and timeline is None:
+        raise typer.BadParameter("Say what to make, and where: --clips FOLDER, --timeline FILE, or both.")
+    if timeline is not None:
+        check_name(timeline)
     if words or like:
         filters = make_filters(
             folders or (), exclude or (), since, until, between, min_score=min_score, online=online, per_video=per_video
@@ -93,8 +103,18 @@ def export_command(
         wanted = _searched(words, like, answers, name, device, dtype)
     else:
         wanted = _piped()
-    if wanted:
-        _make_clips(wanted, clips, pad, as_json)
+    if not wanted:
+        return
+    from vidfind.export.clips import padded
+
+    wanted = padded(wanted, pad)
+    failed = 0
+    if clips is not None:
+        failed = _make_clips(wanted, clips, as_json)
+    if timeline is not None:
+        failed = max(failed, _make_timeline(wanted, timeline, as_json))
+    if failed:
+        raise typer.Exit(ExitCode.SOME_FAILED)
 
 
 def _searched(words: str, like: str | None, answers: Answers, name: str, device: str, dtype: str) -> "Sequence[Wanted]":
@@ -123,14 +143,40 @@ def _piped() -> "Sequence[Wanted]":
     return wanted
 
 
-def _make_clips(wanted: "Sequence[Wanted]", folder: Path, pad: float, as_json: bool) -> None:
+def check_name(timeline: Path) -> None:
+    """Raises BadParameter for a name of a file that names no kind of timeline."""
+    from vidfind.export.timeline import writers
+
+    try:
+        writers(timeline)
+    except BadInput as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _make_clips(wanted: "Sequence[Wanted]", folder: Path, as_json: bool) -> int:
+    """Makes the clips and shows them; returns how many moments failed."""
     from vidfind.display.activity import Activity
     from vidfind.display.export import show_events
-    from vidfind.export.clips import export_clips, padded
+    from vidfind.export.clips import export_clips
 
     activity = Activity("Making clips")
     with activity:
-        events = export_clips(padded(wanted, pad), Path(os.path.expanduser(folder)))
-        failed = show_events(events, activity, as_json)
-    if failed:
-        raise typer.Exit(ExitCode.SOME_FAILED)
+        return show_events(export_clips(wanted, Path(os.path.expanduser(folder))), activity, as_json)
+
+
+def _make_timeline(wanted: "Sequence[Wanted]", file: Path, as_json: bool) -> int:
+    """Writes the timeline and shows its name; returns how many moments failed."""
+    from vidfind.display.activity import Activity
+    from vidfind.display.export import show_failed, show_timeline
+    from vidfind.export.source import Cut, make_cuts
+    from vidfind.export.timeline import write_timeline
+
+    with Activity("Reading the videos"):
+        events = list(make_cuts(wanted))
+        cuts = [one for one in events if isinstance(one, Cut)]
+        failed = [one for one in events if not isinstance(one, Cut)]
+        made = write_timeline(cuts, Path(os.path.expanduser(file))) if cuts else []
+    for one in failed:
+        show_failed(one)
+    show_timeline(made, as_json)
+    return len(failed)

@@ -1,6 +1,7 @@
 """Shows how the export of moments goes, and what came of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -14,7 +15,7 @@ from vidfind.system.times import clock
 
 if TYPE_CHECKING:
     from vidfind.display.activity import Activity
-    from vidfind.export.clips import Event, Progress, Written
+    from vidfind.export.clips import Event, Failed, Progress, Written
 
 
 def show_events(events: "Iterable[Event]", activity: "Activity", as_json: bool) -> int:
@@ -34,10 +35,23 @@ def show_events(events: "Iterable[Event]", activity: "Activity", as_json: bool) 
         elif isinstance(event, Failed):
             activity.hide()
             failed += 1
-            console.error(f"{event.wanted.path} {event.reason}.")
+            show_failed(event)
         else:
             _show_progress(event, activity)
     return failed
+
+
+def show_failed(event: "Failed") -> None:
+    console.error(f"{event.wanted.path} {event.reason}.")
+
+
+def show_timeline(files: Sequence[Path], as_json: bool) -> None:
+    """Prints the path of each file of a timeline."""
+    for path in files:
+        if as_json:
+            console.json_line({"timeline": path})
+        else:
+            console.path_line(path)
 
 
 def _written_json(event: "Written") -> dict[str, Any]:
