@@ -17,14 +17,14 @@ from tests.support.texts import refuse
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput, IndexMismatch
 from vidfind.models import hub
-from vidfind.models.catalog import MODELS, OPENAI_HUBS, known_hub
+from vidfind.models.catalog import MODELS, MULTILINGUAL, OPENAI_HUBS, TINY, known_hub
 from vidfind.models.hub import hub_files
 from vidfind.models.load import load_encoder
 from vidfind.search.query import QueryEncoder, encode_query
 from vidfind.store.folder import QUERIES_FILE, delete_index
 from vidfind.store.settings import IndexSettings, read_generation
 from vidfind.store.store import Store
-from vidfind.words.half import known_config
+from vidfind.words.half import known_config, knows_only_english
 
 HEAVY = {"torch", "open_clip", "av", "decord", "multiprocessing", "huggingface_hub", "watchfiles", "psutil"}
 
@@ -56,6 +56,38 @@ def test_a_query_too_long_is_told_each_time(
         caplog.clear()
         query_encoder(index).vector("word " * 200)
         assert "The query is longer than the model can read" in caplog.text
+
+
+def test_words_that_the_model_does_not_know_are_named_each_time(
+    index: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("vidfind"), "propagate", True)
+    for _ in range(2):
+        caplog.clear()
+        query_encoder(index).vector("a red giraffe's circle, with a zebra! - (giraffe's)")
+        assert caplog.messages == ["The model does not know: giraffe's, with, zebra."]
+    caplog.clear()
+    query_encoder(index).vector("a red circle, moving left!")
+    assert caplog.messages == []
+
+
+def test_a_query_in_another_language_gets_one_remark(
+    index: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("vidfind"), "propagate", True)
+    encoder = query_encoder(index)
+    for query in ("a red circle", "ein roter Kreis und ein Stern", "\u043a\u0440\u0443\u0433"):
+        encoder.vector(query)
+    [remark] = [message for message in caplog.messages if "English" in message]
+    assert remark.startswith("This looks like German") and MULTILINGUAL in remark
+
+
+@pytest.mark.parametrize(
+    ("model", "is_english"),
+    [(TINY, True), ("ViT-B-32", True), ("EVA02-B-16", True), (MULTILINGUAL, False), ("no such model", False)],
+)
+def test_models_that_know_only_english_are_recognised_by_their_text_half(model: str, is_english: bool) -> None:
+    assert knows_only_english(model) == is_english
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "\u200b\ud800"])

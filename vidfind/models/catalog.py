@@ -18,6 +18,8 @@ TINY_POSITIONS = TINY_FOLDER / "positions.safetensors"
 OPENAI = "openai"
 TEMPME_MODEL, TEMPME_PRETRAINED = "ViT-B-32", OPENAI
 """The model and weights that the public TempMe code trains."""
+MULTILINGUAL = "xlm-roberta-base-ViT-B-32"
+"""A model of open_clip that speaks a hundred languages. Its text half needs the package `transformers`."""
 OPENAI_HUBS = {
     "ViT-B-32": "timm/vit_base_patch32_clip_224.openai",
     "ViT-B-16": "timm/vit_base_patch16_clip_224.openai",

@@ -41,12 +41,6 @@ def tokenize_all(texts: Sequence[str], context_length: int) -> list[list[int]]:
     return [_framed([id for word in one for id in ids[word]], context_length)[0] for one in split]
 
 
-def word_ids(text: str, context_length: int) -> list[tuple[str, list[int]]]:
-    """Returns the words of a text as the tokenizer splits it, each with its ids."""
-    words = split_words(text, context_length)
-    return list(zip(words, _vocabulary().ids(words), strict=True))
-
-
 def split_words(text: str, context_length: int) -> list[str]:
     """Returns the words of a text that can fit in so many tokens, in lower case."""
     return [word[0] for word in itertools.islice(_words(clean(text)), context_length)]

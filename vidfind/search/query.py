@@ -19,6 +19,7 @@ import numpy as np
 from vidfind.errors import BadInput
 from vidfind.models import load as registry
 from vidfind.models import text_tower as text
+from vidfind.models.catalog import MULTILINGUAL
 from vidfind.models.tokenizer import tokenize
 from vidfind.search.expression import EMPTY, plain_words
 from vidfind.search.kept import KeptVectors, QueryVector, Vector
@@ -26,7 +27,8 @@ from vidfind.store.folder import QUERIES_FILE
 from vidfind.store.mismatch import require_weights
 from vidfind.store.settings import Generation
 from vidfind.store.store import Store
-from vidfind.words.half import read_text_half
+from vidfind.words.half import knows_only_english, read_text_half, unknown_words
+from vidfind.words.language import other_language
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder, EncoderLoader
@@ -49,6 +51,7 @@ class QueryEncoder:
     ) -> None:
         self._path, self._generation, self._load_encoder, self._announce = path, generation, load_encoder, announce
         self._kept = KeptVectors(path / QUERIES_FILE)
+        self._has_told_language = False
 
     def prepare(self) -> None:
         """Loads now what a query needs that was not asked before. Raises ModelUnavailable, IndexMismatch."""
@@ -67,12 +70,29 @@ class QueryEncoder:
         kept = name and self._kept.get(name)
         if not kept:
             kept = self._encode(words)
-            if name:
+            if unknown := unknown_words(self._tower, words) if self._tower else []:
+                log.warning("The model does not know: %s.", ", ".join(unknown))
+            elif name:  # otherwise the next time would not tell
                 self._kept.put(name, *kept)
         vector, is_cut = kept
         if is_cut:
             log.warning("The query is longer than the model can read: only its beginning counts.")
+        self._tell_language(words)
         return vector
+
+    def _tell_language(self, words: str) -> None:
+        """Says once if a query is not in English, and the model knows nothing else."""
+        model = self._generation.settings.identity.model
+        if self._has_told_language or not (language := other_language(words)) or not knows_only_english(model):
+            return
+        self._has_told_language = True
+        log.warning(
+            "This looks like %s, and the model %s was taught English. Say it in English, or index with a model of many "
+            "languages, such as %s, which needs the package transformers.",
+            language,
+            model,
+            MULTILINGUAL,
+        )
 
     @functools.cached_property
     def whole(self) -> Encoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import string
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from vidfind.models import text_tower as text
 from vidfind.models.adapter_file import read_info
 from vidfind.models.catalog import OPENAI, TINY, TINY_FOLDER, known_hub
 from vidfind.models.hub import find_weights
-from vidfind.models.tokenizer import tokenize_all
+from vidfind.models.tokenizer import tokenize, tokenize_all
 from vidfind.models.weights import SAFETENSORS
 from vidfind.store.mismatch import require_weights
 from vidfind.store.settings import Generation, adapter_file_name
@@ -60,6 +61,22 @@ def known_config(model: str, pretrained: str) -> Mapping[str, Any] | None:
         return None
     config = text.open_clip_config(model)
     return {**config, "quick_gelu": True} if config and pretrained == OPENAI else config
+
+
+def knows_only_english(model: str) -> bool:
+    """Whether a model reads texts with CLIP's own tokenizer: it was taught English captions."""
+    config = known_config(model, OPENAI) if model == TINY else text.open_clip_config(model)
+    return config is not None and not any(name.startswith("hf_") for name in config["text_cfg"])
+
+
+def unknown_words(half: text.TextTower, query: str) -> list[str]:
+    """The words of a text that the model has never learnt: all their tokens have rows of zeros, as most in `tiny`."""
+    embedding = half.tensors[text.EMBEDDING]
+    if embedding[tokenize(query, half.context_length)[0]].any(axis=1).all():
+        return []
+    words = list(dict.fromkeys(filter(None, (word.strip(string.punctuation) for word in query.split()))))
+    tokens = [ids[1:-1] for ids in tokenize_all(words, half.context_length)]  # between start and end of text
+    return [word for word, ids in zip(words, tokens, strict=True) if ids and not embedding[ids].any()]
 
 
 def encode_texts(half: text.TextTower, texts: Sequence[str]) -> npt.NDArray[np.float32]:
