@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # for type checkers and editors; what runs is `__getattr__`
     from vidfind.search.expression import Example as Example
     from vidfind.search.expression import Expression as Expression
     from vidfind.search.filters import Filters as Filters
+    from vidfind.search.moments import LookAlike as LookAlike
     from vidfind.search.moments import Moment as Moment
     from vidfind.search.moments import MomentStep as MomentStep
     from vidfind.search.searcher import Searcher as Searcher
@@ -55,7 +56,7 @@ _NAMES = {
     "vidfind.search.searcher": ["Searcher"],
     "vidfind.search.expression": ["Expression", "Example"],
     "vidfind.search.filters": ["Filters"],
-    "vidfind.search.moments": ["Moment", "MomentStep"],
+    "vidfind.search.moments": ["Moment", "MomentStep", "LookAlike"],
     "vidfind.index.named": ["index_videos", "watch_videos"],
     "vidfind.index.options": ["IndexOptions"],
     "vidfind.index.events": ["Outcome"],

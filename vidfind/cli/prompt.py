@@ -84,6 +84,8 @@ class Answers:
         from vidfind.display import console
         from vidfind.display.search import moment_json, show_moments
 
+        if self.form != "json" and moments and all(one.fits_badly and not one.steps for one in moments):
+            console.message("Nothing here fits well. The nearest:")
         if self.form == "json":
             for moment in moments:
                 console.json_line(({"query": query} if query is not None else {}) | moment_json(moment))
@@ -100,6 +102,9 @@ def why_nothing(find: Find, filters: Filters) -> str:
     """Returns why nothing is found: the first filter without which there would be something, and the best there is."""
     if filters == NO_FILTERS:
         return f"Nothing found. See what is indexed: {status_command()}"
+    if filters.min_match and (found := find(filters=replace(filters, min_match=0), limit=LIMIT)):
+        return f"Nothing matches by {filters.min_match} %: the best is {max(one.match or 0 for one in found)} %."
+    filters = replace(filters, min_match=0)
     if best := find(filters=replace(filters, min_score=NO_FILTERS.min_score), limit=1):
         return f"No moment passes --min-score {filters.min_score:g} (best here: {best[0].score:.3f})."
     filters = replace(filters, min_score=NO_FILTERS.min_score)

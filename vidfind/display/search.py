@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 NARROWEST_FILE = 24  # cells; a result table drops the date, then the length, before the file gets narrower than this
 COLUMN_GAP = 3  # cells between two columns of a table
-STYLES = {"#": "bold", "Score": "cyan", "Moment": "green", "Length": "", "Date": "dim"}
+HOW_WELL = ("Match", "Score")  # a table has one of them
+STYLES = {"#": "bold", "Match": "cyan", "Score": "cyan", "Moment": "green", "Length": "", "Date": "dim"}
 
 
 def show_moments(moments: Sequence["Moment"], query: str | None = None) -> None:
@@ -30,6 +31,7 @@ def moment_json(moment: "Moment") -> dict[str, Any]:
     """Returns the fields of a moment for JSON: times to a thousandth of a second, scores to four digits."""
     values = _rounded(vars(moment))
     del values["best"]
+    values["alike"] = [_rounded(vars(one)) for one in values["alike"]]
     steps = [_rounded(vars(step)) for step in values.pop("steps")]
     return values | ({"steps": steps} if steps else {})
 
@@ -51,10 +53,10 @@ def result_table(moments: Sequence["Moment"], width: int) -> Table:
     table = new_table()
     for name in columns:
         table.add_column(name, justify="left" if name == "Date" else "right", style=STYLES[name], no_wrap=True)
-        if name == "Score":
+        if name in HOW_WELL:
             table.add_column("File", overflow="fold")
-    for file, (rank, score, *rest) in zip(files, zip(*columns.values(), strict=True), strict=True):
-        table.add_row(rank, score, file, *rest)
+    for moment, file, (rank, score, *rest) in zip(moments, files, zip(*columns.values(), strict=True), strict=True):
+        table.add_row(rank, score, file, *rest, style="dim" if moment.fits_badly else None)
     return table
 
 
@@ -67,7 +69,8 @@ def plain_table(moments: Sequence["Moment"], query: str | None = None) -> Table:
     notes = {"Note": [_mark(moment).plain.strip() for moment in moments]}
     queries = {} if query is None else {"Query": [printable(query)] * len(moments)}
     table = new_table()
-    all_columns = {name: columns.pop(name) for name in ("#", "Score")} | files | columns | notes | queries
+    first = {name: columns.pop(name) for name in ("#", *HOW_WELL) if name in columns}
+    all_columns = first | files | columns | notes | queries
     for name in all_columns:
         table.add_column(name, style=STYLES.get(name, ""))
     for row in zip(*all_columns.values(), strict=True):
@@ -79,11 +82,18 @@ def _columns(moments: Sequence["Moment"]) -> dict[str, list[str]]:
     """Returns the texts of each column except the file, by the name of the column."""
     return {
         "#": [str(moment.rank) for moment in moments],
-        "Score": [f"{moment.score:z.3f}" for moment in moments],
+        **_how_well(moments),
         "Moment": [span(moment.start, moment.end) for moment in moments],
         "Length": [clock(max(1, round(moment.duration))) for moment in moments],
         "Date": [local_time(moment.created).date().isoformat() for moment in moments],
     }
+
+
+def _how_well(moments: Sequence["Moment"]) -> dict[str, list[str]]:
+    """Returns the column that says how well each moment fits: the match, or the score where that is not known."""
+    if moments and all(moment.match is not None for moment in moments):
+        return {"Match": [f"{moment.match} %" for moment in moments]}
+    return {"Score": [f"{moment.score:z.3f}" for moment in moments]}
 
 
 def _columns_that_fit(columns: dict[str, list[str]], width: int, needed: int) -> tuple[dict[str, list[str]], int]:
@@ -105,10 +115,12 @@ def _columns_that_fit(columns: dict[str, list[str]], width: int, needed: int) ->
 def _mark(moment: "Moment") -> Text:
     """Returns what else there is to say about a video, such as `offline`; empty for most."""
     copies = f" +{plural(len(moment.copies), 'copy', 'copies')}" if moment.copies else ""
+    alike = f" +{len(moment.alike)} alike" if moment.alike else ""
     return Text.assemble(
         ("" if moment.online else " offline", "dim"),
         (" incomplete" if moment.damage else "", "yellow"),
         (copies, "dim"),
+        (alike, "dim"),
     )
 
 

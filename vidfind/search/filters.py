@@ -48,6 +48,10 @@ class Filters:
     of the video tells."""
     copies: bool = False
     """Find each copy of a video as a result of its own; otherwise `Moment.copies` names the others."""
+    min_match: int = 0
+    """Only moments that match the words by at least so many percent, 0 to 100: see `Moment.match`."""
+    collapse: bool = False
+    """Find of moments that look alike only the best; `Moment.alike` names the others."""
 
     def __post_init__(self) -> None:
         """Raises BadInput for values that nothing can match."""
@@ -57,6 +61,8 @@ class Filters:
             raise BadInput(f"The first day, {self.since}, is later than the last day, {self.until}.")
         if not -1 <= self.min_score <= 1:
             raise BadInput(f"The least score, {self.min_score:g}, is out of range: scores lie between -1 and 1.")
+        if not 0 <= self.min_match <= 100:
+            raise BadInput(f"The least match, {self.min_match:g} %, is out of range: it lies between 0 and 100.")
         if "" in (*self.places, *self.excluded):
             raise BadInput("The name of a folder is empty. For the current folder, give a point.")
         if self.between and self.between[0] == self.between[1]:

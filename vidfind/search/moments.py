@@ -7,6 +7,7 @@ videos are in seconds.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -35,6 +36,12 @@ SEGMENTS_A_MOMENT = 6
 HITS_A_VIDEO = 8
 # So many videos are compared each, where a search is limited to them; of more, some are soon found among all.
 FEW_VIDEOS = 1000
+# So many times more moments than wanted are looked at first, where those that look alike are folded.
+COLLAPSED = 4
+# Below this match, in percent, words fit hardly better than nonsense.
+NOTHING = 30
+# Of more moments it is not asked how well they fit, or which look alike.
+MOST_JUDGED = 2000
 # Seconds between the end of one segment and the start of another that still touch.
 GAP = 1e-3
 
@@ -44,11 +51,21 @@ Allows = Callable[[Hit], bool]
 
 @dataclass(frozen=True)
 class MomentStep:
-    """The segment that answers one step of a sequence: its start and end in seconds, and its score."""
+    """The segment that answers one step of a sequence: its start and end in seconds, its score and its match."""
 
     start: float
     end: float
     score: float
+    match: int | None = None
+
+
+@dataclass(frozen=True)
+class LookAlike:
+    """A moment that looks like a better one: its video, and its start and end in seconds."""
+
+    path: Path
+    start: float
+    end: float
 
 
 @dataclass(frozen=True)
@@ -78,10 +95,22 @@ class Moment:
     """Where `created` is from: `metadata`, `name`, or `file`, its time of last change; empty if not known."""
     copies: tuple[Path, ...] = ()
     """Other files with the same contents, which the filters allow too."""
+    match: int | None = None
+    """How well it fits the words, from 0 to 100: the share of 256 descriptions of things that nobody films, as long as
+    the words, that fit no segment of the index as well. Below 30, the words fit hardly better than nonsense. Of a
+    sequence, the lowest of its steps. None where that is not known: with examples, in an index of few segments, or of
+    an older vidfind."""
+    alike: tuple[LookAlike, ...] = ()
+    """Moments that look alike and rank lower, with `Filters.collapse`."""
     steps: tuple[MomentStep, ...] = ()
     """The segment of each step of a sequence, in order; empty for an expression of one step."""
     best: float = 0.0
     """The middle of its best segment in seconds; of a sequence, of its first step."""
+
+    @property
+    def fits_badly(self) -> bool:
+        """Whether the words fit it hardly better than nonsense does, as far as that is known."""
+        return self.match is not None and self.match < NOTHING
 
     @property
     def example(self) -> Example:
@@ -124,35 +153,53 @@ class Found(NamedTuple):
     steps: tuple[MomentStep, ...] = ()
 
 
+class Candidate(NamedTuple):
+    """A moment, and the content that its vectors are stored under."""
+
+    moment: Moment
+    content: int
+
+
+Judge = Callable[[list[Candidate]], list[Moment]]
+"""What says more about moments, best first, and leaves some out: see fit.py."""
+
+
 def search_moments(
     store: Store,
     vector: npt.NDArray[np.floating],
     filters: Filters = NO_FILTERS,
     limit: int = LIMIT,
     asked: Sequence[Asked] = (),
+    judge: Judge | None = None,
 ) -> list[Moment]:
     """The `limit` best moments for a vector (D,) of unit length that `filters` allow, best first, without `asked`.
 
     Raises BadInput if `limit` is below 1, or no video is in a place of `filters.folder`."""
     chosen = select(store, filters)
     allows = allowing(filters, chosen, asked)
-    return show_best(lambda count: _best_moments(store, vector, count, filters, chosen, allows), filters, limit)
+    find = functools.partial(_best_moments, store, vector, filters=filters, chosen=chosen, allows=allows)
+    return show_best(find, filters, limit, judge)
 
 
-def show_best(find: Callable[[int], list[Found]], filters: Filters, limit: int) -> list[Moment]:
+def show_best(
+    find: Callable[[int], list[Found]], filters: Filters, limit: int, judge: Judge | None = None
+) -> list[Moment]:
     """The `limit` best moments that can be shown, ranked; `find` returns so many of the best that are found.
 
-    Raises BadInput if `limit` is below 1."""
+    `judge` may leave some out: then more are looked at, but not all of a large index. Raises BadInput if `limit` is
+    below 1."""
     if limit < 1:
         raise BadInput("The number of results must be at least 1.")
-    count = limit
+    count = limit * (COLLAPSED if filters.collapse else 1)
     while True:
         found = find(count)
         there = find_present({row.path: _folder_of(row) for one in found for row in one.rows})
-        moments = [_moment(one, there, filters.online) for one in found]
-        moments.sort(key=lambda moment: (-moment.score, not moment.online))  # of equals, first what can be played
-        shown = [moment for moment in moments if moment.online or not filters.online]
-        if len(shown) >= limit or len(found) < count:
+        moments = [Candidate(_moment(one, there, filters.online), one.rows[0].content) for one in found]
+        moments.sort(key=lambda one: (-one.moment.score, not one.moment.online))  # of equals, first what can be played
+        there_or_not = [one for one in moments if one.moment.online or not filters.online]
+        shown = judge(there_or_not) if judge else [one.moment for one in there_or_not]
+        has_looked_far = len(shown) < len(there_or_not) and count >= MOST_JUDGED
+        if len(shown) >= limit or len(found) < count or has_looked_far:
             return [dataclasses.replace(moment, rank=rank) for rank, moment in enumerate(shown[:limit], start=1)]
         count *= 4
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,17 +15,19 @@ from vidfind.errors import BadInput
 from vidfind.models.load import load_choice
 from vidfind.search.expression import WITHIN, Example, Expression, plain_words
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
+from vidfind.search.fit import Words, judging, least_score, require_levels
 from vidfind.search.kept import Vector
 from vidfind.search.like import like_vector, stored_example
 from vidfind.search.moments import Asked, Moment, search_moments
 from vidfind.search.query import QueryEncoder, combined
 from vidfind.search.refine import refine_moment, refine_sequence
 from vidfind.search.sequence import Step, search_sequences
-from vidfind.store.folder import require_index
+from vidfind.store.folder import levels_file, require_index
 from vidfind.store.settings import SETTINGS_FILE, read_generation
 from vidfind.store.store import Store
 from vidfind.system.files import fingerprint
 from vidfind.system.paths import DEFAULT_INDEX, index_path
+from vidfind.words.levels import Levels, read_levels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,12 +73,14 @@ class Searcher:
 
     def _open(self) -> None:
         require_index(self._path)
-        self._state = _state(self._path)
+        self._state = _state(self._path / SETTINGS_FILE)
         self._generation = read_generation(self._path)
         self._store: Store | None = None
         self._sampled = -1
         """How many segments there were when the sample was taken."""
         self._sample: npt.NDArray[np.float32]
+        self._levels_state: tuple[int, int] | None = None
+        self._known_levels: Levels | None = None
         self.encoder = QueryEncoder(self._path, self._generation, self._load_encoder, self._announce)
 
     @property
@@ -122,11 +126,16 @@ class Searcher:
         self._follow_changes()
         self._open_ahead()
         steps, asked = self._read(expression)
+        levels, words = self._levels(), _words_of(expression, steps)
+        if filters.min_match:
+            require_levels(self.store, words, levels)
+        judge = judging(self.store, words, levels, filters)
         if len(steps) == 1:
-            moments = search_moments(self.store, steps[0].vector, filters, limit, asked)
+            filters = least_score(filters, words, levels)
+            moments = search_moments(self.store, steps[0].vector, filters, limit, asked, judge)
         else:
             within = WITHIN if expression.within is None else expression.within
-            moments = search_sequences(self.store, steps, within, filters, limit, asked)
+            moments = search_sequences(self.store, steps, within, filters, limit, asked, judge)
         if not moments and not self.store.count_videos():
             raise BadInput(f"The index {self._path.name!r} holds no videos yet. Add some: {index_command(self._path)}")
         if not refine:
@@ -153,6 +162,13 @@ class Searcher:
             steps.append(Step(vector, spread, plain_words(text), words))
         return steps, [asked for _, asked in likes]
 
+    def _levels(self) -> Levels | None:
+        """What the match of words is counted from, if that is known."""
+        file = levels_file(self._path, self._generation.number)
+        if (state := _state(file)) != self._levels_state:
+            self._known_levels, self._levels_state = read_levels(self._path, self._generation), state
+        return self._known_levels
+
     def _example(self, example: Example) -> tuple[Vector, Asked]:
         """The vector of a picture or video, and the part of the index that it is itself."""
         if found := stored_example(self.store, example):
@@ -174,7 +190,9 @@ class Searcher:
         return spread if spread > 1e-6 else 1.0
 
     def _follow_changes(self) -> None:
-        if _state(self._path) != self._state:  # another encoding is in use now, or another index, or none
+        if (
+            _state(self._path / SETTINGS_FILE) != self._state
+        ):  # another encoding is in use now, or another index, or none
             self._open()
 
     def _open_ahead(self) -> None:
@@ -188,10 +206,19 @@ class Searcher:
             threading.Thread(target=open_store).start()
 
 
-def _state(path: Path) -> tuple[int, int] | None:
-    """A value that changes whenever another encoding, or another index, takes the place of the one at `path`."""
+def _words_of(expression: Expression, steps: Sequence[Step]) -> list[Words] | None:
+    """The words of each step; None where they only modify examples."""
+    if expression.likes:
+        return None
+    return [Words(step.text, step.words, step.vector is step.words) for step in steps if step.words is not None]
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    """A value that changes whenever another file takes the place of this one; None while there is none.
+
+    That of the settings changes with the encoding in use, and with the index."""
     try:
-        stat = os.stat(path / SETTINGS_FILE)
+        stat = os.stat(file)
         return stat.st_ino, stat.st_mtime_ns
     except FileNotFoundError:
         return None

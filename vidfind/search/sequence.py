@@ -19,6 +19,7 @@ from vidfind.search.moments import (
     FEW_VIDEOS,
     Asked,
     Found,
+    Judge,
     Moment,
     MomentStep,
     ScoredSpan,
@@ -71,13 +72,16 @@ def search_sequences(
     filters: Filters = NO_FILTERS,
     limit: int = LIMIT,
     asked: Sequence[Asked] = (),
+    judge: Judge | None = None,
 ) -> list[Moment]:
     """The `limit` best sequences of steps that `filters` allow, best first: fewer if fewer videos have one.
 
     A moment goes from the start of the first step to the end of the last. The first step is not in `asked`. Raises
     BadInput if `limit` is below 1, or no video is in a place of `filters.folder`."""
     chosen = select(store, filters)
-    return show_best(lambda count: _best_sequences(store, steps, within, count, filters, chosen, asked), filters, limit)
+    return show_best(
+        lambda count: _best_sequences(store, steps, within, count, filters, chosen, asked), filters, limit, judge
+    )
 
 
 def best_chains(segments: Segments, scores: Floats, within: float) -> Iterator[tuple[int, list[int]]]:

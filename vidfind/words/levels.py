@@ -39,8 +39,6 @@ FEWEST_SEGMENTS = 20
 """With fewer, what is not there reaches a good match too often: one in seven times with two segments."""
 CONTENTS_LISTED = 1000
 """The segments of more contents are found as quickly by reading all."""
-NOTHING = 30
-"""Below this match, in percent, words fit hardly better than nonsense."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,12 @@ class Levels:
         base, slope = self._line
         below = int(np.searchsorted(self._residuals, score - base - slope * words))
         return 100 * below // len(self._residuals)
+
+    def score_of(self, match: int, words: int) -> float:
+        """The score that more than this match, in percent, needs for a text of so many words."""
+        base, slope = self._line
+        below = -(-match * len(self._residuals) // 100)  # so many texts, at least
+        return float(self._residuals[below - 1] + base + slope * words) if below else -1.0
 
     @cached_property
     def _line(self) -> npt.NDArray[np.floating]:
