@@ -20,5 +20,10 @@ def read_bank(model: str) -> tuple[str, ...]:
 
 
 def count_words(texts: Sequence[str]) -> list[int]:
-    """How many words of each text count, at most LONGEST; what has neither letter nor digit is no word."""
-    return [min(LONGEST, sum(any(map(str.isalnum, word)) for word in text.split())) for text in texts]
+    """How many words of each text count, at most LONGEST."""
+    return [min(LONGEST, sum(map(is_word, text.split()))) for text in texts]
+
+
+def is_word(text: str) -> bool:
+    """Whether a text without spaces is a word: it has a letter or a digit."""
+    return any(map(str.isalnum, text))

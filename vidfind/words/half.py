@@ -20,6 +20,7 @@ from vidfind.models.tokenizer import tokenize, tokenize_all
 from vidfind.models.weights import SAFETENSORS
 from vidfind.store.mismatch import require_weights
 from vidfind.store.settings import Generation, adapter_file_name
+from vidfind.words.bank import is_word
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def unknown_words(half: text.TextTower, query: str) -> list[str]:
     embedding = half.tensors[text.EMBEDDING]
     if embedding[tokenize(query, half.context_length)[0]].any(axis=1).all():
         return []
-    words = list(dict.fromkeys(filter(None, (word.strip(string.punctuation) for word in query.split()))))
+    words = list(dict.fromkeys(word.strip(string.punctuation) for word in query.split() if is_word(word)))
     tokens = [ids[1:-1] for ids in tokenize_all(words, half.context_length)]  # between start and end of text
     return [word for word, ids in zip(words, tokens, strict=True) if ids and not embedding[ids].any()]
 
