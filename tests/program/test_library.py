@@ -116,6 +116,33 @@ def test_a_run_says_how_to_take_out_what_is_not_there(run: Run, indexed: Path, f
         assert kept + "vidfind remove /nowhere/inner --index other" in run("index", "--index", "other", *dry).err
 
 
+def test_list_shows_each_video_with_date_length_and_state(run: Run, indexed: Path, films: Path) -> None:
+    from vidfind.store.store import Store
+
+    store = Store.open(indexed / "indexes" / "default")
+    row = store.videos()[films / "clip-1.mp4"]
+    put(store, [dataclasses.replace(row, damage="ends early")])
+    put(store, [dataclasses.replace(row, path=films / "gone" / "bad.mp4", failed="is empty")])
+    ran = run("list")
+    assert (ran.code, ran.err.split(",")[0]) == (0, "5 videos")
+    head, *lines = [line.split("\t") for line in ran.out.splitlines()]
+    assert head == ["Date", "Length", "File", "State"]
+    names = ["clip-1.mp4", "clip-2.mp4", "clip-3.mp4", "gone/bad.mp4", "inner/clip-4.mp4"]
+    assert [Path(line[2]) for line in lines] == [films / name for name in names]
+    assert [line[3] for line in lines] == ["incomplete", "", "", "offline unreadable", ""]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d 0:\d\d", " ".join(lines[0][:2]))
+    assert run("list", "--in", films / "inner", "-0").out == f"{films / 'inner' / 'clip-4.mp4'}\0"
+    assert run("list", "--exclude", "clip-*", "--paths").out == f"{films / 'gone' / 'bad.mp4'}\n"
+    values = objects(run("list", "--online", "--json").out)
+    assert [(Path(one["path"]).name, one["damage"], one["failed"]) for one in values][:2] == [
+        ("clip-1.mp4", "ends early", ""),
+        ("clip-2.mp4", "", ""),
+    ]
+    assert len(values) == 4
+    assert run("list", "--until", "1999").err == "0 videos, 0.0 seconds.\n"
+    assert run("list", "--json", "--paths").code == 2
+
+
 def test_models_print_json(run: Run) -> None:
     models = {(one["model"], one["pretrained"]): one for one in objects(run("models", "--json").out)}
     assert models["tiny", "builtin"]["path"]

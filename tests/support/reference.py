@@ -27,7 +27,9 @@ and models; `vidfind --show-completion` prints the script for it.
 
 With `--json` each line is one object. `status`: `name`, `path`, what the index was made with, `videos`, `segments`,
 `seconds` of footage, `size` in bytes, `folders`, `failed` and `damaged` videos with the `reason`, and `unfinished`.
-`models`: `model`, `pretrained`, `size`, `licence`, `note`, and the `path` of weights that are on this machine.
+`list`: `path`, `created`, `created_from`, `seconds`, `width`, `height`, `codec`, `size`, `indexed_at`, `online`,
+`failed` and `damage` of each video. `models`: `model`, `pretrained`, `size`, `licence`, `note`, and the `path` of
+weights that are on this machine.
 `remove`: the `path` of each video, or `index`. `relink`: `path`, `old` and `was_known` of each video.
 
 This page is written from the commands by `uv run python -m tests.support.reference`: change the help texts, not this

@@ -118,6 +118,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "search": search.search_command,
     "export": export.export_command,
     "status": library.status_command,
+    "list": library.list_command,
     "remove": library.remove_command,
     "relink": library.relink_command,
     "finetune": training.finetune_command,

@@ -1,4 +1,4 @@
-"""`vidfind status`, `remove` and `relink`: shows what an index holds, and takes videos out or renames them."""
+"""`vidfind status`, `list`, `remove` and `relink`: shows what an index holds, and takes videos out or renames them."""
 
 import os
 import sys
@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from vidfind.cli.demo import DEMO_INDEX, DEMO_VIDEOS, demo_folder
-from vidfind.cli.options import IndexName, Json, Quiet, Verbose, Yes
+from vidfind.cli.options import (
+    Between,
+    Exclude,
+    Folders,
+    IndexName,
+    Json,
+    Online,
+    Quiet,
+    Since,
+    Until,
+    Verbose,
+    Yes,
+)
 from vidfind.errors import BadInput
 from vidfind.system import paths
 
@@ -39,6 +51,64 @@ def status_command(
         console.json_line(status_json(described, store.path, online, ignoring))
     else:
         show_status(described, store.path, online, ignoring)
+
+
+def list_command(
+    folders: Folders = None,
+    exclude: Exclude = None,
+    since: Since = None,
+    until: Until = None,
+    between: Between = None,
+    online: Online = False,
+    as_json: Json = False,
+    as_paths: Annotated[bool, typer.Option("--paths", help="Print only the path of each video.")] = False,
+    print0: Annotated[
+        bool, typer.Option("--print0", "-0", help="Like --paths, with a NUL character after each path, for `xargs -0`.")
+    ] = False,
+    name: IndexName = paths.DEFAULT_INDEX,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """List the videos of an index, with their dates and lengths.
+
+    Also those that could not be read, or whose files are not there now.
+
+    \b
+    Example:
+      vidfind list --in ~/Videos/2024 --since 2024-05
+    """
+    from vidfind.cli.search import make_filters
+    from vidfind.display import console
+    from vidfind.display.library import listed_json, show_listed
+    from vidfind.store.select import select_videos
+    from vidfind.store.store import Store
+    from vidfind.system.files import find_present
+
+    if as_json and (as_paths or print0):
+        raise typer.BadParameter(f"Give either --json or {'--print0' if print0 else '--paths'}.")
+    filters = make_filters(folders or (), exclude or (), since, until, between)
+    store = Store.open(paths.index_path(name))
+    selected = select_videos(
+        store,
+        filters.places,
+        filters.since,
+        filters.until,
+        exclude=filters.excluded,
+        between=filters.between,
+        with_failed=True,
+    )
+    stored = store.videos()
+    rows = [stored[path] for path in selected.paths() if path in stored]
+    there = find_present({row.path: row.path.parent if row.folder == row.path else row.folder for row in rows})
+    rows = [row for row in rows if row.path in there or not online]
+    if as_json:
+        for row in rows:
+            console.json_line(listed_json(row, row.path in there))
+    elif as_paths or print0:
+        for row in rows:
+            console.path_line(row.path, ends_with_nul=print0)
+    else:
+        show_listed(rows, there)
 
 
 def remove_command(

@@ -1,16 +1,18 @@
-"""Shows what an index holds, and which videos were renamed."""
+"""Shows what an index holds, lists its videos, and shows which videos were renamed."""
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from vidfind.commands import index_command
-from vidfind.display.console import facts, message, results, show
+from vidfind.display.console import facts, is_screen, message, new_table, results, show, show_list
 from vidfind.display.index import show_videos
-from vidfind.display.text import file_size, footage, home_path, plural, printable
+from vidfind.display.search import COLUMN_GAP
+from vidfind.display.text import file_size, footage, home_path, near_path, plural, printable, short_paths
+from vidfind.system.times import clock, local_time
 
 if TYPE_CHECKING:
     from vidfind.store.edit import Relinked
@@ -18,6 +20,61 @@ if TYPE_CHECKING:
     from vidfind.store.tables import VideoRow
 
 STATUS_LINES = 20  # at most this many unreadable videos are listed by `vidfind status`
+
+
+# Videos
+
+
+def show_listed(rows: Sequence["VideoRow"], online: Collection[Path]) -> None:
+    """Lists videos with date, length and state, and on stderr how many they are; `online` are those that are there."""
+    dates = [_date(row) for row in rows]
+    lengths = [clock(max(1, round(row.duration))) if not row.failed else "" for row in rows]
+    states = [_state(row, row.path in online) for row in rows]
+    table = new_table()
+    table.add_column("Date", style="dim", no_wrap=True)
+    table.add_column("Length", justify="right", no_wrap=True)
+    if is_screen(results):
+        table.add_column("File", overflow="fold")
+        taken = len("2024-05-17") + max(map(len, ["Length", *lengths])) + 2 * COLUMN_GAP
+        marks = {row.path: f" {state}" if state else "" for row, state in zip(rows, states, strict=True)}
+        names = short_paths(marks, results.width - taken, {path: len(mark) for path, mark in marks.items()})
+        files = [Text.assemble(names[row.path], (marks[row.path], "yellow")) for row in rows]
+        cells: Iterable[tuple[Text | str, ...]] = zip(dates, lengths, files, strict=True)
+    else:
+        table.add_column("File")
+        table.add_column("State")
+        cells = zip(dates, lengths, (near_path(row.path) for row in rows), states, strict=True)
+    for row_cells in cells:
+        table.add_row(*row_cells)
+    show_list(table)
+    message(f"{plural(len(rows), 'video')}, {footage(sum(row.duration for row in rows))}.")
+
+
+def listed_json(row: "VideoRow", is_online: bool) -> dict[str, Any]:
+    """Returns the line of `vidfind list --json` for a video."""
+    return {
+        "path": row.path,
+        "created": None if row.failed else row.created,
+        "created_from": row.created_from,
+        "seconds": round(row.duration, 3),
+        "width": row.width,
+        "height": row.height,
+        "codec": row.codec,
+        "size": row.size,
+        "indexed_at": row.indexed_at.isoformat(timespec="seconds"),
+        "online": is_online,
+        "failed": row.failed,
+        "damage": row.damage,
+    }
+
+
+def _date(row: "VideoRow") -> str:
+    return "" if row.failed else local_time(row.created).date().isoformat()
+
+
+def _state(row: "VideoRow", is_online: bool) -> str:
+    states = {"offline": not is_online, "incomplete": row.damage, "unreadable": row.failed}
+    return " ".join(state for state, applies in states.items() if applies)
 
 
 # Upkeep

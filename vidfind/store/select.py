@@ -40,13 +40,17 @@ MAGIC = frozenset("*?[")
 
 @dataclass(frozen=True)
 class SelectedVideos:
-    """Some of the videos of an index, none of which failed."""
+    """Some of the videos of an index, none of which failed, unless failed ones were asked for."""
 
     _videos: pa.Table  # with the columns path, as text, content, and created if dates were asked for
 
     def contents(self) -> set[int]:
         """The contents of the videos, which their segments have too."""
         return set(self._videos["content"].to_numpy().tolist())
+
+    def paths(self) -> list[Path]:
+        """The paths of the selected videos, sorted."""
+        return sorted(map(path_from_text, _texts(self._videos["path"])))
 
     def paths_of(self, contents: Sequence[int]) -> set[Path]:
         """The paths of the selected videos that have one of these contents; copies of them may lie elsewhere."""
@@ -69,14 +73,16 @@ def select_videos(
     online: bool = False,
     exclude: Sequence[str] = (),
     between: tuple[time, time] | None = None,
+    with_failed: bool = False,
 ) -> SelectedVideos:
     """The videos under one of `places` that were filmed from the day `since` to the day `until`, both included.
 
     Nothing given sets no limit. A place is a folder, a video or a pattern; `exclude` takes the same, and names.
     `online` leaves out the videos of folders that are not there now; a file indexed by itself that was deleted is still
-    selected. `between` leaves out videos of which no part was filmed at this time of day. Raises BadInput if no video
-    is in a place."""
-    videos = store.columns("path", "content", "created", "folder", *(DATE_COLUMNS if between else ()))
+    selected. `between` leaves out videos of which no part was filmed at this time of day. `with_failed` selects also
+    videos that could not be read. Raises BadInput if no video is in a place."""
+    more = DATE_COLUMNS if between else ()
+    videos = store.columns("path", "content", "created", "folder", *more, with_failed=with_failed)
     if places:
         links = store.links()
         videos = videos.filter(_any([_in_place(videos["path"], place, links) for place in places]))

@@ -291,13 +291,14 @@ class Store:
             query = self.tables.videos.search().where(f"fingerprint = '{fingerprint}' AND failed = ''")
             return set(query.select(["content"]).to_arrow()["content"].to_numpy().tolist())
 
-    def columns(self, *names: str) -> pa.Table:
+    def columns(self, *names: str, with_failed: bool = False) -> pa.Table:
         """Columns of all videos that did not fail, in no order, as an Arrow table: far quicker than their rows.
 
-        A column of texts that an older vidfind did not have is empty."""
+        `with_failed` takes the others too. A column of texts that an older vidfind did not have is empty."""
         with table_errors(self.path):
             known = self.tables.videos.schema.names
-            table = self.tables.videos.search().where("failed = ''").select([n for n in names if n in known]).to_arrow()
+            query = self.tables.videos.search().select([n for n in names if n in known])
+            table = (query if with_failed else query.where("failed = ''")).to_arrow()
         for name in names:
             if name not in known:
                 table = table.append_column(name, pa.array([""] * table.num_rows, pa.string()))
