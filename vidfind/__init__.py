@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # for type checkers and editors; what runs is `__getattr__`
     from vidfind.errors import StorageError as StorageError
     from vidfind.errors import UnreadableVideo as UnreadableVideo
     from vidfind.errors import UnsupportedModel as UnsupportedModel
+    from vidfind.errors import Unusable as Unusable
     from vidfind.errors import VidfindError as VidfindError
     from vidfind.index.events import Outcome as Outcome
     from vidfind.index.named import index_videos as index_videos
@@ -83,6 +84,7 @@ _NAMES = {
         "StorageError",
         "BadInput",
         "BadPairs",
+        "Unusable",
         "DeviceMissing",
         "BrokenInstallation",
     ],

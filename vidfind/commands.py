@@ -128,6 +128,30 @@ def mend_command(index: Path | None = None) -> str:
     return _line("doctor", "--fix", index=index)
 
 
+def tag_list_command(index: Path | None = None) -> str:
+    return _line("tag", "list", index=index)
+
+
+def tag_add_command(index: Path | None = None) -> str:
+    """Say that a video has a tag."""
+    return _line("tag", "add", "VIDEO", "TAG", index=index)
+
+
+def tag_reject_command(video: Path | str, tag: str, index: Path | None = None) -> str:
+    """Say that a tag is wrong."""
+    return _line("tag", "reject", video, tag, index=index)
+
+
+def tag_remove_command(tag: str, index: Path | None = None) -> str:
+    """Take a tag from all videos."""
+    return _line("tag", "remove", "--all", tag, index=index)
+
+
+def tag_import_command(file: Path | str, index: Path | None = None) -> str:
+    """Take the tags of a list."""
+    return _line("tag", "import", file, index=index)
+
+
 def bench_command() -> str:
     """Measure, and print what a later run can be compared with."""
     return _line("bench", "--json")

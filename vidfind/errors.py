@@ -12,6 +12,7 @@ VidfindError
 ├── BrokenInstallation a library that vidfind needs and that cannot be imported
 ├── StorageError       a disk that is full, or a folder that may not be read or written
 └── BadInput           a query, option or path that makes no sense
+    ├── Unusable       a list, an index or an option of which nothing can be used
     ├── BadPairs       a file of captions with lines that cannot be used
     └── DeviceMissing  a device for the model that this machine does not have
 """
@@ -105,6 +106,10 @@ class StorageError(VidfindError):
 
 class BadInput(VidfindError):
     """A query, option or path that cannot be used."""
+
+
+class Unusable(BadInput):
+    """A list, an index or an option of which nothing can be used; the program ends as for a wrong command line."""
 
 
 class BadPairs(BadInput):

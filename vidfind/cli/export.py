@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidfind.cli.options import (
+    AnyTag,
     Between,
     Device,
     Dtype,
@@ -19,13 +20,16 @@ from vidfind.cli.options import (
     Like,
     Limit,
     MinScore,
+    NoTag,
     Online,
     PerVideo,
     Quiet,
     Refine,
     Since,
+    TagsFrom,
     Until,
     Verbose,
+    WithTag,
 )
 from vidfind.cli.prompt import Answers, why_nothing
 from vidfind.cli.search import find_moments, make_filters
@@ -67,6 +71,10 @@ def export_command(
     since: Since = None,
     until: Until = None,
     between: Between = None,
+    tag: WithTag = None,
+    any_tag: AnyTag = None,
+    no_tag: NoTag = None,
+    tags_from: TagsFrom = NO_FILTERS.tags_from,
     min_score: MinScore = NO_FILTERS.min_score,
     online: Online = False,
     like: Like = None,
@@ -97,7 +105,18 @@ def export_command(
         check_name(timeline)
     if words or like:
         filters = make_filters(
-            folders or (), exclude or (), since, until, between, min_score=min_score, online=online, per_video=per_video
+            folders or (),
+            exclude or (),
+            since,
+            until,
+            between,
+            tags=tag or (),
+            any_tags=any_tag or (),
+            no_tags=no_tag or (),
+            tags_from=tags_from,
+            min_score=min_score,
+            online=online,
+            per_video=per_video,
         )
         answers = Answers(filters, limit, refine=refine)
         wanted = _searched(words, like, answers, name, device, dtype)

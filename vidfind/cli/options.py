@@ -106,6 +106,19 @@ Between = Annotated[
         help="Only moments filmed at this time of day, such as 22:00 05:00, which is over midnight.",
     ),
 ]
+WithTag = Annotated[
+    list[str] | None,
+    typer.Option("--tag", metavar="TAG", help="Only moments with this tag. Given again: with all of them."),
+]
+AnyTag = Annotated[
+    list[str] | None, typer.Option("--any-tag", metavar="TAG,TAG", help="Only moments with one of these tags.")
+]
+NoTag = Annotated[
+    list[str] | None, typer.Option("--no-tag", metavar="TAG", help="No moments with this tag. May be given again.")
+]
+TagsFrom = Annotated[
+    Literal["user", "any"], typer.Option(help="Whose tags count: user (yours alone), or any (also automatic ones).")
+]
 MinScore = Annotated[
     float, typer.Option(metavar="SCORE", help="Only moments with at least this score.", show_default=False)
 ]

@@ -43,6 +43,9 @@ NARROWING = {
     "--online": "online",
     "--exclude": "exclude",
     "--in": "folder",
+    "--tag": "tags",
+    "--any-tag": "any_tags",
+    "--no-tag": "no_tags",
 }
 """The filter of each option that leaves out videos."""
 
@@ -203,6 +206,7 @@ SETTINGS: dict[str, tuple[str, str, Callable[["Answers", str], "Answers"]]] = {
     ":in": ("FOLDER", "looks only there", lambda now, text: now.filtered(folder=text or None)),
     ":since": ("DATE", "from then on", lambda now, text: now.filtered(since=_day(text, "first"))),
     ":until": ("DATE", "until then", lambda now, text: now.filtered(until=_day(text, "last"))),
+    ":tag": ("TAG", "only with this tag", lambda now, text: now.filtered(tags=(text,) if text else ())),
     ":score": ("NUMBER", "at least so alike", lambda now, text: now.filtered(min_score=_score(text or "-1"))),
 }
 """The settings of the prompt, which last until it ends; alone, each word goes back to what is usual."""

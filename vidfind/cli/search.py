@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidfind.cli.options import (
+    AnyTag,
     Between,
     Device,
     Dtype,
@@ -20,13 +21,16 @@ from vidfind.cli.options import (
     Like,
     Limit,
     MinScore,
+    NoTag,
     Online,
     PerVideo,
     Quiet,
     Refine,
     Since,
+    TagsFrom,
     Until,
     Verbose,
+    WithTag,
 )
 from vidfind.cli.prompt import WHAT_TO_GIVE, Answers, Find, Form, answer_all, open_searcher, play_moment
 from vidfind.errors import BadInput
@@ -52,6 +56,10 @@ def search_command(
     since: Since = None,
     until: Until = None,
     between: Between = None,
+    tag: WithTag = None,
+    any_tag: AnyTag = None,
+    no_tag: NoTag = None,
+    tags_from: TagsFrom = NO_FILTERS.tags_from,
     min_score: MinScore = NO_FILTERS.min_score,
     online: Online = False,
     like: Like = None,
@@ -101,6 +109,10 @@ def search_command(
         online=online,
         per_video=per_video,
         copies=copies,
+        tags=tag or (),
+        any_tags=any_tag or (),
+        no_tags=no_tag or (),
+        tags_from=tags_from,
     )
     form: Form = "json" if as_json else "print0" if print0 else "paths" if as_paths else "table"
     answers = Answers(filters, limit, form, refine)
@@ -137,9 +149,20 @@ def make_filters(
     since: str | None,
     until: str | None,
     between: tuple[str, str] | None,
+    *,
+    tags: Sequence[str] = (),
+    any_tags: Sequence[str] = (),
+    no_tags: Sequence[str] = (),
     **others: Any,
 ) -> Filters:
     """Returns the filters of the options; `others` are as they are given. Raises BadParameter for impossible ones."""
+    if listed := next((name for name in tags if "," in name), None):
+        raise typer.BadParameter(f"A tag has no comma. For one of them: --any-tag {listed}. For both: --tag twice.")
+    others["tags"] = tuple(tags)
+    others |= {
+        option: tuple(name for names in given for name in names.split(","))
+        for option, given in (("any_tags", any_tags), ("no_tags", no_tags))
+    }
     try:
         first = parse_period(since).first if since is not None else None
         last = parse_period(until).last if until is not None else None

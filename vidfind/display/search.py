@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.table import Table
 from rich.text import Text
 
@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 NARROWEST_FILE = 24  # cells; a result table drops the date, then the length, before the file gets narrower than this
 COLUMN_GAP = 3  # cells between two columns of a table
 HOW_WELL = ("Match", "Score")  # a table has one of them
-STYLES = {"#": "bold", "Match": "cyan", "Score": "cyan", "Moment": "green", "Length": "", "Date": "dim"}
+STYLES = {
+    "#": "bold",
+    "Match": "cyan",
+    "Score": "cyan",
+    "Moment": "green",
+    "Length": "",
+    "Date": "dim",
+    "Tags": "magenta",
+}
+TAGS_WIDTH = 24  # cells; on a screen, more tags are cut
+AUTOMATIC = "~"
+"""Stands before a tag that was added automatically."""
 
 
 def show_moments(moments: Sequence["Moment"], query: str | None = None) -> None:
@@ -47,12 +58,16 @@ def result_table(moments: Sequence["Moment"], width: int) -> Table:
     needed = max(
         (cell_len(os.sep.join(("…", *path.parts[-2:]))) + mark.cell_len for path, mark in marks.items()), default=0
     )
-    columns, file_width = _columns_that_fit(_columns(moments), width, needed)
+    columns = _columns(moments)
+    columns |= {"Tags": [_cut(text) for text in columns["Tags"]]} if "Tags" in columns else {}
+    columns, file_width = _columns_that_fit(columns, width, needed)
     names = short_paths(marks, file_width, {path: mark.cell_len for path, mark in marks.items()})
     files = [Text.assemble(_linked(names[moment.path], moment.path), marks[moment.path]) for moment in moments]
     table = new_table()
     for name in columns:
-        table.add_column(name, justify="left" if name == "Date" else "right", style=STYLES[name], no_wrap=True)
+        table.add_column(
+            name, justify="left" if name in ("Date", "Tags") else "right", style=STYLES[name], no_wrap=True
+        )
         if name in HOW_WELL:
             table.add_column("File", overflow="fold")
     for moment, file, (rank, score, *rest) in zip(moments, files, zip(*columns.values(), strict=True), strict=True):
@@ -79,14 +94,25 @@ def plain_table(moments: Sequence["Moment"], query: str | None = None) -> Table:
 
 
 def _columns(moments: Sequence["Moment"]) -> dict[str, list[str]]:
-    """Returns the texts of each column except the file, by the name of the column."""
+    """Returns the texts of each column except the file, by the name of the column; tags only if there are any."""
+    tags = [", ".join(map(printable, tags_of(moment))) for moment in moments]
     return {
         "#": [str(moment.rank) for moment in moments],
         **_how_well(moments),
         "Moment": [span(moment.start, moment.end) for moment in moments],
         "Length": [clock(max(1, round(moment.duration))) for moment in moments],
         "Date": [local_time(moment.created).date().isoformat() for moment in moments],
+        **({"Tags": tags} if any(tags) else {}),
     }
+
+
+def tags_of(moment: "Moment") -> list[str]:
+    """Returns the tags of a moment, those added automatically with a mark."""
+    return [*moment.tags, *(f"{AUTOMATIC}{name}" for name in moment.tags_auto)]
+
+
+def _cut(text: str) -> str:
+    return set_cell_size(text, TAGS_WIDTH - 1) + "…" if cell_len(text) > TAGS_WIDTH else text
 
 
 def _how_well(moments: Sequence["Moment"]) -> dict[str, list[str]]:
@@ -99,12 +125,14 @@ def _how_well(moments: Sequence["Moment"]) -> dict[str, list[str]]:
 def _columns_that_fit(columns: dict[str, list[str]], width: int, needed: int) -> tuple[dict[str, list[str]], int]:
     """Returns the columns that leave `needed` cells of `width` for the file, and how many cells the file gets.
 
-    Without the date it has more, and without the length too. If that is not enough either, NARROWEST_FILE cells do; no
-    other column is dropped, and then the file gets narrower."""
+    Without the date it has more, and without the length and the tags too. If that is not enough either,
+    NARROWEST_FILE cells do; no other column is dropped, and then the file gets narrower."""
     choices = [columns]
-    for least in ("Date", "Length"):
+    for least in ("Date", "Length", "Tags"):
         choices.append({name: texts for name, texts in choices[-1].items() if name != least})
-    widths = [width - sum(max(map(len, [name, *texts])) + COLUMN_GAP for name, texts in one.items()) for one in choices]
+    widths = [
+        width - sum(max(map(cell_len, [name, *texts])) + COLUMN_GAP for name, texts in one.items()) for one in choices
+    ]
     for least_width in (max(needed, NARROWEST_FILE), NARROWEST_FILE):
         for chosen, file_width in zip(choices, widths, strict=True):
             if file_width >= least_width:

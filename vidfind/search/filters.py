@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, time
+from typing import Literal
 
 from vidfind.errors import BadInput
 
@@ -46,6 +47,14 @@ class Filters:
     between: tuple[time, time] | None = None
     """Only moments filmed between these local times of day, over midnight where the first is later, as far as the date
     of the video tells."""
+    tags: str | Sequence[str] = ()
+    """Only moments that have all of these tags, whatever their case."""
+    any_tags: str | Sequence[str] = ()
+    """Only moments that have one of these tags, or more."""
+    no_tags: str | Sequence[str] = ()
+    """No moments that have one of these tags."""
+    tags_from: Literal["user", "any"] = "any"
+    """Whose tags count: those that the owner gave alone, or also automatic ones."""
     copies: bool = False
     """Find each copy of a video as a result of its own; otherwise `Moment.copies` names the others."""
     min_match: int = 0
@@ -68,6 +77,31 @@ class Filters:
         if self.between and self.between[0] == self.between[1]:
             raise BadInput(f"Between {self.between[0]:%H:%M} and the same time lies nothing.")
 
+        if self.tags_from not in ("user", "any"):
+            raise BadInput(f"Tags are from the user or from any, not from {self.tags_from!r}.")
+        if any(not name.strip() for name in self.tag_names):
+            raise BadInput("A tag is empty.")
+
+    @property
+    def all_tags(self) -> list[str]:
+        """The tags that a moment needs, all of them."""
+        return _names(self.tags)
+
+    @property
+    def either_tag(self) -> list[str]:
+        """The tags of which a moment needs one."""
+        return _names(self.any_tags)
+
+    @property
+    def excluded_tags(self) -> list[str]:
+        """The tags that no moment may have."""
+        return _names(self.no_tags)
+
+    @property
+    def tag_names(self) -> list[str]:
+        """All tags that are asked for, or excluded."""
+        return [*self.all_tags, *self.either_tag, *self.excluded_tags]
+
     @property
     def places(self) -> list[str]:
         """The folders, videos and patterns of `folder`, as they were written."""
@@ -78,6 +112,10 @@ class Filters:
     def excluded(self) -> list[str]:
         """The folders, videos and patterns of `exclude`, as they were written."""
         return [os.fspath(place) for place in self.exclude]
+
+
+def _names(names: str | Sequence[str]) -> list[str]:
+    return [" ".join(name.split()) for name in ([names] if isinstance(names, str) else names)]
 
 
 NO_FILTERS = Filters()

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ import numpy.typing as npt
 from vidfind.errors import BadInput
 from vidfind.search.expression import Example
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
+from vidfind.search.tagged import TaggedSegments, Tags, tagged_segments
 from vidfind.store.select import SelectedVideos, select_videos
 from vidfind.store.store import Hit, Store
 from vidfind.store.tables import VideoRow
@@ -107,6 +108,11 @@ class Moment:
     best: float = 0.0
     """The middle of its best segment in seconds; of a sequence, of its first step."""
 
+    tags: tuple[str, ...] = ()
+    """The tags that the owner gave to it, or to the whole video."""
+    tags_auto: tuple[str, ...] = ()
+    """The tags that were added automatically, and that the owner has not decided about."""
+
     @property
     def fits_badly(self) -> bool:
         """Whether the words fit it hardly better than nonsense does, as far as that is known."""
@@ -175,14 +181,15 @@ def search_moments(
     """The `limit` best moments for a vector (D,) of unit length that `filters` allow, best first, without `asked`.
 
     Raises BadInput if `limit` is below 1, or no video is in a place of `filters.folder`."""
-    chosen = select(store, filters)
-    allows = allowing(filters, chosen, asked)
+    tagged = tagged_segments(store, filters)
+    chosen = select(store, filters, tagged)
+    allows = allowing(filters, chosen, asked, tagged)
     find = functools.partial(_best_moments, store, vector, filters=filters, chosen=chosen, allows=allows)
-    return show_best(find, filters, limit, judge)
+    return show_best(store, find, filters, limit, judge)
 
 
 def show_best(
-    find: Callable[[int], list[Found]], filters: Filters, limit: int, judge: Judge | None = None
+    store: Store, find: Callable[[int], list[Found]], filters: Filters, limit: int, judge: Judge | None = None
 ) -> list[Moment]:
     """The `limit` best moments that can be shown, ranked; `find` returns so many of the best that are found.
 
@@ -200,14 +207,26 @@ def show_best(
         shown = judge(there_or_not) if judge else [one.moment for one in there_or_not]
         has_looked_far = len(shown) < len(there_or_not) and count >= MOST_JUDGED
         if len(shown) >= limit or len(found) < count or has_looked_far:
-            return [dataclasses.replace(moment, rank=rank) for rank, moment in enumerate(shown[:limit], start=1)]
+            ranked = [dataclasses.replace(moment, rank=rank) for rank, moment in enumerate(shown[:limit], start=1)]
+            return _with_tags(store, ranked, {row.path: row for one in found for row in one.rows})
         count *= 4
 
 
-def select(store: Store, filters: Filters) -> SelectedVideos | None:
+def _with_tags(store: Store, moments: Sequence[Moment], rows: Mapping[Path, VideoRow]) -> list[Moment]:
+    """The same moments with their tags."""
+    tags = Tags(store, {rows[moment.path].content: rows[moment.path].fingerprint for moment in moments})
+    found = [tags.of(rows[moment.path].content, moment.start, moment.end) for moment in moments]
+    return [
+        dataclasses.replace(moment, tags=yours, tags_auto=added)
+        for moment, (yours, added) in zip(moments, found, strict=True)
+    ]
+
+
+def select(store: Store, filters: Filters, tagged: TaggedSegments | None = None) -> SelectedVideos | None:
     """The videos that the filters allow; None where they allow all, which is found more quickly."""
+    contents = tagged.contents() if tagged else None
     narrowing = (filters.places, filters.excluded, filters.since, filters.until, filters.online, filters.between)
-    if not any(narrowing):
+    if not any(narrowing) and contents is None:
         return None
     return select_videos(
         store,
@@ -217,16 +236,21 @@ def select(store: Store, filters: Filters) -> SelectedVideos | None:
         filters.online,
         exclude=filters.excluded,
         between=filters.between,
+        contents=contents,
     )
 
 
-def allowing(filters: Filters, chosen: SelectedVideos | None, asked: Sequence[Asked]) -> Allows:
-    """Decides about single segments: those asked for are out, and those filmed at another time of day."""
+def allowing(
+    filters: Filters, chosen: SelectedVideos | None, asked: Sequence[Asked], tagged: TaggedSegments | None = None
+) -> Allows:
+    """Decides about single segments: those asked for are out, those of another time of day, or with other tags."""
     between = filters.between
     beginnings = chosen.beginnings() if chosen and between else {}
 
     def allows(hit: Hit) -> bool:
         if any(one.holds(hit) for one in asked):
+            return False
+        if tagged and not tagged.allows(hit.content, hit.start, hit.end):
             return False
         return between is None or any(
             touches_time_of_day(began, hit.start, hit.end, *between) for began in beginnings.get(hit.content, ())

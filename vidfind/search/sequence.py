@@ -29,6 +29,7 @@ from vidfind.search.moments import (
     show_best,
     videos_of,
 )
+from vidfind.search.tagged import TaggedSegments, tagged_segments
 from vidfind.store.select import SelectedVideos
 from vidfind.store.store import Hit, Store
 
@@ -78,10 +79,13 @@ def search_sequences(
 
     A moment goes from the start of the first step to the end of the last. The first step is not in `asked`. Raises
     BadInput if `limit` is below 1, or no video is in a place of `filters.folder`."""
-    chosen = select(store, filters)
-    return show_best(
-        lambda count: _best_sequences(store, steps, within, count, filters, chosen, asked), filters, limit, judge
-    )
+    tagged = tagged_segments(store, filters)
+    chosen = select(store, filters, tagged)
+
+    def find(count: int) -> list[Found]:
+        return _best_sequences(store, steps, within, count, filters, chosen, tagged, asked)
+
+    return show_best(store, find, filters, limit, judge)
 
 
 def best_chains(segments: Segments, scores: Floats, within: float) -> Iterator[tuple[int, list[int]]]:
@@ -133,6 +137,7 @@ def _best_sequences(
     limit: int,
     filters: Filters,
     chosen: SelectedVideos | None,
+    tagged: TaggedSegments | None,
     asked: Sequence[Asked],
 ) -> list[Found]:
     """The `limit` best sequences with their videos, best first; only of the `chosen` videos, if given.
@@ -146,7 +151,7 @@ def _best_sequences(
         if wanted is None or len(wanted) > FEW_VIDEOS:
             among, bound = _promising(store, steps, count)
         segments = _read(store, steps, among)
-        scores = _allowed(store, segments, steps, filters, chosen, asked)
+        scores = _allowed(store, segments, steps, filters, chosen, tagged, asked)
         found = _found(store, segments, scores, steps, within, limit, filters, chosen)
         is_exact = len(found) == limit and found[-1].span.score >= bound / sum(1 / step.spread for step in steps)
         if bound == NEVER or is_exact:
@@ -186,15 +191,17 @@ def _allowed(
     steps: Sequence[Step],
     filters: Filters,
     chosen: SelectedVideos | None,
+    tagged: TaggedSegments | None,
     asked: Sequence[Asked],
 ) -> Floats:
     """The scores (M, N) divided by their spread; NEVER where a segment cannot be a part of an answer."""
     scores: Floats = segments.cosines / np.array([[step.spread] for step in steps])
     used = store.columns("content")["content"].to_numpy() if chosen is None else [*chosen.contents()]
     scores[:, ~np.isin(segments.contents, used)] = NEVER
-    allows, is_example = allowing(filters, chosen, ()), allowing(NO_FILTERS, None, asked)
+    allows, is_example = allowing(filters, chosen, (), tagged), allowing(NO_FILTERS, None, asked)
     examples = {content for one in asked for content in one.contents}
-    is_in_doubt = np.isin(segments.contents, [*examples]) if filters.between is None else np.isfinite(scores[0])
+    is_any_in_doubt = filters.between is not None or tagged is not None
+    is_in_doubt = np.isfinite(scores[0]) if is_any_in_doubt else np.isin(segments.contents, [*examples])
     for number in np.flatnonzero(is_in_doubt):
         hit = Hit(int(segments.contents[number]), segments.starts[number], segments.ends[number], 0.0)
         if not allows(hit):

@@ -86,17 +86,26 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def _of(videos: Collection[str], column: str) -> str:
+    return f"{column} IN ({', '.join(map(literal, sorted(videos))) or 'NULL'})"
+
+
 # Labels
 
 
-def read_labels(tables: Tables, kind: LabelKind | None = None) -> list[Label]:
-    """Returns the labels of all videos, also of those that are not in the index now, in the order they were added."""
+def read_labels(tables: Tables, kind: LabelKind | None = None, videos: Collection[str] | None = None) -> list[Label]:
+    """Returns the labels of all videos, or of files of these fingerprints, in the order they were added.
+
+    Those of videos that are not in the index now are among them."""
     table = tables.find(TableKind.LABELS)
     if table is None:
         return []
     query = table.search()
-    rows = (query.where(f"kind = {literal(kind)}") if kind else query).to_arrow()
-    contents = contents_of_files(tables) if rows.num_rows else {}
+    wanted = [f"kind = {literal(kind)}"] if kind else []
+    if videos is not None:
+        wanted.append(_of(videos, "video"))
+    rows = (query.where(" AND ".join(wanted)) if wanted else query).to_arrow()
+    contents = contents_of_files(tables, videos) if rows.num_rows else {}
     labels = [
         Label(
             content=min(contents.get(row["video"], [NO_SEGMENT])), **{name: row[name] for name in row if name != "id"}
@@ -106,9 +115,20 @@ def read_labels(tables: Tables, kind: LabelKind | None = None) -> list[Label]:
     return sorted(labels, key=lambda label: label.added)
 
 
-def contents_of_files(tables: Tables) -> dict[str, list[int]]:
-    """Returns the contents of each fingerprint; without videos that failed."""
-    columns = tables.videos.search().where("failed = ''").select(["fingerprint", "content"]).to_arrow()
+def label_names(tables: Tables, kind: LabelKind) -> list[str]:
+    """Returns the names of all labels of a kind in each of their spellings, in the order they were added."""
+    table = tables.find(TableKind.LABELS)
+    if table is None:
+        return []
+    rows = table.search().where(f"kind = {literal(kind)}").select(["name", "added"]).to_arrow()
+    first = rows.group_by("name").aggregate([("added", "min")]).sort_by("added_min")
+    return [row["name"] for row in first.to_pylist()]
+
+
+def contents_of_files(tables: Tables, videos: Collection[str] | None = None) -> dict[str, list[int]]:
+    """Returns the contents of each fingerprint, or of these; without videos that failed."""
+    wanted = "failed = ''" if videos is None else f"failed = '' AND {_of(videos, 'fingerprint')}"
+    columns = tables.videos.search().where(wanted).select(["fingerprint", "content"]).to_arrow()
     contents: dict[str, list[int]] = {}
     for row in columns.to_pylist():
         contents.setdefault(row["fingerprint"], []).append(row["content"])
@@ -186,7 +206,7 @@ def marks_with(tables: Tables, column: Literal["tags", "classes"], names: Collec
     if table is None:
         return []
     keys = {name.casefold() for name in names}
-    known = [name for name in _known_names(tables, column) if name.casefold() in keys]
+    known = [name for name in mark_names(tables, column) if name.casefold() in keys]
     if not known:
         return []
     listed = ", ".join(map(literal, known))
@@ -194,7 +214,8 @@ def marks_with(tables: Tables, column: Literal["tags", "classes"], names: Collec
     return [*_joined(rows.to_pylist())]
 
 
-def _known_names(tables: Tables, column: str) -> set[str]:
+def mark_names(tables: Tables, column: str) -> set[str]:
+    """Returns the names that a saved model may give."""
     table = tables.find(TableKind.MARKS)
     rows = table.search().where(f"content = {NO_SEGMENT}").to_arrow().to_pylist() if table is not None else []
     return {name for row in rows for name in row[MARK_LISTS[column]] or ()}
@@ -226,7 +247,7 @@ def replace_marks(tables: Tables, kind: LabelKind, run: str, names: Iterable[str
     `names` are all that the model may give, also to videos that come later."""
     other: LabelKind = "class" if kind == "tag" else "tag"
     own, others = LISTS_OF[kind][0], LISTS_OF[other][0]
-    known = {own: dict.fromkeys(names, 0.0), others: dict.fromkeys(_known_names(tables, others), 0.0)}
+    known = {own: dict.fromkeys(names, 0.0), others: dict.fromkeys(mark_names(tables, others), 0.0)}
     runs = {kind: run, other: run_of(tables, other)}
     kept = [_mark_row(_only(mark, LISTS_OF[other])) for mark in read_marks(tables)]
     new = [_mark_row(_only(mark, LISTS_OF[kind])) for mark in marks]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -74,15 +74,19 @@ def select_videos(
     exclude: Sequence[str] = (),
     between: tuple[time, time] | None = None,
     with_failed: bool = False,
+    contents: Collection[int] | None = None,
 ) -> SelectedVideos:
     """The videos under one of `places` that were filmed from the day `since` to the day `until`, both included.
 
     Nothing given sets no limit. A place is a folder, a video or a pattern; `exclude` takes the same, and names.
     `online` leaves out the videos of folders that are not there now; a file indexed by itself that was deleted is still
     selected. `between` leaves out videos of which no part was filmed at this time of day. `with_failed` selects also
-    videos that could not be read. Raises BadInput if no video is in a place."""
+    videos that could not be read, and `contents` only videos that have one of these. Raises BadInput if no video is in
+    a place."""
     more = DATE_COLUMNS if between else ()
     videos = store.columns("path", "content", "created", "folder", *more, with_failed=with_failed)
+    if contents is not None:
+        videos = videos.filter(pc.is_in(videos["content"], value_set=pa.array(contents, pa.int64())))
     if places:
         links = store.links()
         videos = videos.filter(_any([_in_place(videos["path"], place, links) for place in places]))

@@ -40,6 +40,12 @@ class IndexStatus:
     """The paths and patterns that runs leave out until a user asks for them."""
     removed: list[RemovedVideo] = field(default_factory=list)
     """The removed videos whose vectors are kept for a while, should they come back."""
+    tags: int = 0
+    """How many tags the owner uses."""
+    tagged: int = 0
+    """How many videos the owner has tagged, also with a no."""
+    to_review: int = 0
+    """How many videos have suggestions that the owner has not decided about."""
 
 
 def index_status(store: Store) -> IndexStatus:

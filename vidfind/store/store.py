@@ -49,6 +49,8 @@ from vidfind.store.labels import (
     contents_of_files,
     drop_marks,
     has_labels,
+    label_names,
+    mark_names,
     marks_with,
     read_labels,
     read_marks,
@@ -343,12 +345,24 @@ class Store:
 
     # What the owner and saved models say: see labels.py
 
-    def labels(self, kind: LabelKind | None = None, also_gone: bool = False) -> list[Label]:
-        """The labels of the videos of the index, in the order in which they were added.
+    def labels(
+        self, kind: LabelKind | None = None, videos: Collection[str] | None = None, also_gone: bool = False
+    ) -> list[Label]:
+        """The labels of the videos of the index, or of files of these fingerprints, in the order they were added.
 
         `also_gone`: also of videos that are not in the index now; their labels wait for them."""
         with table_errors(self.path):
-            return [label for label in read_labels(self.tables, kind) if label.content or also_gone]
+            return [label for label in read_labels(self.tables, kind, videos) if label.content or also_gone]
+
+    def label_names(self, kind: LabelKind) -> list[str]:
+        """The names of all labels of a kind in each of their spellings, in the order they were added."""
+        with table_errors(self.path):
+            return label_names(self.tables, kind)
+
+    def mark_names(self, column: Literal["tags", "classes"]) -> set[str]:
+        """The tags or classes that a saved model may give."""
+        with table_errors(self.path):
+            return mark_names(self.tables, column)
 
     def contents_of_files(self) -> dict[str, list[int]]:
         """The contents by the fingerprint of their file: more than one of copies that were encoded apart."""

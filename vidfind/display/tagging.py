@@ -1,0 +1,128 @@
+"""Shows tags: what was said of videos, what a list held, and how many videos have each."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from vidfind.display.console import facts, message, new_table, show, show_list
+from vidfind.display.text import near_path, plural, printable, span
+
+if TYPE_CHECKING:
+    from vidfind.store.tables import VideoRow
+    from vidfind.tagging.edit import Import, Suggested, TagCount, TagsOf
+    from vidfind.tagging.labels import Changes, Label
+    from vidfind.tagging.lists import Skipped
+
+LINES_SHOWN = 10
+"""So many rows of a list that cannot be used are listed."""
+
+
+def label_json(label: "Label", path: Path | None) -> dict[str, Any]:
+    """Returns the fields of a label for JSON."""
+    value = "yes" if label.is_yes else "no"
+    return {"path": path, "tag": label.name, "value": value, "start": label.start, "end": label.end}
+
+
+def show_changes(changes: "Changes", labels: Sequence["Label"], rows: Sequence["VideoRow"]) -> None:
+    """Shows what was said of videos, and what was said before and does not hold any more."""
+    names = ", ".join(dict.fromkeys(label.name for label in changes.put.values() or labels))
+    videos = near_path(rows[0].path) if len(rows) == 1 else plural(len(rows), "video")
+    first = labels[0]
+    part = f", {span(first.start, first.end or 0.0)}" if first.start is not None else ""
+    if not changes.put:
+        message(f"{videos}{part}: that was known already of {names}.")
+        return
+    message(f"{videos}{part}: {names}." if first.is_yes else f"{videos}{part}: not {names}.")
+    show_turned(changes)
+
+
+def show_turned(changes: "Changes") -> None:
+    """Shows which labels replace older ones that said the opposite."""
+    if changes.turned:
+        names = ", ".join(dict.fromkeys(label.name for label in changes.turned))
+        message(f"{plural(len(changes.turned), 'tag')} said the opposite before, which this replaces: {names}.")
+
+
+def show_skipped(skipped: Sequence["Skipped"], what: str = "could not be used") -> None:
+    """Lists the first rows of a list that something is to be said of."""
+    if skipped:
+        message(f"{plural(len(skipped), 'row')} {what}:")
+    for one in skipped[:LINES_SHOWN]:
+        message(f"  line {one.line}: {one.reason}")
+    if len(skipped) > LINES_SHOWN:
+        message(f"  and {len(skipped) - LINES_SHOWN:,} more")
+
+
+def show_import(found: "Import", changes: "Changes", is_dry: bool) -> None:
+    """Shows what a list has changed, or would change if `is_dry`."""
+    show_skipped(found.skipped)
+    show_skipped(found.notes, "changed or found by name")
+    if found.ignored:
+        message(f"Columns that nothing was read from: {', '.join(found.ignored)}.")
+    if found.duplicates:
+        message(f"{plural(found.duplicates, 'row')} said the same as one before, and counted once.")
+    show_turned(changes)
+    same = f" {plural(changes.same, 'was', 'were')} there already." if changes.same else ""
+    videos = plural(len({label.video for label in found.labels}), "video")
+    message(f"{'Would add' if is_dry else 'Added'} {plural(len(changes.put), 'tag')}, of {videos} listed.{same}")
+
+
+def import_json(found: "Import", changes: "Changes") -> dict[str, Any]:
+    """Returns the line of `vidfind tag import --json`."""
+    return {
+        "added": len(changes.put),
+        "same": changes.same,
+        "replaced": len(changes.turned),
+        "duplicates": found.duplicates,
+        "skipped": [vars(one) for one in found.skipped],
+        "notes": [vars(one) for one in found.notes],
+    }
+
+
+# Overviews
+
+
+def count_json(count: "TagCount") -> dict[str, Any]:
+    """Returns a line of `vidfind tag list --json`."""
+    values = vars(count)
+    return {"tag": values["name"], **{name: value for name, value in values.items() if name != "name"}}
+
+
+def show_counts(counts: Sequence["TagCount"]) -> None:
+    """Shows the table of tags: how many videos have each by the owner's word, and how many may have it."""
+    table = new_table()
+    table.add_column("Tag", overflow="fold")
+    for title in ("Yours", "Not", "Added", "To review"):
+        table.add_column(title, justify="right")
+    for one in counts:
+        numbers = (one.yours, one.no, one.added, one.to_review)
+        table.add_row(Text(printable(one.name)), *(f"{number:,}" for number in numbers))
+    show_list(table)
+
+
+def tags_of_json(tags: "TagsOf", path: Path) -> dict[str, Any]:
+    """Returns the line of `vidfind tag list VIDEO --json`."""
+
+    def suggested(every: Sequence["Suggested"]) -> list[dict[str, Any]]:
+        return [{"tag": one.name, "confidence": round(one.confidence, 3)} for one in every]
+
+    labels = [{name: value for name, value in label_json(one, None).items() if name != "path"} for one in tags.labels]
+    return {"path": path, "tags": labels, "added": suggested(tags.added), "to_review": suggested(tags.to_review)}
+
+
+def show_tags_of(tags: "TagsOf", path: Path) -> None:
+    """Shows the tags of a video: those of the owner, automatic ones, and suggestions."""
+    rows = {
+        "Yours": [_said(label) for label in tags.labels],
+        "Added": [f"{one.name} ({one.confidence:.2f})" for one in tags.added],
+        "To review": [f"{one.name} ({one.confidence:.2f})" for one in tags.to_review],
+    }
+    show(Text(near_path(path), style="bold"))
+    show(facts([(title, ", ".join(names)) for title, names in rows.items() if names] or [("No tags", "")]))
+
+
+def _said(label: "Label") -> str:
+    part = f" {span(label.start, label.end or 0.0)}" if label.start is not None else ""
+    return f"{'' if label.is_yes else 'not '}{label.name}{part}"

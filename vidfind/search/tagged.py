@@ -1,0 +1,117 @@
+"""The tags of segments: those that the owner gave to their videos, and those that saved models added.
+
+Times in videos are in seconds.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+
+from vidfind.commands import tag_list_command
+from vidfind.errors import BadInput
+from vidfind.search.filters import Filters
+from vidfind.store.store import Store
+from vidfind.tagging.labels import Label, Mark, name_key, says, spellings
+
+
+class TaggedSegments:
+    """The segments of an index that have the tags which filters name, or do not have them."""
+
+    def __init__(self, store: Store, filters: Filters) -> None:
+        """Raises BadInput if no video has one of the tags that are asked for."""
+        self._filters = filters
+        keys = {name_key(name) for name in filters.tag_names}
+        with_auto = filters.tags_from == "any"
+        self._labels = _labels_by_content(store, keys)
+        self._marks: dict[str, set[tuple[int, float]]] = defaultdict(set)
+        for mark in store.marks_with("tags", filters.tag_names) if with_auto else ():
+            for name in mark.tags:
+                self._marks[name_key(name)].add((mark.content, mark.start))
+        _require_known(store, (*filters.all_tags, *filters.either_tag), with_auto)
+
+    def contents(self) -> set[int] | None:
+        """The contents that may have segments with the tags asked for; None: all of them."""
+        wanted = [self._contents_with(name) for name in self._filters.all_tags]
+        if self._filters.either_tag:
+            wanted.append(set().union(*(self._contents_with(name) for name in self._filters.either_tag)))
+        return set.intersection(*wanted) if wanted else None
+
+    def _contents_with(self, name: str) -> set[int]:
+        key = name_key(name)
+        labelled = {content for content, labels in self._labels[key].items() if any(label.is_yes for label in labels)}
+        return labelled | {content for content, _ in self._marks[key]}
+
+    def allows(self, content: int, start: float, end: float) -> bool:
+        """Whether a segment has the tags that the filters ask for, and none that they exclude."""
+
+        def has(name: str) -> bool:
+            key = name_key(name)
+            said = says(self._labels[key].get(content, ()), start, end)
+            return said > 0 or (not said and (content, start) in self._marks[key])
+
+        filters = self._filters
+        return (
+            all(map(has, filters.all_tags))
+            and (not filters.either_tag or any(map(has, filters.either_tag)))
+            and not any(map(has, filters.excluded_tags))
+        )
+
+
+def tagged_segments(store: Store, filters: Filters) -> TaggedSegments | None:
+    """The segments that filters name by their tags; None if they name no tag. Raises BadInput."""
+    return TaggedSegments(store, filters) if filters.tag_names else None
+
+
+def _labels_by_content(store: Store, keys: Collection[str]) -> dict[str, dict[int, list[Label]]]:
+    """Returns the labels of the tags with these keys, by key and by each content that their video has."""
+    contents = store.contents_of_files()
+    found: dict[str, dict[int, list[Label]]] = {key: defaultdict(list) for key in keys}
+    for label in store.labels("tag"):
+        if (key := name_key(label.name)) in keys:
+            for content in contents[label.video]:
+                found[key][content].append(label)
+    return found
+
+
+def _require_known(store: Store, names: Sequence[str], with_auto: bool) -> None:
+    known = spellings([*store.label_names("tag"), *(store.mark_names("tags") if with_auto else ())])
+    for name in names:
+        if name_key(name) not in known:
+            near = get_close_matches(name_key(name), list(known), n=1)
+            hint = f" Did you mean {known[near[0]]!r}?" if near else ""
+            raise BadInput(f"No video has the tag {name!r}.{hint} See which there are: {tag_list_command(store.path)}")
+
+
+class Tags:
+    """The tags of some videos: of the owner, of the whole video or a part, and automatic ones of segments."""
+
+    def __init__(self, store: Store, fingerprints: Mapping[int, str]) -> None:
+        """`fingerprints` are those of the files of each content."""
+        self._labels: dict[str, list[Label]] = defaultdict(list)
+        for label in store.labels("tag", set(fingerprints.values())) if fingerprints else ():
+            self._labels[label.video].append(label)
+        self._marks: dict[int, list[Mark]] = defaultdict(list)
+        for mark in store.marks([*fingerprints]) if fingerprints else ():
+            self._marks[mark.content].append(mark)
+        self._fingerprints = fingerprints
+
+    def of(self, content: int, start: float, end: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The tags that the owner gave to a moment, and those that were added automatically, each sorted."""
+        by_key: dict[str, list[Label]] = defaultdict(list)
+        for label in self._labels.get(self._fingerprints[content], ()):
+            by_key[name_key(label.name)].append(label)
+        yours = [labels[0].name for labels in by_key.values() if says(labels, start, end) > 0]
+        marks = [mark for mark in self._marks.get(content, ()) if mark.start < end and mark.end > start]
+        added = {
+            name
+            for mark in marks
+            for name in mark.tags
+            if not says(by_key.get(name_key(name), ()), mark.start, mark.end) and name not in yours
+        }
+        return tuple(_sorted(yours)), tuple(_sorted(added))
+
+
+def _sorted(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=name_key)

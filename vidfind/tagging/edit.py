@@ -1,0 +1,322 @@
+"""Reads and changes the tags that the owner gives: single ones, lists of them, new names.
+
+Each function that writes makes one commit, under the lock of the index. Times in videos are in seconds.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+from vidfind.commands import tag_list_command
+from vidfind.errors import BadInput, Unusable
+from vidfind.store.store import Store, StoreWriter
+from vidfind.store.tables import VideoRow, path_to_text
+from vidfind.tagging.labels import (
+    Changes,
+    Label,
+    Mark,
+    changes_for,
+    clean_name,
+    contradict,
+    name_key,
+    says,
+    says_of_video,
+    spellings,
+)
+from vidfind.tagging.lists import FILE_URI, Skipped, VideoFinder, read_list, read_part, read_value
+
+COLUMNS = ("path", "tag", "value", "start", "end")
+
+
+def tag_label(row: VideoRow, name: str, value: int, start: float | None = None, end: float | None = None) -> Label:
+    """Returns the label that says yes (1) or no (-1) to a tag of a video, or of a part of it."""
+    return Label(row.content, start, end, "tag", "", name, value, video=row.fingerprint)
+
+
+# Changing
+
+
+def add_labels(store: Store, labels: Iterable[Label]) -> Changes:
+    """Writes labels, and returns what that changed. Raises IndexBusy."""
+    new = list(labels)
+    with store.writing() as writer:
+        changes = planned(store, new)
+        writer.change_labels(changes.put.values(), changes.drop.values())
+    return changes
+
+
+def planned(store: Store, labels: Sequence[Label]) -> Changes:
+    """Returns what it would change to write labels."""
+    videos = {label.video for label in labels}
+    return changes_for(store.labels(videos=videos, also_gone=True), labels, store.label_names("tag"))
+
+
+def drop_tags(store: Store, names: Sequence[str], rows: Sequence[VideoRow] | None = None) -> list[Label]:
+    """Deletes what the owner said of tags, of these videos or of all; returns it.
+
+    Of all videos, automatic tags of these names go too. Raises Unusable for a name that nothing has."""
+    keys = {name_key(known_tag(store, name)) for name in names}
+    videos = None if rows is None else {row.fingerprint for row in rows}
+    with store.writing() as writer:
+        dropped = [label for label in store.labels("tag", videos, also_gone=True) if name_key(label.name) in keys]
+        writer.change_labels([], dropped)
+        if rows is None:
+            _change_marks(store, writer, lambda name: None if name_key(name) in keys else name)
+    return dropped
+
+
+def rename_tag(store: Store, old: str, new: str) -> int:
+    """Gives a tag another name, which another tag may have: then they are one. Returns the number of labels changed.
+
+    Where one says yes and the other no to the same, the newer wins. Raises Unusable if there is no such tag."""
+    known, name = known_tag(store, old), clean_name(new)
+    keys = {name_key(known), name_key(name)}
+    with store.writing() as writer:
+        before = [label for label in store.labels("tag", also_gone=True) if name_key(label.name) in keys]
+        after = changes_for([], [dataclasses.replace(label, name=name) for label in before], [name])
+        writer.change_labels(after.put.values(), before)
+        _change_marks(store, writer, lambda one: name if name_key(one) in keys else one)
+    return sum(label.name != name for label in before)
+
+
+def _change_marks(store: Store, writer: StoreWriter, renamed: Callable[[str], str | None]) -> None:
+    """Renames the automatic tags of the index, and deletes those whose new name is None."""
+
+    def change(tags: Mapping[str, float]) -> dict[str, float]:
+        changed: dict[str, float] = {}
+        for name, confidence in tags.items():
+            if new := renamed(name):
+                changed[new] = max(confidence, changed.get(new, 0.0))
+        return changed
+
+    names = store.mark_names("tags")
+    new_names = {new for name in names if (new := renamed(name))}
+    if names != new_names:
+        marks = [
+            dataclasses.replace(mark, tags=change(mark.tags), suggested=change(mark.suggested))
+            for mark in store.marks()
+        ]
+        writer.replace_marks("tag", store.run_of("tag"), sorted(new_names), marks)
+
+
+def known_tag(store: Store, name: str) -> str:
+    """Returns a tag as it is spelled in the index. Raises Unusable if nothing has it."""
+    known = spellings([*store.label_names("tag"), *sorted(store.mark_names("tags"))])
+    if found := known.get(name_key(" ".join(name.split()))):
+        return found
+    near = get_close_matches(name_key(name), list(known), n=1)
+    hint = f" Did you mean {known[near[0]]!r}?" if near else ""
+    raise Unusable(f"There is no tag {name!r}.{hint} See which there are: {tag_list_command(store.path)}")
+
+
+# Lists
+
+
+@dataclass
+class Import:
+    """The labels of a list, the rows that cannot be used, and remarks about others."""
+
+    labels: list[Label] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    notes: list[Skipped] = field(default_factory=list)
+    duplicates: int = 0
+    ignored: list[str] = field(default_factory=list)
+    """The columns that nothing is read from."""
+
+
+def read_tags(data: bytes, name: str, finder: VideoFinder) -> Import:
+    """Returns the tags of a list; `name` is that of its file.
+
+    Raises Unusable for a list of which nothing can be used, or that says yes and no to the same."""
+    listed = read_list(data, name, [("path", "file", "video"), ("tag", "tags")], ("value", "start", "end"))
+    found = Import(skipped=listed.skipped, ignored=listed.ignored)
+    seen: dict[tuple[str, str], dict[str, tuple[Label, int]]] = defaultdict(dict)
+    for record in listed.records:
+        path = record.text("path") or record.text("file") or record.text("video")
+        try:
+            video = finder.find(path)
+            value = read_value(record.text("value"))
+            part = read_part(record.text("start"), record.text("end"), video.row.duration)
+            names = [record.text("tag")] if record.text("tag") else record.text("tags").split(";")
+            for one in names if len(names) == 1 else filter(str.strip, names):
+                label = tag_label(video.row, clean_name(one), value, part.start, part.end)
+                _take(found, seen[label.video, name_key(label.name)], label, record.line, f"{name}, {path}")
+            notes = [note for note in (video.note, part.note) if note]
+            found.notes += [Skipped(record.line, f"{path} {note}") for note in notes]
+        except Unusable:
+            raise
+        except BadInput as error:
+            shown = str(error) if str(error).startswith(("The tag", "A tag")) else f"{path or 'the row'} {error}"
+            found.skipped.append(Skipped(record.line, shown))
+    found.skipped.sort(key=lambda one: one.line)
+    return found
+
+
+def _take(found: Import, before: dict[str, tuple[Label, int]], label: Label, line: int, where: str) -> None:
+    """Adds a label of a list to those found; `before` are those of the same tag and video with their lines."""
+    for other, first in before.values():
+        if contradict(other, label):
+            raise Unusable(f"{where}: lines {first} and {line} say yes and no to {label.name!r}. Nothing was changed.")
+    if label.id in before:
+        found.duplicates += 1
+        return
+    before[label.id] = label, line
+    found.labels.append(label)
+
+
+def tag_rows(store: Store, rows: Mapping[str, VideoRow]) -> Iterator[dict[str, object]]:
+    """Yields what the owner said as `read_tags` reads it; `rows` are videos by their fingerprints."""
+    for label in store.labels("tag"):
+        path = rows[label.video].path
+        text = str(path)
+        if text != text.encode(errors="replace").decode():  # a name that is no text
+            text = FILE_URI + path_to_text(path)
+        yield {
+            "path": text,
+            "tag": label.name,
+            "value": "yes" if label.is_yes else "no",
+            "start": label.start,
+            "end": label.end,
+        }
+
+
+def tags_text(rows: Iterable[Mapping[str, object]], as_json: bool = False) -> str:
+    """Returns the text of a list of tags: a CSV file, or JSON lines."""
+    if as_json:
+        return "".join(json.dumps(row) + "\n" for row in rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: "" if value is None else value for name, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def rows_by_file(store: Store) -> dict[str, VideoRow]:
+    """Returns a video of each fingerprint, the first by its path; none that failed."""
+    rows: dict[str, VideoRow] = {}
+    for row in sorted(store.videos().values(), key=lambda row: row.path):
+        if not row.failed:
+            rows.setdefault(row.fingerprint, row)
+    return rows
+
+
+def read_file(file: Path) -> bytes:
+    """Raises Unusable for a file that cannot be read."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise Unusable(f"{file} cannot be read: {error.strerror or error}") from error
+
+
+# Overviews
+
+
+@dataclass(frozen=True)
+class TagCount:
+    """How many videos have a tag: by the owner's word, without it, and how many the owner is asked about."""
+
+    name: str
+    yours: int
+    no: int
+    added: int
+    to_review: int
+
+
+def count_tags(store: Store) -> list[TagCount]:
+    """Returns the tags of an index, by name."""
+    labels: dict[tuple[str, str], list[Label]] = defaultdict(list)
+    for label in store.labels("tag"):
+        labels[name_key(label.name), label.video].append(label)
+    yours: Counter[str] = Counter()
+    no: Counter[str] = Counter()
+    for (key, _), said in labels.items():
+        yours[key] += says_of_video(said) > 0
+        no[key] += says_of_video(said) < 0
+    names = spellings(store.label_names("tag"))
+    added, asked = (
+        Counter(key for key, _ in found) for found in (automatic_tags(store, labels), suggestions(store, labels))
+    )
+    for mark in store.marks():
+        for name in (*mark.tags, *mark.suggested):
+            names.setdefault(name_key(name), name)
+    keys = [key for key in names if yours[key] or no[key] or added[key] or asked[key]]
+    counts = [TagCount(names[key], yours[key], no[key], added[key], asked[key]) for key in keys]
+    return sorted(counts, key=lambda one: name_key(one.name))
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """A tag that a saved model gives to a video, or asks about: its surest segment, and how sure it is."""
+
+    video: str
+    """The fingerprint of the file."""
+    content: int
+    start: float
+    end: float
+    name: str
+    confidence: float
+
+
+Said = Mapping[tuple[str, str], Sequence[Label]]
+"""What the owner said: labels by the key of their name and their video."""
+
+
+def said_by_owner(store: Store) -> dict[tuple[str, str], list[Label]]:
+    said: dict[tuple[str, str], list[Label]] = defaultdict(list)
+    for label in store.labels("tag"):
+        said[name_key(label.name), label.video].append(label)
+    return said
+
+
+def automatic_tags(store: Store, said: Said) -> dict[tuple[str, str], Suggested]:
+    """Returns the tags that a saved model has given to videos of which the owner has not said anything about them."""
+    return _surest(store, said, lambda mark: mark.tags)
+
+
+def suggestions(store: Store, said: Said) -> dict[tuple[str, str], Suggested]:
+    """Returns the tags that the owner is asked about, by key and video."""
+    return _surest(store, said, lambda mark: mark.suggested)
+
+
+def _surest(
+    store: Store, said: Said, tags_of: Callable[[Mark], Mapping[str, float]]
+) -> dict[tuple[str, str], Suggested]:
+    videos = {content: video for video, contents in store.contents_of_files().items() for content in contents}
+    found: dict[tuple[str, str], Suggested] = {}
+    for mark in store.marks():
+        for name, confidence in tags_of(mark).items():
+            video = videos.get(mark.content)
+            key = (name_key(name), video or "")
+            if video is None or says(said.get(key, ()), mark.start, mark.end) or says_of_video(said.get(key, ())):
+                continue
+            if key not in found or confidence > found[key].confidence:
+                found[key] = Suggested(video, mark.content, mark.start, mark.end, name, confidence)
+    return found
+
+
+@dataclass(frozen=True)
+class TagsOf:
+    """The tags of a video: what the owner said, and what saved models say."""
+
+    labels: list[Label]
+    added: list[Suggested]
+    to_review: list[Suggested]
+
+
+def tags_of(store: Store, row: VideoRow) -> TagsOf:
+    """Returns the tags of a video."""
+    said = said_by_owner(store)
+    added, asked = (
+        sorted((one for (_, video), one in found.items() if video == row.fingerprint), key=lambda one: one.name)
+        for found in (automatic_tags(store, said), suggestions(store, said))
+    )
+    labels = [label for (_, video), labels in said.items() if video == row.fingerprint for label in labels]
+    return TagsOf(labels, added, asked)
