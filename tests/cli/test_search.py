@@ -24,6 +24,7 @@ from tests.support.waiting import PATIENCE, wait_until
 from vidfind.cli.prompt import Answers, answer_prompt, change_answers, make_prompt, typing_ahead
 from vidfind.demo.collection import draw_collection
 from vidfind.errors import BadInput
+from vidfind.search.expression import Expression
 from vidfind.search.filters import Filters
 
 ENTER, CTRL_C, CTRL_D = "\r", "\x03", "\x04"
@@ -78,7 +79,7 @@ def test_a_pipe_without_a_query_is_no_misuse(at_home: Path, run: Run, monkeypatc
     pipe(monkeypatch, b"\n  \n")
     ran = run("search")
     assert (ran.code, ran.out) == (0, "")
-    assert ran.err == "No query came in. Give either words to look for, or --like FILE.\n"
+    assert ran.err == "No query came in. Give words to look for, --like FILE, or both.\n"
 
 
 def test_a_pipe_gets_a_table_for_each_query_under_its_words(
@@ -162,6 +163,41 @@ def test_json_has_rounded_numbers_and_says_where_the_date_is_from(at_home: Path,
         assert len(str(moment["score"]).partition(".")[2]) <= 4
 
 
+# What is looked for
+
+
+def test_one_bad_line_of_many_fails_alone(at_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["a red circle --not a star", "a star --then", "a circle --limit 1", *["a star"] * 5]
+    pipe(monkeypatch, "\n".join(lines).encode())
+    ran = run("search", "--json", "-n", "2")
+    assert (ran.code, ran.err) == (1, "Error: --then needs words behind it.\n")
+    queries = [json.loads(line)["query"] for line in ran.out.splitlines()]
+    assert queries == [lines[0]] * 2 + [lines[2]] + ["a star"] * 10
+
+
+def test_more_like_a_result_is_found_at_the_prompt(keyboard: PipeInput, capsys: pytest.CaptureFixture[str]) -> None:
+    keyboard.send_text(f"--like 1{ENTER}a star{ENTER}--like 1{ENTER}--like 9{ENTER}{CTRL_D}")
+    answer_prompt("default", Answers(form="json"))
+    captured = capsys.readouterr()
+    found = [json.loads(line)["path"] for line in captured.out.splitlines() if line.startswith("{")]
+    assert len(found) == 5 and found[0] not in found[3:]
+    assert "There is no file 1." in captured.err
+    assert "There is no result 9: 2 moments found." in captured.err
+
+
+def test_a_negation_in_words_is_remarked_once(at_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe(monkeypatch, b"a star\na star Without a circle\nno star\na knot")
+    ran = run("search", "--paths")
+    assert ran.err.count("understand") == 1
+    assert "The model does not understand 'without': say it as --not TEXT.\n" in ran.err
+
+
+def test_nothing_follows_in_videos_of_one_segment(at_home: Path, run: Run) -> None:
+    ran = run("search", "a", "star", "--then", "a", "circle", "--within", "30s")
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err == "No video has 2 segments that follow one another within 30 seconds.\n"
+
+
 # The prompt
 
 
@@ -217,8 +253,8 @@ def test_ctrl_c_stops_a_search_and_not_the_prompt(
 
     find = Searcher.find
 
-    def find_or_stop(searcher: Searcher, query: str, filters: Filters, limit: int, refine: bool) -> object:
-        if query == "slow":
+    def find_or_stop(searcher: Searcher, query: Expression, filters: Filters, limit: int, refine: bool) -> object:
+        if query.words == "slow":
             raise KeyboardInterrupt
         return find(searcher, query, filters, limit, refine=refine)
 

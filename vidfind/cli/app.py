@@ -139,6 +139,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo_command,
 }
 for name, command in COMMANDS.items():
-    app.command(name=name, cls=Command)(command)
+    app.command(name=name, cls=search.QueryCommand if name in ("search", "export") else Command)(command)
 app.add_typer(models.adapters)
 app.add_typer(tagging.tags)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidfind.cli.options import (
+    USUAL_WITHIN,
     AnyTag,
     Between,
     Device,
@@ -27,15 +28,20 @@ from vidfind.cli.options import (
     Refine,
     Since,
     TagsFrom,
+    Then,
+    Unlike,
     Until,
     Verbose,
+    Within,
+    Without,
     WithTag,
 )
 from vidfind.cli.prompt import Answers, why_nothing
-from vidfind.cli.search import find_moments, make_filters
+from vidfind.cli.search import find_moments, read_options
 from vidfind.commands import export_command as export_line
 from vidfind.commands import moments_command
 from vidfind.errors import BadInput, ExitCode
+from vidfind.search.expression import Expression
 from vidfind.search.filters import LIMIT, NO_FILTERS
 from vidfind.system import paths
 
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
 
 
 def export_command(
+    context: typer.Context,
     query: Annotated[
         list[str] | None,
         typer.Argument(
@@ -66,6 +73,11 @@ def export_command(
     ] = 0.0,
     limit: Limit = LIMIT,
     per_video: PerVideo = NO_FILTERS.per_video,
+    without: Without = None,
+    then: Then = None,
+    within: Within = USUAL_WITHIN,
+    like: Like = None,
+    unlike: Unlike = None,
     folders: Folders = None,
     exclude: Exclude = None,
     since: Since = None,
@@ -77,7 +89,6 @@ def export_command(
     tags_from: TagsFrom = NO_FILTERS.tags_from,
     min_score: MinScore = NO_FILTERS.min_score,
     online: Online = False,
-    like: Like = None,
     refine: Refine = False,
     as_json: Json = False,
     name: IndexName = paths.DEFAULT_INDEX,
@@ -96,32 +107,12 @@ def export_command(
       vidfind export "dog catching frisbee" -n 20 --clips dogs
       vidfind search "dog catching frisbee" --json | vidfind export --timeline dogs.edl
     """
-    words = " ".join(query or []).strip()
-    if (query and not words) or (words and like):
-        raise typer.BadParameter("Give either words to look for, or --like FILE.")
+    expression, answers = read_options(context, Answers())
     if clips is None and timeline is None:
         raise typer.BadParameter("Say what to make, and where: --clips FOLDER, --timeline FILE, or both.")
     if timeline is not None:
         check_name(timeline)
-    if words or like:
-        filters = make_filters(
-            folders or (),
-            exclude or (),
-            since,
-            until,
-            between,
-            tags=tag or (),
-            any_tags=any_tag or (),
-            no_tags=no_tag or (),
-            tags_from=tags_from,
-            min_score=min_score,
-            online=online,
-            per_video=per_video,
-        )
-        answers = Answers(filters, limit, refine=refine)
-        wanted = _searched(words, like, answers, name, device, dtype)
-    else:
-        wanted = _piped()
+    wanted = _searched(expression, answers, name, device, dtype) if expression else _piped()
     if not wanted:
         return
     from vidfind.export.clips import padded
@@ -136,14 +127,14 @@ def export_command(
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _searched(words: str, like: str | None, answers: Answers, name: str, device: str, dtype: str) -> "Sequence[Wanted]":
+def _searched(expression: Expression, answers: Answers, name: str, device: str, dtype: str) -> "Sequence[Wanted]":
     from vidfind.display import console
     from vidfind.export.wanted import Wanted
 
-    moments, find = find_moments(words, like, answers, name, device, dtype)
+    moments, find = find_moments(expression, answers, name, device, dtype)
     if not moments:
-        console.message(why_nothing(find, answers.filters))
-    return [Wanted(one.path, one.start, one.end, words, one.score, one.copies) for one in moments]
+        console.message(why_nothing(find, answers.filters, expression))
+    return [Wanted(one.path, one.start, one.end, expression.words, one.score, one.copies) for one in moments]
 
 
 def _piped() -> "Sequence[Wanted]":

@@ -54,6 +54,7 @@ def status_command(
 
 
 def list_command(
+    context: typer.Context,
     folders: Folders = None,
     exclude: Exclude = None,
     since: Since = None,
@@ -77,7 +78,8 @@ def list_command(
     Example:
       vidfind list --in ~/Videos/2024 --since 2024-05
     """
-    from vidfind.cli.search import make_filters
+    from vidfind.cli.prompt import Answers
+    from vidfind.cli.search import read_options
     from vidfind.display import console
     from vidfind.display.library import listed_json, show_listed
     from vidfind.store.select import select_videos
@@ -86,7 +88,7 @@ def list_command(
 
     if as_json and (as_paths or print0):
         raise typer.BadParameter(f"Give either --json or {'--print0' if print0 else '--paths'}.")
-    filters = make_filters(folders or (), exclude or (), since, until, between)
+    filters = read_options(context, Answers())[1].filters
     store = Store.open(paths.index_path(name))
     selected = select_videos(
         store,

@@ -15,6 +15,7 @@ from vidfind.errors import DeviceMissing
 from vidfind.media.sampling import SEGMENT_LENGTH, Sampling
 from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL
 from vidfind.search.dates import EXAMPLES
+from vidfind.search.expression import WITHIN
 
 
 def _show_log(wanted: bool) -> None:
@@ -125,11 +126,31 @@ MinScore = Annotated[
 Online = Annotated[
     bool, typer.Option("--online", help="Only videos whose files are there now, not those on unplugged drives.")
 ]
-Like = Annotated[
-    str | None,
+USUAL_WITHIN = f"{WITHIN:g}s"
+Without = Annotated[
+    list[str] | None,
+    typer.Option("--not", metavar="WORDS", help="What is not to be seen. Given twice, it counts twice."),
+]
+Then = Annotated[
+    list[str] | None,
+    typer.Option(metavar="WORDS", help="What comes next in the same video. May be given again for further steps."),
+]
+Within = Annotated[
+    str,
     typer.Option(
-        metavar="FILE[@TIME]", help="Search with a picture, a video, or its moment at 1:23, instead of words."
+        metavar="TIME", help="How soon each step begins after the one before: 30s, 45, 1:30, 2m. 0: the next segment."
     ),
+]
+Like = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE[@TIME]",
+        help="A picture, a video, or its moment at 1:23, with words or without. May be given again.",
+    ),
+]
+Unlike = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FILE[@TIME]", help="A picture, a video or a moment that it is not to be like."),
 ]
 Refine = Annotated[
     bool,

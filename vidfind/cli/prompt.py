@@ -18,6 +18,7 @@ from vidfind.cli.index import loader_of
 from vidfind.commands import status_command
 from vidfind.errors import BadInput, ExitCode, Terminated, VidfindError
 from vidfind.search.dates import parse_period
+from vidfind.search.expression import WITHIN, Expression
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.system import paths
 from vidfind.system.times import local_time
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 # A longer number is a year, or something else to look for.
 LONGEST_RANK = 3
 LONGEST_HEADING = 200
-WHAT_TO_GIVE = "Give either words to look for, or --like FILE."
+WHAT_TO_GIVE = "Give words to look for, --like FILE, or both."
 Form = Literal["table", "json", "paths", "print0"]
 Find = Callable[..., "Sequence[Moment]"]
 """A way to search that takes `filters`, `limit` and `refine`, such as `Searcher.find` with its query."""
@@ -82,8 +83,8 @@ class Answers:
         """Returns the moments that a way to search finds."""
         return find(filters=self.filters, limit=self.limit, refine=self.refine)
 
-    def show(self, moments: "Sequence[Moment]", find: Find, query: str | None = None) -> None:
-        """Shows the moments found with `find`. `query`: the one they answer, where there are several."""
+    def show(self, moments: "Sequence[Moment]", find: Find, expression: Expression, query: str | None = None) -> None:
+        """Shows the moments of an expression, found with `find`. `query`: its line, where there are several."""
         from vidfind.display import console
         from vidfind.display.search import moment_json, show_moments
 
@@ -98,11 +99,14 @@ class Answers:
         elif moments:
             show_moments(moments, query)
         else:
-            console.message(why_nothing(find, self.filters))
+            console.message(why_nothing(find, self.filters, expression))
 
 
-def why_nothing(find: Find, filters: Filters) -> str:
+def why_nothing(find: Find, filters: Filters, expression: Expression) -> str:
     """Returns why nothing is found: the first filter without which there would be something, and the best there is."""
+    if filters == NO_FILTERS and expression.then:
+        within = WITHIN if expression.within is None else expression.within
+        return f"No video has {len(expression.steps)} segments that follow one another within {within:g} seconds."
     if filters == NO_FILTERS:
         return f"Nothing found. See what is indexed: {status_command()}"
     if filters.min_match and (found := find(filters=replace(filters, min_match=0), limit=LIMIT)):
@@ -119,16 +123,22 @@ def why_nothing(find: Find, filters: Filters) -> str:
     return f"Nothing found. No video passes {', '.join(given)} together." if len(given) > 1 else "Nothing found."
 
 
+def moment_of_rank(moments: "Sequence[Moment]", rank: int, use: str = "") -> "Moment":
+    """Returns the result of a rank. Raises BadInput if there is no such result; `use` says what it was wanted for."""
+    from vidfind.display.text import plural
+
+    if not 1 <= rank <= len(moments):
+        raise BadInput(f"There is no result {rank}{use}: {plural(len(moments), 'moment')} found.")
+    return moments[rank - 1]
+
+
 def play_moment(moments: "Sequence[Moment]", rank: int) -> None:
     """Starts a player. Raises BadInput if there is no such result, or nothing to play it with."""
     from vidfind.display import console
-    from vidfind.display.text import plural
     from vidfind.system import player
     from vidfind.system.times import clock
 
-    if not 1 <= rank <= len(moments):
-        raise BadInput(f"There is no result {rank} to open: {plural(len(moments), 'moment')} found.")
-    moment = moments[rank - 1]
+    moment = moment_of_rank(moments, rank, " to open")
     played = player.play(moment.path, moment.start)
     if played.at_moment:
         console.message(f"Playing {moment.path.name} from {clock(moment.start)}.")
@@ -151,6 +161,7 @@ def answer_all(name: str, answers: Answers) -> None:
 
 def _answer_lines(name: str, answers: Answers) -> None:
     """Answers each line. After an error in one line it continues, and ends with exit code 1."""
+    from vidfind.cli.search import read_line
     from vidfind.display import console
     from vidfind.display.text import printable
 
@@ -161,8 +172,9 @@ def _answer_lines(name: str, answers: Answers) -> None:
         if answers.form == "table":
             console.heading(printable(textwrap.shorten(query, LONGEST_HEADING, placeholder=" …")))
         try:
-            find = functools.partial(searcher.find, query)
-            answers.show(answers.find(find), find, query)
+            expression, wanted = read_line(query, answers)
+            find = functools.partial(searcher.find, expression)
+            wanted.show(wanted.find(find), find, expression, query)
         except VidfindError as error:
             console.error(error)
             failed = True
@@ -215,8 +227,9 @@ SETTINGS: dict[str, tuple[str, str, Callable[["Answers", str], "Answers"]]] = {
 def _help() -> str:
     words = ", ".join(f"{word} {value} {what}" for word, (value, what, _) in SETTINGS.items())
     return (
-        "Type what you remember, in plain words; a number plays that result. Until the end: "
-        f"{words}; each alone takes that back. quit, an empty line or Ctrl-D ends."
+        "Type what you remember, in plain words; a number plays that result. Behind the words: --not WORDS leaves out, "
+        "--then WORDS comes next (--within 30s), --like NUMBER or FILE is like it, and all options "
+        f"that narrow a search. Until the end: {words}; each alone takes that back. quit, an empty line or Ctrl-D ends."
     )
 
 
@@ -230,6 +243,7 @@ def change_answers(answers: "Answers", line: str) -> "Answers":
 
 def answer_prompt(name: str, answers: Answers) -> None:
     """Asks for queries. A number plays a result, Ctrl-C clears the line or stops a search; an empty line ends."""
+    from vidfind.cli.search import read_line
     from vidfind.display import console
     from vidfind.display.activity import Activity
 
@@ -242,7 +256,10 @@ def answer_prompt(name: str, answers: Answers) -> None:
     preparing = threading.Thread(target=prepare, daemon=True)
     preparing.start()  # while the first query is typed
     prompt = make_prompt()
-    console.message("Type what you remember; a number plays that result. ? says more, Ctrl-D ends")
+    console.message(
+        "Type what you remember. A number plays that result, --like NUMBER finds more like it, --not WORDS leaves out."
+        " ? says more, Ctrl-D ends"
+    )
     moments: Sequence[Moment] = []
     with typing_ahead():
         while (query := _ask(prompt)) and query not in ENDING:
@@ -258,11 +275,12 @@ def answer_prompt(name: str, answers: Answers) -> None:
                         raise BadInput("Nothing is found yet that a number could play: type what you look for.")
                     play_moment(moments, int(query))
                     continue
+                expression, wanted = read_line(query, answers, moments)
                 with Activity("Opening the index", enabled=preparing.is_alive()):
                     preparing.join()
-                    find = functools.partial(searcher.find, query)
-                    moments = answers.find(find)
-                answers.show(moments, find)
+                    find = functools.partial(searcher.find, expression)
+                    moments = wanted.find(find)
+                wanted.show(moments, find, expression)
             except VidfindError as error:
                 console.error(error)
             except Terminated:

@@ -1,15 +1,20 @@
-"""`vidfind search`: answers one query. Without a query, prompt.py takes over."""
+"""`vidfind search`: its options, which are those of each line that is typed or piped too, and the answer to one query.
+
+Without a query, prompt.py takes over.
+"""
 
 import atexit
+import dataclasses
 import functools
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vidfind.cli.options import (
+    USUAL_WITHIN,
     AnyTag,
     Between,
     Device,
@@ -28,21 +33,91 @@ from vidfind.cli.options import (
     Refine,
     Since,
     TagsFrom,
+    Then,
+    Unlike,
     Until,
     Verbose,
+    Within,
+    Without,
     WithTag,
 )
-from vidfind.cli.prompt import WHAT_TO_GIVE, Answers, Find, Form, answer_all, open_searcher, play_moment
+from vidfind.cli.prompt import (
+    LONGEST_RANK,
+    Answers,
+    Find,
+    Form,
+    answer_all,
+    moment_of_rank,
+    open_searcher,
+    play_moment,
+)
+from vidfind.cli.usage import Command, usage_sentence
 from vidfind.errors import BadInput
 from vidfind.search.dates import parse_period, parse_time_of_day
-from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
+from vidfind.search.expression import (
+    Example,
+    Expression,
+    join_texts,
+    line_tokens,
+    parse_like,
+    parse_within,
+    shell_tokens,
+)
+from vidfind.search.filters import LIMIT, NO_FILTERS
 from vidfind.system import paths
 
 if TYPE_CHECKING:
     from vidfind.search.moments import Moment
 
 
+def whole_tags(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns the tags that a moment needs. Raises BadInput for one with a comma."""
+    if listed := next((name for name in names if "," in name), None):
+        raise BadInput(f"A tag has no comma. For one of them: --any-tag {listed}. For both: --tag twice.")
+    return tuple(names)
+
+
+def split_tags(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns the tags of lists with commas."""
+    return tuple(name for listed in names for name in listed.split(","))
+
+
+FILTERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "per_video": ("per_video", int),
+    "folders": ("folder", tuple),
+    "exclude": ("exclude", tuple),
+    "since": ("since", lambda text: parse_period(text).first),
+    "until": ("until", lambda text: parse_period(text).last),
+    "between": ("between", lambda times: tuple(map(parse_time_of_day, times))),
+    "tag": ("tags", whole_tags),
+    "any_tag": ("any_tags", split_tags),
+    "no_tag": ("no_tags", split_tags),
+    "tags_from": ("tags_from", str),
+    "min_score": ("min_score", float),
+    "online": ("online", bool),
+    "copies": ("copies", bool),
+}
+"""The filter of each option that has one, and what makes its value of the option's."""
+PARTS = ("query", "without", "then", "within", "like", "unlike")
+"""The options that are parts of an expression."""
+OTHERS = ("limit", "refine")
+"""The options that are fields of `Answers`."""
+FILES = ("--like", "--unlike")
+
+
+class QueryCommand(Command):
+    """A command that takes a query, whose options `--not` and `--then` take all words up to the next option."""
+
+    def parse_args(self, context: Any, words: list[str]) -> list[str]:
+        try:
+            tokens = join_texts(shell_tokens(words))
+        except BadInput as error:
+            raise typer.BadParameter(str(error), context) from error
+        return super().parse_args(context, [token.text for token in tokens])
+
+
 def search_command(
+    context: typer.Context,
     query: Annotated[
         list[str] | None,
         typer.Argument(
@@ -51,6 +126,11 @@ def search_command(
     ] = None,
     limit: Limit = LIMIT,
     per_video: PerVideo = NO_FILTERS.per_video,
+    without: Without = None,
+    then: Then = None,
+    within: Within = USUAL_WITHIN,
+    like: Like = None,
+    unlike: Unlike = None,
     folders: Folders = None,
     exclude: Exclude = None,
     since: Since = None,
@@ -62,7 +142,6 @@ def search_command(
     tags_from: TagsFrom = NO_FILTERS.tags_from,
     min_score: MinScore = NO_FILTERS.min_score,
     online: Online = False,
-    like: Like = None,
     refine: Refine = False,
     copies: Annotated[bool, typer.Option("--copies", help="Show each copy of a video as a result of its own.")] = False,
     as_json: Json = False,
@@ -90,86 +169,128 @@ def search_command(
     """
     from vidfind.system.imports import import_numpy
 
-    words = " ".join(query or []).strip()
-    if query and not words:
-        raise typer.BadParameter("QUERY is empty.")
-    if words and like:
-        raise typer.BadParameter(WHAT_TO_GIVE)
     if as_json and (as_paths or print0):
         raise typer.BadParameter(f"Give either --json or {'--print0' if print0 else '--paths'}.")
-    if play is not None and not (words or like):
-        raise typer.BadParameter("--open needs a query. When vidfind asks for queries, type the rank to play it.")
-    filters = make_filters(
-        folders or (),
-        exclude or (),
-        since,
-        until,
-        between,
-        min_score=min_score,
-        online=online,
-        per_video=per_video,
-        copies=copies,
-        tags=tag or (),
-        any_tags=any_tag or (),
-        no_tags=no_tag or (),
-        tags_from=tags_from,
-    )
     form: Form = "json" if as_json else "print0" if print0 else "paths" if as_paths else "table"
-    answers = Answers(filters, limit, form, refine)
+    expression, answers = read_options(context, Answers(form=form))
+    if play is not None and expression is None:
+        raise typer.BadParameter("--open needs a query. When vidfind asks for queries, type the rank to play it.")
     import_numpy()  # before anything else does
     atexit.register(_end_at_once)
-    if not (words or like):
+    if expression is None:
         answer_all(name, answers)
         return
-    moments, find = find_moments(words, like, answers, name, device, dtype)
-    answers.show(moments, find)
+    moments, find = find_moments(expression, answers, name, device, dtype)
+    answers.show(moments, find, expression)
     if play is not None:
         play_moment(moments, play)
 
 
 def find_moments(
-    words: str, like: str | None, answers: Answers, name: str, device: str, dtype: str
+    expression: Expression, answers: Answers, name: str, device: str, dtype: str
 ) -> "tuple[Sequence[Moment], Find]":
-    """Returns the moments for a query, or for what is like a file, and the way to search that found them."""
+    """Returns the moments for an expression, and the way to search that found them."""
     from vidfind.media.read import is_picture
-    from vidfind.search.expression import Expression, parse_like
 
     searcher, activity = open_searcher(name, device, dtype)
     with activity:
-        expression = Expression(words, like=[parse_like(like)] if like else ())
         if any(is_picture(example.file) for example in expression.likes):
             activity.announce("A picture shows no motion: videos in which something moves may rank low.")
         find = functools.partial(searcher.find, expression)
         return answers.find(find), find
 
 
-def make_filters(
-    folders: Sequence[str],
-    exclude: Sequence[str],
-    since: str | None,
-    until: str | None,
-    between: tuple[str, str] | None,
-    *,
-    tags: Sequence[str] = (),
-    any_tags: Sequence[str] = (),
-    no_tags: Sequence[str] = (),
-    **others: Any,
-) -> Filters:
-    """Returns the filters of the options; `others` are as they are given. Raises BadParameter for impossible ones."""
-    if listed := next((name for name in tags if "," in name), None):
-        raise typer.BadParameter(f"A tag has no comma. For one of them: --any-tag {listed}. For both: --tag twice.")
-    others["tags"] = tuple(tags)
-    others |= {
-        option: tuple(name for names in given for name in names.split(","))
-        for option, given in (("any_tags", any_tags), ("no_tags", no_tags))
-    }
+def read_options(context: Any, answers: Answers) -> tuple[Expression | None, Answers]:
+    """Returns what a command line looks for, None if nothing, and the answers it wants.
+
+    Raises BadParameter for what makes no sense."""
+    given = _given(context)
     try:
-        first = parse_period(since).first if since is not None else None
-        last = parse_period(until).last if until is not None else None
-        times = (parse_time_of_day(between[0]), parse_time_of_day(between[1])) if between else None
-        return Filters(tuple(folders) or None, first, last, exclude=tuple(exclude), between=times, **others)
+        if "query" in given and not " ".join(given["query"]).strip():
+            raise BadInput("QUERY is empty.")
+        is_asking = any(part in given for part in PARTS)
+        return _expression(given) if is_asking else None, _answers(given, answers)
     except BadInput as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def read_line(line: str, answers: Answers, shown: "Sequence[Moment]" = ()) -> tuple[Expression, Answers]:
+    """Returns what a line looks for, and the answers it wants: those of the run, but for the options in the line.
+
+    `shown` are the results that `--like RANK` counts. Raises BadInput for a line that makes no sense."""
+    command = _command()
+    parameters = command.get_params(typer.Context(command))
+    options = {name: parameter for parameter in parameters for name in parameter.opts}
+    words: list[str] = []
+    arguments: list[str] = []
+    tokens = join_texts(line_tokens(line))
+    while tokens:
+        text, is_option = tokens.pop(0)
+        if not is_option:
+            words.append(text)
+            continue
+        if text == "--":
+            continue
+        name, equals, _ = text.partition("=")
+        parameter = options.get(name)
+        if parameter is not None and parameter.name not in (*PARTS, *FILTERS, *OTHERS):
+            raise BadInput(f"{name} is for the command line, not for a query.")
+        count = 0 if parameter is None or parameter.is_flag or equals else parameter.nargs
+        values = [token.text for token in tokens[:count] if not token.is_option]
+        if len(values) < count:
+            raise BadInput(f"{name} needs {'a file' if name in FILES else 'a value'} behind it.")
+        del tokens[:count]
+        arguments += [f"{text}={values[0]}"] if count == 1 else [text, *values]
+    try:
+        given = _given(command.make_context("search", [*arguments, "--", *words]))
+    except typer.TyperException as error:
+        raise BadInput(usage_sentence(error)) from error
+    return _expression(given, shown), _answers(given, answers)
+
+
+@functools.cache
+def _command() -> Any:
+    """Returns the command that reads the options of a line, where none has a name of one letter."""
+    program = typer.Typer(add_completion=False)
+    program.command(cls=Command)(search_command)
+    command: Any = typer.main.get_command(program)
+    for parameter in command.params:
+        if parameter.param_type_name == "option":
+            parameter.opts = [name for name in parameter.opts if name.startswith("--")]
+    return command
+
+
+def _given(context: Any) -> dict[str, Any]:
+    """Returns the values of the options that were typed."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name: context.params[name] for name, source in sources.items() if source.name == "COMMANDLINE"}
+
+
+def _answers(given: Mapping[str, Any], answers: Answers) -> Answers:
+    """Returns the answers with the filters and numbers that were given. Raises BadInput for impossible ones."""
+    filters = {FILTERS[name][0]: FILTERS[name][1](value) for name, value in given.items() if name in FILTERS}
+    others = {name: value for name, value in given.items() if name in OTHERS}
+    return dataclasses.replace(answers.filtered(**filters), **others)
+
+
+def _expression(given: Mapping[str, Any], shown: "Sequence[Moment]" = ()) -> Expression:
+    """Returns what is looked for. Raises BadInput for what makes no sense."""
+    within = given.get("within")
+    return Expression(
+        " ".join(given.get("query", ())),
+        given.get("without", ()),
+        given.get("then", ()),
+        [_example(text, shown) for text in given.get("like", ())],
+        [_example(text, shown) for text in given.get("unlike", ())],
+        parse_within(within) if within is not None else None,
+    )
+
+
+def _example(text: str, shown: "Sequence[Moment]") -> Example:
+    """Returns the result that a number names, if any are shown, or else a file."""
+    if not (shown and text.isdecimal() and len(text) <= LONGEST_RANK):
+        return parse_like(text)
+    return moment_of_rank(shown, int(text)).example
 
 
 def _end_at_once() -> None:

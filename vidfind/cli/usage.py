@@ -13,6 +13,9 @@ from typer.core import TyperCommand, TyperGroup
 
 from vidfind.commands import search_command
 
+SHORTEST_TYPO = 4
+"""A longer option may be one that is mistyped; `--no` may be a word."""
+SYNONYMS = {"without": "--not"}
 ALWAYS = ["Arguments", "Options"]
 MANY_OPTIONS = 12
 SECTIONS = {
@@ -126,11 +129,19 @@ def usage_sentence(error: Any) -> str:
 
 
 def _option_sentence(option: str, error: Any) -> str:
-    if possible := getattr(error, "possibilities", None):
-        return f"There is no option {option}. Did you mean {possible[0]}?"
     if "requires" in error.message:
         return f"{option} needs a value."
-    return f"{option} takes no value." if "take" in error.message else f"There is no option {option}."
+    if "take" in error.message:
+        return f"{option} takes no value."
+    is_search = any(parameter.name == "query" for parameter in error.ctx.command.params)
+    is_letter = re.compile(rf"-\w*{re.escape(option[1:])}\w*").fullmatch
+    if is_search and len(option) == 2 and (word := next((w for w in sys.argv if len(w) > 2 and is_letter(w)), "")):
+        return f"No such option: {option}. To leave something out: --not {word[1:]}"
+    sentence = f"There is no option {option}."
+    possible = [SYNONYMS[option[2:]]] if option[2:] in SYNONYMS else getattr(error, "possibilities", None)
+    if possible and len(option) > SHORTEST_TYPO:
+        sentence += f" Did you mean {possible[0]}?"
+    return f"{sentence} To look for these very words, put -- before them." if is_search else sentence
 
 
 def _demand(parameter: Any, problem: str) -> str:

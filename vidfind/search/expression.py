@@ -6,6 +6,7 @@ Imports nothing heavy: the command line builds its expressions before a model or
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,14 @@ from vidfind.system.times import parse_time
 
 WITHIN = 60.0
 """How soon the next step begins after the end of the one before it, in seconds, where the caller does not say."""
+UNITS = {"s": 1, "m": 60, "h": 3600}
+TEXT_OPTIONS = ("--not", "--then")
+"""The options that take all words up to the next option."""
+# A hyphen before a digit makes a number. Alone, -0 is an option of `search`.
+SHELL_OPTION = re.compile(r"--?[^\W\d]|-0$")
+LINE_OPTION = re.compile(r"--([^\W\d].*)?", re.DOTALL)
+LINE_TOKEN = re.compile(r'"([^"]*)"(?!\S)|(\S+)')
+NEGATION = re.compile(r"(?<![\w-])(but no|not|no|without)(?![\w-])", re.IGNORECASE)
 EMPTY = f"The query is empty. Say what to look for: {search_command()}"
 FIRST_WORDS = (
     "Say first what to look for, and then what not, or what comes next: dog on a beach --not people --then a car"
@@ -60,11 +69,11 @@ class Expression:
     """How soon each step begins after the end of the one before it, in seconds; None: WITHIN. 0: the next segment."""
 
     def __post_init__(self) -> None:
-        """Makes tuples of all sequences. Raises BadInput for what makes no sense together."""
-        for name in ("without", "then", "like", "unlike"):
+        """Makes tuples of all sequences, and examples of files. Raises BadInput for what makes no sense."""
+        for name, make in (("without", str), ("then", str), ("like", _example), ("unlike", _example)):
             value = getattr(self, name)
-            one_or_more = (value,) if isinstance(value, str | os.PathLike | Example) else tuple(value)
-            object.__setattr__(self, name, one_or_more)
+            values = (value,) if isinstance(value, str | os.PathLike | Example) else value
+            object.__setattr__(self, name, tuple(make(one) for one in values))
         for option, texts in (("--not", self.without), ("--then", self.then)):
             if not all(map(plain_words, texts)):
                 raise BadInput(f"{option} needs words behind it.")
@@ -90,12 +99,12 @@ class Expression:
 
     @property
     def likes(self) -> list[Example]:
-        """The examples of `like`. Raises BadInput for a text with an `@` and no time."""
+        """The examples of `like`."""
         return [_example(one) for one in self.like]
 
     @property
     def unlikes(self) -> list[Example]:
-        """The examples of `unlike`. Raises BadInput for a text with an `@` and no time."""
+        """The examples of `unlike`."""
         return [_example(one) for one in self.unlike]
 
 
@@ -103,6 +112,13 @@ def plain_words(text: str) -> str:
     """The words of a text with a space between; empty if nothing of it can be seen."""
     words = " ".join(text.encode("utf-8", "ignore").decode().split())  # without halves of characters
     return words if any(char.isprintable() and not char.isspace() for char in words) else ""
+
+
+def query_words(query: str) -> str:
+    """The words of a query with a space between. Raises BadInput if there are none."""
+    if not (words := plain_words(query)):
+        raise BadInput(EMPTY)
+    return words
 
 
 def parse_like(text: str) -> Example:
@@ -117,6 +133,67 @@ def parse_like(text: str) -> Example:
         return Example(Path(os.path.expanduser(name)), parse_time(time))
     except ValueError as error:
         raise BadInput(f"{time!r} is not a time: write 83, 1:23 or 1:02:03 after the @.") from error
+
+
+def parse_within(text: str) -> float:
+    """`30s`, `45`, `1:30`, `2m` or `1h` in seconds. Raises BadInput for anything else."""
+    number, unit = text.strip(), 1
+    if number[-1:].lower() in UNITS:
+        number, unit = number[:-1], UNITS[number[-1].lower()]
+    try:
+        return parse_time(number) * unit
+    except ValueError as error:
+        raise BadInput(f"{text!r} is not a time: write 30s, 45, 1:30 or 2m.") from error
+
+
+class Token(NamedTuple):
+    """A word of a command line or of a typed line, or several that were in quotes."""
+
+    text: str
+    is_option: bool = False
+
+
+def shell_tokens(words: Sequence[str]) -> list[Token]:
+    """The words of a command line as tokens. A shell has taken the quotes away; behind `--` there are no options."""
+    end = words.index("--") if "--" in words else len(words)
+    return [Token(word, n == end or (n < end and bool(SHELL_OPTION.match(word)))) for n, word in enumerate(words)]
+
+
+def line_tokens(line: str) -> list[Token]:
+    """The tokens of a line that somebody typed: options begin with `--` and a letter, all else are words.
+
+    Double quotes count only where a token begins and one ends: `6"` and `Rex's` are words as they are."""
+    tokens = []
+    for quoted, word in LINE_TOKEN.findall(line):
+        is_behind = Token("--", True) in tokens
+        tokens.append(Token(word or quoted, not is_behind and bool(LINE_OPTION.fullmatch(word))))
+    return tokens
+
+
+def join_texts(tokens: Sequence[Token]) -> list[Token]:
+    """The same tokens with the words behind each `--not` and `--then` joined to it, up to the next option.
+
+    Raises BadInput if there are none."""
+    joined: list[Token] = []
+    rest = list(tokens)
+    while rest:
+        token = rest.pop(0)
+        name, equals, text = token.text.partition("=")
+        if token.is_option and name in TEXT_OPTIONS:
+            texts = [text] if equals else []
+            while rest and not rest[0].is_option:
+                texts.append(rest.pop(0).text)
+            if not (words := plain_words(" ".join(texts))):
+                raise BadInput(f"{name} needs words behind it.")
+            token = Token(f"{name}={words}", True)
+        joined.append(token)
+    return joined
+
+
+def negation(words: str) -> str:
+    """The first word of a query that a model takes no notice of, such as `without`; empty if there is none."""
+    found = NEGATION.search(words)
+    return found[0].lower() if found else ""
 
 
 def _example(one: Example | str | os.PathLike[str]) -> Example:

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidfind.errors import BadInput
 from vidfind.models import load as registry
 from vidfind.models import text_tower as text
 from vidfind.models.catalog import MULTILINGUAL
 from vidfind.models.tokenizer import tokenize
-from vidfind.search.expression import EMPTY, plain_words
+from vidfind.search.expression import query_words
 from vidfind.search.kept import KeptVectors, QueryVector, Vector
 from vidfind.store.folder import QUERIES_FILE
 from vidfind.store.mismatch import require_weights
@@ -119,13 +118,6 @@ class QueryEncoder:
             return b""
         depends = [KEPT_FORMAT, ours.model, ours.pretrained, ours.weights_digest, self._generation.adapter_file]
         return hashlib.sha256(json.dumps([*depends, words]).encode()).digest()
-
-
-def query_words(query: str) -> str:
-    """The words of a query with a space between. Raises BadInput if there are none."""
-    if not (words := plain_words(query)):
-        raise BadInput(EMPTY)
-    return words
 
 
 def encode_query(encoder: Encoder, query: str) -> QueryVector:

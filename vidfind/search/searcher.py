@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from vidfind.commands import index_command
 from vidfind.errors import BadInput
 from vidfind.models.load import load_choice
-from vidfind.search.expression import WITHIN, Example, Expression, plain_words
+from vidfind.search.expression import WITHIN, Example, Expression, negation, plain_words
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.search.fit import Words, judging, least_score, require_levels
 from vidfind.search.kept import Vector
@@ -69,6 +69,7 @@ class Searcher:
         self._path = index_path(index) if isinstance(index, str) else index
         self._load_encoder, self._announce = load_encoder, announce
         self._lock = threading.Lock()
+        self._has_remarked = False
         self._open()
 
     def _open(self) -> None:
@@ -125,6 +126,7 @@ class Searcher:
         expression = Expression(query) if isinstance(query, str) else query
         self._follow_changes()
         self._open_ahead()
+        self._remark(expression)
         steps, asked = self._read(expression)
         levels, words = self._levels(), _words_of(expression, steps)
         if filters.min_match:
@@ -144,6 +146,12 @@ class Searcher:
         if len(steps) == 1:
             return [refine_moment(encoder, steps[0].vector, moment, length) for moment in moments]
         return [refine_sequence(encoder, [step.vector for step in steps], moment, length) for moment in moments]
+
+    def _remark(self, expression: Expression) -> None:
+        """Says once that a model does not understand a negation in words."""
+        if (word := negation(" . ".join(expression.steps))) and not self._has_remarked:
+            self._has_remarked = True
+            log.warning("The model does not understand %r: say it as --not TEXT.", word)
 
     def _read(self, expression: Expression) -> tuple[list[Step], list[Asked]]:
         """The steps of an expression, and the parts of the index that are its examples, and no answers."""
