@@ -53,6 +53,9 @@ def test_a_moment_that_cannot_be_exported_is_named(run: Run, pipe: Pipe, clips: 
         "start": 0.0,
         "end": 0.1,
         "duration": 0.1,
+        "missing": 0.0,
+        "early": 0.0,
+        "late": 0.0,
     }
 
 
@@ -123,3 +126,57 @@ def test_without_opentimelineio_an_error_says_how_to_install_it(
     assert (ran.code, ran.out) == (1, "")
     assert 'uv tool install ".[timeline]"' in ran.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_says_how_far_off_it_is(run: Run, pipe: Pipe, clips: Path, tmp_path: Path) -> None:
+    pipe({"path": str(clips / "h264.mp4"), "start": 1.2, "end": 1.6})
+    ran = run("export", "--clips", tmp_path, "--copy")
+    made = tmp_path / "01 h264 1.2s-1.6s.mp4"
+    assert (ran.code, ran.out) == (0, f"{made}\n")
+    assert ran.err == f"{made.name} begins 0.20 s before the moment and ends 0.40 s after it.\n"
+
+
+@pytest.mark.parametrize(("place", "name"), [("out", "a _dog_.mp4"), ("my.mp4", "my.mp4")])
+def test_a_film_is_named_after_the_query_or_as_asked(
+    place: str, name: str, run: Run, pipe: Pipe, clips: Path, tmp_path: Path
+) -> None:
+    moment = {"path": str(clips / "h264.mp4"), "start": 0, "end": 0.2, "query": "a <dog>"}
+    pipe(moment, {"path": str(tmp_path / "gone.mp4"), "start": 0, "end": 1, "query": "a <dog>"}, moment)
+    ran = run("export", "--clips", tmp_path / place, "--join")
+    assert (ran.code, ran.err) == (3, f"Error: {tmp_path / 'gone.mp4'} is not there.\n")
+    assert Path(ran.out.strip()).name == name
+    assert probe(Path(ran.out.strip())).duration == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--copy", "--timeline", "a.csv"], "--copy needs --clips FOLDER"),
+        (["--join", "--timeline", "a.csv"], "--join needs --clips FOLDER"),
+        (["--join", "--copy", "--clips", "out"], "Give either --copy or --join"),
+        (["--clips", "out", "--pad", "-1"], "--pad"),
+        (["", "--clips", "out"], "QUERY is empty"),
+        (["a dog", "--like", "a.jpg", "--clips", "out"], "Give either words to look for, or --like FILE."),
+    ],
+)
+def test_options_that_do_not_go_together_are_wrong_usage(options: list[str], said: str, run: Run, pipe: Pipe) -> None:
+    pipe("")
+    ran = run("export", *options)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+
+
+def test_ctrl_c_leaves_no_half_file(
+    run: Run, pipe: Pipe, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vidfind.display import export
+
+    def interrupt(event: object, activity: object) -> None:
+        if len(list(tmp_path.iterdir())) == 2:  # the first is whole, and the second is at work
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(export, "_show_progress", interrupt)
+    pipe(*[{"path": str(clips / "h264.mp4"), "start": 0, "end": 0.2}] * 3)
+    ran = run("export", "--clips", tmp_path)
+    assert ran.code == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["01 h264 0s-0.2s.mp4"]

@@ -13,12 +13,14 @@ from PIL import Image
 
 from tests.clips.make import HEIGHT, WIDTH, draw, read_number
 from tests.support import clocks
-from tests.support.numbered import TRUTH, WHOLE, number_at
+from tests.support.numbered import TRUTH, WHOLE, number_at, numbers_read
 from vidfind.export.clips import Failed, Written, clip_name, export_clips, padded
+from vidfind.export.join import join_clips
 from vidfind.export.names import new_file, safe_name
 from vidfind.export.wanted import Wanted, read_wanted
 from vidfind.media.frames import open_video, shown_size
 from vidfind.media.probe import probe
+from vidfind.media.sampling import Segment, sample_times
 
 
 def make_clip(path: Path, start: float, end: float, folder: Path) -> Path:
@@ -129,36 +131,36 @@ def test_a_clip_that_is_stopped_leaves_nothing(clips: Path, tmp_path: Path) -> N
     events = export_clips([Wanted(clips / "h264.mp4", 0, 3)], tmp_path)
     next(events)
     assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
-    events.close()  # type: ignore[attr-defined]
+    events.close()
     assert list(tmp_path.iterdir()) == []
 
 
 # Sound
 
 
-BEEPS = [1.0, 2.5, 3.2, 20.3]
+BEEPS = [1.0, 2.5, 3.2, 16.3]
 """Seconds at which a tone of 0.1 s begins, where there is else silence."""
 
 
 def write_beeps(
     path: Path, codec: str, rate: int = 48000, begin: float = 0.0, options: dict[str, str] | None = None
 ) -> None:
-    """A video of 22 s, a frame each 0.2 s, whose sound begins at `begin` and beeps at BEEPS."""
-    time = np.arange(round(22 * rate)) / rate
+    """A video of 17 s, a frame each 0.2 s, whose sound begins at `begin` and beeps at BEEPS."""
+    time = np.arange(17 * rate) / rate
     on = np.any([(time >= beep) & (time < beep + 0.1) for beep in BEEPS], axis=0)
     wave = (np.sin(time * 2 * np.pi * 440) * on * 20000).astype(np.int16)
     with av.open(str(path), "w", options=options or {}) as container:
         video: Any = container.add_stream("mpeg4" if path.suffix == ".avi" else "libx264", rate=5, options={"g": "20"})
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         audio: Any = container.add_stream(codec, rate=rate, layout="mono")
-        for number in range(110):
+        for number in range(85):
             container.mux(video.encode(av.VideoFrame.from_ndarray(draw(number)).reformat(format="yuv420p")))
-            for place in range(number * rate // 5, (number + 1) * rate // 5, 960):
-                if place >= begin * rate:
-                    block = wave[None, place : min(place + 960, (number + 1) * rate // 5)]
-                    frame = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
-                    frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), place
-                    container.mux(audio.encode(frame))
+            place = number * rate // 5
+            if place >= begin * rate:
+                block = wave[None, place : (number + 1) * rate // 5]
+                frame = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
+                frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), place
+                container.mux(audio.encode(frame))
         container.mux([*video.encode(), *audio.encode()])
 
 
@@ -192,11 +194,102 @@ def test_sound_is_in_step(name: str, codec: str, rate: int, begin: float, tmp_pa
     write_beeps(source, codec, rate, begin)
     beeps, shown_by_players = beeps_of(source), clocks.shown_by_players(source)
     assert len(beeps) == (4 if not begin else 3)
-    for start, end in ((0.7, 3.0), (2.4, 3.4), (19.9, 21.0)):
+    for start, end in ((0.7, 3.0), (2.4, 3.4), (15.9, 17.0)):
         made = make_clip(source, start, end, tmp_path / "out")
         wanted = [beep - start for beep in beeps if start <= beep < end]
         assert beeps_of(made) == pytest.approx(wanted, abs=0.011)  # packets of TS say so exactly when they begin
         assert next(iter(numbers_of(made).values())) == clocks.number_at(shown_by_players, start)
+
+
+# Copies
+
+
+COPIED = [name for name in WHOLE if name not in ("gif.gif", "edit_list.mp4")]  # the latter shows what was cut off
+
+
+@pytest.mark.parametrize("name", COPIED)
+def test_a_copy_is_the_video_from_keyframe_to_keyframe(name: str, clips: Path, tmp_path: Path) -> None:
+    before = probe(clips / name)
+    start, end = before.start + 0.3 * before.duration, before.start + 0.6 * before.duration
+    (made,) = [
+        one for one in export_clips([Wanted(clips / name, start, end)], tmp_path, copy=True) if isinstance(one, Written)
+    ]
+    after = probe(made.path)
+    assert made.early > -0.001 and made.late > -0.001
+    assert after.duration == pytest.approx(made.duration, abs=0.05)
+    assert made.duration == pytest.approx(end - start + made.early + made.late, abs=0.001)
+    assert (after.codec, after.width, after.height, after.rotation) == (
+        before.codec,
+        before.width,
+        before.height,
+        before.rotation,
+    )
+    segments = [Segment(after.start, after.duration)]
+    wanted = [number_at(name, time - after.start + start - made.early) for time in sample_times(segments[0], 12)]
+    assert numbers_read(made.path, segments) == [wanted]
+
+
+def test_a_copy_of_what_no_container_holds_is_refused(clips: Path, tmp_path: Path) -> None:
+    events = [
+        one for one in export_clips([Wanted(clips / "gif.gif", 0, 1)], tmp_path, copy=True) if isinstance(one, Failed)
+    ]
+    assert events[0].reason.startswith("cannot be copied without encoding it again (leave out --copy)")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "aac"), ("a.mkv", "libopus"), ("a.ts", "mp2")])
+def test_the_sound_of_a_copy_is_in_step(name: str, codec: str, tmp_path: Path) -> None:
+    source = tmp_path / name
+    write_beeps(source, codec)
+    (made,) = [
+        one
+        for one in export_clips([Wanted(source, 14.5, 16.5)], tmp_path / "out", copy=True)
+        if isinstance(one, Written)
+    ]
+    begin = 14.5 - made.early
+    wanted = [beep - begin for beep in beeps_of(source) if begin <= beep < begin + made.duration]
+    assert beeps_of(made.path) == pytest.approx(wanted, abs=0.005)
+    assert wanted
+
+
+# Films
+
+
+def test_a_film_shows_all_moments_one_after_another(clips: Path, tmp_path: Path) -> None:
+    names = ["h264.mp4", "rotated90.mp4", "anamorphic.mp4", "hevc_pq.mp4", "vfr.mp4", "gif.gif", "mjpeg.avi"]
+    (made,) = [
+        one
+        for one in join_clips([Wanted(clips / name, 0.4, 0.8) for name in names], tmp_path / "a.mp4")
+        if isinstance(one, Written)
+    ]
+    film = probe(made.path)
+    assert [film.duration, made.duration] == pytest.approx([0.4 * len(names)] * 2, abs=0.001)
+    assert (film.width, film.height, film.created) == (96, 80, probe(clips / "h264.mp4").created)
+    shown = numbers_of(made.path)
+    wanted = {}
+    for place, name in enumerate(names):
+        for time, number in zip(TRUTH[name]["times"], TRUTH[name]["numbers"], strict=True):
+            if 0.4 - 1e-6 <= time < 0.8 - 1e-6:
+                wanted[round(0.4 * place + time - 0.4, 3)] = number
+    assert {round(time, 3): number for time, number in shown.items()} == wanted
+
+
+def test_a_film_of_videos_that_look_alike_keeps_how_they_look(clips: Path, tmp_path: Path) -> None:
+    moments = [Wanted(clips / "hevc_hlg.mp4", start, start + 0.1) for start in (0, 1)]
+    (made,) = [one for one in join_clips(moments, tmp_path / "a.mp4") if isinstance(one, Written)]
+    with av.open(str(made.path)) as container:
+        frame = next(container.decode(video=0))
+        assert (frame.color_primaries, frame.color_trc, frame.format.name) == (9, 18, "yuv420p10le")
+
+
+def test_the_sound_of_a_film_is_in_step(clips: Path, tmp_path: Path) -> None:
+    write_beeps(tmp_path / "a.mp4", "aac")
+    write_beeps(tmp_path / "b.mov", "pcm_s16le", 11025)
+    moments = [(tmp_path / "a.mp4", 0.7, 3.0), (clips / "h264.mp4", 0.4, 0.81), (tmp_path / "b.mov", 2.4, 3.4)]
+    (made,) = [
+        one for one in join_clips([Wanted(*one) for one in moments], tmp_path / "f.mp4") if isinstance(one, Written)
+    ]
+    assert beeps_of(made.path) == pytest.approx([0.3, 1.8, 2.81, 3.51], abs=0.005)
 
 
 # Names

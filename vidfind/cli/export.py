@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,6 +72,16 @@ def export_command(
     pad: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Begin so much earlier, and end so much later.")
     ] = 0.0,
+    copy: Annotated[
+        bool,
+        typer.Option(
+            "--copy", help="Copy without loss, from a keyframe to a keyframe; how much more that is, is said."
+        ),
+    ] = False,
+    join: Annotated[
+        bool,
+        typer.Option("--join", help="Make one film of all moments, in the folder of --clips or the .mp4 it names."),
+    ] = False,
     limit: Limit = LIMIT,
     per_video: PerVideo = NO_FILTERS.per_video,
     without: Without = None,
@@ -110,6 +121,10 @@ def export_command(
     expression, answers = read_options(context, Answers())
     if clips is None and timeline is None:
         raise typer.BadParameter("Say what to make, and where: --clips FOLDER, --timeline FILE, or both.")
+    if (copy or join) and clips is None:
+        raise typer.BadParameter(f"{'--copy' if copy else '--join'} needs --clips FOLDER.")
+    if copy and join:
+        raise typer.BadParameter("Give either --copy or --join: clips of several videos are joined by encoding them.")
     if timeline is not None:
         check_name(timeline)
     wanted = _searched(expression, answers, name, device, dtype) if expression else _piped()
@@ -120,7 +135,7 @@ def export_command(
     wanted = padded(wanted, pad)
     failed = 0
     if clips is not None:
-        failed = _make_clips(wanted, clips, as_json)
+        failed = _make_clips(wanted, clips, copy, join, as_json)
     if timeline is not None:
         failed = max(failed, _make_timeline(wanted, timeline, as_json))
     if failed:
@@ -163,15 +178,18 @@ def check_name(timeline: Path) -> None:
         raise typer.BadParameter(str(error)) from error
 
 
-def _make_clips(wanted: "Sequence[Wanted]", folder: Path, as_json: bool) -> int:
-    """Makes the clips and shows them; returns how many moments failed."""
+def _make_clips(wanted: "Sequence[Wanted]", folder: Path, copy: bool, join: bool, as_json: bool) -> int:
+    """Makes the clips, or the film, and shows them; returns how many moments failed."""
     from vidfind.display.activity import Activity
     from vidfind.display.export import show_events
     from vidfind.export.clips import export_clips
+    from vidfind.export.join import film_path, join_clips
 
-    activity = Activity("Making clips")
-    with activity:
-        return show_events(export_clips(wanted, Path(os.path.expanduser(folder))), activity, as_json)
+    folder = Path(os.path.expanduser(folder))
+    events = join_clips(wanted, film_path(wanted, folder)) if join else export_clips(wanted, folder, copy)
+    activity = Activity("Making a film" if join else "Making clips")
+    with closing(events), activity:  # closed, so that also after Ctrl-C no part of a file is left
+        return show_events(events, activity, as_json)
 
 
 def _make_timeline(wanted: "Sequence[Wanted]", file: Path, as_json: bool) -> int:

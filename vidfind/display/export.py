@@ -55,19 +55,22 @@ def show_timeline(files: Sequence[Path], as_json: bool) -> None:
 
 
 def _written_json(event: "Written") -> dict[str, Any]:
-    wanted = event.wanted
-    return {
-        "clip": event.path,
-        "path": wanted.path,
-        "start": round(wanted.start, 3),
-        "end": round(wanted.end, 3),
-        "duration": round(event.duration, 3),
-    }
+    made = {"clip": event.path, "duration": round(event.duration, 3)}
+    if (wanted := event.wanted) is None:
+        return made
+    moment = {"path": wanted.path, "start": round(wanted.start, 3), "end": round(wanted.end, 3)}
+    off = {"missing": event.missing, "early": event.early, "late": event.late}
+    return {**made, **moment, **{name: round(seconds, 3) for name, seconds in off.items()}}
 
 
 def _remarks(event: "Written") -> list[str]:
     """Returns what is other than was wanted, each as the end of a sentence that begins with the clip."""
-    return [f"lacks its last {event.missing:.1f} s, which cannot be read"] if event.missing else []
+    remarks = [f"lacks its last {event.missing:.1f} s, which cannot be read"] if event.missing else []
+    early, late = round(event.early, 2), round(event.late, 2)
+    if early or late:
+        begins = f"{abs(early):.2f} s {'before' if early >= 0 else 'after'} the moment"
+        remarks.append(f"begins {begins} and ends {abs(late):.2f} s {'after' if late >= 0 else 'before'} it")
+    return remarks
 
 
 def _show_progress(event: "Progress", activity: "Activity") -> None:

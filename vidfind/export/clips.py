@@ -6,15 +6,17 @@ A clip shows at each time what the video shows that long after the moment's star
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
 
 from vidfind.errors import StorageError, UnreadableVideo
+from vidfind.export.copy import Copy, copy_kind
 from vidfind.export.names import new_file, safe_name
-from vidfind.export.picture import PictureEncoder, Pictures
+from vidfind.export.picture import PictureEncoder, Pictures, Shape, shape_of
 from vidfind.export.sound import Sound, SoundEncoder
 from vidfind.export.wanted import EXACT, Wanted
 from vidfind.media.frames import open_video
@@ -37,14 +39,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class Written:
-    """A clip that is whole: the file, the moment it is of, and its length.
+    """A file that is whole, its length, and the moment it is of; None: it is a film of several.
 
-    `missing` is how many seconds of the moment could not be read, at its end."""
+    `missing` is how many seconds of the moment could not be read, at its end. `early` and `late` are how many seconds
+    more than the moment there are at its start and end."""
 
     path: Path
-    wanted: Wanted
+    wanted: Wanted | None
     duration: float
     missing: float = 0.0
+    early: float = 0.0
+    late: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,29 +68,45 @@ def padded(wanted: Iterable[Wanted], seconds: float) -> list[Wanted]:
     return [replace(one, start=max(0.0, one.start - seconds), end=one.end + seconds) for one in wanted]
 
 
-def export_clips(wanted: Sequence[Wanted], folder: Path) -> Iterator[Event]:
+def export_clips(wanted: Sequence[Wanted], folder: Path, copy: bool = False) -> Generator[Event]:
     """Writes a clip of each moment into a folder, which is made if it is not there, and yields what happens.
 
-    A video that cannot be read is a Failed, and the others go on. Raises StorageError if the folder cannot be written
-    to, or is full."""
+    `copy`: without encoding again, from a keyframe to a keyframe. A video that cannot be read is a Failed, and the
+    others go on. Raises StorageError if the folder cannot be written to, or is full."""
     total = sum(one.end - one.start for one in wanted)
     digits = max(2, len(str(len(wanted))))
     done = 0.0
     for number, one in enumerate(wanted, start=1):
-        name = f"{number:0{digits}} {clip_name(one)}.mp4"
+        name = f"{number:0{digits}} {clip_name(one)}"
         try:
             path = one.present_path
             info = probe(path)
-            start, end = inside(one, info)
-            length = 0.0
-            with new_file(folder / name) as (part, placed):
-                for length in _write_clip(path, info, start, end, part):
-                    yield Progress(path, number, len(wanted), done + length, total)
-            missing = end - start - length
-            yield Written(placed[0], one, length, missing if missing > 1 / info.frame_rate + EXACT else 0.0)
+            make = _copy_clip if copy else _encode_clip
+            steps = make(one, path, info, folder / name)
+            for step in steps:
+                yield step if isinstance(step, Written) else Progress(path, number, len(wanted), done + step, total)
         except UnreadableVideo as error:
             yield Failed(one, str(error))
         done += one.end - one.start
+
+
+def _encode_clip(wanted: Wanted, path: Path, info: VideoInfo, name: Path) -> Iterator[float | Written]:
+    """Writes a clip, and yields after each frame how many seconds of it are done, then the Written."""
+    start, end = inside(wanted, info)
+    file, form = name.with_name(f"{name.name}.mp4"), Sound(path, start).form
+    with new_file(file) as (part, placed), raising_ours(part), Film(part, form) as film:
+        film.describe(kept_metadata(path, info))
+        yield from film.add(path, start, end)
+    missing = end - start - film.length
+    yield Written(placed[0], wanted, film.length, missing if missing > 1 / info.frame_rate + EXACT else 0.0)
+
+
+def _copy_clip(wanted: Wanted, path: Path, info: VideoInfo, name: Path) -> Iterator[float | Written]:
+    """The same without encoding again."""
+    kind, copied = copy_kind(path), Copy(path, *inside(wanted, info))
+    with new_file(name.with_name(f"{name.name}{kind.suffix}")) as (part, placed), raising_ours(part):
+        yield from copied.write(part, kind, kept_metadata(path, info))
+    yield Written(placed[0], wanted, copied.length, early=copied.early, late=copied.late)
 
 
 def clip_name(wanted: Wanted) -> str:
@@ -112,29 +133,59 @@ def inside(wanted: Wanted, info: VideoInfo) -> tuple[float, float]:
     return wanted.start, min(wanted.end, info.duration)
 
 
-def _write_clip(path: Path, info: VideoInfo, start: float, end: float, part: Path) -> Iterator[float]:
-    """Writes a clip, and yields after each frame how many seconds of it are done."""
-    pictures, sound = Pictures(path, start, end), Sound(path, start)
-    blocks = sound.samples() if sound.is_there else iter(())
-    picture_encoder, sound_encoder, look, origin, stop = None, None, None, 0.0, 0.0
+class Film:
+    """A file that clips are written into, one after another. Belongs into a `with`, whose end completes the file.
+
+    `length` is that of what is written so far."""
+
+    def __init__(self, part: Path, form: tuple[int, str] | None, shape: Shape | None = None) -> None:
+        """`form` is that of the sound; None: there is none. `shape`: None: that of the first clip."""
+        self.length = 0.0
+        self._form, self._shape = form, shape
+        self._pictures: PictureEncoder | None = None
+        self._sound: SoundEncoder | None = None
+        self._container = av.open(str(part), "w", format="mp4", container_options=MP4)
+
+    def __enter__(self) -> Film:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None and self._pictures:
+            self._container.mux(self._pictures.finish())
+            if self._sound:
+                self._container.mux(list(self._sound.finish()))
+        self._container.close()
+
+    def describe(self, tags: Mapping[str, str]) -> None:
+        self._container.metadata.update(tags)
+
+    def add(self, path: Path, start: float, end: float) -> Iterator[float]:
+        """Writes a clip, and yields after each frame how long the film is. Raises UnreadableVideo."""
+        pictures, sound = Pictures(path, start, end), Sound(path, start, self._form)
+        blocks = sound.samples() if sound.is_there and self._form else iter(())
+        offset, origin = self.length, None
+        for (frame, begin, until), stream in pictures.shown():
+            if origin is None:
+                origin = begin
+            if self._pictures is None or self._shape is None:
+                self._shape = self._shape or shape_of(pictures, frame, stream)
+                self._pictures = PictureEncoder(self._container, *self._shape)
+                self._sound = SoundEncoder(self._container, *self._form) if self._form else None
+            begin, self.length = offset + begin - origin, offset + until - origin
+            shown = pictures.upright(frame, stream, self._shape.look)
+            self._container.mux(self._pictures.encode(shown, begin, self.length))
+            if self._sound:
+                self._container.mux(list(self._sound.encode(blocks, self.length)))
+            yield self.length
+        if self._sound:
+            self._sound.cut(blocks, self.length)
+
+
+@contextmanager
+def raising_ours(part: Path) -> Iterator[None]:
+    """Raises what FFmpeg raises as StorageError or UnreadableVideo."""
     try:
-        with av.open(str(part), "w", format="mp4", container_options=MP4) as container:
-            container.metadata.update(kept_metadata(path, info))
-            for (frame, begin, until), stream in pictures:
-                if look is None or picture_encoder is None:
-                    look, origin = pictures.look(frame, stream), begin
-                    picture_encoder = PictureEncoder(container, look, stream)
-                    if sound.is_there:
-                        sound_encoder = SoundEncoder(container, sound.rate, sound.layout)
-                stop = until - origin
-                container.mux(picture_encoder.encode(pictures.upright(frame, look), begin - origin, stop))
-                if sound_encoder:
-                    container.mux(list(sound_encoder.encode(blocks, stop, is_end=False)))
-                yield stop
-            assert picture_encoder is not None
-            container.mux(picture_encoder.finish())
-            if sound_encoder:
-                container.mux(list(sound_encoder.encode(blocks, stop, is_end=True)))
+        yield
     except av.error.FFmpegError as error:
         raise failure(error, part) from error
 

@@ -16,7 +16,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Discard
 
-from vidfind.media.clock import MAX_GAP
+from vidfind.media.clock import MAX_GAP, Clock
 from vidfind.media.frames import open_video, read_packets
 from vidfind.media.probe import examine_once
 
@@ -24,6 +24,7 @@ WARM_UP = 1.0  # seconds before the start from which sound is decoded: a decoder
 JITTER = 0.005  # seconds by which sound may be off before samples are left out or silence is put in
 RATES = {96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000}
 LAYOUTS = {"mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"}
+COMMON_FORM = (48000, "stereo")
 BIT_RATE = 96_000  # a channel, at rates of 44,100 and more
 AAC_FRAME = 1024  # samples
 
@@ -31,18 +32,22 @@ AAC_FRAME = 1024  # samples
 class Sound:
     """The sound of a video from `start` on, on the clock of moments.
 
-    `rate` is in samples a second; `layout` is FFmpeg's name of the channels."""
+    `form` is the samples a second, and FFmpeg's name of the channels; None: those of the video, or no sound."""
 
-    def __init__(self, path: Path, start: float) -> None:
+    def __init__(self, path: Path, start: float, form: tuple[int, str] | None = None) -> None:
         self._path, self._start = path, start
         self._clock = examine_once(path)[1].clock
         with open_video(path, threads=1) as (container, _):
-            stream = _best(container)
+            stream = best_sound(container)
             self.is_there = stream is not None
-            self.rate, self.layout = 48000, "stereo"
-            if stream is not None:
-                self.rate = stream.rate if stream.rate in RATES else 48000
-                self.layout = stream.layout.name if stream.layout.name in LAYOUTS else "stereo"
+            self.rate, self.layout = form or COMMON_FORM
+            if stream is not None and form is None:
+                self.rate = stream.rate if stream.rate in RATES else self.rate
+                self.layout = stream.layout.name if stream.layout.name in LAYOUTS else self.layout
+
+    @property
+    def form(self) -> tuple[int, str] | None:
+        return (self.rate, self.layout) if self.is_there else None
 
     def samples(self) -> Iterator[np.ndarray]:
         """Yields blocks (C, N) of float32 that follow one another from `start` on, to the end of the sound."""
@@ -65,10 +70,10 @@ class Sound:
         """Yields when each block of sound is heard, and the block; those that end before `start` are left out."""
         for is_jump in (True, False) if self._start > WARM_UP else (False,):
             with open_video(self._path, threads=1) as (container, video):
-                stream = _best(container)
+                stream = best_sound(container)
                 assert stream is not None
                 stream.discard, video.discard = Discard.default, Discard.all
-                zero = self._zero(container, stream)
+                zero = sound_zero(container, stream, self._clock)
                 if is_jump and not _seek(container, stream, zero + self._start - WARM_UP):
                     continue
                 is_late = is_jump
@@ -81,14 +86,6 @@ class Sound:
                 else:
                     if not is_late:
                         return
-
-    def _zero(self, container: InputContainer, stream: AudioStream) -> float:
-        """Returns the time in the file at which the sound is that of time 0."""
-        start = self._clock.start
-        if container.format.name == "avi":  # there the clock of moments makes up for a delay of the pictures alone
-            start = (container.start_time or 0) / av.time_base
-        begin = float((stream.start_time or 0) * (stream.time_base or 0))
-        return begin if abs(begin - start) > MAX_GAP else start
 
     def _blocks(
         self, container: InputContainer, stream: AudioStream, zero: float
@@ -114,7 +111,16 @@ class Sound:
                     time += block.shape[1] / self.rate
 
 
-def _best(container: InputContainer) -> AudioStream | None:
+def sound_zero(container: InputContainer, stream: AudioStream, clock: Clock) -> float:
+    """Returns the time in the file at which the sound is that of time 0 of the clock of moments."""
+    start = clock.start
+    if container.format.name == "avi":  # there the clock makes up for a delay of the pictures alone
+        start = (container.start_time or 0) / av.time_base
+    begin = float((stream.start_time or 0) * (stream.time_base or 0))
+    return begin if abs(begin - start) > MAX_GAP else start
+
+
+def best_sound(container: InputContainer) -> AudioStream | None:
     """Returns the sound that players choose; None if there is none that can be decoded."""
     found = [one for one in container.streams.audio if one.codec_context is not None and one.rate]
     best: Any = container.streams.best("audio")
@@ -130,7 +136,7 @@ def _seek(container: InputContainer, stream: AudioStream, time: float) -> bool:
 
 
 class SoundEncoder:
-    """Encodes the blocks of a sound into a stream of a file, as far as the pictures go."""
+    """Encodes sounds one after another into a stream of a file, each as long as its pictures."""
 
     def __init__(self, container: OutputContainer, rate: int, layout: str) -> None:
         self.stream: Any = container.add_stream("aac", rate=rate, layout=layout)
@@ -138,10 +144,25 @@ class SoundEncoder:
         self.stream.bit_rate = min(BIT_RATE * channels, 5 * rate * channels)
         self._rate, self._layout = rate, layout
         self._waiting = np.zeros((channels, 0), np.float32)
-        self._done = 0
+        self._done = 0  # samples encoded
 
-    def encode(self, blocks: Iterator[np.ndarray], until: float, is_end: bool) -> Iterator[Packet[AudioStream]]:
-        """Yields packets up to a time in the file; silence where the blocks have ended. `is_end`: no more follow."""
+    def encode(self, blocks: Iterator[np.ndarray], until: float) -> Iterator[Packet[AudioStream]]:
+        """Yields the packets up to a time in the file; silence where the blocks of a sound have ended."""
+        self._fill(blocks, until)
+        while round(until * self._rate) - self._done >= AAC_FRAME:
+            yield from self._next(AAC_FRAME)
+
+    def cut(self, blocks: Iterator[np.ndarray], until: float) -> None:
+        """Ends a sound at a time in the file."""
+        self._fill(blocks, until)
+        self._waiting = self._waiting[:, : round(until * self._rate) - self._done]
+
+    def finish(self) -> Iterator[Packet[AudioStream]]:
+        while length := min(self._waiting.shape[1], AAC_FRAME):
+            yield from self._next(length)
+        yield from self.stream.encode()
+
+    def _fill(self, blocks: Iterator[np.ndarray], until: float) -> None:
         wanted = round(until * self._rate) - self._done
         parts, ready = [self._waiting], self._waiting.shape[1]
         while ready < wanted:
@@ -151,13 +172,10 @@ class SoundEncoder:
             parts.append(block)
             ready += block.shape[1]
         self._waiting = np.concatenate(parts, axis=1)
-        while wanted >= (1 if is_end else AAC_FRAME):
-            length = min(wanted, AAC_FRAME)
-            data, self._waiting = self._waiting[:, :length], self._waiting[:, length:]
-            frame = AudioFrame.from_ndarray(np.ascontiguousarray(data), format="fltp", layout=self._layout)
-            frame.sample_rate, frame.time_base, frame.pts = self._rate, Fraction(1, self._rate), self._done
-            self._done += length
-            wanted -= length
-            yield from self.stream.encode(frame)
-        if is_end:
-            yield from self.stream.encode()
+
+    def _next(self, length: int) -> Iterator[Packet[AudioStream]]:
+        data, self._waiting = self._waiting[:, :length], self._waiting[:, length:]
+        frame = AudioFrame.from_ndarray(np.ascontiguousarray(data), format="fltp", layout=self._layout)
+        frame.sample_rate, frame.time_base, frame.pts = self._rate, Fraction(1, self._rate), self._done
+        self._done += length
+        yield from self.stream.encode(frame)
