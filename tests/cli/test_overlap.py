@@ -50,6 +50,12 @@ def test_segments_overlap_where_asked_and_an_event_is_found_once(
     like = run("search", "--like", f"{film}@4", "--per-video", 9, "--json").out.splitlines()
     assert like and all(one["end"] <= 4 or one["start"] > 4 for one in map(json.loads, like))
 
+    captions = tmp_path / "captions.csv"
+    captions.write_text("path,caption,start,end\nfilm.mp4,a big red circle,0,3\nfilm.mp4,a big blue star,3,5\n")
+    for own, count in (([], 7), (["--no-overlap"], 4)):
+        judged = json.loads(run("eval", "--pairs", captions, "--json", *own).out)
+        assert (judged["segments"], judged["overlap"]) == (count, count == 7)
+
     assert "12 frames of each 2 s segment, overlapping by half" in run("status").out
     assert json.loads(run("status", "--json").out)["overlap"] is True
     assert json.loads(run(*asked).out.splitlines()[0])["status"] == "unchanged"

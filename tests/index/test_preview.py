@@ -7,14 +7,18 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.ran import Ran
+from vidfind.encoders.names import EncoderIdentity
 from vidfind.errors import BadInput
 from vidfind.index import preview
 from vidfind.index.options import IndexOptions
 from vidfind.index.preview import preview_index
+from vidfind.store.settings import IndexSettings
+from vidfind.store.store import Store
 
 Run = Callable[..., Ran]
 
@@ -76,6 +80,22 @@ def test_another_index_of_the_same_model_knows_the_speed(run: Run, films: Path) 
     assert run("index", films, "--model", "tiny", "--index", "other").code == 0
     assert "in about 0:" in run("index", films, "--dry-run", "--model", "tiny").out
     assert "no run has measured" in run("index", films, "--dry-run", "--model", "ViT-B-16").out
+
+
+def test_an_estimate_for_more_segments_is_longer(run: Run, films: Path, tmp_path: Path) -> None:
+    assert run("index", films, "--model", "tiny", "--index", "other").code == 0
+
+    def estimate(**segments: Any) -> float:
+        return preview_index([films], tmp_path / "home" / "indexes" / "new", model="tiny", **segments).elapsed or 0
+
+    usual = estimate()
+    assert estimate(overlap=True) == pytest.approx(2 * usual)
+    assert estimate(segment_length=2.5) == pytest.approx(4 * usual)
+    assert estimate(segment_length=60) == pytest.approx(usual)  # decoding takes its time all the same
+    settings = IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12), 10.0, overlap=True)
+    with Store.create(tmp_path / "home" / "indexes" / "twice", settings, dim=4).writing() as writer:
+        writer.note_speed(footage=1000, elapsed=1)
+    assert (estimate(), estimate(overlap=True) < usual) == (usual, True)
 
 
 def test_the_length_of_many_videos_is_estimated_from_some(films: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,8 +95,9 @@ def test_one_long_video_does_not_crowd_out_the_others(store: Store) -> None:
     assert [name for name, _, _ in found(store, limit=4)] == ["long.mp4", "0.mp4", "1.mp4", "2.mp4"]
 
 
-def test_a_moment_of_an_endless_shot_has_an_end() -> None:
-    hits = [Hit(1, 10.0 * i, 10.0 * i + 10, 0.5) for i in range(100)]
+@pytest.mark.parametrize("step", [10.0, 5.0], ids=["side by side", "overlapping"])
+def test_a_moment_of_an_endless_shot_has_an_end(step: float) -> None:
+    hits = [Hit(1, step * i, step * i + 10, 0.5) for i in range(100)]
     [(_, start, end, _)] = merge_hits(hits, 1)
     assert end - start == 60
 

@@ -20,6 +20,7 @@ from vidfind.demo.captions import caption
 from vidfind.demo.collection import draw_collection
 from vidfind.demo.drawing import draw
 from vidfind.demo.world import FRAME_RATE, Scene, random_background, random_scene, random_shape, reverse
+from vidfind.display.training import measured
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.encoders.stream import Progress
@@ -56,9 +57,11 @@ def part(path: Path, text: str, start: float, end: float, line: int = 2) -> Pair
     return Pair(path, text, start, end, True, line)
 
 
-def verdict(pairs: list[Pair], encoders: Mapping[str, Encoder] | Encoder, segment_length: float = 10.0) -> Verdict:
+def verdict(
+    pairs: list[Pair], encoders: Mapping[str, Encoder] | Encoder, segment_length: float = 10.0, overlap: bool = False
+) -> Verdict:
     named = {"it": encoders} if isinstance(encoders, Encoder) else encoders
-    *progress, measuring, last = evaluate(pairs, named, segment_length)
+    *progress, measuring, last = evaluate(pairs, named, segment_length, overlap=overlap)
     assert all(isinstance(event, Progress) for event in progress) and isinstance(measuring, Measuring)
     assert isinstance(last, Verdict)
     return last
@@ -187,6 +190,9 @@ def test_captions_find_their_moments_among_the_segments_of_all_videos(
     judged = verdict(moments, tiny_encoder, segment_length=3)
     assert (judged.videos, judged.moments, judged.segments) == (4, 16, 16)
     found = judged.retrieval["it"]
+    overlapping = verdict(moments, tiny_encoder, segment_length=3, overlap=True)
+    assert (overlapping.moments, overlapping.segments) == (16, 28)
+    assert measured(overlapping).endswith("28 segments of 3 s, overlapping by half, in 4 videos.")
     assert min(found.text_to_video.r1, found.video_to_text.r1) >= 70
     assert min(found.text_to_video.r5, found.video_to_text.r5) >= 90
 

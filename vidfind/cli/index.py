@@ -21,6 +21,7 @@ from vidfind.cli.options import (
     Json,
     Model,
     Nice,
+    Overlap,
     Pretrained,
     Quiet,
     SamplingChoice,
@@ -103,14 +104,7 @@ def index_command(
         ),
     ] = None,
     segment: SegmentLength = None,
-    overlap: Annotated[
-        bool | None,
-        typer.Option(
-            "--overlap/--no-overlap",
-            help="Put one more segment between each two, half in each: twice the encoding, and a few more events are "
-            "found. [default: as in the index, or not]",
-        ),
-    ] = None,
+    overlap: Overlap = None,
     force: Annotated[
         bool,
         typer.Option("--force", help="Encode all videos again: those that have not changed, and those that failed."),
@@ -275,7 +269,8 @@ def show_dry_run(folders: Sequence[Path], name: str, model: str | None, options:
     from vidfind.models.catalog import DEFAULT_MODEL
 
     with Activity("Looking for videos", enabled=not (options.as_json and sys.stdout.isatty())):
-        preview = preview_index(folders, paths.index_path(name), options.indexing, model or DEFAULT_MODEL)
+        new = (model or DEFAULT_MODEL, options.segment_length, bool(options.overlap))
+        preview = preview_index(folders, paths.index_path(name), options.indexing, *new)
     if options.as_json:
         for values in preview_json(preview):
             console.json_line(values)

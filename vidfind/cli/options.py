@@ -206,6 +206,14 @@ SegmentLength = Annotated[
         help=f"Length of a segment. [default: the index's own, or {SEGMENT_LENGTH:g}]",
     ),
 ]
+Overlap = Annotated[
+    bool | None,
+    typer.Option(
+        "--overlap/--no-overlap",
+        help="Put one more segment between each two, half in each: twice the encoding, and a few more events are "
+        "found. [default: as in the index, or not]",
+    ),
+]
 SamplingChoice = Annotated[
     Sampling,
     typer.Option(

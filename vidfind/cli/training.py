@@ -18,6 +18,7 @@ from vidfind.cli.options import (
     Json,
     Model,
     Nice,
+    Overlap,
     Pairs,
     Pretrained,
     Quiet,
@@ -292,6 +293,7 @@ def evaluate_command(
     model: Model = None,
     pretrained: Pretrained = None,
     segment: SegmentLength = None,
+    overlap: Overlap = None,
     sampling: SamplingChoice = DEFAULT_SAMPLING,
     skip_bad: SkipBad = False,
     name: IndexName = paths.DEFAULT_INDEX,
@@ -345,8 +347,9 @@ def evaluate_command(
         )
         activity.say("Reading videos")
         length = segment or (settings or IndexSettings).segment_length
+        overlaps = (settings or IndexSettings).overlap if overlap is None else overlap
         verdict: Verdict | None = None
-        with closing(evaluate(good, encoders, length, sampling)) as events:
+        with closing(evaluate(good, encoders, length, sampling, overlaps)) as events:
             for event in events:
                 if isinstance(event, Verdict):
                     verdict = event

@@ -97,6 +97,7 @@ def measured(verdict: "Verdict") -> str:
     if not verdict.moments:
         return f"{captions}, to be found among {videos}."
     segments = f"{plural(verdict.segments, 'segment')} of {verdict.segment_length:g} s"
+    segments += ", overlapping by half," if verdict.overlap else ""
     return f"{captions} of {plural(verdict.moments, 'moment')}, to be found among {segments} in {videos}."
 
 

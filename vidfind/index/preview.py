@@ -4,6 +4,7 @@ Encodes nothing and writes nothing."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from vidfind.index.presence import Disk
 from vidfind.index.run import find_offline, has_only_another_date
 from vidfind.index.walk import walk_folders
 from vidfind.media.decoding import DECODERS, probe
-from vidfind.store.settings import is_index
+from vidfind.store.settings import IndexSettings, is_index
 from vidfind.store.store import Store
 from vidfind.system.files import VideoFile, fingerprint
 
@@ -57,12 +58,17 @@ class Preview:
 
 
 def preview_index(
-    folders: Sequence[Path], index: Path, options: IndexOptions = DEFAULT_OPTIONS, model: str | None = None
+    folders: Sequence[Path],
+    index: Path,
+    options: IndexOptions = DEFAULT_OPTIONS,
+    model: str | None = None,
+    segment_length: float | None = None,
+    overlap: bool = False,
 ) -> Preview:
     """Returns what `index_videos` would do with `folders` and the index at the path `index`, which need not exist.
 
-    `model` is the model of a new index: another index of that model knows how fast it is. Raises BadInput for a folder
-    that was never there."""
+    `model` is the model of a new index, and `segment_length`, in seconds, and `overlap` are its segments: another index
+    of that model knows how fast it is. Raises BadInput for a folder that was never there."""
     roots = check_folders(folders, index)
     store = Store.open(index) if is_index(index) else None
     walk = walk_folders(roots, store, options)
@@ -81,7 +87,8 @@ def preview_index(
         has_only_another_date,
     )
     footage = _footage([job.file for job in plan.encode])
-    speed = store.speed() if store else _speed_of_others(index.parent, model)
+    rate = _clips_a_second(segment_length or IndexSettings.segment_length, overlap)
+    speed = store.speed() if store else _speed_of_others(index.parent, model, rate)
     return Preview(
         _videos(plan),
         len(plan.unchanged) + sum(reuse.status == "unchanged" for reuse in plan.reuse),
@@ -121,13 +128,22 @@ def _footage(files: Sequence[VideoFile]) -> float:
     return seconds * sum(file.size for file in files) / size if size else 0.0
 
 
-def _speed_of_others(folder: Path, model: str | None) -> float | None:
-    """Seconds of footage a second, as another index of the same model remembers it."""
+def _clips_a_second(segment_length: float, overlap: bool) -> float:
+    """Number of clips to encode for a second of footage."""
+    return (2 if overlap else 1) / segment_length
+
+
+def _speed_of_others(folder: Path, model: str | None, rate: float) -> float | None:
+    """Seconds of footage a second at `rate` clips for each second of footage, from what another index of the same model
+    remembers whose rate is most like it; where that is lower, as if encoding took all the time."""
+    speeds: list[tuple[float, float]] = []
     for path in sorted(folder.glob("*")):
         try:
             store = Store.open(path) if is_index(path) else None
         except VidfindError:
             continue  # vidfind doctor reports it
         if store and store.settings.identity.model == model and (speed := store.speed()):
-            return speed
-    return None
+            settings = store.settings
+            more = rate / _clips_a_second(settings.segment_length, settings.overlap)
+            speeds.append((abs(math.log(more)), speed / max(1.0, more)))
+    return min(speeds)[1] if speeds else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -295,7 +296,7 @@ def merge_hits(hits: Sequence[Hit], count: int) -> list[ScoredSpan]:
             continue
         least = ordered[best].score - MERGE_MARGIN
         first = last = best
-        while last - first + 1 < SEGMENTS_A_MOMENT:
+        while _side_by_side(ordered[first : last + 1]) < SEGMENTS_A_MOMENT:
             sides = []
             if first > 0 and ordered[first - 1].end > ordered[first].start - GAP:
                 sides.append(first - 1)
@@ -311,6 +312,15 @@ def merge_hits(hits: Sequence[Hit], count: int) -> list[ScoredSpan]:
             free[i] &= ordered[i].end <= begin + GAP or ordered[i].start >= end - GAP
         moments.append(ScoredSpan(ordered[best].score, begin, end, (ordered[best].start + ordered[best].end) / 2))
     return moments
+
+
+def _side_by_side(hits: Sequence[Hit]) -> int:
+    """How many of the hits, which are in the order of their starts, follow one another without an overlap."""
+    count, end = 0, -math.inf
+    for hit in hits:
+        if hit.start > end - GAP:
+            count, end = count + 1, hit.end
+    return count
 
 
 def _best_moments(

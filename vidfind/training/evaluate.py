@@ -60,6 +60,7 @@ class Verdict:
     moments: int
     segments: int
     segment_length: float
+    overlap: bool = False
     time_error: float = 0.0
 
 
@@ -76,6 +77,7 @@ def evaluate(
     encoders: Mapping[str, Encoder],
     segment_length: float = SEGMENT_LENGTH,
     sampling: Sampling = DEFAULT_SAMPLING,
+    overlap: bool = False,
 ) -> Generator[Progress | Measuring | Verdict]:
     """Decodes and encodes the videos of the pairs; yields Progress, and at last the Verdict.
 
@@ -86,7 +88,8 @@ def evaluate(
     >>> verdict.retrieval["tempme"].text_to_video.r5  # of 100 captions, how many have their video among the first 5
     100.0
 
-    A video counts again in Progress for encoders that look at other frames.
+    A video counts again in Progress for encoders that look at other frames. `overlap` puts one more segment between
+    each two, as an index of overlapping segments has them.
 
     Each distinct caption is one query; where several videos have the same one, all of them are right.
 
@@ -111,7 +114,7 @@ def evaluate(
     for number, group in enumerate(passes.values()):
         videos: dict[Path, EncodedVideo] = {}
         before = done_seconds
-        for event in _encode_pass(pairs, paths, group, segment_length, sampling):
+        for event in _encode_pass(pairs, paths, group, segment_length, sampling, overlap):
             if isinstance(event, EncodedVideo):
                 videos[event.path] = event
             else:
@@ -139,6 +142,7 @@ def evaluate(
         moments=len(_captioned(pairs)) if any(pair.has_moment for pair in pairs) else 0,
         segments=len(any_encoded.vectors),
         segment_length=segment_length,
+        overlap=overlap,
         time_error=time_error,
     )
 
@@ -163,10 +167,11 @@ def _encode_pass(
     encoders: Sequence[Encoder],
     segment_length: float,
     sampling: Sampling,
+    overlap: bool,
 ) -> Generator[EncodedVideo | Progress]:
     """One pass over the videos, for encoders that look at the same frames. Raises BadInput if a video fails."""
     lines = {pair.path: pair.line for pair in reversed(pairs)}
-    with closing(encode_videos(paths, encoders, segment_length, sampling=sampling)) as events:
+    with closing(encode_videos(paths, encoders, segment_length, sampling=sampling, overlap=overlap)) as events:
         for event in events:
             if isinstance(event, FailedVideo):
                 raise BadInput(f"{event.path} (line {lines[event.path]}) {event.reason}")
