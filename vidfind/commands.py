@@ -142,6 +142,11 @@ def tag_reject_command(video: Path | str, tag: str, index: Path | None = None) -
     return _line("tag", "reject", video, tag, index=index)
 
 
+def tag_fill_command(index: Path | None = None) -> str:
+    """Complete the tags of all videos."""
+    return _line("tag", "fill", index=index)
+
+
 def tag_remove_command(tag: str, index: Path | None = None) -> str:
     """Take a tag from all videos."""
     return _line("tag", "remove", "--all", tag, index=index)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vidfind.tagging.examples import LEFT_OUT, NO, UNKNOWN, YES, Examples, Weights, fit_blend, fit_text
+from vidfind.tagging.examples import LEFT_OUT, NO, UNKNOWN, YES, Examples, Recipe, Weights, fit_blend, fit_text
 from vidfind.tagging.guard import (
     BLEND,
     TEXT,
@@ -20,7 +20,7 @@ from vidfind.tagging.guard import (
     threshold,
 )
 from vidfind.tagging.prior import Relation, tag_relation
-from vidfind.tagging.training import Recipe, TrainingFailed, train, train_published
+from vidfind.tagging.training import TrainingFailed, train, train_published
 from vidfind.tagging.vectors import average_precisions, pooled, unit
 
 QUICK = Recipe(steps=40)
@@ -105,14 +105,12 @@ def test_a_no_is_learnt_and_never_read_as_a_yes() -> None:
 
 @pytest.mark.parametrize("graph", ["trained", "published"])
 def test_graphs_are_trained_too(graph: str) -> None:
-    import torch
-
     examples, true = library()
     recipe = Recipe(steps=10, graph="trained" if graph == "trained" else "published")
     if graph == "trained":
         weights = train(examples, fit_blend(examples), relation_of(examples), recipe)
     else:
-        weights = train_published(examples, torch.from_numpy(examples.text), relation_of(examples), 10, recipe)
+        weights = train_published(examples, relation_of(examples), recipe)
     assert weights.steps > 0 and precision(weights, examples, true)[1:].mean() > 0.6
     np.testing.assert_allclose(np.linalg.norm(weights.vectors, axis=1), 1, rtol=1e-5)
 

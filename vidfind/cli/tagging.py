@@ -4,16 +4,22 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vidfind.cli.options import IndexName, Json, Quiet, Verbose, Yes
+from vidfind.cli.options import Device, Dtype, IndexName, Json, Quiet, Threads, Verbose, Yes
 from vidfind.cli.usage import Command, Group
 from vidfind.errors import BadInput, ExitCode, IndexNotFound, Unusable
 from vidfind.system import paths
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from vidfind.display.activity import Activity
     from vidfind.store.store import Store
     from vidfind.store.tables import VideoRow
     from vidfind.tagging.labels import Changes, Label
@@ -373,6 +379,110 @@ def export_file(
         console.message(f"Wrote {plural(len(rows), 'tag')} to {file}.")
     if gone:
         console.message(f"{plural(gone, 'tag')} of videos that are not in the index now left out.")
+
+
+@tags.command(cls=Command)
+def fill(
+    only: Annotated[
+        str | None, typer.Option(metavar="TAGS", help="Fill only these tags, with commas between; leave the others.")
+    ] = None,
+    vocab: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="More tags, one a line, which no video has yet. Needs --zero-shot."),
+    ] = None,
+    zero_shot: Annotated[
+        bool, typer.Option("--zero-shot", help="Suggest tags without an example too, by their names alone.")
+    ] = False,
+    min_confidence: Annotated[
+        float,
+        typer.Option(metavar="NUMBER", min=0.0, max=1.0, help="Add tags from this confidence on; suggest the others."),
+    ] = 0.8,
+    graph: Annotated[
+        Literal["none", "trained", "published"],
+        typer.Option(
+            help="Train a network over the tags too (trained), or as SCPNet was published, instead (published). "
+            "Worth a try from about 500 tagged videos on."
+        ),
+    ] = "none",
+    max_seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.0, help="Train no longer than this, and use what there is then.")
+    ] = 60.0,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", min=0, help="Another seed gives other random numbers.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be added, and change nothing.")] = False,
+    name: IndexName = paths.DEFAULT_INDEX,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    threads: Threads = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Complete the tags of all videos, from those that you gave.
+
+    Learns each tag from its name and from the videos that have it, adds it to others where that is sure enough, and
+    keeps the next best for you to review. No video is read again. What you said stays, and what you rejected is not
+    suggested again. A tag needs three videos before it is added to others.
+
+    \b
+    Example:
+      vidfind tag fill
+    """
+    from vidfind.display import console
+    from vidfind.display.activity import Activity
+    from vidfind.display.tagging import filled_json, show_filled
+    from vidfind.system.machine import use_threads
+    from vidfind.tagging.fill import Asked, fill_tags, read_vocabulary
+
+    store = open_index(name)
+    words, bad = read_vocabulary(vocab) if vocab else ((), [])
+    for line in bad:
+        console.message(f"Left out of {vocab}: {line}")
+    asked = Asked(
+        tuple(one.strip() for one in (only or "").split(",") if one.strip()),
+        words,
+        zero_shot,
+        min_confidence,
+        max_seconds,
+        graph,
+        seed,
+        dry_run,
+    )
+    with Activity("Learning tags", enabled=not as_json) as activity:
+        use_threads(threads)
+        filled = fill_tags(store, text_encoder(store, activity, device, dtype), asked)
+    if as_json:
+        for one in filled_json(filled):
+            console.json_line(one)
+    else:
+        show_filled(filled, dry_run, store.path)
+
+
+def text_encoder(
+    store: "Store", activity: "Activity", device: str, dtype: str
+) -> "Callable[[Sequence[str]], npt.NDArray[np.float32]]":
+    """Returns what makes vectors of texts for an index, without PyTorch where that can be.
+
+    It raises Unusable for a text that is longer than the model can read."""
+    from vidfind.cli.index import loader_of
+    from vidfind.models.tokenizer import tokenize
+    from vidfind.search.query import load_query_encoder
+    from vidfind.words.half import encode_texts, read_text_half
+
+    half = read_text_half(store.path, store.generation, activity.announce)
+    whole = None if half else load_query_encoder(store, loader_of(activity, device, dtype))
+    length = half.context_length if half else 77
+
+    def encode(texts: Sequence[str]) -> "npt.NDArray[np.float32]":
+        for text in texts:
+            if tokenize(text, length)[1]:
+                raise Unusable(f"The model reads {length} tokens, and this is longer: {text!r}. Use a shorter name.")
+        if half:
+            return encode_texts(half, texts)
+        assert whole
+        vectors: npt.NDArray[np.float32] = whole.encode_text(list(texts)).numpy()
+        return vectors
+
+    return encode
 
 
 @tags.command(cls=Command)

@@ -1,20 +1,25 @@
 """Shows tags: what was said of videos, what a list held, and how many videos have each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from vidfind.commands import tag_add_command, tag_list_command
 from vidfind.display.console import facts, message, new_table, show, show_list
 from vidfind.display.text import near_path, plural, printable, span
 
 if TYPE_CHECKING:
     from vidfind.store.tables import VideoRow
     from vidfind.tagging.edit import Import, Suggested, TagCount, TagsOf
+    from vidfind.tagging.fill import Filled
+    from vidfind.tagging.guard import Choice
     from vidfind.tagging.labels import Changes, Label
     from vidfind.tagging.lists import Skipped
 
+FEWEST_YES = 3
+"""As in tagging/guard.py."""
 LINES_SHOWN = 10
 """So many rows of a list that cannot be used are listed."""
 
@@ -126,3 +131,63 @@ def show_tags_of(tags: "TagsOf", path: Path) -> None:
 def _said(label: "Label") -> str:
     part = f" {span(label.start, label.end or 0.0)}" if label.start is not None else ""
     return f"{'' if label.is_yes else 'not '}{label.name}{part}"
+
+
+WAYS = {"text": "their names alone", "blend": "names and examples", "trained": "training"}
+"""The ways to find tags, in words; see tagging/guard.py."""
+
+
+def filled_json(filled: "Filled") -> Iterator[dict[str, Any]]:
+    """Yields the lines of `vidfind tag fill --json`: one for each tag, then one for all."""
+    for one in filled.tags:
+        yield {"tag": one.name, "yours": one.yours, "added": one.added, "to_review": one.to_review}
+    choice = filled.choice
+    yield {
+        "used": choice.way,
+        "map": {way: round(precision, 2) for way, precision in choice.precisions.items()},
+        "steps": choice.steps,
+        "is_cut": choice.is_cut,
+        "not_trained": choice.failed or None,
+        "segments": filled.segments,
+        "unusable": filled.unusable,
+        "seconds": round(filled.seconds, 2),
+    }
+
+
+def show_filled(filled: "Filled", is_dry: bool, index: Path) -> None:
+    """Shows what became of each tag, and which way to find tags was used."""
+    table = new_table()
+    table.add_column("Tag", overflow="fold")
+    for title in ("Yours", "Added", "To review"):
+        table.add_column(title, justify="right")
+    for one in filled.tags:
+        table.add_row(Text(printable(one.name)), *(f"{number:,}" for number in (one.yours, one.added, one.to_review)))
+    show_list(table)
+    _show_choice(filled.choice)
+    if filled.unusable:
+        message(f"{plural(filled.unusable, 'segment')} without a usable vector left out.")
+    if crowded := [one.name for one in filled.tags if one.needs_no]:
+        message(
+            f"Nearly every video that you tagged has {', '.join(crowded)}, so it is added to none. Say of a few videos "
+            f"that they do not have it: {tag_add_command(index)} --not"
+        )
+    few = [one.name for one in filled.tags if not one.needs_no and one.yours < FEWEST_YES]
+    if few:
+        message(f"Only suggested, as fewer than {FEWEST_YES} videos have them: {', '.join(few)}.")
+    if is_dry:
+        message("Nothing was changed.")
+    elif any(one.to_review for one in filled.tags):
+        message(f"To see those to review: {tag_list_command(index)} VIDEO")
+
+
+def _show_choice(choice: "Choice") -> None:
+    """Shows the guard line: what was used, and how well each way found tags that it had not seen."""
+    if not choice.precisions:
+        message(f"Tags were found by {WAYS[choice.way]}. There are too few examples to say how well.")
+        return
+    scores = ", ".join(f"{WAYS[way]} {precision:.1f}" for way, precision in choice.precisions.items())
+    message(f"Tags were found by {WAYS[choice.way]}. Mean average precision on videos held out: {scores}.")
+    if choice.failed:
+        message(f"Nothing was trained: {choice.failed}.")
+    if choice.is_cut:
+        message(f"The time was over after {plural(choice.steps, 'step')} of training; what was learnt by then counts.")

@@ -14,7 +14,7 @@ from vidfind.index.events import Outcome, Vanished
 from vidfind.index.options import IndexOptions
 from vidfind.index.plan import Job
 from vidfind.index.presence import Disk
-from vidfind.index.writer import CommitQueue
+from vidfind.index.writer import CommitQueue, make_marker
 from vidfind.media.dates import when_recorded
 from vidfind.media.probe import VideoInfo
 from vidfind.media.sampling import MISSING
@@ -43,7 +43,7 @@ def encode_planned(
     encoding = encode_videos(
         list(files), [encoder], settings.segment_length, options.workers, options.sampling, settings.overlap
     )
-    with closing(encoding) as events, closing(CommitQueue(writer)) as queue:
+    with closing(encoding) as events, closing(CommitQueue(writer, make_marker(writer.store))) as queue:
         for event in events:
             if isinstance(event, Progress):
                 queue.commit_when_due()

@@ -1,23 +1,32 @@
-"""Collects encoded videos and writes several with each commit."""
+"""Collects encoded videos, gives them the tags that were learnt before, and writes several with each commit."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from vidfind.store.store import Embedded, StoreWriter
+import numpy as np
+
+from vidfind.store.labels import Mark
+from vidfind.store.store import Embedded, Store, StoreWriter
 from vidfind.store.tables import VideoRow
+from vidfind.tagging.saved import read_tagger
 
 # Each commit costs a few ms and a file or two; what is lost to a power cut is at most this much.
 VIDEOS_A_COMMIT = 64
 SECONDS_A_COMMIT = 30.0
 
 
+Marker = Callable[[Sequence[Embedded]], list[Mark]]
+
+
 class CommitQueue:
     """Collects finished videos and commits many at once, in a thread of its own: Ctrl-C cannot cut a commit in two."""
 
-    def __init__(self, writer: StoreWriter) -> None:
-        self._writer = writer
+    def __init__(self, writer: StoreWriter, marks_of: Marker) -> None:
+        """`marks_of` makes the marks of new videos, as `make_marker` returns it."""
+        self._writer, self._marks_of = writer, marks_of
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
         self._writing: Future[None] | None = None
         self._waiting: list[tuple[VideoRow, tuple[Embedded, ...]]] = []
@@ -37,8 +46,13 @@ class CommitQueue:
         waiting, self._waiting = self._waiting, []
         rows = [row for row, _ in waiting]
         embedded = [one for _, ones in waiting for one in ones]
-        self._writing = self._pool.submit(self._writer.put, rows, embedded)
+        self._writing = self._pool.submit(self._put, rows, embedded)
         self._last_commit = time.monotonic()
+
+    def _put(self, rows: Sequence[VideoRow], embedded: Sequence[Embedded]) -> None:
+        """Writes marks first: a video that is there has its marks, and those of no video are cleared by `compact`."""
+        self._writer.add_marks(self._marks_of(embedded))
+        self._writer.put(rows, embedded)
 
     def close(self) -> None:
         """Returns when everything added is in the store."""
@@ -46,3 +60,19 @@ class CommitQueue:
         self._pool.shutdown(wait=True)
         if self._writing:
             self._writing.result()
+
+
+def make_marker(store: Store) -> Marker:
+    """Returns what makes the marks of new videos: none where nothing was learnt from the vectors of this index."""
+    tagger = read_tagger(store)
+
+    def marks_of(embedded: Sequence[Embedded]) -> list[Mark]:
+        marks: list[Mark] = []
+        for one in embedded if tagger else ():
+            vectors = np.asarray(one.vectors, np.float16).astype(np.float32)  # as they are stored
+            contents = [one.content] * len(one.spans)
+            assert tagger
+            marks += tagger.mark_segments(contents, one.spans, vectors) if contents else ()
+        return marks
+
+    return marks_of

@@ -5,8 +5,10 @@ Needs numpy alone. N segments, B bags, C tags, D numbers a vector; see vectors.p
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -88,6 +90,38 @@ class Weights:
     def scores(self, examples: Examples) -> npt.NDArray[np.float32]:
         """Returns the pooled logits (B, C) of bags."""
         return pooled(self.logits(examples.vectors), examples.starts)
+
+
+Graph = Literal["none", "trained", "published"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How tags are trained. `seconds` end a training early; its average so far is used."""
+
+    steps: int = 200
+    learning_rate: float = 3e-3
+    graph: Graph = "none"
+    graph_learning_rate: float = 1e-5
+    decay: float = 0.97
+    """Of the average of the weights, in each step."""
+    unknown_weight: float = 3.0
+    no_weight: float = 4.0
+    """How much more a known no counts than an unknown entry."""
+    unlabelled_weight: float = 1.25
+    sure: float = 0.8
+    """The probability from which on a weak view has a tag."""
+    stiffness: float = 1.0
+    """Weight of the squares of what is added to a vector."""
+    flips_from: float = 0.2
+    """The part of the steps after which unknown entries may be read as yes."""
+    unlabelled_segments: int = 8192
+    """So many segments of videos without a label are looked at; more cost time and teach no more."""
+    seed: int = 0
+    seconds: float = math.inf
+
+
+DEFAULT_RECIPE = Recipe()
 
 
 def fit_text(examples: Examples) -> Weights:

@@ -10,17 +10,15 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.tagging.examples import LEFT_OUT, NO, YES, Examples, Weights, blend_alone, fit_blend, fit_text
-from vidfind.tagging.prior import tag_relation
+from vidfind.tagging.examples import LEFT_OUT, NO, YES, Examples, Recipe, Weights, blend_alone, fit_blend, fit_text
+from vidfind.tagging.prior import relation, tag_relation
 from vidfind.tagging.vectors import Floats, Numbers, average_precisions, grouped_folds, mean_vectors, near_duplicates
 
-if TYPE_CHECKING:
-    from vidfind.tagging.training import Recipe
 log = logging.getLogger(__name__)
 
 FOLDS = 5
@@ -130,16 +128,20 @@ class _Trainer:
         self.is_cut = False
 
     def fit(self, examples: Examples) -> Weights:
-        from vidfind.tagging.training import train
+        from vidfind.tagging.training import train, train_published
 
         start = fit_blend(examples)
         yes = examples.states[examples.touched] == YES
         seconds = max(self._end - time.monotonic(), 0) / max(self._left, 1)
-        recipe = replace(self._recipe, seconds=seconds)
+        recipe, end = replace(self._recipe, seconds=seconds), time.monotonic() + seconds
         self._left -= 1
-        weights = train(examples, start, tag_relation(examples.text, yes), recipe)
+        if recipe.graph == "published":
+            published = relation(np.maximum(examples.text @ examples.text.T, 0))
+            weights = train_published(examples, published, recipe)
+        else:
+            weights = train(examples, start, tag_relation(examples.text, yes), recipe)
         self.steps += weights.steps
-        self.is_cut |= weights.steps < recipe.steps
+        self.is_cut |= time.monotonic() >= end
         return weights
 
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,41 +18,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from vidfind.tagging import scpnet
-from vidfind.tagging.examples import LEFT_OUT, NO, YES, Examples, Weights
+from vidfind.tagging.examples import DEFAULT_RECIPE, LEFT_OUT, NO, YES, Examples, Recipe, Weights
 from vidfind.tagging.losses import soft_cross_entropy, splc
 from vidfind.tagging.prior import Relation
 from vidfind.tagging.vectors import Numbers, by_size, mean_vectors
 
-Graph = Literal["none", "trained", "published"]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How tags are trained. `seconds` end a training early; its average so far is used."""
-
-    steps: int = 200
-    learning_rate: float = 3e-3
-    graph: Graph = "none"
-    graph_learning_rate: float = 1e-5
-    decay: float = 0.97
-    """Of the average of the weights, in each step."""
-    unknown_weight: float = 3.0
-    no_weight: float = 4.0
-    """How much more a known no counts than an unknown entry."""
-    unlabelled_weight: float = 1.25
-    sure: float = 0.8
-    """The probability from which on a weak view has a tag."""
-    stiffness: float = 1.0
-    """Weight of the squares of what is added to a vector."""
-    flips_from: float = 0.2
-    """The part of the steps after which unknown entries may be read as yes."""
-    unlabelled_segments: int = 8192
-    """So many segments of videos without a label are looked at; more cost time and teach no more."""
-    seed: int = 0
-    seconds: float = math.inf
-
-
-DEFAULT_RECIPE = Recipe()
 MIXED, NOISE = 0.4, 0.3
 """How much of a neighbour, and of noise, a strong view has at most."""
 EPOCHS, BATCH, PUBLISHED_RATE = 60, 128, 1e-4
@@ -112,10 +80,8 @@ def train(examples: Examples, start: Weights, relation: Relation, recipe: Recipe
     return Weights(functional.normalize(average[0], dim=1).numpy(), average[1].numpy(), start.scale, steps)
 
 
-def train_published(
-    examples: Examples, text: Tensor, relation: Relation, scale: float, recipe: Recipe = DEFAULT_RECIPE
-) -> Weights:
-    """Returns the weights that the training of SCPNet as published makes of texts (C, D), without a bias.
+def train_published(examples: Examples, relation: Relation, recipe: Recipe = DEFAULT_RECIPE) -> Weights:
+    """Returns the weights that the training of SCPNet as published makes of the texts, without a bias.
 
     Only the graph is trained; a bag is one picture, the mean of its segments; only a yes is known. Raises
     TrainingFailed."""
@@ -126,6 +92,7 @@ def train_published(
     yes = torch.from_numpy(chosen.states == YES).float()
     images = torch.from_numpy(mean_vectors(chosen.vectors, chosen.starts))
     view = _strong_views(images, np.arange(len(images) + 1), generator)
+    text = torch.from_numpy(examples.text)
     graph, soft = (torch.from_numpy(matrix).float() for matrix in relation)
     layers = [one.requires_grad_() for one in scpnet.graph_weights(text.shape[1], generator)]
     average = [one.detach().clone() for one in layers]
@@ -152,7 +119,7 @@ def train_published(
             scpnet.update_average(average, layers, scpnet.ema_decay(in_epoch))
             steps += 1
     vectors = scpnet.graph_head(text, graph, average).numpy()
-    return Weights(vectors, np.zeros(len(vectors), np.float32), scale, steps)
+    return Weights(vectors, np.zeros(len(vectors), np.float32), scpnet.SCALE, steps)
 
 
 class Adam:
