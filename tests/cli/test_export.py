@@ -69,7 +69,11 @@ def test_a_moment_that_cannot_be_exported_is_named(run: Run, pipe: Pipe, clips: 
         ('{"path": "a", "start": -1, "end": 2}', "Line 2 of the input has no start in seconds."),
         ('{"path": "a", "start": 1, "end": NaN}', "Line 2 of the input has no end in seconds."),
         ('{"path": "a", "start": 2, "end": 2}', "Line 2 of the input ends, at 2 s, before it begins, at 2 s."),
-        ("[" * 100_000, "Line 2 of the input is nested too deeply."),
+        ("[" * 100_000, "Line 2 of the input is no JSON."),
+        ('{"path": "a", "start": 1, "end": 1' + "0" * 400 + "}", "Line 2 of the input has no end in seconds."),
+        ('{"path": "a", "start": 1, "end": 1' + "0" * 5000 + "}", "Line 2 of the input is no JSON."),
+        (r'{"path": "a\ud800", "start": 1, "end": 2}', "Line 2 of the input has no path of a video."),
+        (r'{"path": "a\u0000", "start": 1, "end": 2}', "Line 2 of the input has no path of a video."),
     ],
 )
 def test_a_line_that_is_no_moment_is_named(line: str, said: str, run: Run, pipe: Pipe, tmp_path: Path) -> None:
@@ -155,8 +159,9 @@ def test_a_film_is_named_after_the_query_or_as_asked(
         (["--join", "--timeline", "a.csv"], "--join needs --clips FOLDER"),
         (["--join", "--copy", "--clips", "out"], "Give either --copy or --join"),
         (["--clips", "out", "--pad", "-1"], "--pad"),
+        (["--clips", "out", "--pad", "nan"], "--pad"),
+        (["--clips", "out", "--since", "2024"], "--since needs a query. Give it to the search that finds the moments."),
         (["", "--clips", "out"], "QUERY is empty"),
-        (["a dog", "--like", "a.jpg", "--clips", "out"], "Give either words to look for, or --like FILE."),
     ],
 )
 def test_options_that_do_not_go_together_are_wrong_usage(options: list[str], said: str, run: Run, pipe: Pipe) -> None:
@@ -180,3 +185,14 @@ def test_ctrl_c_leaves_no_half_file(
     ran = run("export", "--clips", tmp_path)
     assert ran.code == 130
     assert [path.name for path in tmp_path.iterdir()] == ["01 h264 0s-0.2s.mp4"]
+
+
+def test_a_number_of_moments_is_also_that_of_a_pipe(run: Run, pipe: Pipe, clips: Path, tmp_path: Path) -> None:
+    pipe(*[{"path": str(clips / "h264.mp4"), "start": time, "end": time + 0.1} for time in (0, 1, 2)])
+    assert len(run("export", "--clips", tmp_path, "-n", "2").out.splitlines()) == 2
+
+
+def test_a_path_that_is_too_long_fails_alone(run: Run, pipe: Pipe, clips: Path, tmp_path: Path) -> None:
+    pipe({"path": "/a" * 5000, "start": 0, "end": 1}, {"path": str(clips / "h264.mp4"), "start": 0, "end": 0.1})
+    ran = run("export", "--clips", tmp_path)
+    assert (ran.code, len(ran.out.splitlines())) == (3, 1)

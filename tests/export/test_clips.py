@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -115,7 +117,7 @@ def test_a_video_that_cannot_be_read_does_not_stop_the_others(clips: Path, tmp_p
     made = [event for event in events if isinstance(event, Written)]
     assert [event.duration for event in made] == pytest.approx([0.2, 0.1])
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == [
-        "04 h264 2.8s-9s.mp4",
+        "04 h264 2.8s-3s.mp4",
         "05 gone 0s-0.1s.mp4",
     ]
 
@@ -332,12 +334,44 @@ def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.skipif(os.name == "nt", reason="has no such names")
+@pytest.mark.parametrize("copy", [False, True])
+def test_videos_with_odd_names_become_clips_with_safe_ones(copy: bool, clips: Path, tmp_path: Path) -> None:
+    names = [
+        "-n.mp4",
+        "a\nb.mp4",
+        "%d.mp4",
+        "file:x.mp4",
+        "\udcff.mp4",
+        "'\";`$(id).mp4",
+        f"{'é' * 120}.mp4",
+        ".mp4",
+        "CON.mp4",
+    ]
+    for name in names:
+        shutil.copyfile(clips / "one_frame.mp4", tmp_path / name)
+    moments = [Wanted(tmp_path / name, 0, 1e300) for name in names]
+    made = [one.path.name for one in export_clips(moments, tmp_path / "out", copy) if isinstance(one, Written)]
+    assert made == [
+        "01 _n 0s-0.04s.mp4",
+        "02 a_b 0s-0.04s.mp4",
+        "03 %d 0s-0.04s.mp4",
+        "04 file_x 0s-0.04s.mp4",
+        "05 _ 0s-0.04s.mp4",
+        "06 '_;`$(id) 0s-0.04s.mp4",
+        f"07 {'é' * 75} 0s-0.04s.mp4",
+        "08 mp4 0s-0.04s.mp4",
+        "09 _CON 0s-0.04s.mp4",
+    ]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == made
+
+
 @pytest.mark.parametrize(
     ("start", "end", "name"),
     [(0, 10, "dog 0s-10s"), (83.456, 3723.5, "dog 1m23.46s-1h02m3.5s"), (59.999, 60, "dog 1m0s-1m0s")],
 )
 def test_clips_are_named_after_video_and_time(start: float, end: float, name: str) -> None:
-    assert clip_name(Wanted(Path("/a/dog.mov"), start, end)) == name
+    assert clip_name(Path("/a/dog.mov"), start, end) == name
 
 
 # Moments

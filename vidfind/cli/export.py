@@ -1,5 +1,6 @@
 """`vidfind export`: makes clips of moments, from a query or from what `vidfind search --json` prints."""
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -38,7 +39,7 @@ from vidfind.cli.options import (
     WithTag,
 )
 from vidfind.cli.prompt import Answers, why_nothing
-from vidfind.cli.search import find_moments, read_options
+from vidfind.cli.search import find_moments, narrowing_options, read_options
 from vidfind.commands import export_command as export_line
 from vidfind.commands import moments_command
 from vidfind.errors import BadInput, ExitCode
@@ -127,7 +128,15 @@ def export_command(
         raise typer.BadParameter("Give either --copy or --join: clips of several videos are joined by encoding them.")
     if timeline is not None:
         check_name(timeline)
-    wanted = _searched(expression, answers, name, device, dtype) if expression else _piped()
+    if not math.isfinite(pad):
+        raise typer.BadParameter("--pad takes a number of seconds.")
+    if expression is None:
+        narrowing = narrowing_options(context)
+        if idle := [option for option in narrowing if option != "--limit"]:
+            raise typer.BadParameter(f"{idle[0]} needs a query. Give it to the search that finds the moments.")
+        wanted = _piped()[: limit if narrowing else None]
+    else:
+        wanted = _searched(expression, answers, name, device, dtype)
     if not wanted:
         return
     from vidfind.export.clips import padded

@@ -260,6 +260,12 @@ def _command() -> Any:
     return command
 
 
+def narrowing_options(context: Any) -> list[str]:
+    """Returns the options of a search that were typed, by their names."""
+    given = _given(context)
+    return [one.opts[0] for one in context.command.params if one.name in given and one.name in (*FILTERS, *OTHERS)]
+
+
 def _given(context: Any) -> dict[str, Any]:
     """Returns the values of the options that were typed."""
     sources = {name: context.get_parameter_source(name) for name in context.params}

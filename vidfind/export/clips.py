@@ -77,13 +77,14 @@ def export_clips(wanted: Sequence[Wanted], folder: Path, copy: bool = False) -> 
     digits = max(2, len(str(len(wanted))))
     done = 0.0
     for number, one in enumerate(wanted, start=1):
-        name = f"{number:0{digits}} {clip_name(one)}"
         try:
             path = one.present_path
             info = probe(path)
-            make = _copy_clip if copy else _encode_clip
-            steps = make(one, path, info, folder / name)
-            for step in steps:
+            start, end = inside(one, info)
+            name = f"{number:0{digits}} {clip_name(one.path, start, end)}"
+            for step in (_copy_clip if copy else _encode_clip)(
+                replace(one, start=start, end=end), path, info, folder / name
+            ):
                 yield step if isinstance(step, Written) else Progress(path, number, len(wanted), done + step, total)
         except UnreadableVideo as error:
             yield Failed(one, str(error))
@@ -92,7 +93,7 @@ def export_clips(wanted: Sequence[Wanted], folder: Path, copy: bool = False) -> 
 
 def _encode_clip(wanted: Wanted, path: Path, info: VideoInfo, name: Path) -> Iterator[float | Written]:
     """Writes a clip, and yields after each frame how many seconds of it are done, then the Written."""
-    start, end = inside(wanted, info)
+    start, end = wanted.start, wanted.end
     file, form = name.with_name(f"{name.name}.mp4"), Sound(path, start).form
     with new_file(file) as (part, placed), raising_ours(part), Film(part, form) as film:
         film.describe(kept_metadata(path, info))
@@ -103,20 +104,19 @@ def _encode_clip(wanted: Wanted, path: Path, info: VideoInfo, name: Path) -> Ite
 
 def _copy_clip(wanted: Wanted, path: Path, info: VideoInfo, name: Path) -> Iterator[float | Written]:
     """The same without encoding again."""
-    kind, copied = copy_kind(path), Copy(path, *inside(wanted, info))
+    kind, copied = copy_kind(path), Copy(path, wanted.start, wanted.end)
     with new_file(name.with_name(f"{name.name}{kind.suffix}")) as (part, placed), raising_ours(part):
         yield from copied.write(part, kind, kept_metadata(path, info))
     yield Written(placed[0], wanted, copied.length, early=copied.early, late=copied.late)
 
 
-def clip_name(wanted: Wanted) -> str:
+def clip_name(path: Path, start: float, end: float) -> str:
     """Returns a safe name: that of the video, and from when to when.
 
-    >>> clip_name(Wanted(Path("a/dog.mov"), 83.5, 93.5))
+    >>> clip_name(Path("a/dog.mov"), 83.5, 93.5)
     'dog 1m23.5s-1m33.5s'
     """
-    times = f"{_spoken(wanted.start)}-{_spoken(wanted.end)}"
-    return f"{safe_name(wanted.path.stem, 150)} {times}"
+    return f"{safe_name(path.stem, 150)} {_spoken(start)}-{_spoken(end)}"
 
 
 def _spoken(seconds: float) -> str:

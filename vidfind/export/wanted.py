@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from vidfind.errors import BadInput
 
 EXACT = 6e-4
 """Times closer than this are equal: JSON has thousandths of a second."""
+
+
+FROM_WHERE = f"Moments come from: {moments_command()}"
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Wanted:
     @property
     def present_path(self) -> Path:
         """The file, or the first of its copies that is there if the file is not."""
-        return next((path for path in (self.path, *self.copies) if path.is_file()), self.path)
+        return next((path for path in (self.path, *self.copies) if os.path.isfile(path)), self.path)
 
 
 def read_wanted(lines: Iterable[bytes | str]) -> Iterator[Wanted]:
@@ -42,12 +46,13 @@ def read_wanted(lines: Iterable[bytes | str]) -> Iterator[Wanted]:
         if not text:
             continue
         try:
-            yield _wanted(json.loads(text))
-        except RecursionError as error:
-            raise BadInput(f"Line {number} of the input is nested too deeply.") from error
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise BadInput(f"Line {number} of the input is no JSON. {FROM_WHERE}") from error
+        try:
+            yield _wanted(values)
         except ValueError as error:
-            reason = "is no JSON" if isinstance(error, json.JSONDecodeError) else str(error)
-            raise BadInput(f"Line {number} of the input {reason}. Moments come from: {moments_command()}") from error
+            raise BadInput(f"Line {number} of the input {error}. {FROM_WHERE}") from error
 
 
 def _wanted(values: Any) -> Wanted:
@@ -55,7 +60,7 @@ def _wanted(values: Any) -> Wanted:
     if not isinstance(values, dict):
         raise ValueError("is no object with a path, a start and an end")
     path = values.get("path")
-    if not isinstance(path, str) or not path or "\0" in path:
+    if not isinstance(path, str) or not _can_be_path(path):
         raise ValueError("has no path of a video")
     start, end = (_seconds(values, name) for name in ("start", "end"))
     if end <= start:
@@ -67,7 +72,9 @@ def _wanted(values: Any) -> Wanted:
         end,
         query if isinstance(query, str) else "",
         float(score) if _is_number(score) else None,
-        tuple(Path(one) for one in copies if isinstance(one, str)) if isinstance(copies, list) else (),
+        tuple(Path(one) for one in copies if isinstance(one, str) and _can_be_path(one))
+        if isinstance(copies, list)
+        else (),
     )
 
 
@@ -78,5 +85,15 @@ def _seconds(values: dict[str, Any], name: str) -> float:
     return float(value)
 
 
+def _can_be_path(text: str) -> bool:
+    try:
+        return bool(os.fsencode(text)) and "\0" not in text
+    except UnicodeError:  # half of a character
+        return False
+
+
 def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all others
+        return False
