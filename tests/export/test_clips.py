@@ -144,18 +144,16 @@ BEEPS = [1.0, 2.5, 3.2, 16.3]
 """Seconds at which a tone of 0.1 s begins, where there is else silence."""
 
 
-def write_beeps(
-    path: Path, codec: str, rate: int = 48000, begin: float = 0.0, options: dict[str, str] | None = None
-) -> None:
-    """A video of 17 s, a frame each 0.2 s, whose sound begins at `begin` and beeps at BEEPS."""
-    time = np.arange(17 * rate) / rate
+def write_beeps(path: Path, codec: str, rate: int = 48000, begin: float = 0.0, seconds: int = 17) -> None:
+    """A video of so many seconds, a frame each 0.2 s, whose sound begins at `begin` and beeps at BEEPS."""
+    time = np.arange(seconds * rate) / rate
     on = np.any([(time >= beep) & (time < beep + 0.1) for beep in BEEPS], axis=0)
     wave = (np.sin(time * 2 * np.pi * 440) * on * 20000).astype(np.int16)
-    with av.open(str(path), "w", options=options or {}) as container:
+    with av.open(str(path), "w") as container:
         video: Any = container.add_stream("mpeg4" if path.suffix == ".avi" else "libx264", rate=5, options={"g": "20"})
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         audio: Any = container.add_stream(codec, rate=rate, layout="mono")
-        for number in range(85):
+        for number in range(seconds * 5):
             container.mux(video.encode(av.VideoFrame.from_ndarray(draw(number)).reformat(format="yuv420p")))
             place = number * rate // 5
             if place >= begin * rate:
@@ -201,6 +199,17 @@ def test_sound_is_in_step(name: str, codec: str, rate: int, begin: float, tmp_pa
         wanted = [beep - start for beep in beeps if start <= beep < end]
         assert beeps_of(made) == pytest.approx(wanted, abs=0.011)  # packets of TS say so exactly when they begin
         assert next(iter(numbers_of(made).values())) == clocks.number_at(shown_by_players, start)
+
+
+def test_sound_is_in_step_where_recordings_were_joined(tmp_path: Path) -> None:
+    write_beeps(tmp_path / "a.ts", "mp2", seconds=3)
+    recording = (tmp_path / "a.ts").read_bytes()
+    (tmp_path / "b.ts").write_bytes(recording * 3)
+    beeps = [time + 3 * part for part in range(3) for time in beeps_of(tmp_path / "a.ts")]
+    for start, end in ((2.3, 4.4), (0.0, 9.0), (6.5, 8.8)):
+        made = make_clip(tmp_path / "b.ts", start, end, tmp_path / "out")
+        assert beeps_of(made) == pytest.approx([beep - start for beep in beeps if start <= beep < end], abs=0.02)
+        assert next(iter(numbers_of(made).values())) == int(start % 3 * 5 + 0.001)
 
 
 # Copies

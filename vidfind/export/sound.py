@@ -2,8 +2,10 @@
 
 from __future__ import annotations  # PyAV has Packet[AudioStream] for type checkers only
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,14 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Discard
+from av.video.stream import VideoStream
 
-from vidfind.media.clock import MAX_GAP, Clock
+from vidfind.media.clock import MAX_GAP, MAX_LEAP, MAX_STEP_BACK, Clock, Timeline
 from vidfind.media.frames import open_video, read_packets
 from vidfind.media.probe import examine_once
 
 WARM_UP = 1.0  # seconds before the start from which sound is decoded: a decoder needs some packets until it is right
+LONGEST_LEAD = 30.0  # seconds, by which sound may lie before or after its pictures in a file
 JITTER = 0.005  # seconds by which sound may be off before samples are left out or silence is put in
 RATES = {96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000}
 LAYOUTS = {"mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"}
@@ -68,16 +72,22 @@ class Sound:
 
     def _decoded(self) -> Iterator[tuple[float, np.ndarray]]:
         """Yields when each block of sound is heard, and the block; those that end before `start` are left out."""
-        for is_jump in (True, False) if self._start > WARM_UP else (False,):
+        can_jump = self._start > WARM_UP and not self._clock.is_joined
+        for is_jump in (True, False) if can_jump else (False,):
             with open_video(self._path, threads=1) as (container, video):
                 stream = best_sound(container)
                 assert stream is not None
-                stream.discard, video.discard = Discard.default, Discard.all
-                zero = sound_zero(container, stream, self._clock)
-                if is_jump and not _seek(container, stream, zero + self._start - WARM_UP):
-                    continue
+                stream.discard = Discard.default
+                packets: Iterator[Packet[AudioStream]]
+                if self._clock.is_joined:
+                    packets, zero = _joined(container, video, stream, self._clock.start), 0.0
+                else:
+                    video.discard, zero = Discard.all, sound_zero(container, stream, self._clock)
+                    if is_jump and not _seek(container, stream, zero + self._start - WARM_UP):
+                        continue
+                    packets = read_packets(container, stream)  # type: ignore[arg-type,assignment]
                 is_late = is_jump
-                for time, block in self._blocks(container, stream, zero):
+                for time, block in self._blocks(packets, stream, zero):
                     if is_late and time > self._start - WARM_UP / 4:
                         break  # the jump went too far: the sound is read from its beginning
                     is_late = False
@@ -88,11 +98,11 @@ class Sound:
                         return
 
     def _blocks(
-        self, container: InputContainer, stream: AudioStream, zero: float
+        self, packets: Iterable[Packet[AudioStream]], stream: AudioStream, zero: float
     ) -> Iterator[tuple[float, np.ndarray]]:
-        resampler, time = None, 0.0
-        form = None
-        for packet in read_packets(container, stream):  # type: ignore[arg-type]
+        """Yields when each block of decoded packets is heard, on the clock of moments, and the block."""
+        resampler, form, time = None, None, 0.0
+        for packet in packets:
             try:
                 frames: list[Any] = stream.decode(packet)
             except av.error.FFmpegError:
@@ -109,6 +119,40 @@ class Sound:
                     block = one.to_ndarray()
                     yield time, block
                     time += block.shape[1] / self.rate
+
+
+def _joined(
+    container: InputContainer, video: VideoStream, sound: AudioStream, start: float
+) -> Iterator[Packet[AudioStream]]:
+    """Yields the packets of sound on the clock of moments, where the clock of the file begins anew on the way.
+
+    The clock of the sound does so once for each time that the clock of the pictures does, a little before or after."""
+    waiting: deque[Any] = deque()
+
+    def pictures() -> Iterator[Packet[VideoStream]]:
+        for packet in read_packets(container, None):
+            if packet.stream_index == video.index:
+                yield packet
+            elif packet.stream_index == sound.index and packet.pts is not None:
+                waiting.append(packet)
+
+    line, base = Timeline(container, video, start), sound.time_base
+    assert base is not None
+    starts, part, last = [start], 0, None
+    for _ in chain(line.place(pictures()), [None]):  # None: what waits at the end
+        if line.joins == len(starts):
+            starts.append(line.start)
+        while waiting:
+            time = float(waiting[0].pts * base)
+            if last is not None and not -MAX_STEP_BACK < time - last < MAX_LEAP:
+                part, last = part + 1, None
+            if part >= len(starts):
+                break  # the pictures have not come so far
+            packet, last = waiting.popleft(), time
+            if abs(time - starts[part] - line.end) > LONGEST_LEAD:  # a part had no sound
+                part = min(range(len(starts)), key=lambda one: abs(time - starts[one] - line.end))
+            packet.pts = packet.dts = round((time - starts[part]) / base)
+            yield packet
 
 
 def sound_zero(container: InputContainer, stream: AudioStream, clock: Clock) -> float:

@@ -91,6 +91,11 @@ class Timeline:
     def end(self) -> float:
         return float(self._end * self._tick)
 
+    @property
+    def start(self) -> float:
+        """The time in the file that is 0 for the packets at hand: another one after each join."""
+        return float(self._start * self._tick)
+
     def place(self, packets: Iterable[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
         """Yields the packets with their times changed. A packet whose time cannot be true loses it."""
         ahead: deque[Packet[VideoStream]] = deque()
