@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.support.rows import make_row
-from tests.support.stored import put
+from tests.support.described import NEXT, SHOWN, add_films, describe, noisy
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput
 from vidfind.models.catalog import TINY
@@ -20,47 +19,15 @@ from vidfind.search.moments import Moment
 from vidfind.search.searcher import Searcher
 from vidfind.store.folder import levels_file
 from vidfind.store.settings import IndexSettings
-from vidfind.store.store import Embedded, Store
+from vidfind.store.store import Store
 from vidfind.words.bank import read_bank
 from vidfind.words.levels import update_levels
-
-SHOWN = [
-    f"{colour} {kind} {motion}"
-    for colour in ("red", "blue", "white")
-    for kind in ("circle", "star", "square")
-    for motion in ("moving left", "growing", "bouncing")
-]
 
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Encoder) -> Path:
-    """An index of 27 videos, each with a segment like a description and one like another; searches only read it."""
-    path = tmp_path_factory.mktemp("fit") / "default"
-    store = Store.create(path, IndexSettings(tiny_encoder.identity), tiny_encoder.dim)
-    vectors = tiny_encoder.encode_text(SHOWN).numpy()
-    rng = np.random.default_rng(1)
-    films = {}
-    for number, text in enumerate(SHOWN):
-        folder = "/trips" if number % 2 else "/home"
-        pair = np.stack([vectors[number], vectors[(number + 7) % len(SHOWN)]])
-        films[f"{folder}/{text}.mp4"] = noisy(pair, 0.5, rng)
-    add(store, films)
-    update_levels(store)
-    return path
-
-
-def noisy(vectors: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Vectors (N, D) with noise of this length, of unit length again."""
-    noise = rng.standard_normal(vectors.shape)
-    changed = vectors + amount * noise / np.linalg.norm(noise, axis=1, keepdims=True)
-    return np.asarray(changed / np.linalg.norm(changed, axis=1, keepdims=True))
-
-
-def add(store: Store, films: Mapping[str, np.ndarray]) -> None:
-    """Puts videos with these vectors (N, D) into the index; a copy has the fingerprint of the first of its name."""
-    rows = [make_row(path, len(films[path]), fingerprint=path.replace("copy", "0")) for path in films]
-    spans = [(10.0 * i, 10.0 * i + 10) for i in range(max(map(len, films.values())))]
-    put(store, rows, [Embedded(row.content, spans[: row.segments], films[str(row.path)]) for row in rows])
+    """The index of `describe`; searches only read it."""
+    return describe(tmp_path_factory.mktemp("fit") / "default", tiny_encoder).path
 
 
 def matches(moments: Sequence[Moment]) -> list[int]:
@@ -95,7 +62,7 @@ def test_what_is_left_out_ranks_moments_and_leaves_their_match_alone(index: Path
 
 
 def test_a_sequence_matches_as_well_as_its_worst_step(index: Path) -> None:
-    first, then = SHOWN[3], SHOWN[(3 + 7) % len(SHOWN)]
+    first, then = SHOWN[3], SHOWN[(3 + NEXT) % len(SHOWN)]
     [best, *_] = Searcher(index).find(Expression(first, then=[then]), limit=3)
     assert best.path.stem == first
     assert best.match == min(step.match or 0 for step in best.steps) > 80
@@ -139,13 +106,13 @@ def test_with_an_example_the_match_is_not_known(index: Path) -> None:
 def test_what_is_not_known_is_said(tmp_path: Path, tiny_encoder: Encoder) -> None:
     store = Store.create(tmp_path / "default", IndexSettings(tiny_encoder.identity), tiny_encoder.dim)
     vectors = tiny_encoder.encode_text(SHOWN).numpy()
-    add(store, {"/v/few.mp4": vectors[:19]})
+    add_films(store, {"/v/few.mp4": vectors[:19]})
     update_levels(store)
     searcher = Searcher(store.path)
     assert searcher.find("a red star")[0].match is None
     with pytest.raises(BadInput, match="fewer than 20 segments"):
         searcher.find("a red star", Filters(min_match=50))
-    add(store, {"/v/more.mp4": vectors[19:]})
+    add_films(store, {"/v/more.mp4": vectors[19:]})
     with pytest.raises(BadInput, match="not known yet"):
         searcher.find("a red star", Filters(min_match=50))
     update_levels(store)
@@ -169,7 +136,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Encoder) -> Pa
     for number, vector in enumerate(tiny_encoder.encode_text(texts).numpy()):
         for twin in ("0", "1", "2", "copy"):
             films[f"/v/{number:02}-{twin}.mp4"] = noisy(vector[np.newaxis], 0.1, rng)
-    add(store, films)
+    add_films(store, films)
     return path
 
 
@@ -192,7 +159,7 @@ def test_a_moment_looks_like_another_from_a_cosine_of_098_on(tmp_path: Path, tin
     aside /= np.linalg.norm(aside)
     cosines = {"same": 1.0, "near": 0.985, "far": 0.975}
     films = {f"/v/{name}.mp4": (one * query + np.sqrt(1 - one**2) * aside)[np.newaxis] for name, one in cosines.items()}
-    add(store, films)
+    add_films(store, films)
     found = Searcher(store.path).find("a red star", Filters(collapse=True))
     assert [(one.path.stem, [other.path.stem for other in one.alike]) for one in found] == [
         ("same", ["near"]),

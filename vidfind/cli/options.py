@@ -54,6 +54,14 @@ def _check_device(device: str) -> str:
     return device
 
 
+def _parse_percent(text: str | int) -> int:
+    """Returns 50 for `50`, `50%` and `50 %`, and for a default of 50. Raises BadParameter for what is no percentage."""
+    number = str(text).strip().removesuffix("%").strip()
+    if not number.isdecimal():
+        raise typer.BadParameter(f"{text!r} is not a percentage: write 50.")
+    return int(number)
+
+
 # Which index, and how it is reported
 
 IndexName = Annotated[
@@ -123,6 +131,16 @@ TagsFrom = Annotated[
 MinScore = Annotated[
     float, typer.Option(metavar="SCORE", help="Only moments with at least this score.", show_default=False)
 ]
+MinMatch = Annotated[
+    int,
+    typer.Option(
+        metavar="PERCENT",
+        parser=_parse_percent,
+        help="Only moments that match the words by at least so many percent.",
+        show_default=False,
+    ),
+]
+Collapse = Annotated[bool, typer.Option("--collapse", help="Of moments that look alike, show only the best.")]
 Online = Annotated[
     bool, typer.Option("--online", help="Only videos whose files are there now, not those on unplugged drives.")
 ]
@@ -241,7 +259,6 @@ Threads = Annotated[
 
 # Captions
 
-Pairs = Annotated[
-    Path, typer.Option(metavar="FILE", help="The captions: a CSV file, path,caption[,start,end], or JSON lines.")
-]
+PAIRS = typer.Option(metavar="FILE", help="The captions: a CSV file, path,caption[,start,end], or JSON lines.")
+Pairs = Annotated[Path, PAIRS]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Ignore lines that cannot be used.")]

@@ -104,6 +104,7 @@ class Answers:
 
 def why_nothing(find: Find, filters: Filters, expression: Expression) -> str:
     """Returns why nothing is found: the first filter without which there would be something, and the best there is."""
+    filters = replace(filters, collapse=False)
     if filters == NO_FILTERS and expression.then:
         within = WITHIN if expression.within is None else expression.within
         return f"No video has {len(expression.steps)} segments that follow one another within {within:g} seconds."

@@ -9,6 +9,7 @@ import functools
 import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ from vidfind.cli.options import (
     USUAL_WITHIN,
     AnyTag,
     Between,
+    Collapse,
     Device,
     Dtype,
     Exclude,
@@ -25,6 +27,7 @@ from vidfind.cli.options import (
     Json,
     Like,
     Limit,
+    MinMatch,
     MinScore,
     NoTag,
     Online,
@@ -55,6 +58,7 @@ from vidfind.cli.usage import Command, usage_sentence
 from vidfind.errors import BadInput
 from vidfind.search.dates import parse_period, parse_time_of_day
 from vidfind.search.expression import (
+    NO_WORDS,
     Example,
     Expression,
     join_texts,
@@ -94,7 +98,9 @@ FILTERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "no_tag": ("no_tags", split_tags),
     "tags_from": ("tags_from", str),
     "min_score": ("min_score", float),
+    "min_match": ("min_match", int),
     "online": ("online", bool),
+    "collapse": ("collapse", bool),
     "copies": ("copies", bool),
 }
 """The filter of each option that has one, and what makes its value of the option's."""
@@ -141,7 +147,9 @@ def search_command(
     no_tag: NoTag = None,
     tags_from: TagsFrom = NO_FILTERS.tags_from,
     min_score: MinScore = NO_FILTERS.min_score,
+    min_match: MinMatch = NO_FILTERS.min_match,
     online: Online = False,
+    collapse: Collapse = False,
     refine: Refine = False,
     copies: Annotated[bool, typer.Option("--copies", help="Show each copy of a video as a result of its own.")] = False,
     as_json: Json = False,
@@ -209,7 +217,9 @@ def read_options(context: Any, answers: Answers) -> tuple[Expression | None, Ans
         if "query" in given and not " ".join(given["query"]).strip():
             raise BadInput("QUERY is empty.")
         is_asking = any(part in given for part in PARTS)
-        return _expression(given) if is_asking else None, _answers(given, answers)
+        expression, wanted = _expression(given) if is_asking else None, _answers(given, answers)
+        _check_match(expression, wanted)
+        return expression, wanted
     except BadInput as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -245,7 +255,9 @@ def read_line(line: str, answers: Answers, shown: "Sequence[Moment]" = ()) -> tu
         given = _given(command.make_context("search", [*arguments, "--", *words]))
     except typer.TyperException as error:
         raise BadInput(usage_sentence(error)) from error
-    return _expression(given, shown), _answers(given, answers)
+    expression, wanted = _expression(given, shown), _answers(given, answers)
+    _check_match(expression, wanted)
+    return expression, wanted
 
 
 @functools.cache
@@ -279,6 +291,12 @@ def _answers(given: Mapping[str, Any], answers: Answers) -> Answers:
     return dataclasses.replace(answers.filtered(**filters), **others)
 
 
+def _check_match(expression: Expression | None, answers: Answers) -> None:
+    """Raises BadInput if a match is wanted of what is no words."""
+    if expression is not None and expression.like and answers.filters.min_match:
+        raise BadInput(NO_WORDS)
+
+
 def _expression(given: Mapping[str, Any], shown: "Sequence[Moment]" = ()) -> Expression:
     """Returns what is looked for. Raises BadInput for what makes no sense."""
     within = given.get("within")
@@ -297,6 +315,23 @@ def _example(text: str, shown: "Sequence[Moment]") -> Example:
     if not (shown and text.isdecimal() and len(text) <= LONGEST_RANK):
         return parse_like(text)
     return moment_of_rank(shown, int(text)).example
+
+
+def try_match(present: Path, absent: Path, name: str, as_json: bool) -> None:
+    """Shows how well the match tells what is in an index from what is not, by a file of descriptions of each."""
+    from vidfind.display import console
+    from vidfind.display.training import show_trial
+    from vidfind.search.trial import read_descriptions, try_match
+
+    texts = [read_descriptions(file) for file in (present, absent)]
+    searcher, activity = open_searcher(name)
+    with activity:
+        trial = try_match(searcher, *texts)
+    if as_json:
+        for one in trial.tried:
+            console.json_line({**vars(one), "score": round(one.score, 4)})
+    else:
+        show_trial(trial)
 
 
 def _end_at_once() -> None:

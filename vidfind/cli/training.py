@@ -11,6 +11,7 @@ import typer
 from vidfind.cli import completion
 from vidfind.cli.index import RunOptions, run_index
 from vidfind.cli.options import (
+    PAIRS,
     Device,
     Dtype,
     EncoderOption,
@@ -276,7 +277,15 @@ def _offer(
 
 
 def evaluate_command(
-    pairs: Pairs,
+    pairs: Annotated[Path | None, PAIRS] = None,
+    match: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="FILE FILE",
+            help="Instead: try how well the match of a search tells descriptions of what is in the index, a line for "
+            "each in the first file, from those of what is not, in the second.",
+        ),
+    ] = None,
     adapter: Annotated[
         str | None,
         adapter_option("The adapter to evaluate, or none.", "the index's own, or none"),
@@ -314,6 +323,14 @@ def evaluate_command(
     Example:
       vidfind eval --pairs captions.csv --compare tempme,mean
     """
+    if (pairs is None) == (match is None):
+        raise typer.BadParameter("Give either --pairs FILE, or --match FILE FILE.")
+    if match:
+        from vidfind.cli.search import try_match
+
+        try_match(*match, name, as_json)
+        return
+    assert pairs
     asked = EncoderChoice(model, pretrained, encoder, adapter)
     names = list(dict.fromkeys(filter(None, map(str.strip, (compare or "").split(",")))))
     if compare is not None and not names:

@@ -9,13 +9,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from vidfind.display.console import errors, new_table, note, say, show
+from vidfind.display.console import errors, new_table, note, say, show, show_list
 from vidfind.display.text import gflops, milliseconds, plural, printable
 from vidfind.system.times import clock
 from vidfind.training.recipe import FEWEST_TO_TELL
 
 if TYPE_CHECKING:
     from vidfind.encoders.costs import ClipCost
+    from vidfind.search.trial import Trial
     from vidfind.training.captions import BadLine
     from vidfind.training.evaluate import Verdict
     from vidfind.training.finetune import Stepped, Validated
@@ -184,3 +185,34 @@ def _numbers(values: Sequence[float], shown: Callable[[Any], str], best: Callabl
     texts = [shown(value) for value in values]
     winner = shown(best(values)) if len(set(texts)) > 1 else None
     return [Text(text, style="bold green" if text == winner else "") for text in texts]
+
+
+def show_trial(trial: "Trial") -> None:
+    """Shows how many descriptions of what is there match, and of what is not, and which are on the wrong side."""
+    from vidfind.search.moments import NOTHING
+    from vidfind.search.trial import WANTED_ABSENT, WANTED_PRESENT, median_match, percent_fitting
+
+    table = new_table()
+    for name in ("Descriptions", "Number", "Median match", f"{NOTHING} % or more", "Wanted"):
+        table.add_column(name, justify="left" if name in ("Descriptions", "Wanted") else "right", no_wrap=True)
+    for is_present, what, wanted in (
+        (True, "of what is there", f"at least {WANTED_PRESENT} %"),
+        (False, "of what is not", f"at most {WANTED_ABSENT} %"),
+    ):
+        side = trial.side(is_present)
+        lengths = {"1 word": range(2), "2 to 4 words": range(2, 5), "5 words or more": range(5, 100)}
+        by_length = {name: [one for one in side if one.words in length] for name, length in lengths.items()}
+        for name, tried in {what: side, **by_length}.items():
+            if tried:
+                numbers = f"{len(tried):,}", f"{median_match(tried):.0f} %", f"{percent_fitting(tried):.0f} %"
+                table.add_row(name if tried is side else f"  {name}", *numbers, wanted if tried is side else "")
+    show_list(table)
+    show(Text(f"What is there matches better than what is not in {trial.told_apart:.0f} % of all pairs."))
+    for is_present, heading in (
+        (True, f"There, and below {NOTHING} %:"),
+        (False, f"Not there, and {NOTHING} % or more:"),
+    ):
+        if wrong := [one for one in trial.side(is_present) if one.fits != is_present]:
+            show(Text(heading, style="bold"))
+            for one in sorted(wrong, key=lambda one: one.match, reverse=not is_present):
+                show(Text.assemble(f"  {one.match:>3} %  {printable(one.text)}  ", (printable(one.path.name), "dim")))

@@ -27,6 +27,7 @@ LINE_OPTION = re.compile(r"--([^\W\d].*)?", re.DOTALL)
 LINE_TOKEN = re.compile(r'"([^"]*)"(?!\S)|(\S+)')
 NEGATION = re.compile(r"(?<![\w-])(but no|not|no|without)(?![\w-])", re.IGNORECASE)
 EMPTY = f"The query is empty. Say what to look for: {search_command()}"
+NO_WORDS = "--min-match judges words: give some, and no --like. --min-score works with pictures."
 FIRST_WORDS = (
     "Say first what to look for, and then what not, or what comes next: dog on a beach --not people --then a car"
 )

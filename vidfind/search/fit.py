@@ -39,10 +39,8 @@ class Words:
     is_alone: bool
 
 
-def require_levels(store: Store, words: Sequence[Words] | None, levels: Levels | None) -> None:
-    """Raises BadInput if no match is known for a search that wants one."""
-    if not words:
-        raise BadInput("--min-match judges words: give some, and no --like. --min-score works with pictures.")
+def require_levels(store: Store, levels: Levels | None) -> None:
+    """Raises BadInput, with the remedy, if no match is known in an index."""
     if levels is None:
         is_small = store.count_segments() < FEWEST_SEGMENTS
         text, name = TOO_FEW if is_small else UNKNOWN, store.path.name

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from vidfind.commands import index_command
 from vidfind.errors import BadInput
 from vidfind.models.load import load_choice
-from vidfind.search.expression import WITHIN, Example, Expression, negation, plain_words
+from vidfind.search.expression import NO_WORDS, WITHIN, Example, Expression, negation, plain_words
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.search.fit import Words, judging, least_score, require_levels
 from vidfind.search.kept import Vector
@@ -98,6 +98,11 @@ class Searcher:
         self.encoder.prepare()
         assert self.store
 
+    def require_match(self) -> None:
+        """Raises BadInput, with the remedy, if the match of words is not known in this index."""
+        self._follow_changes()
+        require_levels(self.store, self._levels())
+
     def find(
         self,
         query: str | Expression,
@@ -130,7 +135,9 @@ class Searcher:
         steps, asked = self._read(expression)
         levels, words = self._levels(), _words_of(expression, steps)
         if filters.min_match:
-            require_levels(self.store, words, levels)
+            if not words:
+                raise BadInput(NO_WORDS)
+            require_levels(self.store, levels)
         judge = judging(self.store, words, levels, filters)
         if len(steps) == 1:
             filters = least_score(filters, words, levels)
