@@ -25,6 +25,7 @@ import vidfind.index.watch
 from tests.support.ran import Ran, Run
 from tests.support.small_adapters import save_adapter
 from tests.support.waiting import wait_until
+from vidfind.cli.app import main
 from vidfind.demo.collection import draw_collection
 from vidfind.media.write import write_video
 from vidfind.models import load as registry
@@ -204,6 +205,29 @@ def test_what_makes_no_sense_is_wrong_usage(run: Run, arguments: list[str]) -> N
 
 
 # Nothing to do
+
+
+def test_the_time_that_a_run_says_begins_with_enter(
+    run: Run, films: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("status")  # which prepares a home
+    monkeypatch.setattr(sys, "argv", ["vidfind", "index", str(films), *TINY, "--json"])
+    with pytest.raises(SystemExit):
+        main(time.monotonic() - 500)  # so long ago was it started
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])["summary"]
+    assert 500 < summary["elapsed"] < 600
+
+
+@pytest.mark.parametrize("words", [["index", "."], ["search", "dog"], ["status"], ["list"], ["demo"], ["remove", "a"]])
+def test_a_home_that_is_a_file_is_named(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv("VIDFIND_HOME", str(file))
+    ran = run(*words)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == f"Error: VIDFIND_HOME is {file}, which is a file. Set it to a folder.\n"
 
 
 def test_a_folder_without_videos_needs_no_model(run: Run, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tests.support.heavy import HEAVY
 from tests.support.reference import all_commands
 from vidfind.cli.app import app
 
+GROUP = typer.main.get_group(app)
 PRINT_HELP = """
 import sys
 from vidfind.cli.app import main
@@ -24,8 +25,13 @@ for command in {commands}:
 """
 
 
+def test_the_first_line_of_each_help_fits_the_list_of_commands() -> None:
+    lines = {path: command.get_short_help_str(66) for path, command in all_commands(GROUP)}
+    assert {path: line for path, line in lines.items() if line.endswith("...")} == {}
+
+
 def test_each_help_ends_with_an_example_and_imports_nothing_heavy() -> None:
-    commands = ["vidfind", *(path for path, _ in all_commands(typer.main.get_group(app)))]
+    commands = ["vidfind", *(path for path, _ in all_commands(GROUP))]
     script = PRINT_HELP.format(commands=commands, heavy=HEAVY)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

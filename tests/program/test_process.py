@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,30 @@ def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(run: Run, indexed: Path, 
     assert "Traceback" not in err
     ran = run("index", films)
     assert (ran.code, ran.out) == (0, "4 unchanged.\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such terminals there")
+@pytest.mark.parametrize(
+    ("words", "is_told"), [(["index", "--force"], True), (["search", "star"], False)], ids=["hangup", "gone"]
+)
+def test_a_terminal_that_closes_ends_the_program_and_loses_nothing(
+    run: Run, indexed: Path, films: Path, words: list[str], is_told: bool
+) -> None:
+    """With a terminal of its own, a program gets SIGHUP; otherwise only what it writes fails."""
+    ours, its = os.openpty()
+    code = (
+        "import fcntl, os, sys, termios\n"
+        "if sys.argv.pop(1) == 'True': os.setsid(); fcntl.ioctl(2, termios.TIOCSCTTY, 0)\n"
+        "from vidfind.__main__ import main; main()"
+    )
+    command = [sys.executable, "-c", code, str(is_told), *words, *([str(films)] if is_told else [])]
+    environment = {**os.environ, "VIDFIND_HOME": str(indexed), "TERM": "xterm"}
+    process = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environment)
+    os.close(its)
+    assert os.read(ours, 1)  # it has begun
+    os.close(ours)
+    assert process.wait(60) == (-signal.SIGHUP if is_told else 1)
+    assert run("index", films).out == "4 unchanged.\n"
 
 
 no_windows_pipes = pytest.mark.skipif(os.name == "nt", reason="pipes close otherwise there")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -49,6 +50,23 @@ def test_closed_streams_are_no_error(closed: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert closed != "2>&-" or "ViT-B-32" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_coloured"),
+    [({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False), ({}, False)],
+    ids=["forced", "both", "neither"],
+)
+def test_colours_in_a_pipe_are_only_those_that_are_forced(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], is_coloured: bool
+) -> None:
+    for name in ("FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    out, _ = program("models").communicate()
+    assert ("\x1b[3" in out) == is_coloured
+    assert "\tlaion2b_s34b_b79k\t605 MB\t" in re.sub(r"\x1b\[[\d;]*m", "", out)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no such device")

@@ -486,3 +486,18 @@ def test_captions_that_a_model_does_not_read_to_their_end_are_counted(
     warn_of_long(["a dog", "dog " * words, "dog " * words], tokenizer, length)
     assert len(remarks()) == told
     assert all(f"1 caption is longer than {length or 77} tokens" in remark for remark in remarks())
+
+
+@pytest.mark.parametrize("text", ["C:\\clips\\a.mp4", "c:/clips/a.mp4", "file:///C:/clips/a.mp4"])
+def test_a_path_of_windows_is_found_where_its_linux_mounts_the_drive(
+    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remarks: Callable[[], list[str]], text: str
+) -> None:
+    monkeypatch.setattr("vidfind.training.pairs.WINDOWS_DRIVES", str(tmp_path / "mnt"))
+    file = tmp_path / "mnt" / "c" / "clips" / "a.mp4"
+    file.parent.mkdir(parents=True)
+    shutil.copyfile(footage / "a.mp4", file)
+    captions = tmp_path / "captions.csv"
+    captions.write_text(f"path,caption\n{text},a dog\n")
+    pairs, bad = read_pairs(captions)
+    assert ([pair.path for pair in pairs], bad) == ([file], [])
+    assert any(f"such as {text} for {file}" in line for line in remarks())

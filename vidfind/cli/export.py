@@ -109,7 +109,9 @@ def export_command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make clips, or a timeline, of the moments that a query describes, or that a search in a pipe found.
+    """Make clips, or a timeline, of moments.
+
+    Of those that a query describes, or that a search in a pipe found.
 
     A clip begins and ends at the exact frames, is H.264 with AAC sound (HDR stays HDR, as HEVC), and keeps how the
     picture is turned, its colours and when it was filmed. No file is ever overwritten.

@@ -48,7 +48,9 @@ def list_all(context: typer.Context, as_json: Json = False, quiet: Quiet = False
 
 @adapters.command(cls=Command)
 def show(name: Name, as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
-    """Show what an adapter was trained on, how well it does, and which indexes use it.
+    """Show what an adapter was trained on, and how well it does.
+
+    Also which indexes use it.
 
     \b
     Example:
@@ -113,7 +115,9 @@ def export(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Copy an adapter to a file, for instance to import it on another machine.
+    """Copy an adapter to a file.
+
+    For instance, to import it on another machine.
 
     \b
     Example:
@@ -175,7 +179,9 @@ def import_file(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Save an adapter from a file: one that was exported, or a checkpoint of the public TempMe code.
+    """Save an adapter from a file.
+
+    One that was exported, or a checkpoint of the public TempMe code.
 
     \b
     Example:

@@ -176,7 +176,9 @@ def remove(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Take back what you said of tags: then it is unknown whether the video has them.
+    """Take back what you said of tags.
+
+    Then it is unknown whether the video has them.
 
     To say that a video does not have a tag, use `vidfind tag add --not`, or `vidfind tag reject`.
 
@@ -271,7 +273,7 @@ def list_tags(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """List all tags with the number of videos that have them, or the tags of one video.
+    """List all tags with the number of their videos, or those of a video.
 
     \b
     Example:
@@ -354,7 +356,9 @@ def export_file(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write what you said of tags to a CSV file, which `vidfind tag import` reads back.
+    """Write what you said of tags to a CSV file.
+
+    `vidfind tag import` reads it back.
 
     \b
     Example:
@@ -512,7 +516,9 @@ def reject(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Say that a suggested or automatic tag is wrong: it is not suggested again.
+    """Say that a suggested or automatic tag is wrong.
+
+    It is not suggested again.
 
     \b
     Example:

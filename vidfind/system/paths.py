@@ -23,6 +23,8 @@ def home() -> Path:
         folder = Path(os.path.expanduser(override))
         if folder.parts[0].startswith("~"):
             raise BadInput(f"VIDFIND_HOME is {override}, and there is no such user. Set it to a folder.")
+        if folder.is_file():
+            raise BadInput(f"VIDFIND_HOME is {override}, which is a file. Set it to a folder.")
         return folder
     return default_home()
 

@@ -48,6 +48,9 @@ UNITS = re.compile(
 )
 """Times with units: 12s, 1m23s, 1 h 2 min 3 s."""
 
+WINDOWS_DRIVES = "/mnt"
+"""The folder in which Windows' own Linux mounts the drives of Windows."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -187,7 +190,7 @@ def _spellings(text: str) -> Iterator[str]:
         yield spelling
         yield spelling.replace("\\", "/")
         if drive := PureWindowsPath(spelling).drive[:1]:  # as Windows' own Linux mounts it
-            yield "/".join(["/mnt", drive.lower(), *PureWindowsPath(spelling).parts[1:]])
+            yield "/".join([WINDOWS_DRIVES, drive.lower(), *PureWindowsPath(spelling).parts[1:]])
 
 
 def _names_alike(folder: Path) -> dict[str, list[str]]:
