@@ -273,7 +273,7 @@ def list_tags(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """List all tags with the number of their videos, or those of a video.
+    """List all tags with how many videos have them, or one video's tags.
 
     \b
     Example:
