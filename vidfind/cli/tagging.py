@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vidfind.display.activity import Activity
     from vidfind.store.store import Store
     from vidfind.store.tables import VideoRow
+    from vidfind.tagging.edit import Suggested
     from vidfind.tagging.labels import Changes, Label
     from vidfind.tagging.lists import Part, VideoFinder
 
@@ -29,6 +30,8 @@ tags = typer.Typer(name="tag", cls=Group, no_args_is_help=True)
 
 Video = Annotated[str, typer.Argument(metavar="VIDEO", help="A video of the index, or a folder: all videos in it.")]
 Tags = Annotated[list[str], typer.Argument(metavar="TAG", help="The tags.")]
+REVIEWED = 20
+"""How many suggestions are reviewed where the user does not say."""
 FEW_VIDEOS = 20
 """Tags are taken from more videos only after a question."""
 
@@ -536,3 +539,59 @@ def _decide(video: str, names: Sequence[str], value: int, index: str, as_json: b
     rows = _named_videos(open_finder(store, Path()), video)
     labels = [tag_label(row, known_tag(store, one), value) for row in rows for one in names]
     _show(add_labels(store, labels), labels, rows, as_json, show_changes)
+
+
+@tags.command(cls=Command)
+def review(
+    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Only suggestions of this tag.")] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="COUNT", min=1, help="How many suggestions.")
+    ] = REVIEWED,
+    name: IndexName = paths.DEFAULT_INDEX,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Decide about suggested tags, the most useful first.
+
+    At a terminal, each is shown with its moment: y is yes, n is no, s skips it, p plays it, u takes the last decision
+    back, and q quits. Each decision is kept at once. In a pipe, and with --json, the suggestions are printed.
+
+    \b
+    Example:
+      vidfind tag review --tag dog
+    """
+    from vidfind.display import console
+    from vidfind.display.review import review_at_terminal, show_suggestions, suggestion_json
+    from vidfind.tagging.edit import rows_by_file
+    from vidfind.tagging.review import Review
+
+    store = open_index(name)
+    reviewed = Review(store, tag, limit)
+    if reviewed.is_done:
+        console.message(f"There is nothing to decide{f' about {tag}' if tag else ''}.")
+        return
+    files = {video: row.path for video, row in rows_by_file(store).items()}
+    if as_json:
+        for one in reviewed.upcoming():
+            console.json_line(suggestion_json(one, files[one.video]))
+    elif sys.stdin is not None and sys.stdin.isatty() and console.is_screen(console.results):
+        review_at_terminal(reviewed, lambda one: _file_of(store, one, files), _play)
+    else:
+        show_suggestions(reviewed.upcoming(), files)
+
+
+def _file_of(store: "Store", one: "Suggested", files: "Mapping[str, Path]") -> Path:
+    """Returns the file of a suggestion: one of its copies that is there now, or the first."""
+    copies = sorted(row.path for row in store.videos_of([one.content]))
+    return next((path for path in copies if path.is_file()), files[one.video])
+
+
+def _play(path: Path, start: float) -> None:
+    """Plays a file from a moment. Raises BadInput."""
+    from vidfind.display import console
+    from vidfind.system import player
+
+    played = player.play(path, start)
+    if played.said:
+        console.message(f"The player has ended already. It said: {played.said}")
