@@ -157,6 +157,24 @@ def tag_import_command(file: Path | str, index: Path | None = None) -> str:
     return _line("tag", "import", file, index=index)
 
 
+def learn_add_command(index: Path | None = None) -> str:
+    """Give an example of a class."""
+    return _line("learn", "add", "TASK", "CLASS", "VIDEO", index=index)
+
+
+def learn_fit_command(index: Path | None = None) -> str:
+    return _line("learn", "fit", index=index)
+
+
+def learn_list_command(index: Path | None = None) -> str:
+    return _line("learn", "list", index=index)
+
+
+def class_search_command(name: str, index: Path | None = None) -> str:
+    """Search for moments with a class, such as pets:rex."""
+    return _line("search", "QUERY", "--is", name, index=index)
+
+
 def bench_command() -> str:
     """Measure, and print what a later run can be compared with."""
     return _line("bench", "--json")

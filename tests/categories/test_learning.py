@@ -8,25 +8,21 @@ import time
 import numpy as np
 import pytest
 
-from vidfind.categories.judging import best_limit, leads
-from vidfind.categories.learning import (
+from vidfind.categories.judging import (
     LINEAR,
     PROTOTYPE,
     TOKEN,
     VECTOR,
     ZERO_SHOT,
-    Learning,
-    Texts,
+    best_limit,
     choose,
     classify,
     confidences,
-    learn,
-    logit_scale,
-    prototype,
-    starting_bias,
+    leads,
 )
+from vidfind.categories.learning import learn, logit_scale, prototype, starting_bias
 from vidfind.categories.shared_network import fit_vectors
-from vidfind.categories.tasks import ClassExamples, LearnedClasses, Task
+from vidfind.categories.tasks import ClassExamples, LearnedClasses, Learning, Task, Texts
 from vidfind.tagging.vectors import prototypes, unit
 
 DIM = 128

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vidfind.categories.tasks import NONE, PEOPLE, ClassExamples, Flags, Floats, Numbers, Task, Vectors
-from vidfind.errors import BadInput
+from vidfind.errors import Unusable
 from vidfind.store.labels import Label
 from vidfind.store.store import Store
 from vidfind.tagging.vectors import centred, mean_vectors, near_duplicates, segment_shift, unit
@@ -79,7 +79,7 @@ def parts_of(labels: Iterable[Label]) -> dict[Part, list[Label]]:
 
 
 def check_one_class(labels: Iterable[Label], tasks: Sequence[Task]) -> None:
-    """Raises BadInput for a part that has two classes of a task in which there can be one."""
+    """Raises Unusable for a part that has two classes of a task in which there can be one."""
     multi = {task.name.casefold() for task in tasks if task.is_multi}
     for (_, start, end), own in parts_of(label for label in labels if label.is_yes).items():
         names: dict[str, set[str]] = defaultdict(set)
@@ -89,7 +89,7 @@ def check_one_class(labels: Iterable[Label], tasks: Sequence[Task]) -> None:
             if len(found) > 1 and task not in multi:
                 first, second, *_ = sorted(found)
                 where = "one video" if start is None else f"one moment ({start:g} to {end or 0:g} s of a video)"
-                raise BadInput(
+                raise Unusable(
                     f"{first!r} and {second!r} of the task {task!r} are both given to {where}. "
                     f"A task has one class for each moment, unless it is one of people: --multi {task}"
                 )

@@ -22,6 +22,8 @@ from vidfind.tagging.losses import splc
 from vidfind.tagging.vectors import by_size
 
 RANK = 16
+MANY_SEGMENTS = 5000
+"""With fewer, threads wait for one another longer than they work."""
 STEPS, RATE, DECAY = 200, 3e-3, 0.97
 UNLABELLED_WEIGHT = 0.25
 """Of a segment of which nothing is said, as an example of "none": some do show a class."""
@@ -53,6 +55,8 @@ def fit_vectors(
     `start` are the heads of the blend. `texts` (C, D) are the classes without what all texts have in common,
     `task_texts` (T, D) the tasks as they are, `looks` (C, D) the prototypes, weighed. `is_shared`: whether there is the
     shared network, or only the free part of each class."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if len(examples.vectors) < MANY_SEGMENTS else threads)
     owner = torch.tensor(task_of(tasks))
     generator = torch.Generator().manual_seed(seed)
     dim, count = texts.shape[1], len(texts)
@@ -98,6 +102,7 @@ def fit_vectors(
             mean_w.lerp_(weights(), 1 - DECAY)
             mean_bias.lerp_(bias, 1 - DECAY)
         done += 1
+    torch.set_num_threads(threads)
     centred = np.zeros_like(start.centred)
     centred[:count] = scale * F.normalize(mean_w, dim=-1).numpy()
     return Heads(centred, mean_bias.detach().numpy()), done

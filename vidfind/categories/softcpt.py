@@ -205,6 +205,22 @@ def learning_rate(epoch: int) -> float:
     return FIRST if epoch == 0 else PEAK / 2 * (1 + math.cos(math.pi * (epoch - 1) / EPOCHS))
 
 
-def make_optimizer(parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
-    """Returns the optimizer of the paper, to be stepped once a batch (the published code steps it three times)."""
-    return torch.optim.SGD(parameters, lr=PEAK, momentum=0.9, weight_decay=5e-4)
+MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
+
+
+def sgd(parameters: Sequence[Tensor]) -> Callable[[Sequence[Tensor], float], None]:
+    """Returns a function that takes gradients and a learning rate, and makes a step of the paper's optimizer.
+
+    It is to be called once a batch; the published code makes three steps or four. PyTorch's own imports a compiler
+    first, which takes longer than a training."""
+    momenta: list[Tensor] = []
+
+    @torch.no_grad()
+    def update(gradients: Sequence[Tensor], rate: float) -> None:
+        decayed = [one + WEIGHT_DECAY * own for one, own in zip(gradients, parameters, strict=True)]
+        moved = [MOMENTUM * old + new for old, new in zip(momenta, decayed, strict=True)] if momenta else decayed
+        momenta[:] = moved
+        for one, step in zip(parameters, moved, strict=True):
+            one -= rate * step
+
+    return update

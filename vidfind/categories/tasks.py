@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.tagging.vectors import pooled, unit
+from vidfind.tagging.vectors import centred, pooled, unit
 
 Floats = npt.NDArray[np.floating[Any]]
 Numbers = npt.NDArray[np.integer[Any]]
@@ -142,7 +142,9 @@ class LearnedClasses:
     task_scores: tuple[float, ...] = ()
     """The same of the way that is used, for each task; NaN where it cannot be told."""
     steps: int = 0
-    """How many steps the training took, of those it may take; 0 where nothing was trained."""
+    """How many steps the training took; 0 where nothing was trained."""
+    most_steps: int = 0
+    """How many steps it may take."""
     text_scores: Vectors = field(default_factory=lambda: np.zeros(0, np.float32))
     """How many of 100 examples of each class (C,) its text alone gets right; NaN for a class without examples."""
 
@@ -169,3 +171,32 @@ class LearnedClasses:
         classes = len(self.counts)
         own = self.heads.centred[:classes]
         return unit(own if self.heads.plain is None else own + self.heads.plain[:classes])
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What the text tower makes of the names."""
+
+    classes: Vectors
+    """The texts of the classes (C, D), of any length."""
+    tasks: Vectors
+    """The names of the tasks (T, D)."""
+    shift: Vectors
+    """What all texts have in common (D,)."""
+
+    @property
+    def centred(self) -> Vectors:
+        return centred(unit(self.classes), self.shift)
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How classes are learned. `mode` is the most that is tried; "auto" is what the time allows."""
+
+    mode: str = "auto"
+    seed: int = 0
+    max_seconds: float = 60.0
+    steps: int = 200
+    """Of a training of vectors."""
+    is_reference: bool = False
+    """Whether prompts are tuned exactly as SoftCPT was published."""

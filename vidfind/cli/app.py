@@ -13,7 +13,7 @@ import typer
 import typer.main
 
 from vidfind import __version__
-from vidfind.cli import demo, diagnose, export, index, library, models, search, tagging, training
+from vidfind.cli import categories, demo, diagnose, export, index, library, models, search, tagging, training
 from vidfind.cli.options import Quiet, Verbose
 from vidfind.cli.usage import Command, Group, usage_sentence
 from vidfind.errors import ExitCode, Unusable, VidfindError
@@ -142,3 +142,4 @@ for name, command in COMMANDS.items():
     app.command(name=name, cls=search.QueryCommand if name in ("search", "export") else Command)(command)
 app.add_typer(models.adapters)
 app.add_typer(tagging.tags)
+app.add_typer(categories.classes)

@@ -125,6 +125,17 @@ AnyTag = Annotated[
 NoTag = Annotated[
     list[str] | None, typer.Option("--no-tag", metavar="TAG", help="No moments with this tag. May be given again.")
 ]
+Is = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--is",
+        metavar="TASK:CLASS",
+        help="Only moments that show a class which you taught, such as pets:rex. Given again: all of them.",
+    ),
+]
+Literally = Annotated[
+    bool, typer.Option("--literal", help="Take the names of classes which you taught as words like others.")
+]
 TagsFrom = Annotated[
     Literal["user", "any"], typer.Option(help="Whose tags count: user (yours alone), or any (also automatic ones).")
 ]

@@ -47,6 +47,7 @@ NARROWING = {
     "--tag": "tags",
     "--any-tag": "any_tags",
     "--no-tag": "no_tags",
+    "--is": "classes",
 }
 """The filter of each option that leaves out videos."""
 
@@ -74,6 +75,8 @@ class Answers:
     limit: int = LIMIT
     form: Form = "table"
     refine: bool = False
+    literal: bool = False
+    """Whether the names of learned classes are words like others."""
 
     def filtered(self, **filters: Any) -> "Answers":
         """Returns these answers with other values of some filters."""

@@ -24,9 +24,11 @@ from vidfind.cli.options import (
     Exclude,
     Folders,
     IndexName,
+    Is,
     Json,
     Like,
     Limit,
+    Literally,
     MinMatch,
     MinScore,
     NoTag,
@@ -97,6 +99,7 @@ FILTERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "any_tag": ("any_tags", split_tags),
     "no_tag": ("no_tags", split_tags),
     "tags_from": ("tags_from", str),
+    "classes": ("classes", tuple),
     "min_score": ("min_score", float),
     "min_match": ("min_match", int),
     "online": ("online", bool),
@@ -106,7 +109,7 @@ FILTERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 """The filter of each option that has one, and what makes its value of the option's."""
 PARTS = ("query", "without", "then", "within", "like", "unlike")
 """The options that are parts of an expression."""
-OTHERS = ("limit", "refine")
+OTHERS = ("limit", "refine", "literal")
 """The options that are fields of `Answers`."""
 FILES = ("--like", "--unlike")
 
@@ -146,6 +149,8 @@ def search_command(
     any_tag: AnyTag = None,
     no_tag: NoTag = None,
     tags_from: TagsFrom = NO_FILTERS.tags_from,
+    classes: Is = None,
+    literal: Literally = False,
     min_score: MinScore = NO_FILTERS.min_score,
     min_match: MinMatch = NO_FILTERS.min_match,
     online: Online = False,
@@ -217,7 +222,8 @@ def read_options(context: Any, answers: Answers) -> tuple[Expression | None, Ans
         if "query" in given and not " ".join(given["query"]).strip():
             raise BadInput("QUERY is empty.")
         is_asking = any(part in given for part in PARTS)
-        expression, wanted = _expression(given) if is_asking else None, _answers(given, answers)
+        wanted = _answers(given, answers)
+        expression = _expression(given, literal=wanted.literal) if is_asking else None
         _check_match(expression, wanted)
         return expression, wanted
     except BadInput as error:
@@ -255,7 +261,8 @@ def read_line(line: str, answers: Answers, shown: "Sequence[Moment]" = ()) -> tu
         given = _given(command.make_context("search", [*arguments, "--", *words]))
     except typer.TyperException as error:
         raise BadInput(usage_sentence(error)) from error
-    expression, wanted = _expression(given, shown), _answers(given, answers)
+    wanted = _answers(given, answers)
+    expression = _expression(given, shown, wanted.literal)
     _check_match(expression, wanted)
     return expression, wanted
 
@@ -297,7 +304,7 @@ def _check_match(expression: Expression | None, answers: Answers) -> None:
         raise BadInput(NO_WORDS)
 
 
-def _expression(given: Mapping[str, Any], shown: "Sequence[Moment]" = ()) -> Expression:
+def _expression(given: Mapping[str, Any], shown: "Sequence[Moment]" = (), literal: bool = False) -> Expression:
     """Returns what is looked for. Raises BadInput for what makes no sense."""
     within = given.get("within")
     return Expression(
@@ -307,6 +314,7 @@ def _expression(given: Mapping[str, Any], shown: "Sequence[Moment]" = ()) -> Exp
         [_example(text, shown) for text in given.get("like", ())],
         [_example(text, shown) for text in given.get("unlike", ())],
         parse_within(within) if within is not None else None,
+        literal,
     )
 
 

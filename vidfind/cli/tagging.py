@@ -57,7 +57,7 @@ def open_finder(store: "Store", base: Path) -> "VideoFinder":
     return finder
 
 
-def _named_videos(finder: "VideoFinder", video: str) -> "list[VideoRow]":
+def named_videos(finder: "VideoFinder", video: str) -> "list[VideoRow]":
     """Returns the video that is named, or the videos of a folder. Raises Unusable."""
     from vidfind.display import console
 
@@ -124,17 +124,17 @@ def add(
 
     store = open_index(name)
     finder = open_finder(store, Path())
-    rows = _named_videos(finder, video)
+    rows = named_videos(finder, video)
     if len(rows) > 1 and (begin or end):
         raise Unusable(f"{video} is a folder of {len(rows)} videos: --from and --to need a single one.")
-    part = _part(begin, end, rows[0])
+    part = part_of(begin, end, rows[0])
     value = -1 if is_no else 1
     names = _clean_names(finder, names)
     labels = [tag_label(row, one, value, part.start, part.end) for row in rows for one in names]
     _show(add_labels(store, labels), labels, rows, as_json, show_changes)
 
 
-def _part(begin: str | None, end: str | None, row: "VideoRow") -> "Part":
+def part_of(begin: str | None, end: str | None, row: "VideoRow") -> "Part":
     """Returns the part of a video between two options. Raises Unusable."""
     from vidfind.display import console
     from vidfind.tagging.lists import read_part
@@ -201,7 +201,7 @@ def remove(
     else:
         if len(words) < 2:
             raise Unusable(f"Give a video and its tags. To take a tag from all videos: {tag_remove_command(words[0])}")
-        rows, names = _named_videos(open_finder(store, Path()), words[0]), words[1:]
+        rows, names = named_videos(open_finder(store, Path()), words[0]), words[1:]
     known = [known_tag(store, one) for one in names]
     if rows is None:
         _confirm_removal(store, known, yes)
@@ -289,7 +289,7 @@ def list_tags(
 
     store = open_index(name)
     if video is not None:
-        for row in _named_videos(open_finder(store, Path()), video):
+        for row in named_videos(open_finder(store, Path()), video):
             found = tags_of(store, row)
             if as_json:
                 console.json_line(tags_of_json(found, row.path))
@@ -536,7 +536,7 @@ def _decide(video: str, names: Sequence[str], value: int, index: str, as_json: b
     from vidfind.tagging.edit import add_labels, known_tag, tag_label
 
     store = open_index(index)
-    rows = _named_videos(open_finder(store, Path()), video)
+    rows = named_videos(open_finder(store, Path()), video)
     labels = [tag_label(row, known_tag(store, one), value) for row in rows for one in names]
     _show(add_labels(store, labels), labels, rows, as_json, show_changes)
 

@@ -68,6 +68,8 @@ class Expression:
     """Pictures and videos that no step is like."""
     within: float | None = None
     """How soon each step begins after the end of the one before it, in seconds; None: WITHIN. 0: the next segment."""
+    literal: bool = False
+    """Whether the names of learned classes are words like others."""
 
     def __post_init__(self) -> None:
         """Makes tuples of all sequences, and examples of files. Raises BadInput for what makes no sense."""

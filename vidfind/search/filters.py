@@ -55,6 +55,8 @@ class Filters:
     """No moments that have one of these tags."""
     tags_from: Literal["user", "any"] = "any"
     """Whose tags count: those that the owner gave alone, or also automatic ones."""
+    classes: str | Sequence[str] = ()
+    """Only moments that show all of these learned classes, each like `pets:rex`."""
     copies: bool = False
     """Find each copy of a video as a result of its own; otherwise `Moment.copies` names the others."""
     min_match: int = 0
@@ -101,6 +103,11 @@ class Filters:
     def tag_names(self) -> list[str]:
         """All tags that are asked for, or excluded."""
         return [*self.all_tags, *self.either_tag, *self.excluded_tags]
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes that a moment needs, all of them."""
+        return _names(self.classes)
 
     @property
     def places(self) -> list[str]:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from vidfind.errors import BadInput
 from vidfind.search.expression import Example
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
-from vidfind.search.tagged import TaggedSegments, Tags, tagged_segments
+from vidfind.search.tagged import NamedSegments, Tags, named_segments
 from vidfind.store.select import SelectedVideos, select_videos
 from vidfind.store.store import Hit, Store
 from vidfind.store.tables import VideoRow
@@ -182,7 +182,7 @@ def search_moments(
     """The `limit` best moments for a vector (D,) of unit length that `filters` allow, best first, without `asked`.
 
     Raises BadInput if `limit` is below 1, or no video is in a place of `filters.folder`."""
-    tagged = tagged_segments(store, filters)
+    tagged = named_segments(store, filters)
     chosen = select(store, filters, tagged)
     allows = allowing(filters, chosen, asked, tagged)
     find = functools.partial(_best_moments, store, vector, filters=filters, chosen=chosen, allows=allows)
@@ -223,7 +223,7 @@ def _with_tags(store: Store, moments: Sequence[Moment], rows: Mapping[Path, Vide
     ]
 
 
-def select(store: Store, filters: Filters, tagged: TaggedSegments | None = None) -> SelectedVideos | None:
+def select(store: Store, filters: Filters, tagged: NamedSegments | None = None) -> SelectedVideos | None:
     """The videos that the filters allow; None where they allow all, which is found more quickly."""
     contents = tagged.contents() if tagged else None
     narrowing = (filters.places, filters.excluded, filters.since, filters.until, filters.online, filters.between)
@@ -242,7 +242,7 @@ def select(store: Store, filters: Filters, tagged: TaggedSegments | None = None)
 
 
 def allowing(
-    filters: Filters, chosen: SelectedVideos | None, asked: Sequence[Asked], tagged: TaggedSegments | None = None
+    filters: Filters, chosen: SelectedVideos | None, asked: Sequence[Asked], tagged: NamedSegments | None = None
 ) -> Allows:
     """Decides about single segments: those asked for are out, those of another time of day, or with other tags."""
     between = filters.between

@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vidfind.categories.naming import Named, named_classes
+from vidfind.categories.saved import read_classes
 from vidfind.commands import index_command
 from vidfind.errors import BadInput
 from vidfind.models.load import load_choice
@@ -168,7 +170,9 @@ class Searcher:
         steps = []
         for number, text in enumerate(expression.steps):
             words = self.encoder.vector(text) if plain_words(text) else None
-            parts = [words] if words is not None else []
+            named = self._named(text) if words is not None and not expression.literal else None
+            look = named.blended(self.encoder.vector(named.text)) if named else words
+            parts = [look] if look is not None else []
             parts += [vector for vector, _ in likes] if number == 0 else []
             vector = combined(parts, without, self._spread)
             if vector is None:
@@ -183,6 +187,17 @@ class Searcher:
         if (state := _state(file)) != self._levels_state:
             self._known_levels, self._levels_state = read_levels(self._path, self._generation), state
         return self._known_levels
+
+    def _named(self, text: str) -> Named | None:
+        """The query with the learned classes that it names; None if it names none. A warning tells of them."""
+        learned = read_classes(self.store)
+        named = named_classes(learned, plain_words(text)) if learned else None
+        if named:
+            log.warning(
+                "The query names what you taught: %s. To search for the words alone: --literal",
+                ", ".join(named.classes),
+            )
+        return named
 
     def _example(self, example: Example) -> tuple[Vector, Asked]:
         """The vector of a picture or video, and the part of the index that it is itself."""

@@ -29,7 +29,7 @@ from vidfind.search.moments import (
     show_best,
     videos_of,
 )
-from vidfind.search.tagged import TaggedSegments, tagged_segments
+from vidfind.search.tagged import NamedSegments, named_segments
 from vidfind.store.select import SelectedVideos
 from vidfind.store.store import Hit, Store
 
@@ -79,7 +79,7 @@ def search_sequences(
 
     A moment goes from the start of the first step to the end of the last. The first step is not in `asked`. Raises
     BadInput if `limit` is below 1, or no video is in a place of `filters.folder`."""
-    tagged = tagged_segments(store, filters)
+    tagged = named_segments(store, filters)
     chosen = select(store, filters, tagged)
 
     def find(count: int) -> list[Found]:
@@ -137,7 +137,7 @@ def _best_sequences(
     limit: int,
     filters: Filters,
     chosen: SelectedVideos | None,
-    tagged: TaggedSegments | None,
+    tagged: NamedSegments | None,
     asked: Sequence[Asked],
 ) -> list[Found]:
     """The `limit` best sequences with their videos, best first; only of the `chosen` videos, if given.
@@ -191,7 +191,7 @@ def _allowed(
     steps: Sequence[Step],
     filters: Filters,
     chosen: SelectedVideos | None,
-    tagged: TaggedSegments | None,
+    tagged: NamedSegments | None,
     asked: Sequence[Asked],
 ) -> Floats:
     """The scores (M, N) divided by their spread; NEVER where a segment cannot be a part of an answer."""

@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
+from vidfind.categories.naming import ClassedSegments
+from vidfind.categories.saved import read_classes
 from vidfind.commands import tag_list_command
 from vidfind.errors import BadInput
 from vidfind.search.filters import Filters
@@ -59,9 +61,28 @@ class TaggedSegments:
         )
 
 
-def tagged_segments(store: Store, filters: Filters) -> TaggedSegments | None:
-    """The segments that filters name by their tags; None if they name no tag. Raises BadInput."""
-    return TaggedSegments(store, filters) if filters.tag_names else None
+class NamedSegments:
+    """The segments that filters name by their tags and classes."""
+
+    def __init__(self, parts: Sequence[TaggedSegments | ClassedSegments]) -> None:
+        self._parts = parts
+
+    def contents(self) -> set[int] | None:
+        """The contents that may have such segments; None: all of them."""
+        wanted = [own for part in self._parts if (own := part.contents()) is not None]
+        return set.intersection(*wanted) if wanted else None
+
+    def allows(self, content: int, start: float, end: float) -> bool:
+        """Whether a segment has all tags and classes that it needs."""
+        return all(part.allows(content, start, end) for part in self._parts)
+
+
+def named_segments(store: Store, filters: Filters) -> NamedSegments | None:
+    """The segments that filters name by tags and classes; None if they name none. Raises BadInput."""
+    parts: list[TaggedSegments | ClassedSegments] = [TaggedSegments(store, filters)] if filters.tag_names else []
+    if filters.class_names:
+        parts.append(ClassedSegments(store, read_classes(store), filters.class_names))
+    return NamedSegments(parts) if parts else None
 
 
 def _labels_by_content(store: Store, keys: Collection[str]) -> dict[str, dict[int, list[Label]]]:

@@ -1,0 +1,269 @@
+"""The commands of `vidfind learn`, and searches for what was learned, on videos whose vectors are made up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.ran import Run
+from tests.support.rows import make_row
+from tests.support.stored import put
+from vidfind.categories.labels import labels_of
+from vidfind.categories.saved import read_classes
+from vidfind.encoders.encoder import Encoder
+from vidfind.store.settings import IndexSettings
+from vidfind.store.store import Embedded, Store
+from vidfind.tagging.vectors import NEUTRAL, unit
+
+PETS = ("rex", "mia")
+EXAMPLES = 4
+
+
+class Videos:
+    """The default index of a home, of the built-in model: videos of two segments that look like rex, mia or nothing."""
+
+    def __init__(self, home: Path, folder: Path, encoder: Encoder) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.store = Store.create(home / "indexes" / "default", IndexSettings(encoder.identity), dim=encoder.dim)
+        rng = np.random.default_rng(1)
+        self.looks = unit(rng.standard_normal((2, encoder.dim)))
+        rows, parts = [], []
+        for number in range(30):
+            look = self.looks[number % 3] * 2 if number % 3 < 2 else np.zeros(encoder.dim)
+            noise = rng.standard_normal((2, encoder.dim)) / np.sqrt(encoder.dim)
+            row = make_row(str(folder / f"v{number:02}.mp4"), fingerprint=f"print {number}", folder=folder)
+            rows.append(row)
+            parts.append(Embedded(row.content, [(0.0, 10.0), (10.0, 20.0)], unit(look + noise)))
+        put(self.store, rows, parts)
+        self.rows = rows
+
+    def list_of(self, each: int = EXAMPLES) -> str:
+        """A list with some examples of each class."""
+        lines = [f"pets,{name},v{3 * i + n:02}.mp4," for n, name in enumerate(PETS) for i in range(each)]
+        return "\n".join(["task,class,path,describe", *lines, ""])
+
+
+@pytest.fixture
+def videos(tmp_path: Path, run: Run, tiny_encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> Videos:
+    made = Videos(tmp_path / "home", tmp_path / "films", tiny_encoder)
+    monkeypatch.chdir(made.folder)
+    monkeypatch.setattr("vidfind.tagging.vectors.NEUTRAL", NEUTRAL[:2])  # of a hundred texts, which take a second
+    return made
+
+
+def imported(videos: Videos, run: Run, text: str, *options: str, name: str = "list.csv") -> object:
+    (videos.folder / name).write_text(text)
+    return run("learn", "import", name, *options)
+
+
+def names_in(text: str) -> set[str]:
+    return {Path(json.loads(line)["path"]).stem for line in text.splitlines()}
+
+
+@pytest.fixture
+def fitted(videos: Videos, run: Run) -> Videos:
+    assert imported(videos, run, videos.list_of()).code == 0  # type: ignore[attr-defined]
+    assert run("learn", "fit", "--mode", "linear").code == 0
+    return videos
+
+
+def test_classes_are_learned_and_found(fitted: Videos, run: Run) -> None:
+    rexes = {f"v{number:02}" for number in range(0, 30, 3)}
+    found = names_in(run("search", "anything", "--is", "pets:rex", "-n", "30", "--json").out)
+    assert len(found & rexes) >= 7
+    assert len(found - rexes) <= 1
+    assert {f"v{3 * i:02}" for i in range(EXAMPLES)} <= found
+    assert run("search", "anything", "--is", "pets:rex", "--is", "PETS:mia", "--json").out == ""
+    assert "Did you mean pets:rex?" in run("search", "x", "--is", "pets:rexx").err
+    assert "no class" in run("search", "x", "--is", "rex").err
+    learned = read_classes(fitted.store)
+    assert learned is not None
+    assert learned.names == ["pets:mia", "pets:rex"]
+    [mia, rex] = map(json.loads, run("learn", "list", "--json").out.splitlines())
+    assert (rex["class"], rex["examples"], rex["learned"], mia["validated"]) == ("rex", EXAMPLES, True, True)
+    assert rex["found"] >= 3
+    shown = run("learn", "show", "pets")
+    assert ("pets:rex" in shown.out, "v03.mp4" in shown.out) == (True, True)
+
+    # What the owner says counts more than what was learned.
+    other = next(iter(found - {f"v{3 * i:02}" for i in range(EXAMPLES)}))
+    assert run("learn", "add", "pets", "none", f"{other}.mp4").code == 0
+    assert other not in names_in(run("search", "anything", "--is", "pets:rex", "-n", "30", "--json").out)
+
+    # The same examples and seed give the same model, and applying it changes nothing.
+    before, marks = fitted.store.run_of("class"), fitted.store.marks()
+    assert run("learn", "apply").code == 0
+    assert (fitted.store.run_of("class"), fitted.store.marks()) == (before, marks)
+    files = [*fitted.store.path.glob("models/*")]
+    assert [file.stem for file in files] == [before]
+
+    # A name in a query is what it looks like, unless it is to be a word.
+    ran = run("search", "rex on a sofa", "-n", "5", "--json")
+    assert ("pets:rex" in ran.err, len(names_in(ran.out) & rexes)) == (True, 5)
+    literal = run("search", "rex on a sofa", "--literal", "-n", "5", "--json")
+    assert ("pets:rex" in literal.err, literal.out == ran.out) == (False, False)
+    assert "pets:rex" not in run("search", "rexes on a sofa", "--json").err
+
+    # Forgetting a class forgets what was learned of it.
+    assert run("learn", "forget", "pets/rex").code == 0
+    assert "There is no class pets:rex" in run("search", "x", "--is", "pets:rex").err
+    assert run("search", "x", "--is", "pets:mia", "--json").out
+    assert run("learn", "forget", "pets").code == 0
+    assert (fitted.store.marks(), fitted.store.labels("class")) == ([], [])
+
+
+def test_a_dry_run_changes_nothing_and_fitting_twice_is_fitting_once(fitted: Videos, run: Run) -> None:
+    before, marks = fitted.store.run_of("class"), fitted.store.marks()
+    ran = run("learn", "fit", "--mode", "prototype", "--dry-run", "--json")
+    assert (ran.code, json.loads(ran.out.splitlines()[-1])["mode"] in ("prototype", "zero-shot")) == (0, True)
+    assert (fitted.store.run_of("class"), fitted.store.marks()) == (before, marks)
+    assert run("learn", "fit", "--mode", "linear").code == 0
+    assert (fitted.store.run_of("class"), fitted.store.marks()) == (before, marks)
+    text = fitted.list_of().replace("pets,", "rooms,").replace("rex", "hall").replace("mia", "attic")
+    assert imported(fitted, run, text).code == 0  # type: ignore[attr-defined]
+    assert run("learn", "fit", "--task", "rooms", "--mode", "prototype").code == 0
+    learned = read_classes(fitted.store)
+    assert learned is not None
+    assert learned.names == ["pets:mia", "pets:rex", "rooms:attic", "rooms:hall"]
+    assert run("search", "x", "--is", "pets:rex", "--is", "rooms:hall", "--json").out
+
+
+# Examples
+
+
+def said(videos: Videos) -> list[str]:
+    return sorted(
+        f"{label.task}:{label.name} {label.video.removeprefix('print ')}"
+        + (f" {label.start:g}-{label.end:g}" if label.start is not None else "")
+        + (f" ({label.described})" if label.described else "")
+        for label in videos.store.labels("class")
+    )
+
+
+def test_examples_are_added_one_by_one(videos: Videos, run: Run) -> None:
+    assert run("learn", "add", "pets", "Rex", "v00.mp4", "v03.mp4", "--describe", "a brown dog").code == 0
+    assert run("learn", "add", "PETS", "rex", "v06.mp4", "--from", "0:02", "--to", "12").code == 0
+    assert said(videos) == ["pets:Rex 0 (a brown dog)", "pets:Rex 3 (a brown dog)", "pets:Rex 6 2-12"]
+    assert "known already" in run("learn", "add", "pets", "rex", "v00.mp4").err
+    assert said(videos)[0] == "pets:Rex 0 (a brown dog)"
+    assert [label.name for label in labels_of(videos.store, "Pets", "REX")] == ["Rex"] * 3
+
+
+def test_examples_are_read_from_folders_and_lists(videos: Videos, run: Run) -> None:
+    for number, name in enumerate(("Rex", "Mia", "Mia")):
+        file = videos.folder / "all" / "pets" / name / f"v{number:02}.mp4"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    assert run("learn", "import", "all").code == 0
+    assert said(videos) == ["pets:Mia 1", "pets:Mia 2", "pets:Rex 0"]
+    (videos.folder / "empty").mkdir()
+    assert "holds no files like TASK/CLASS/VIDEO" in run("learn", "import", "empty").err
+    text = "task;class;path;start;end\npets;rex;v09.mp4;1;5\npets;rex;v09.mp4;1;5\npets;rex;nope.mp4;;\n"
+    ran = imported(videos, run, text, "--json", "--strict")
+    result = json.loads(ran.out)  # type: ignore[attr-defined]
+    assert (ran.code, result["added"], result["duplicates"]) == (1, 1, 1)  # type: ignore[attr-defined]
+    assert "names no video" in result["skipped"][0]["reason"]
+    assert said(videos)[-1] == "pets:Rex 9 1-5"
+    assert imported(videos, run, "task,class,path\npets,none,v11.mp4\n", "--dry-run").code == 0  # type: ignore[attr-defined]
+    assert len(said(videos)) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("task,path\npets,v00.mp4\n", "has no column 'class'"),
+        ("", "has no column"),
+        ("task,class,path\n", "has no rows below its header"),
+        ("task,class,path\npets,rex,nope.mp4\n", "None of the 1 rows"),
+        ("task,class,path\npets,,v00.mp4\n", "None of the 1 rows"),
+        ("task,class,path\npets,a:b,v00.mp4\n", "None of the 1 rows"),
+        ("task,class,path,start,end\npets,rex,v00.mp4,9,3\n", "None of the 1 rows"),
+        ("task,class,path\npets,rex,v00.mp4\npets,mia,v00.mp4\n", "both given to one video"),
+        ("task,class,path,start,end\npets,a,v00.mp4,1,5\npets,b,v00.mp4,1,5\n", "both given to one moment"),
+        ("task,class,path\npets,rex,\0\n", "NUL at byte"),
+    ],
+)
+def test_lists_of_which_nothing_can_be_used_change_nothing(text: str, message: str, videos: Videos, run: Run) -> None:
+    ran = imported(videos, run, text)
+    assert (ran.code, message in ran.err) == (2, True), ran.err  # type: ignore[attr-defined]
+    assert videos.store.labels("class") == []
+
+
+def test_people_can_share_a_video(videos: Videos, run: Run) -> None:
+    assert run("learn", "add", "people", "ann", "v00.mp4").code == 0
+    assert run("learn", "add", "people", "bob", "v00.mp4").code == 0
+    assert run("learn", "add", "pets", "rex", "v00.mp4").code == 0
+    assert run("learn", "add", "pets", "mia", "v00.mp4").code == 2
+    assert run("learn", "add", "pets", "mia", "v00.mp4", "--multi", "pets").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fit"], "There are no classes to learn yet"),
+        (["apply"], "No classes have been learned yet"),
+        (["show", "pets"], "There are no classes yet"),
+        (["forget", "pets/rex"], "There are no classes yet"),
+        (["add", "pets", "rex", "nope.mp4"], "names no video of the index"),
+        (["add", "pets", " ", "v00.mp4"], "A class is empty"),
+        (["add", "pets", "x" * 65, "v00.mp4"], "has 65 characters"),
+        (["add", "pets", "rex", "v00.mp4", "--from", "5", "--to", "3"], "not before its end"),
+        (["add", "pets", "rex", "v00.mp4", "v01.mp4", "--from", "5"], "need a single video"),
+        (["add", "pets", "rex"], "VIDEO is missing"),
+        (["import", "nope.csv"], "cannot be read"),
+        (["fit", "--mode", "magic"], "takes one of"),
+        (["fit", "--mode", "vector", "--reference"], "leave --mode out"),
+        (["list", "--index", "nope"], "There is no index 'nope'"),
+    ],
+)
+def test_what_makes_no_sense_is_said(words: list[str], message: str, videos: Videos, run: Run) -> None:
+    ran = run("learn", *words)
+    assert (ran.code, message in ran.err) == (2, True), ran.err
+
+
+def test_a_class_needs_a_usable_example(videos: Videos, run: Run) -> None:
+    row = make_row(str(videos.folder / "bad.mp4"), 1, fingerprint="bad", folder=videos.folder)
+    put(videos.store, [row], [Embedded(row.content, [(0.0, 10.0)], np.zeros((1, 128)))])
+    imported(videos, run, videos.list_of() + "pets,zed,bad.mp4,\n")
+    ran = run("learn", "fit", "--mode", "prototype")
+    assert (ran.code, "No example of pets:zed" in ran.err) == (2, True), ran.err
+    ran = run("learn", "fit", "--mode", "prototype", "--allow-zero-shot")
+    assert (ran.code, "1 segment without a usable vector" in ran.err, "pets:zed" in ran.err) == (0, True, True)
+
+
+def test_a_class_of_one_video_is_not_validated(videos: Videos, run: Run) -> None:
+    imported(videos, run, videos.list_of(1))
+    ran = run("learn", "fit", "--mode", "linear")
+    assert (ran.code, "Not validated" in ran.err) == (0, True)
+    assert videos.store.marks() == []
+
+
+def test_a_name_that_is_too_long_for_the_model_is_refused(videos: Videos, run: Run) -> None:
+    run("learn", "add", "pets", "rex", "v00.mp4", "--describe", "brown " * 80)
+    ran = run("learn", "fit")
+    assert (ran.code, "reads 77 tokens" in ran.err) == (2, True)
+
+
+def test_classes_of_other_vectors_are_learned_again(fitted: Videos, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidfind.categories.saved.described", lambda identity: {"model": "another"})
+    ran = run("learn", "apply")
+    assert (ran.code, "vidfind learn fit" in ran.err) == (1, True)
+
+
+@pytest.fixture
+def damaged(fitted: Videos) -> Iterator[Path]:
+    [file] = fitted.store.path.glob("models/classes-*.npz")
+    file.write_bytes(file.read_bytes()[:1000])
+    yield file
+
+
+def test_a_damaged_model_is_as_if_nothing_had_been_learned(damaged: Path, fitted: Videos, run: Run) -> None:
+    assert run("search", "rex", "--json").code == 0
+    assert run("learn", "apply").code == 1
+    assert run("learn", "fit", "--mode", "linear").code == 0
+    assert read_classes(fitted.store) is not None

@@ -1,0 +1,367 @@
+"""`vidfind learn`: personal classes, such as pets:rex, learned from a few examples and found again in all videos."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from vidfind.cli.options import Device, Dtype, IndexName, Json, Quiet, Verbose, Yes
+from vidfind.cli.tagging import named_videos, open_finder, open_index, part_of
+from vidfind.cli.usage import Command, Group
+from vidfind.errors import BadInput, ExitCode, Unusable
+from vidfind.system import paths
+
+if TYPE_CHECKING:
+    from vidfind.categories.fitting import Encode
+    from vidfind.display.activity import Activity
+    from vidfind.encoders.encoder import Encoder
+    from vidfind.store.store import Store
+
+classes = typer.Typer(name="learn", cls=Group, no_args_is_help=True)
+
+TaskName = Annotated[str, typer.Argument(metavar="TASK", help="A question with several answers, such as pets.")]
+Multi = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TASK",
+        help="A task of which a moment can show several classes, as it can of people. May be given again.",
+    ),
+]
+MOST_ASKED = 20
+"""More labels are forgotten only after a question."""
+
+
+@classes.callback()
+def learn(quiet: Quiet = False, verbose: Verbose = False) -> None:
+    """Teach vidfind your own classes, such as pets:rex, and find them in all videos.
+
+    A task is a question, such as pets or rooms; its classes are the answers. A few videos of each class are enough, and
+    several from different days are worth more than many of one. Then learn, and search: `vidfind search "asleep on the
+    sofa" --is pets:rex`. CLIP is no face recogniser: it tells people by clothes, places and company, and confuses
+    relatives, or two dogs of one breed.
+
+    \b
+    Example:
+      vidfind learn add pets rex 2023/IMG_0412.mp4
+      vidfind learn fit
+    """
+
+
+@classes.command(cls=Command)
+def add(
+    task: TaskName,
+    name_of_class: Annotated[
+        str, typer.Argument(metavar="CLASS", help="The answer, such as rex; none: no class of the task.")
+    ],
+    videos: Annotated[list[str], typer.Argument(metavar="VIDEO", help="Videos of the index that show it.")],
+    begin: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Only from here on, such as 0:10.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only up to here.")] = None,
+    describe: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="What the class looks like, in words, where its name does not say it."),
+    ] = None,
+    multi: Multi = None,
+    name: IndexName = paths.DEFAULT_INDEX,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Give an example of a class.
+
+    \b
+    Example:
+      vidfind learn add pets rex 2023/IMG_0412.mp4 --describe "a brown labrador"
+    """
+    from vidfind.categories.labels import add_classes, class_label
+    from vidfind.display import console
+    from vidfind.display.categories import class_json, show_added
+
+    store = open_index(name)
+    finder = open_finder(store, Path())
+    rows = [row for video in videos for row in named_videos(finder, video)]
+    if len(rows) > 1 and (begin or end):
+        raise Unusable(f"--from and --to need a single video, and there are {len(rows)}.")
+    part = part_of(begin, end, rows[0])
+    try:
+        labels = [class_label(row, task, name_of_class, part.start, part.end, describe or "") for row in rows]
+    except BadInput as error:
+        raise Unusable(str(error)) from error
+    _check(store, labels, multi or ())
+    added = add_classes(store, labels)
+    if as_json:
+        for label, row in zip(labels, rows, strict=True):
+            console.json_line(class_json(label, row.path))
+    else:
+        show_added(store, labels[0], added)
+
+
+@classes.command(name="import", cls=Command)
+def import_list(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="A CSV, TSV or JSON lines file, or a folder of TASK/CLASS/VIDEO."),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be added, and change nothing.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="End with code 1 if a row cannot be used.")] = False,
+    multi: Multi = None,
+    name: IndexName = paths.DEFAULT_INDEX,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Take the examples of a list, or of folders.
+
+    The first line of a list names its columns: task, class and path, and also start, end and describe. Rows that cannot
+    be used are left out and listed. In a folder, pets/Rex/clip.mp4 is an example of pets:Rex; the videos must be
+    indexed where they are.
+
+    \b
+    Example:
+      vidfind learn import pets.csv
+    """
+    from vidfind.categories.labels import add_classes, planned, read_class_folder, read_class_list
+    from vidfind.display import console
+    from vidfind.display.categories import import_json, show_import
+    from vidfind.display.tagging import show_skipped
+    from vidfind.tagging.edit import read_file
+
+    store = open_index(name)
+    place = Path(os.path.expanduser(source))
+    if place.is_dir():
+        found = read_class_folder(Path(os.path.abspath(place)), open_finder(store, place))
+    else:
+        finder = open_finder(store, place.parent)
+        found = read_class_list(read_file(place), source, finder)
+    if not found.labels:
+        show_skipped(found.skipped)
+        what = f"None of the {len(found.skipped)} rows of {source} can be used." if found.skipped else ""
+        raise Unusable(what or f"{source} has no rows below its header.")
+    _check(store, found.labels, multi or ())
+    added = planned(store, found.labels) if dry_run else add_classes(store, found.labels)
+    if as_json:
+        console.json_line(import_json(found, added))
+    else:
+        show_import(found, added, dry_run)
+    if strict and found.skipped:
+        raise typer.Exit(ExitCode.ERROR)
+
+
+def _check(store: "Store", labels: Sequence[Any], multi: Sequence[str]) -> None:
+    """Raises Unusable where a moment would have two classes of one task."""
+    from vidfind.categories.labels import check_lists
+
+    new = {label.id for label in labels}
+    check_lists([*(one for one in store.labels("class") if one.id not in new), *labels], multi)
+
+
+@classes.command(cls=Command)
+def fit(
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option("--task", metavar="TASK", help="Learn only this task; others stay as they are. May be repeated."),
+    ] = None,
+    mode: Annotated[
+        Literal["auto", "prototype", "linear", "vector", "token"],
+        typer.Option(
+            help="The most that is tried: prototype (the mean look of examples), linear (a linear probe), vector (a "
+            "network that tasks share), token (SoftCPT: it tunes prompts, and needs minutes), or auto (what the time "
+            "allows). What did best on examples left out is used."
+        ),
+    ] = "auto",
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Tune prompts exactly as SoftCPT was published. Takes long.")
+    ] = False,
+    multi: Multi = None,
+    allow_zero_shot: Annotated[
+        bool, typer.Option("--allow-zero-shot", help="Learn a class without a usable example from its name alone.")
+    ] = False,
+    max_seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.0, help="Train no longer than this, and use what there is then.")
+    ] = 60.0,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", min=0, help="Another seed gives other random numbers.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how well it goes, and change nothing.")] = False,
+    name: IndexName = paths.DEFAULT_INDEX,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Learn all classes from their examples, and mark the moments that show them.
+
+    No video is read again. Several ways to learn are tried, each on examples that it has not seen, and the best is
+    used. Classes with one example are learned, but given to nothing by themselves.
+
+    \b
+    Example:
+      vidfind learn fit
+    """
+    from vidfind.categories.fitting import Asked, fit_classes
+    from vidfind.categories.tasks import Learning
+    from vidfind.display import console
+    from vidfind.display.activity import Activity
+    from vidfind.display.categories import fitted_json, show_fitted
+
+    store = open_index(name)
+    if reference and mode not in ("auto", "token"):
+        raise typer.BadParameter("--reference tunes prompts: leave --mode out, or give --mode token.")
+    learning = Learning("token" if reference else mode, seed, max_seconds, is_reference=reference)
+    asked = Asked(learning, tuple(tasks or ()), tuple(multi or ()), allow_zero_shot, dry_run)
+    with Activity("Learning", enabled=not as_json) as activity:
+        load = _loader(store, activity, device, dtype)
+        fitted = fit_classes(store, _encode(store, load, activity.announce), asked, load)
+    if as_json:
+        for line in fitted_json(fitted):
+            console.json_line(line)
+    else:
+        show_fitted(fitted, dry_run, store.path)
+
+
+def _loader(store: "Store", activity: "Activity", device: str, dtype: str) -> "Callable[[], Encoder]":
+    """Returns what loads the encoder of the index when it is needed."""
+    from vidfind.cli.index import loader_of
+    from vidfind.search.query import load_query_encoder
+
+    return lambda: load_query_encoder(store, loader_of(activity, device, dtype))
+
+
+def _encode(store: "Store", load: "Callable[[], Encoder]", announce: Callable[[str], None]) -> "Encode":
+    """Returns what makes vectors of texts for an index, without PyTorch where that can be."""
+    from vidfind.models.tokenizer import tokenize
+    from vidfind.words.half import encode_texts, read_text_half
+
+    half = read_text_half(store.path, store.generation, announce)
+    length = half.context_length if half else 77
+
+    def encode(texts: Sequence[str]) -> Any:
+        for text in texts:
+            if tokenize(text, length)[1]:
+                raise Unusable(f"The model reads {length} tokens, and this is longer: {text!r}. Use a shorter name.")
+        return encode_texts(half, texts) if half else load().encode_text(list(texts)).numpy()
+
+    return encode
+
+
+@classes.command(name="list", cls=Command)
+def list_classes(
+    name: IndexName = paths.DEFAULT_INDEX, as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False
+) -> None:
+    """List all classes with their examples and with how many videos show them.
+
+    \b
+    Example:
+      vidfind learn list
+    """
+    from vidfind.categories.fitting import list_classes
+    from vidfind.commands import learn_add_command
+    from vidfind.display import console
+    from vidfind.display.categories import listed_json, show_listed
+
+    store = open_index(name)
+    listed = list_classes(store)
+    if as_json:
+        for one in listed:
+            console.json_line(listed_json(one))
+    elif listed:
+        show_listed(listed, store.path)
+    else:
+        console.message(f"There are no classes yet. Give some examples: {learn_add_command(store.path)}")
+
+
+@classes.command(cls=Command)
+def show(
+    task: TaskName,
+    name: IndexName = paths.DEFAULT_INDEX,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Show a task: how well it was learned, and the examples and descriptions of its classes.
+
+    \b
+    Example:
+      vidfind learn show pets
+    """
+    from vidfind.categories.fitting import list_classes
+    from vidfind.categories.labels import labels_of
+    from vidfind.categories.saved import read_classes
+    from vidfind.display import console
+    from vidfind.display.categories import class_json, show_task
+    from vidfind.tagging.edit import rows_by_file
+    from vidfind.tagging.labels import name_key
+
+    store = open_index(name)
+    labels = labels_of(store, task)
+    rows = rows_by_file(store)
+    if as_json:
+        for label in labels:
+            console.json_line(class_json(label, rows[label.video].path if label.video in rows else None))
+        return
+    own = [one for one in list_classes(store) if name_key(one.task) == name_key(task)]
+    show_task(own, labels, rows, read_classes(store))
+
+
+@classes.command(cls=Command)
+def forget(
+    what: Annotated[
+        str, typer.Argument(metavar="CLASS", help="A class, such as pets/rex, or a whole task, such as pets.")
+    ],
+    yes: Yes = False,
+    name: IndexName = paths.DEFAULT_INDEX,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Forget the examples of a task or of one class. Videos stay as they are.
+
+    \b
+    Example:
+      vidfind learn forget pets/rex
+    """
+    import sys
+
+    from vidfind.categories.fitting import drop_classes
+    from vidfind.categories.labels import labels_of
+    from vidfind.display import console
+    from vidfind.display.text import plural
+
+    store = open_index(name)
+    task, _, class_name = what.replace(":", "/", 1).partition("/")
+    labels = labels_of(store, task.strip(), class_name.strip() or None)
+    if len(labels) > MOST_ASKED and not yes:
+        if not sys.stdin.isatty():
+            raise BadInput(f"Forgetting {plural(len(labels), 'example')} must be confirmed: add --yes.")
+        typer.confirm(f"Forget {plural(len(labels), 'example')} of {what}?", abort=True, err=True)
+    drop_classes(store, labels, whole_task=not class_name)
+    if as_json:
+        console.json_line({"task": task, "class": class_name or None, "examples": len(labels)})
+    else:
+        console.message(f"Forgot {what}: {plural(len(labels), 'example')}.")
+
+
+@classes.command(cls=Command)
+def apply(
+    name: IndexName = paths.DEFAULT_INDEX, as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False
+) -> None:
+    """Mark all moments anew with what was learned last.
+
+    `vidfind learn fit` does this too, and `vidfind index` for new videos.
+
+    \b
+    Example:
+      vidfind learn apply
+    """
+    from vidfind.categories.fitting import apply_classes
+    from vidfind.display import console
+    from vidfind.display.categories import found_json, show_found
+
+    learned, found = apply_classes(open_index(name))
+    if as_json:
+        for line in found_json(learned, found):
+            console.json_line(line)
+    else:
+        show_found(learned, found)
