@@ -198,6 +198,18 @@ def test_nothing_follows_in_videos_of_one_segment(at_home: Path, run: Run) -> No
     assert ran.err == "No video has 2 segments that follow one another within 30 seconds.\n"
 
 
+def test_the_moments_of_a_query_become_clips(at_home: Path, run: Run, tmp_path: Path) -> None:
+    found = [json.loads(line) for line in run("search", "a star", "-n", "2", "--json").out.splitlines()]
+    ran = run("export", "a star", "-n", "2", "--clips", tmp_path, "--timeline", tmp_path / "a.csv", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    *made, timeline = [json.loads(line) for line in ran.out.splitlines()]
+    assert [(one["path"], one["start"], one["end"]) for one in made] == [
+        (one["path"], one["start"], one["end"]) for one in found
+    ]
+    assert all(Path(one["clip"]).is_file() for one in made)
+    assert Path(timeline["timeline"]).read_text().count("a star") == 2
+
+
 # The prompt
 
 

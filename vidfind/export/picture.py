@@ -29,8 +29,9 @@ SHORTEST_TICK = Fraction(1, 1_000_000)  # second; MP4 cannot count much finer on
 KEYFRAMES = 2  # seconds between two, so that editors and players jump quickly
 # Without B-frames each frame is stored in the order and at the time that it is shown. CRF 18 shows no difference.
 H264 = {"preset": "veryfast", "crf": "18", "bf": "0"}
-HEVC = {"preset": "veryfast", "crf": "20", "x265-params": "log-level=none:bframes=0"}
+HEVC = {"preset": "superfast", "crf": "19", "x265-params": "log-level=none:bframes=0"}
 BT709 = 1  # primaries, transfer curve and matrix, and
+BOTTOM_FIRST = (3, 4)  # orders of fields, by FFmpeg's numbers
 HD = 720  # lines, from which on players take the colours of a file that does not say for BT.709
 UNKNOWN, STUDIO, FULL = 0, 1, 2  # ranges of values, by their numbers in ITU-T H.273 and in FFmpeg
 
@@ -55,7 +56,8 @@ class Look:
     """The range of values: UNKNOWN, STUDIO or FULL."""
     colours: tuple[int, int, int] = (2, 2, 2)
     """Primaries, transfer curve and matrix, by their numbers in ITU-T H.273; 2 is unknown."""
-    is_interlaced: bool = False
+    first_field: str = ""
+    """The x264 option for the field that is shown first, `tff` or `bff`; empty unless the picture is interlaced."""
 
     @property
     def pixels(self) -> str:
@@ -123,7 +125,7 @@ class Pictures:
             frame.color_trc in HDR_TO_LIGHT,
             STUDIO if is_rgb else FULL if frame.format.name.startswith("yuvj") else frame.color_range,
             (BT709, BT709, BT709) if is_rgb else (frame.color_primaries, frame.color_trc, frame.colorspace),
-            frame.interlaced_frame and not turn.quarter_turns,
+            _first_field(frame, stream) if turn == UPRIGHT else "",
         )
 
     def upright(self, frame: VideoFrame, stream: VideoStream, look: Look) -> VideoFrame:
@@ -142,6 +144,12 @@ class Pictures:
         if turn == UPRIGHT and size == (look.width, look.height):
             return shown
         return _placed(shown, turn, look)
+
+
+def _first_field(frame: VideoFrame, stream: VideoStream) -> str:
+    if not frame.interlaced_frame:
+        return ""
+    return "bff" if stream.codec_context.field_order in BOTTOM_FIRST else "tff"
 
 
 def _placed(frame: VideoFrame, turn: Orientation, look: Look) -> VideoFrame:
@@ -202,8 +210,8 @@ class PictureEncoder:
     def __init__(self, container: OutputContainer, look: Look, tick: Fraction, rate: Fraction) -> None:
         self._tick = tick
         options: dict[str, str] = {**(HEVC if look.is_hdr else H264), "g": str(max(1, round(rate * KEYFRAMES)))}
-        if look.is_interlaced:
-            options |= {"flags": "+ildct+ilme", "x264-params": "tff=1"}
+        if look.first_field and not look.is_hdr:
+            options |= {"flags": "+ildct+ilme", "x264-params": f"{look.first_field}=1"}
         self.stream: Any = container.add_stream("libx265" if look.is_hdr else "libx264", rate=rate, options=options)
         codec = self.stream.codec_context
         codec.width, codec.height, codec.pix_fmt = look.width, look.height, look.pixels
