@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from vidfind.cli.index import loader_of
+from vidfind.cli.indexing import loader_of
 from vidfind.commands import status_command
 from vidfind.errors import BadInput, ExitCode, Terminated, VidfindError
 from vidfind.search.dates import parse_period

@@ -470,7 +470,7 @@ def text_encoder(
     """Returns what makes vectors of texts for an index, without PyTorch where that can be.
 
     It raises Unusable for a text that is longer than the model can read."""
-    from vidfind.cli.index import loader_of
+    from vidfind.cli.indexing import loader_of
     from vidfind.models.tokenizer import tokenize
     from vidfind.search.query import load_query_encoder
     from vidfind.words.half import encode_texts, read_text_half

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidfind.cli import completion
-from vidfind.cli.index import RunOptions, run_index
+from vidfind.cli.index import run_index
+from vidfind.cli.indexing import RunOptions
 from vidfind.cli.options import (
     PAIRS,
     Device,
