@@ -223,7 +223,7 @@ def fit(
 
 def _loader(store: "Store", activity: "Activity", device: str, dtype: str) -> "Callable[[], Encoder]":
     """Returns what loads the encoder of the index when it is needed."""
-    from vidfind.cli.index import loader_of
+    from vidfind.cli.indexing import loader_of
     from vidfind.search.query import load_query_encoder
 
     return lambda: load_query_encoder(store, loader_of(activity, device, dtype))
