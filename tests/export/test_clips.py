@@ -6,44 +6,19 @@ import os
 import shutil
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
-import numpy as np
 import pytest
-from PIL import Image
 
-from tests.clips.make import HEIGHT, WIDTH, draw, read_number
 from tests.support import clocks
+from tests.support.exported import SOUNDS, beeps_of, make_clip, numbers_of, write_beeps
 from tests.support.numbered import TRUTH, WHOLE, number_at, numbers_read
 from vidfind.export.clips import Failed, Written, clip_name, export_clips, padded
 from vidfind.export.join import join_clips
 from vidfind.export.names import new_file, safe_name
 from vidfind.export.wanted import Wanted, read_wanted
-from vidfind.media.frames import open_video, shown_size
 from vidfind.media.probe import probe
 from vidfind.media.sampling import Segment, sample_times
-
-
-def make_clip(path: Path, start: float, end: float, folder: Path) -> Path:
-    """The clip of one moment."""
-    events = [event for event in export_clips([Wanted(path, start, end)], folder) if isinstance(event, Written)]
-    return events[0].path
-
-
-def numbers_of(path: Path) -> dict[float, int | None]:
-    """When each number of a clip begins to be shown, as a program sees it that turns no picture."""
-    found: dict[float, int | None] = {}
-    with open_video(path, threads=1) as (container, stream):
-        for frame in container.decode(stream):
-            width, height = shown_size(frame, stream)
-            picture = np.asarray(Image.fromarray(frame.to_ndarray(format="rgb24")).resize((width, height)))
-            left, top = max(0, width - height) // 2, max(0, height - width) // 2
-            side = min(width, height)
-            number = read_number(picture[top : top + side, left:][:, :side])
-            if number != next(reversed(found.values()), None):
-                found[frame.time] = number
-    return found
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -140,55 +115,7 @@ def test_a_clip_that_is_stopped_leaves_nothing(clips: Path, tmp_path: Path) -> N
 # Sound
 
 
-BEEPS = [1.0, 2.5, 3.2, 16.3]
-"""Seconds at which a tone of 0.1 s begins, where there is else silence."""
-
-
-def write_beeps(path: Path, codec: str, rate: int = 48000, begin: float = 0.0, seconds: int = 17) -> None:
-    """A video of so many seconds, a frame each 0.2 s, whose sound begins at `begin` and beeps at BEEPS."""
-    time = np.arange(seconds * rate) / rate
-    on = np.any([(time >= beep) & (time < beep + 0.1) for beep in BEEPS], axis=0)
-    wave = (np.sin(time * 2 * np.pi * 440) * on * 20000).astype(np.int16)
-    with av.open(str(path), "w") as container:
-        video: Any = container.add_stream("mpeg4" if path.suffix == ".avi" else "libx264", rate=5, options={"g": "20"})
-        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        audio: Any = container.add_stream(codec, rate=rate, layout="mono")
-        for number in range(seconds * 5):
-            container.mux(video.encode(av.VideoFrame.from_ndarray(draw(number)).reformat(format="yuv420p")))
-            place = number * rate // 5
-            if place >= begin * rate:
-                block = wave[None, place : (number + 1) * rate // 5]
-                frame = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
-                frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), place
-                container.mux(audio.encode(frame))
-        container.mux([*video.encode(), *audio.encode()])
-
-
-def beeps_of(path: Path) -> list[float]:
-    """When the tones in the sound of a file begin, in seconds; encoders begin a little late, and may not say so."""
-    with av.open(str(path)) as container:
-        start = (container.start_time or 0) / av.time_base
-        blocks = [
-            (frame.time or 0.0, frame.sample_rate, np.abs(frame.to_ndarray()).max(0))
-            for frame in container.decode(audio=0)
-        ]
-    times = np.concatenate([time - start + np.arange(len(wave)) / rate for time, rate, wave in blocks])
-    loud = times[np.concatenate([wave for _, _, wave in blocks]) > 0.2]
-    return [float(loud[0]), *map(float, loud[1:][np.diff(loud) > 0.05])] if len(loud) else []
-
-
-@pytest.mark.parametrize(
-    ("name", "codec", "rate", "begin"),
-    [
-        ("a.mp4", "aac", 48000, 0.0),
-        ("late.mp4", "aac", 44100, 2.0),
-        ("a.mkv", "libopus", 48000, 0.0),
-        ("a.ts", "mp2", 48000, 0.0),
-        ("a.mov", "pcm_s16le", 11025, 0.0),
-        ("a.avi", "mp3", 44100, 0.0),
-        ("a.flv", "aac", 22050, 0.0),
-    ],
-)
+@pytest.mark.parametrize(("name", "codec", "rate", "begin"), SOUNDS)
 def test_sound_is_in_step(name: str, codec: str, rate: int, begin: float, tmp_path: Path) -> None:
     source = tmp_path / name
     write_beeps(source, codec, rate, begin)
