@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -29,8 +30,23 @@ EPOCHS, BATCH, PUBLISHED_RATE = 60, 128, 1e-4
 """Of the published training."""
 
 
+SMALL = 2**22
+"""Numbers in the vectors of a training, up to which one thread is faster: others cost more time than they save."""
+
+
 class TrainingFailed(Exception):
     """The loss is no finite number."""
+
+
+@contextmanager
+def suitable_threads(numbers: int) -> Iterator[None]:
+    """Meanwhile torch uses one thread where there are so few numbers that more would wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if numbers <= SMALL else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def train(examples: Examples, start: Weights, relation: Relation, recipe: Recipe = DEFAULT_RECIPE) -> Weights:
