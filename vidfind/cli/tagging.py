@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vidfind.cli.options import Device, Dtype, IndexName, Json, Quiet, Threads, Verbose, Yes
+from vidfind.cli.options import Device, Dtype, IndexName, Json, Quiet, Verbose, Yes
 from vidfind.cli.usage import Command, Group
 from vidfind.errors import BadInput, ExitCode, IndexNotFound, Unusable
 from vidfind.system import paths
@@ -419,7 +419,6 @@ def fill(
     name: IndexName = paths.DEFAULT_INDEX,
     device: Device = "auto",
     dtype: Dtype = "auto",
-    threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -437,7 +436,6 @@ def fill(
     from vidfind.display import console
     from vidfind.display.activity import Activity
     from vidfind.display.tagging import filled_json, show_filled
-    from vidfind.system.machine import use_threads
     from vidfind.tagging.fill import Asked, fill_tags, read_vocabulary
 
     store = open_index(name)
@@ -455,7 +453,6 @@ def fill(
         dry_run,
     )
     with Activity("Learning tags", enabled=not as_json) as activity:
-        use_threads(threads)
         filled = fill_tags(store, text_encoder(store, activity, device, dtype), asked)
     if as_json:
         for one in filled_json(filled):

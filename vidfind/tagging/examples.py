@@ -117,6 +117,8 @@ class Recipe:
     """The part of the steps after which unknown entries may be read as yes."""
     unlabelled_segments: int = 8192
     """So many segments of videos without a label are looked at; more cost time and teach no more."""
+    batch_segments: int = 2048
+    """From twice as many segments on, a step looks at about so many, and the next one at others."""
     seed: int = 0
     seconds: float = math.inf
 

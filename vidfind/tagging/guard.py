@@ -128,14 +128,14 @@ class _Trainer:
         self.is_cut = False
 
     def fit(self, examples: Examples) -> Weights:
-        from vidfind.tagging.training import suitable_threads, train, train_published
+        from vidfind.tagging.training import one_thread, train, train_published
 
         start = fit_blend(examples)
         yes = examples.states[examples.touched] == YES
         seconds = max(self._end - time.monotonic(), 0) / max(self._left, 1)
         recipe, end = replace(self._recipe, seconds=seconds), time.monotonic() + seconds
         self._left -= 1
-        with suitable_threads(examples.vectors.size):
+        with one_thread():
             if recipe.graph == "published":
                 published = relation(np.maximum(examples.text @ examples.text.T, 0))
                 weights = train_published(examples, published, recipe)

@@ -30,19 +30,15 @@ EPOCHS, BATCH, PUBLISHED_RATE = 60, 128, 1e-4
 """Of the published training."""
 
 
-SMALL = 2**22
-"""Numbers in the vectors of a training, up to which one thread is faster: others cost more time than they save."""
-
-
 class TrainingFailed(Exception):
     """The loss is no finite number."""
 
 
 @contextmanager
-def suitable_threads(numbers: int) -> Iterator[None]:
-    """Meanwhile torch uses one thread where there are so few numbers that more would wait for one another."""
+def one_thread() -> Iterator[None]:
+    """Meanwhile torch uses one thread: steps are small, and more threads wait for one another on a busy machine."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if numbers <= SMALL else before)
+    torch.set_num_threads(1)
     try:
         yield
     finally:
@@ -55,12 +51,7 @@ def train(examples: Examples, start: Weights, relation: Relation, recipe: Recipe
     `relation` ties the tags. The same seed gives the same weights."""
     end = time.monotonic() + recipe.seconds
     generator = torch.Generator().manual_seed(recipe.seed)
-    chosen, touched = _looked_at(examples, recipe)
-    weak, starts = torch.from_numpy(chosen.vectors), chosen.starts
-    labelled = torch.from_numpy(np.flatnonzero(touched))
-    states = torch.from_numpy(chosen.states)
-    view = _strong_views(weak, starts, generator)
-    pool = _pooling(starts)
+    batches = [_Batch(part, generator) for part in _looked_at(examples, recipe)]
     base, bias = torch.from_numpy(start.vectors), torch.from_numpy(start.bias).clone().requires_grad_()
     delta = torch.zeros_like(base, requires_grad=True)
     graph = torch.from_numpy(relation.graph).float()
@@ -78,12 +69,14 @@ def train(examples: Examples, start: Weights, relation: Relation, recipe: Recipe
 
     steps = 0
     while steps < recipe.steps and time.monotonic() < end:
-        vectors = label_vectors()
-        weak_logits = pool(start.scale * weak @ vectors.T + bias)
-        strong_logits = pool(start.scale * view() @ vectors.T + bias)
+        vectors, batch = label_vectors(), batches[steps % len(batches)]
+        weak_logits = batch.pool(start.scale * (batch.weak @ vectors.T) + bias)
+        strong_logits = batch.pool(start.scale * (batch.strong() @ vectors.T) + bias)
         flips = steps >= recipe.flips_from * recipe.steps
-        loss = _labelled_loss(weak_logits[labelled], states[labelled], flips, recipe)
-        loss = loss + recipe.unlabelled_weight * _unlabelled_loss(weak_logits, strong_logits, states, soft, recipe)
+        loss = _labelled_loss(weak_logits[batch.labelled], batch.states[batch.labelled], flips, recipe)
+        loss = loss + recipe.unlabelled_weight * _unlabelled_loss(
+            weak_logits, strong_logits, batch.states, soft, recipe
+        )
         loss = loss + recipe.stiffness * (delta**2).sum() / len(delta)
         if not torch.isfinite(loss):
             raise TrainingFailed
@@ -164,13 +157,28 @@ class Adam:
                 weight.addcdiv_(mean, square.sqrt().add_(epsilon), value=-rate * corrected)
 
 
-def _looked_at(examples: Examples, recipe: Recipe) -> tuple[Examples, Numbers]:
-    """Returns the labelled bags and a sample of the others, and which of them are labelled."""
-    touched = examples.touched
-    others = np.random.default_rng(recipe.seed).permutation(np.flatnonzero(~touched & (examples.sizes > 0)))
+class _Batch:
+    """The bags of a step, and how they are looked at."""
+
+    def __init__(self, examples: Examples, generator: torch.Generator) -> None:
+        self.weak = torch.from_numpy(examples.vectors)
+        self.states = torch.from_numpy(examples.states)
+        self.labelled = torch.from_numpy(np.flatnonzero(examples.touched))
+        self.strong = _strong_views(self.weak, examples.starts, generator)
+        self.pool = _pooling(examples.starts)
+
+
+def _looked_at(examples: Examples, recipe: Recipe) -> list[Examples]:
+    """Returns the labelled bags and a sample of the others: all of them, or in parts for one step after the other."""
+    rng = np.random.default_rng(recipe.seed)
+    touched = np.flatnonzero(examples.touched)
+    others = rng.permutation(np.flatnonzero(~examples.touched & (examples.sizes > 0)))
     others = others[np.cumsum(examples.sizes[others]) <= recipe.unlabelled_segments]
-    bags = np.concatenate([np.flatnonzero(touched), np.sort(others)])
-    return examples.of_bags(bags), np.arange(len(bags)) < touched.sum()
+    segments = int(examples.sizes[touched].sum() + examples.sizes[others].sum())
+    parts = 1 if segments <= 2 * recipe.batch_segments else round(segments / recipe.batch_segments)
+    parts = max(min(parts, len(touched)), 1)
+    bags = zip(*(np.array_split(one, parts) for one in (rng.permutation(touched), others)), strict=True)
+    return [examples.of_bags(np.sort(np.concatenate(part))) for part in bags]
 
 
 def _labelled_loss(logits: Tensor, states: Tensor, flips: bool, recipe: Recipe) -> Tensor:
