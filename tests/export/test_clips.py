@@ -6,10 +6,13 @@ import os
 import shutil
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
+import numpy as np
 import pytest
 
+from tests.clips.make import HEIGHT, WIDTH, draw
 from tests.support import clocks
 from tests.support.exported import SOUNDS, beeps_of, make_clip, numbers_of, write_beeps
 from tests.support.numbered import TRUTH, WHOLE, number_at, numbers_read
@@ -126,6 +129,38 @@ def test_sound_is_in_step(name: str, codec: str, rate: int, begin: float, tmp_pa
         wanted = [beep - start for beep in beeps if start <= beep < end]
         assert beeps_of(made) == pytest.approx(wanted, abs=0.011)  # packets of TS say so exactly when they begin
         assert next(iter(numbers_of(made).values())) == clocks.number_at(shown_by_players, start)
+
+
+@pytest.mark.parametrize(
+    ("layout", "rate", "wanted"),
+    [
+        ("5.1(side)", 48000, ("5.1", 48000)),
+        ("7.1", 48000, ("5.1", 48000)),
+        ("octagonal", 96000, ("5.1", 96000)),
+        ("quad", 22050, ("stereo", 22050)),
+        ("stereo", 192000, ("stereo", 48000)),
+        ("mono", 4000, ("mono", 48000)),
+    ],
+)
+def test_sound_of_any_channels_and_rate_becomes_aac(
+    layout: str, rate: int, wanted: tuple[str, int], tmp_path: Path
+) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        video: Any = container.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        audio: Any = container.add_stream("pcm_s16le", rate=rate, layout=layout)
+        picture = av.VideoFrame.from_ndarray(draw(0)).reformat(format="yuv420p")
+        for number in range(10):
+            picture.pts, picture.time_base = number, Fraction(1, 25)
+            container.mux(video.encode(picture))
+        block = np.zeros((1, audio.codec_context.channels * (rate // 5)), np.int16)
+        sound = av.AudioFrame.from_ndarray(block, format="s16", layout=layout)
+        sound.sample_rate, sound.pts = rate, 0
+        container.mux([*video.encode(), *audio.encode(sound), *audio.encode()])
+    with av.open(str(make_clip(tmp_path / "a.mkv", 0.0, 0.4, tmp_path))) as container:
+        (stream,) = container.streams.audio
+        assert (stream.layout.name, stream.rate) == wanted
+        assert float((stream.duration or 0) * (stream.time_base or 0)) == pytest.approx(0.4, abs=0.03)
 
 
 def test_sound_is_in_step_where_recordings_were_joined(tmp_path: Path) -> None:

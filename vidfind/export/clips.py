@@ -183,11 +183,13 @@ class Film:
 
 @contextmanager
 def raising_ours(part: Path) -> Iterator[None]:
-    """Raises what FFmpeg raises as StorageError or UnreadableVideo."""
+    """Raises what FFmpeg raises, or PyAV for what it does not know, as StorageError or UnreadableVideo."""
     try:
         yield
     except av.error.FFmpegError as error:
         raise failure(error, part) from error
+    except ValueError as error:
+        raise UnreadableVideo(f"cannot be made a clip of ({error})") from error
 
 
 def failure(error: av.error.FFmpegError, part: Path) -> StorageError | UnreadableVideo:

@@ -27,7 +27,7 @@ WARM_UP = 1.0  # seconds before the start from which sound is decoded: a decoder
 LONGEST_LEAD = 30.0  # seconds, by which sound may lie before or after its pictures in a file
 JITTER = 0.005  # seconds by which sound may be off before samples are left out or silence is put in
 RATES = {96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000}
-LAYOUTS = {"mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"}
+LAYOUTS = {"mono", "stereo", "3.0", "4.0", "5.0", "5.1"}  # PyAV 18 ends the process over frames of eight planes
 COMMON_FORM = (48000, "stereo")
 BIT_RATE = 96_000  # a channel, at rates of 44,100 and more
 AAC_FRAME = 1024  # samples
@@ -47,7 +47,7 @@ class Sound:
             self.rate, self.layout = form or COMMON_FORM
             if stream is not None and form is None:
                 self.rate = stream.rate if stream.rate in RATES else self.rate
-                self.layout = stream.layout.name if stream.layout.name in LAYOUTS else self.layout
+                self.layout = _layout(stream)
 
     @property
     def form(self) -> tuple[int, str] | None:
@@ -153,6 +153,13 @@ def _joined(
                 part = min(range(len(starts)), key=lambda one: abs(time - starts[one] - line.end))
             packet.pts = packet.dts = round((time - starts[part]) / base)
             yield packet
+
+
+def _layout(stream: AudioStream) -> str:
+    """Returns the channels for AAC: those of the sound, or what it can be mixed to."""
+    if stream.layout.name in LAYOUTS:
+        return stream.layout.name
+    return "5.1" if stream.channels >= 6 else "mono" if stream.channels == 1 else "stereo"
 
 
 def sound_zero(container: InputContainer, stream: AudioStream, clock: Clock) -> float:
