@@ -222,7 +222,7 @@ def test_vectors_are_deleted_for_good_only_when_confirmed(
     assert len(objects(run("status", "--json").out)[0]["removed"]) == removed_before
     ran = run(*what)
     assert ran.code == 0
-    assert "Removed 1 video. The files are where they were. No vectors of them are kept." in ran.err
+    assert "Removed 1 video. The files are where they were. No vectors or tags are kept." in ran.err
     assert run(*what).code == (0 if removed_before else 1)  # of nothing, nothing is asked
 
 

@@ -17,6 +17,7 @@ from vidfind.store.folder import model_file
 from vidfind.store.labels import Label
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow
+from vidfind.tagging.edit import drop_tags, rename_tag
 from vidfind.tagging.examples import LEFT_OUT, NO, UNKNOWN, YES
 from vidfind.tagging.fill import Asked, fill_tags, make_examples, read_library
 from vidfind.tagging.saved import read_tagger
@@ -135,6 +136,24 @@ def test_new_videos_are_tagged_by_what_was_learnt(home: Home) -> None:
     assert 0.8 <= marks[0].tags["Dog"] < 1
     broken = np.full_like(new.vectors, np.nan)
     assert not [*tagger.mark_segments([row.content] * 2, [(0, 10), (10, 20)], broken)]
+
+
+def test_new_videos_get_tags_by_their_new_names_and_none_that_are_taken_away(home: Home) -> None:
+    fill_tags(home.store, encode, QUICK)
+    given = home.tags()
+    rename_tag(home.store, "dog", "Hound")
+    tagger = read_tagger(home.store)
+    assert tagger and "Hound" in tagger.names and "Dog" not in tagger.names
+    assert {name for tags in home.tags().values() for name in tags} == {
+        "Hound" if name == "Dog" else name for tags in given.values() for name in tags
+    }
+    row = make_row("/videos/new.mp4")
+    new = embedded(row, [set(), {"dog"}], 99)
+    segments = [row.content] * 2, [(0, 10), (10, 20)], new.vectors
+    assert [{*mark.tags} for mark in tagger.mark_segments(*segments)] == [{"Hound"}]
+    drop_tags(home.store, ["hound"])
+    tagger = read_tagger(home.store)
+    assert tagger and not [*tagger.mark_segments(*segments)]
 
 
 def test_tags_of_other_vectors_are_not_used(home: Home) -> None:

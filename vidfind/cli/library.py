@@ -1,5 +1,6 @@
 """`vidfind status`, `list`, `remove` and `relink`: shows what an index holds, and takes videos out or renames them."""
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -145,6 +146,7 @@ def remove_command(
     if (everything and (path or purge)) or not (everything or path or purge):
         raise typer.BadParameter("Give either PATHs to remove, or --all for the whole index, or --purge.")
 
+    from vidfind.commands import tag_import_command
     from vidfind.display import console
     from vidfind.display.text import plural
     from vidfind.store.folder import delete_index
@@ -176,6 +178,7 @@ def remove_command(
         videos = "Videos drawn by the demo go with it" if is_demo else "The videos stay where they are"
         typer.confirm(f"Delete the index {name!r}? {videos}", abort=True, err=True)
     has_index = is_index(store_path)
+    saved = None if is_demo or not has_index else _save_tags(store_path)
     if has_index or not is_demo:  # a demo that was stopped early may have drawn videos and made no index
         delete_index(store_path)
     if is_demo:
@@ -187,8 +190,30 @@ def remove_command(
         return
     if has_index:
         console.message(f"Deleted the index {name!r}.")
+        if saved:
+            console.message(f"Its tags are kept in {saved}. To take them back: {tag_import_command(saved, store_path)}")
     if is_demo:
         console.message(f"Deleted {plural(deleted, 'video')} that the demo had drawn.")
+
+
+def _save_tags(index: Path) -> Path | None:
+    """Writes what the owner said of tags to a list in the home of vidfind, and returns its file; None without tags."""
+    from vidfind.errors import VidfindError
+    from vidfind.store.store import Store
+    from vidfind.system.storage import write_text
+    from vidfind.tagging.edit import rows_by_file, tag_rows, tags_text
+
+    try:
+        store = Store.open(index)
+        rows = [*tag_rows(store, rows_by_file(store))]
+    except VidfindError:  # it is deleted because it is damaged
+        return None
+    if not rows:
+        return None
+    files = (paths.home() / f"tags-{index.name}{f'-{number}' if number else ''}.csv" for number in itertools.count())
+    file = next(file for file in files if not file.exists())
+    write_text(file, tags_text(rows))
+    return file
 
 
 def _confirm_removal(videos: int, purge: bool, yes: bool) -> None:

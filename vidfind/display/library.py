@@ -93,7 +93,7 @@ def show_removed(
             show(Text(printable(home_path(row.path))))
         message(f"Would remove {plural(len(rows), 'video')}.")
         return
-    kept = "No vectors of them are kept." if is_purged else f"Their vectors are kept for {KEPT_TIME.days} days."
+    kept = "No vectors or tags are kept." if is_purged else f"Their vectors are kept for {KEPT_TIME.days} days."
     message(f"Removed {plural(len(rows), 'video')}. The files are where they were. {kept}")
     if paths:
         again = index_command(index, folders=[os.path.abspath(path) for path in paths])
@@ -134,6 +134,9 @@ def show_status(status: "IndexStatus", path: Path, online: Collection[Path], ign
     if begun := status.unfinished:
         kind = f"with the adapter {begun.adapter}" if begun.adapter else "with no adapter"
         rows["Unfinished"] = f"{plural(begun.videos, 'video')} encoded again {kind}; to go on: {begun.command}"
+    if status.tags or status.tagged_automatically:
+        automatic = f", and automatic ones of {status.tagged_automatically:,}" if status.tagged_automatically else ""
+        rows["Tags"] = f"{status.tags:,} of {plural(status.tagged, 'video')}{automatic}"
     if status.removed:
         rows["Removed"] = f"{plural(len(status.removed), 'video')}, whose vectors are kept for {KEPT_TIME.days} days"
     left_out = status.left_out
@@ -185,6 +188,7 @@ def status_json(
             {"path": video.row.path, "removed_at": video.removed_at.isoformat(timespec="seconds")}
             for video in status.removed
         ],
+        "tags": {"names": status.tags, "videos": status.tagged, "automatic": status.tagged_automatically},
         "unfinished": vars(status.unfinished) if status.unfinished else None,
     }
 

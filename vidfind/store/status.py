@@ -44,13 +44,14 @@ class IndexStatus:
     """How many tags the owner uses."""
     tagged: int = 0
     """How many videos the owner has tagged, also with a no."""
-    to_review: int = 0
-    """How many videos have suggestions that the owner has not decided about."""
+    tagged_automatically: int = 0
+    """How many videos have tags that a saved model gave."""
 
 
 def index_status(store: Store) -> IndexStatus:
     """The status of an index. Raises IndexDamaged."""
     rows = sorted(store.videos().values(), key=lambda row: row.path)
+    labels = store.labels("tag")
     return IndexStatus(
         name=store.path.name,
         settings=store.settings,
@@ -64,6 +65,9 @@ def index_status(store: Store) -> IndexStatus:
         unfinished=find_unfinished(store),
         left_out=read_left_out(store.path),
         removed=list(store.removed().values()),
+        tags=len({label.name.casefold() for label in labels}),
+        tagged=len({label.video for label in labels}),
+        tagged_automatically=len({mark.content for mark in store.marks() if mark.tags}),
     )
 
 

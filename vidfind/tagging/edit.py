@@ -32,6 +32,7 @@ from vidfind.tagging.labels import (
     spellings,
 )
 from vidfind.tagging.lists import FILE_URI, Skipped, VideoFinder, read_list, read_part, read_value
+from vidfind.tagging.saved import delete_others, rename_in_tagger
 
 COLUMNS = ("path", "tag", "value", "start", "end")
 
@@ -104,7 +105,9 @@ def _change_marks(store: Store, writer: StoreWriter, renamed: Callable[[str], st
             dataclasses.replace(mark, tags=change(mark.tags), suggested=change(mark.suggested))
             for mark in store.marks()
         ]
-        writer.replace_marks("tag", store.run_of("tag"), sorted(new_names), marks)
+        run = rename_in_tagger(store, renamed)
+        writer.replace_marks("tag", run, sorted(new_names), marks)
+        delete_others(store, run)
 
 
 def known_tag(store: Store, name: str) -> str:

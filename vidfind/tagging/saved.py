@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -115,6 +115,28 @@ def write_tagger(store: Store, tagger: Tagger, text_shift: Floats, seed: int) ->
         "way": tagger.way,
         "precisions": tagger.precisions,
     }
+    return _write(store, arrays, meta)
+
+
+def rename_in_tagger(store: Store, renamed: Callable[[str], str | None]) -> str:
+    """Gives tags of the saved model other names, and returns that of the model; one without a new name is never given.
+
+    Returns the name of the model in use where it cannot be read: it gives no tags either. Raises StorageError."""
+    run = store.run_of("tag")
+    try:
+        with np.load(model_file(store.path, run), allow_pickle=False) as file:
+            arrays = dict(file)
+        meta = json.loads(str(arrays.pop("meta")))
+        names = [renamed(name) for name in meta["names"]]
+        arrays["thresholds"] = np.where([name is None for name in names], np.inf, arrays["thresholds"])
+        meta["names"] = [name or old for name, old in zip(names, meta["names"], strict=True)]
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError):
+        return run
+    return _write(store, arrays, meta)
+
+
+def _write(store: Store, arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
+    """Writes a model, and returns its name. Raises StorageError."""
     content = io.BytesIO()
     np.savez(content, meta=np.array(json.dumps(meta)), **arrays)
     run = f"{KIND}-{hashlib.sha256(content.getvalue()).hexdigest()[:16]}"
