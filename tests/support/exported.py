@@ -56,7 +56,9 @@ def write_beeps(path: Path, codec: str, rate: int = 48000, begin: float = 0.0, s
     on = np.any([(time >= beep) & (time < beep + 0.1) for beep in BEEPS], axis=0)
     wave = (np.sin(time * 2 * np.pi * 440) * on * 20000).astype(np.int16)
     with av.open(str(path), "w") as container:
-        video: Any = container.add_stream("mpeg4" if path.suffix == ".avi" else "libx264", rate=5, options={"g": "20"})
+        video: Any = container.add_stream(
+            "mpeg4" if path.suffix == ".avi" else "libx264", rate=5, options={"g": "20", "preset": "ultrafast"}
+        )
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         audio: Any = container.add_stream(codec, rate=rate, layout="mono")
         for number in range(seconds * 5):
