@@ -208,9 +208,13 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=31)
     parser.add_argument("--costs", action="store_true")
+    parser.add_argument("--save", type=Path, help="only keep the vectors of the scenes in this file, for a test")
     arguments = parser.parse_args()
     encoder = load_encoder(TINY, device="cpu")
     world = draw_world(encoder, arguments.scenes, arguments.seed)
+    if arguments.save:
+        np.savez_compressed(arguments.save, seed=arguments.seed, vectors=world.vectors.astype(np.float16))
+        return
     bank = unit(encoder.encode_text(list(read_bank(TINY))).numpy().astype(np.float16).astype(np.float32))
     for line in table(encoder, world, bank, arguments.seed) + (costs() if arguments.costs else []):
         print(line)
