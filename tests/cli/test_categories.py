@@ -15,6 +15,7 @@ from tests.support.stored import put
 from vidfind.categories.labels import labels_of
 from vidfind.categories.saved import read_classes
 from vidfind.encoders.encoder import Encoder
+from vidfind.index.writer import make_marker
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store
 from vidfind.tagging.vectors import NEUTRAL, unit
@@ -131,6 +132,14 @@ def test_a_dry_run_changes_nothing_and_fitting_twice_is_fitting_once(fitted: Vid
     assert learned is not None
     assert learned.names == ["pets:mia", "pets:rex", "rooms:attic", "rooms:hall"]
     assert run("search", "x", "--is", "pets:rex", "--is", "rooms:hall", "--json").out
+
+
+def test_new_videos_get_classes_as_they_are_indexed(fitted: Videos) -> None:
+    vectors = np.concatenate([fitted.looks, -fitted.looks])
+    spans = [(10.0 * i, 10.0 * i + 10) for i in range(4)]
+    marks = make_marker(fitted.store)([Embedded(7, spans, vectors), Embedded(8, [], vectors[:0])])
+    found = [(mark.content, mark.start, *mark.classes) for mark in marks]
+    assert found == [(7, 0.0, "pets:rex"), (7, 10.0, "pets:mia")]
 
 
 # Examples

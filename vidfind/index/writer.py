@@ -1,4 +1,4 @@
-"""Collects encoded videos, gives them the tags that were learnt before, and writes several with each commit."""
+"""Collects encoded videos, gives them the tags and classes learnt before, and writes several with each commit."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
+from vidfind.categories.fitting import mark_segments
+from vidfind.categories.saved import read_classes
 from vidfind.store.labels import Mark
 from vidfind.store.store import Embedded, Store, StoreWriter
 from vidfind.store.tables import VideoRow
@@ -64,15 +66,17 @@ class CommitQueue:
 
 def make_marker(store: Store) -> Marker:
     """Returns what makes the marks of new videos: none where nothing was learnt from the vectors of this index."""
-    tagger = read_tagger(store)
+    tagger, classes = read_tagger(store), read_classes(store)
 
     def marks_of(embedded: Sequence[Embedded]) -> list[Mark]:
         marks: list[Mark] = []
-        for one in embedded if tagger else ():
+        for one in embedded if tagger or classes else ():
             vectors = np.asarray(one.vectors, np.float16).astype(np.float32)  # as they are stored
             contents = [one.content] * len(one.spans)
-            assert tagger
-            marks += tagger.mark_segments(contents, one.spans, vectors) if contents else ()
+            if tagger and contents:
+                marks += tagger.mark_segments(contents, one.spans, vectors)
+            if classes and contents:
+                marks += mark_segments(classes, contents, one.spans, vectors)
         return marks
 
     return marks_of
