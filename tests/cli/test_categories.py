@@ -17,7 +17,7 @@ from vidfind.categories.saved import read_classes
 from vidfind.encoders.encoder import Encoder
 from vidfind.index.writer import make_marker
 from vidfind.store.settings import IndexSettings
-from vidfind.store.store import Embedded, Store
+from vidfind.store.store import Embedded, Store, StoreWriter
 from vidfind.tagging.vectors import NEUTRAL, unit
 
 PETS = ("rex", "mia")
@@ -116,6 +116,29 @@ def test_classes_are_learned_and_found(fitted: Videos, run: Run) -> None:
     assert run("search", "x", "--is", "pets:mia", "--json").out
     assert run("learn", "forget", "pets").code == 0
     assert (fitted.store.marks(), fitted.store.labels("class")) == ([], [])
+
+
+@pytest.mark.parametrize("step", ["replace_marks", "change_labels"])
+def test_what_is_stopped_before_its_commit_changes_nothing(
+    step: str, fitted: Videos, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fitted.store.run_of("class"), fitted.store.marks(), fitted.store.labels("class")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(StoreWriter, step, stop)
+        if step == "replace_marks":
+            run_stopped(run, "learn", "fit", "--mode", "prototype", "--seed", "3")
+        else:
+            run_stopped(run, "learn", "add", "pets", "rex", "v15.mp4")
+    assert (fitted.store.run_of("class"), fitted.store.marks(), fitted.store.labels("class")) == before
+    assert run("search", "x", "--is", "pets:rex", "--json").out
+
+
+def run_stopped(run: Run, *words: str) -> None:
+    assert run(*words).code == 130
 
 
 def test_a_dry_run_changes_nothing_and_fitting_twice_is_fitting_once(fitted: Videos, run: Run) -> None:
