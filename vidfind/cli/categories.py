@@ -1,22 +1,19 @@
 """`vidfind learn`: personal classes, such as pets:rex, learned from a few examples and found again in all videos."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from vidfind.cli.options import Device, Dtype, IndexName, Json, Quiet, Verbose, Yes
-from vidfind.cli.tagging import named_videos, open_finder, open_index, part_of
+from vidfind.cli.tagging import named_videos, open_finder, open_index, part_of, text_encoder, whole_loader
 from vidfind.cli.usage import Command, Group
 from vidfind.errors import BadInput, ExitCode, Unusable
 from vidfind.system import paths
 
 if TYPE_CHECKING:
-    from vidfind.categories.fitting import Encode
-    from vidfind.display.activity import Activity
-    from vidfind.encoders.encoder import Encoder
     from vidfind.store.store import Store
 
 classes = typer.Typer(name="learn", cls=Group, no_args_is_help=True)
@@ -212,38 +209,13 @@ def fit(
     learning = Learning("token" if reference else mode, seed, max_seconds, is_reference=reference)
     asked = Asked(learning, tuple(tasks or ()), tuple(multi or ()), allow_zero_shot, dry_run)
     with Activity("Learning", enabled=not as_json) as activity:
-        load = _loader(store, activity, device, dtype)
-        fitted = fit_classes(store, _encode(store, load, activity.announce), asked, load)
+        load = whole_loader(store, activity, device, dtype)
+        fitted = fit_classes(store, text_encoder(store, load, activity.announce), asked, load)
     if as_json:
         for line in fitted_json(fitted):
             console.json_line(line)
     else:
         show_fitted(fitted, dry_run, store.path)
-
-
-def _loader(store: "Store", activity: "Activity", device: str, dtype: str) -> "Callable[[], Encoder]":
-    """Returns what loads the encoder of the index when it is needed."""
-    from vidfind.cli.indexing import loader_of
-    from vidfind.search.query import load_query_encoder
-
-    return lambda: load_query_encoder(store, loader_of(activity, device, dtype))
-
-
-def _encode(store: "Store", load: "Callable[[], Encoder]", announce: Callable[[str], None]) -> "Encode":
-    """Returns what makes vectors of texts for an index, without PyTorch where that can be."""
-    from vidfind.models.tokenizer import tokenize
-    from vidfind.words.half import encode_texts, read_text_half
-
-    half = read_text_half(store.path, store.generation, announce)
-    length = half.context_length if half else 77
-
-    def encode(texts: Sequence[str]) -> Any:
-        for text in texts:
-            if tokenize(text, length)[1]:
-                raise Unusable(f"The model reads {length} tokens, and this is longer: {text!r}. Use a shorter name.")
-        return encode_texts(half, texts) if half else load().encode_text(list(texts)).numpy()
-
-    return encode
 
 
 @classes.command(name="list", cls=Command)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from vidfind.display.activity import Activity
+    from vidfind.encoders.encoder import Encoder
     from vidfind.store.store import Store
     from vidfind.store.tables import VideoRow
     from vidfind.tagging.edit import Suggested
@@ -453,7 +454,8 @@ def fill(
         dry_run,
     )
     with Activity("Learning tags", enabled=not as_json) as activity:
-        filled = fill_tags(store, text_encoder(store, activity, device, dtype), asked)
+        load = whole_loader(store, activity, device, dtype)
+        filled = fill_tags(store, text_encoder(store, load, activity.announce), asked)
     if as_json:
         for one in filled_json(filled):
             console.json_line(one)
@@ -461,29 +463,33 @@ def fill(
         show_filled(filled, dry_run, store.path)
 
 
+def whole_loader(store: "Store", activity: "Activity", device: str, dtype: str) -> "Callable[[], Encoder]":
+    """Returns what loads the encoder of the index when it is needed."""
+    from vidfind.cli.indexing import loader_of
+    from vidfind.search.query import load_query_encoder
+
+    return lambda: load_query_encoder(store, loader_of(activity, device, dtype))
+
+
 def text_encoder(
-    store: "Store", activity: "Activity", device: str, dtype: str
+    store: "Store", load: "Callable[[], Encoder]", announce: "Callable[[str], None]"
 ) -> "Callable[[Sequence[str]], npt.NDArray[np.float32]]":
     """Returns what makes vectors of texts for an index, without PyTorch where that can be.
 
     It raises Unusable for a text that is longer than the model can read."""
-    from vidfind.cli.indexing import loader_of
-    from vidfind.models.tokenizer import tokenize
-    from vidfind.search.query import load_query_encoder
+    from vidfind.models.tokenizer import tokenize, tokenize_all
     from vidfind.words.half import encode_texts, read_text_half
 
-    half = read_text_half(store.path, store.generation, activity.announce)
-    whole = None if half else load_query_encoder(store, loader_of(activity, device, dtype))
+    half = read_text_half(store.path, store.generation, announce)
     length = half.context_length if half else 77
 
     def encode(texts: Sequence[str]) -> "npt.NDArray[np.float32]":
-        for text in texts:
-            if tokenize(text, length)[1]:
+        for text, ids in zip(texts, tokenize_all(texts, length), strict=True):
+            if len(ids) == length and tokenize(text, length)[1]:
                 raise Unusable(f"The model reads {length} tokens, and this is longer: {text!r}. Use a shorter name.")
-        if half:
-            return encode_texts(half, texts)
-        assert whole
-        vectors: npt.NDArray[np.float32] = whole.encode_text(list(texts)).numpy()
+        vectors: npt.NDArray[np.float32] = (
+            encode_texts(half, texts) if half else load().encode_text(list(texts)).numpy()
+        )
         return vectors
 
     return encode
