@@ -31,7 +31,6 @@ def test_the_version_is_told(run: Run) -> None:
         ["index", "--encoder", "best", "."],
         ["index", "--segment", "0", "."],
         ["search", "  "],
-        ["search", "dog", "--like", "a.jpg"],
         ["search", "dog", "-n", "0"],
         ["search", "dog", "-n", "many"],
         ["search", "dog", "--open", "0"],
@@ -164,7 +163,7 @@ def test_search_tells_moments_as_json(run: Run, indexed: Path, films: Path) -> N
     moments = objects(run("search", "a red circle", "--json", "-n", 2).out)
     assert [moment["rank"] for moment in moments] == [1, 2]
     names = ["rank", "score", "path", "start", "end", "duration", "created", "online", "damage"]
-    assert list(moments[0]) == [*names, "created_from", "copies", "match", "alike", "tags"]
+    assert list(moments[0]) == [*names, "created_from", "copies", "match", "alike", "tags", "tags_auto"]
     assert (moments[0]["online"], moments[0]["damage"]) == (True, "")
     assert moments[0]["score"] >= moments[1]["score"]
     assert Path(moments[0]["path"]).is_relative_to(films)
