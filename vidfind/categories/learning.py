@@ -123,7 +123,7 @@ def learn(
     tried = split_folds(examples, tasks, asked.seed) if tuning else None
     steps: list[int] = []
     if asked.mode == VECTOR or (asked.mode == "auto" and tried is None):
-        ways[VECTOR] = _vector_way(tasks, texts, scale, asked, len(np.unique(folds)) + 1, steps)
+        ways[VECTOR] = _vector_way(tasks, texts, scale, asked, deadline, len(np.unique(folds)) + 1, steps)
     first = folds
     if tried is not None:
         first, held_out = tried, [1]
@@ -158,12 +158,17 @@ def learn(
 
 
 def _vector_way(
-    tasks: Sequence[Task], texts: Texts, scale: float, asked: Learning, trainings: int, steps: list[int]
+    tasks: Sequence[Task],
+    texts: Texts,
+    scale: float,
+    asked: Learning,
+    deadline: float,
+    trainings: int,
+    steps: list[int],
 ) -> Fit:
-    """Returns the way of the shared network, whose `trainings` share the time that there is.
+    """Returns the way of the shared network, whose `trainings` share the time until the deadline.
 
     `steps` gets the number of steps of each."""
-    deadline = time.monotonic() + asked.max_seconds
 
     def fit(some: ClassExamples) -> Heads:
         from vidfind.categories.shared_network import fit_vectors
