@@ -67,6 +67,7 @@ LINES = {
     commands.tag_add_command: [commands.tag_add_command()],
     commands.tag_reject_command: [commands.tag_reject_command(FOLDER / "a.mp4", "it's")],
     commands.tag_remove_command: [commands.tag_remove_command("my dog", OWN_INDEX)],
+    commands.tag_review_command: [commands.tag_review_command(OWN_INDEX)],
     commands.tag_fill_command: [commands.tag_fill_command(OWN_INDEX)],
     commands.tag_import_command: [commands.tag_import_command(FOLDER / "tags.csv")],
     commands.doctor_command: [commands.doctor_command(), commands.doctor_command(OWN_INDEX)],

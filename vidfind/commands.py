@@ -142,6 +142,11 @@ def tag_reject_command(video: Path | str, tag: str, index: Path | None = None) -
     return _line("tag", "reject", video, tag, index=index)
 
 
+def tag_review_command(index: Path | None = None) -> str:
+    """Accept or reject what is suggested."""
+    return _line("tag", "review", index=index)
+
+
 def tag_fill_command(index: Path | None = None) -> str:
     """Complete the tags of all videos."""
     return _line("tag", "fill", index=index)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from vidfind.commands import tag_add_command, tag_list_command
+from vidfind.commands import tag_add_command, tag_review_command
 from vidfind.display.console import facts, message, new_table, show, show_list
 from vidfind.display.text import near_path, plural, printable, span
 
@@ -177,7 +177,7 @@ def show_filled(filled: "Filled", is_dry: bool, index: Path) -> None:
     if is_dry:
         message("Nothing was changed.")
     elif any(one.to_review for one in filled.tags):
-        message(f"To see those to review: {tag_list_command(index)} VIDEO")
+        message(f"To review them: {tag_review_command(index)}")
 
 
 def _show_choice(choice: "Choice") -> None:

@@ -6,7 +6,6 @@ Needs numpy; torch is imported only where something is trained. B bags, C tags; 
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -105,17 +104,14 @@ def choose(examples: Examples, recipe: Recipe | None, seed: int = 0) -> Choice:
 def best_way(precisions: Mapping[str, Floats]) -> str:
     """Returns the way that is used, from the average precision of each tag (C,) in percent.
 
-    A blend must be better than the texts by `BETTER` points. A training must be better than what is used without it
-    by as much, and by the standard error of the differences; by twice that, where not even a blend is better."""
+    A more complicated way must be better by `BETTER` points than what is used without it."""
     if not precisions or not len(precisions[TEXT]):
         return BLEND  # nothing can be judged: examples cannot hurt
-    way = BLEND if (precisions[BLEND] - precisions[TEXT]).mean() >= BETTER else TEXT
-    if TRAINED in precisions:
-        gains = precisions[TRAINED] - precisions[way]
-        error = gains.std(ddof=1) / math.sqrt(len(gains)) if len(gains) > 1 else 0.0
-        if gains.mean() >= max(BETTER, error * (1 if way == BLEND else 2)):
-            return TRAINED
-    return way
+    best = TEXT
+    for way in (BLEND, TRAINED):
+        if way in precisions and (precisions[way] - precisions[best]).mean() >= BETTER:
+            best = way
+    return best
 
 
 class _Trainer:
