@@ -86,6 +86,8 @@ def show_fitted(fitted: "Fitted", is_dry: bool, index: Path) -> None:
         message(f"Right of 100 examples left out: {shown}. Used: {learned.mode} ({WAYS[learned.mode]}).")
     else:
         message(f"Not validated: that takes two videos of a class. Used: {learned.mode} ({WAYS[learned.mode]}).")
+    if "token" in learned.scores and "token" not in known:
+        message("Tuned prompts were not tried: to judge them takes three videos of a class.")
     alone = [name for name, is_good in zip(learned.names, learned.validated, strict=True) if not is_good]
     if alone:
         message(
