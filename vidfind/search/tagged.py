@@ -87,12 +87,12 @@ def named_segments(store: Store, filters: Filters) -> NamedSegments | None:
 
 def _labels_by_content(store: Store, keys: Collection[str]) -> dict[str, dict[int, list[Label]]]:
     """Returns the labels of the tags with these keys, by key and by each content that their video has."""
-    contents = store.contents_of_files()
     found: dict[str, dict[int, list[Label]]] = {key: defaultdict(list) for key in keys}
-    for label in store.labels("tag"):
-        if (key := name_key(label.name)) in keys:
-            for content in contents[label.video]:
-                found[key][content].append(label)
+    labels = store.labels("tag", names=[name for name in store.label_names("tag") if name_key(name) in keys])
+    contents = store.contents_of_files() if labels else {}
+    for label in labels:
+        for content in contents[label.video]:
+            found[name_key(label.name)][content].append(label)
     return found
 
 

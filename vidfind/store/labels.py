@@ -86,17 +86,23 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _of(videos: Collection[str], column: str) -> str:
-    return f"{column} IN ({', '.join(map(literal, sorted(videos))) or 'NULL'})"
+def _of(texts: Collection[str], column: str) -> str:
+    """Returns the predicate that a column has one of these texts."""
+    return f"{column} IN ({', '.join(map(literal, sorted(texts))) or 'NULL'})"
 
 
 # Labels
 
 
-def read_labels(tables: Tables, kind: LabelKind | None = None, videos: Collection[str] | None = None) -> list[Label]:
+def read_labels(
+    tables: Tables,
+    kind: LabelKind | None = None,
+    videos: Collection[str] | None = None,
+    names: Collection[str] | None = None,
+) -> list[Label]:
     """Returns the labels of all videos, or of files of these fingerprints, in the order they were added.
 
-    Those of videos that are not in the index now are among them."""
+    `names`: only labels that are spelled so. Those of videos that are not in the index now are among them."""
     table = tables.find(TableKind.LABELS)
     if table is None:
         return []
@@ -104,6 +110,8 @@ def read_labels(tables: Tables, kind: LabelKind | None = None, videos: Collectio
     wanted = [f"kind = {literal(kind)}"] if kind else []
     if videos is not None:
         wanted.append(_of(videos, "video"))
+    if names is not None:
+        wanted.append(_of(names, "name"))
     rows = (query.where(" AND ".join(wanted)) if wanted else query).to_arrow()
     contents = contents_of_files(tables, videos) if rows.num_rows else {}
     labels = [

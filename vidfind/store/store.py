@@ -346,13 +346,20 @@ class Store:
     # What the owner and saved models say: see labels.py
 
     def labels(
-        self, kind: LabelKind | None = None, videos: Collection[str] | None = None, also_gone: bool = False
+        self,
+        kind: LabelKind | None = None,
+        videos: Collection[str] | None = None,
+        names: Collection[str] | None = None,
+        *,
+        also_gone: bool = False,
     ) -> list[Label]:
         """The labels of the videos of the index, or of files of these fingerprints, in the order they were added.
 
-        `also_gone`: also of videos that are not in the index now; their labels wait for them."""
+        `names`: only labels that are spelled so. `also_gone`: also of videos that are not in the index now; their
+        labels wait for them."""
         with table_errors(self.path):
-            return [label for label in read_labels(self.tables, kind, videos) if label.content or also_gone]
+            labels = read_labels(self.tables, kind, videos, names)
+            return [label for label in labels if label.content or also_gone]
 
     def label_names(self, kind: LabelKind) -> list[str]:
         """The names of all labels of a kind in each of their spellings, in the order they were added."""
