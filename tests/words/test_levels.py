@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from random import Random
 
 import numpy as np
 import pytest
 
-from tests.measure.match import World, measure, unit
+from tests.measure.match import measure, unit
+from tests.support.drawn_world import kept_world
 from tests.support.rows import embed, make_row
 from tests.support.stored import compact, put, remove
-from vidfind.demo.collection import distinct_scenes
 from vidfind.demo.drawing import draw
 from vidfind.encoders.encoder import Encoder
 from vidfind.models.catalog import MODELS, TINY
@@ -23,8 +22,6 @@ from vidfind.store.store import Embedded, Store
 from vidfind.words import levels
 from vidfind.words.bank import count_words, read_bank
 from vidfind.words.levels import Levels, read_levels, update_levels
-
-GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture
@@ -67,12 +64,10 @@ def test_the_match_counts_texts_of_the_bank_that_fit_less_well_for_their_length(
 
 def test_what_is_there_matches_and_what_is_far_from_it_does_not(tiny_encoder: Encoder) -> None:
     """In collections of scenes that were drawn and encoded before: tests/measure/match.py --save keeps them."""
-    with np.load(GOLDEN / "drawn_world.npz") as kept:
-        vectors = unit(kept["vectors"].astype(np.float32))
-        world = World(list(distinct_scenes(Random(int(kept["seed"])), len(vectors))), vectors)
+    world = kept_world()
     size = tiny_encoder.image_size
     again = tiny_encoder.encode_video(draw(world.scenes[0], tiny_encoder.num_frames, size, size)[np.newaxis])
-    assert again.numpy()[0] @ vectors[0] > 0.999  # else the model is another: keep the vectors anew
+    assert again.numpy()[0] @ world.vectors[0] > 0.999  # else the model is another: keep the vectors anew
     bank = unit(tiny_encoder.encode_text(list(read_bank(TINY))).numpy())
     present, absent = measure(tiny_encoder, world, bank, size=60, is_far=True, trials=8, seed=5)
     assert np.mean(present.matches >= NOTHING) >= 0.95

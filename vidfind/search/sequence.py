@@ -58,7 +58,7 @@ class Step(NamedTuple):
 
 
 class Segments(NamedTuple):
-    """N segments, by content and then by time: contents (N,), starts and ends (N,), cosines to each step (M, N)."""
+    """N segments in any order: contents (N,), starts and ends (N,), cosines to each step (M, N)."""
 
     contents: npt.NDArray[np.int64]
     starts: Floats
@@ -145,12 +145,17 @@ def _best_sequences(
     Looks at the videos of the best hits of each step first. A sequence of any other video is worth at most the sum of
     the last hits: what is worth more is exact."""
     wanted = None if chosen is None else chosen.contents()
-    count = FIRST_HITS
+    count, read, seen = FIRST_HITS, list[Segments](), set[int]()
     while True:
         among, bound = wanted, NEVER
         if wanted is None or len(wanted) > FEW_VIDEOS:
             among, bound = _promising(store, steps, count)
-        segments = _read(store, steps, among)
+        if among is None:
+            read = [_read(store, steps, None)]
+        else:
+            read.append(_read(store, steps, among - seen))
+            seen |= among
+        segments = Segments(*(np.concatenate(parts, axis=-1) for parts in zip(*read, strict=True)))
         scores = _allowed(store, segments, steps, filters, chosen, tagged, asked)
         found = _found(store, segments, scores, steps, within, limit, filters, chosen)
         is_exact = len(found) == limit and found[-1].span.score >= bound / sum(1 / step.spread for step in steps)
@@ -179,10 +184,10 @@ def _read(store: Store, steps: Sequence[Step], contents: set[int] | None) -> Seg
     for batch, times, stored in store.segments(contents):
         numbers.append(batch)
         spans.append(times)
-        cosines.append(stored @ vectors.T / np.maximum(np.linalg.norm(stored, axis=1, keepdims=True), 1e-12))
-    all_numbers, times = np.concatenate(numbers), np.concatenate(spans)
-    order = np.lexsort((times[:, 0], all_numbers))
-    return Segments(all_numbers[order], times[order, 0], times[order, 1], np.concatenate(cosines)[order].T)
+        lengths = np.sqrt(np.einsum("ij,ij->i", stored, stored))[:, np.newaxis]
+        cosines.append(stored @ vectors.T / np.maximum(lengths, 1e-12))
+    starts, ends = np.concatenate(spans).T
+    return Segments(np.concatenate(numbers), starts, ends, np.concatenate(cosines).T)
 
 
 def _allowed(

@@ -320,11 +320,12 @@ class Store:
             query = self.tables.segments.search()
             if contents is not None:
                 query = query.where(f"content IN ({_listed(contents)})")
+            dim = self.dim
             for batch in query.to_batches():
                 whole = batch.drop_null()  # which only damage makes
                 spans = np.stack([whole["start"].to_numpy(), whole["end"].to_numpy()], axis=1)
                 numbers = pc.list_flatten(whole["vector"]).to_numpy()
-                vectors = numbers.reshape(-1, self.dim).astype(np.float32)
+                vectors = numbers.reshape(-1, dim).astype(np.float32)
                 yield whole["content"].to_numpy(), spans, vectors
 
     def count_segments(self) -> int:
