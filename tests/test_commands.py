@@ -76,8 +76,8 @@ LINES = {
 }
 COMMAND = re.compile(rf"\bvidfind (?:{'|'.join(GROUP.commands)}|-)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
-OPTIONS_OF_OTHERS = {"--start", "--start-time", "--no-stdin", "--mpv-start", "--new-window", "--file-forwarding"}
-"""Options of the players that vidfind starts."""
+OPTIONS_OF_OTHERS = {"--start", "--start-time", "--no-stdin", "--mpv-start", "--new-window", "--file-forwarding", "--extra"}
+"""Options of the players that vidfind starts, and of uv."""
 
 
 def parse(line: str) -> None:

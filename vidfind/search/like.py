@@ -52,6 +52,8 @@ def stored_example(store: Store, example: Example) -> tuple[Vector, Asked] | Non
     best = int(np.lexsort((abs(starts + ends - 2 * time), away))[0])
     if time > video.duration:
         raise _after_the_end(path, video.duration, time)
+    if time < starts.min() - store.settings.segment_length:
+        raise _before_the_picture(path, starts.min(), time)
     if away[best] > store.settings.segment_length:
         raise BadInput(f"The index holds nothing of {path} at {time:g} seconds.")
     middle, length = float(starts[best] + ends[best]) / 2, float(ends[best] - starts[best])
@@ -81,7 +83,7 @@ def _segment_around(path: Path, time: float | None, length: float) -> Segment:
     if time is None:
         return Segment(begin, duration)
     if time < begin - length:
-        raise BadInput(f"The picture of {path} begins at {begin:.1f} seconds: there is no moment at {time:g} seconds.")
+        raise _before_the_picture(path, begin, time)
     if time > duration:
         raise _after_the_end(path, duration, time)
     start = max(begin, min(time - length / 2, duration - length))
@@ -90,3 +92,7 @@ def _segment_around(path: Path, time: float | None, length: float) -> Segment:
 
 def _after_the_end(path: Path, duration: float, time: float) -> BadInput:
     return BadInput(f"{path} is only {duration:.1f} seconds long: there is no moment at {time:g} seconds.")
+
+
+def _before_the_picture(path: Path, begin: float, time: float) -> BadInput:
+    return BadInput(f"The picture of {path} begins at {begin:.1f} seconds: there is no moment at {time:g} seconds.")
