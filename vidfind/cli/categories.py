@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from vidfind.cli.indexing import whole_loader
+from vidfind.cli.named import Begin, End, named_videos, open_finder, open_index, part_of
 from vidfind.cli.options import Device, Dtype, IndexName, Json, Quiet, Verbose, Yes
-from vidfind.cli.tagging import named_videos, open_finder, open_index, part_of, text_encoder, whole_loader
 from vidfind.cli.usage import Command, Group
 from vidfind.errors import BadInput, ExitCode, Unusable
 from vidfind.system import paths
@@ -53,10 +54,8 @@ def add(
         str, typer.Argument(metavar="CLASS", help="The answer, such as rex; none: no class of the task.")
     ],
     videos: Annotated[list[str], typer.Argument(metavar="VIDEO", help="Videos of the index that show it.")],
-    begin: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="Only from here on, such as 0:10.")
-    ] = None,
-    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only up to here.")] = None,
+    begin: Begin = None,
+    end: End = None,
     describe: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="What the class looks like, in words, where its name does not say it."),
@@ -202,6 +201,7 @@ def fit(
     from vidfind.display import console
     from vidfind.display.activity import Activity
     from vidfind.display.categories import fitted_json, show_fitted
+    from vidfind.words.half import text_encoder
 
     store = open_index(name)
     if reference and mode not in ("auto", "token"):

@@ -194,6 +194,13 @@ def loader_of(activity: "Activity", device: str, dtype: str, threads: int | None
     return load
 
 
+def whole_loader(store: "Store", activity: "Activity", device: str, dtype: str) -> "Callable[[], Encoder]":
+    """Returns what loads the encoder of the index when it is needed."""
+    from vidfind.search.query import load_query_encoder
+
+    return lambda: load_query_encoder(store, loader_of(activity, device, dtype))
+
+
 def open_filled(name: str) -> "Store":
     """Opens an index that holds videos."""
     from vidfind.store.store import Store

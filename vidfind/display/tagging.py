@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from vidfind.commands import tag_add_command, tag_review_command
-from vidfind.display.console import facts, message, new_table, show, show_list
+from vidfind.display.console import facts, json_line, message, new_table, show, show_list
 from vidfind.display.text import near_path, plural, printable, span
 
 if TYPE_CHECKING:
@@ -30,8 +30,15 @@ def label_json(label: "Label", path: Path | None) -> dict[str, Any]:
     return {"path": path, "tag": label.name, "value": value, "start": label.start, "end": label.end}
 
 
-def show_changes(changes: "Changes", labels: Sequence["Label"], rows: Sequence["VideoRow"]) -> None:
-    """Shows what was said of videos, and what was said before and does not hold any more."""
+def show_changes(
+    changes: "Changes", labels: Sequence["Label"], rows: Sequence["VideoRow"], as_json: bool = False
+) -> None:
+    """Shows the tags that were given to videos, and the older ones that they replace; or prints them as JSON."""
+    if as_json:
+        row_of = {row.fingerprint: row for row in rows}
+        for label in labels:
+            json_line(label_json(label, row_of[label.video].path))
+        return
     names = ", ".join(dict.fromkeys(label.name for label in changes.put.values() or labels))
     videos = near_path(rows[0].path) if len(rows) == 1 else plural(len(rows), "video")
     first = labels[0]

@@ -6,11 +6,12 @@ import logging
 import string
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from vidfind.errors import Unusable
 from vidfind.models import load as registry
 from vidfind.models import text_tower as text
 from vidfind.models.adapter_file import read_info
@@ -22,7 +23,13 @@ from vidfind.store.mismatch import require_weights
 from vidfind.store.settings import Generation, adapter_file_name
 from vidfind.words.bank import is_word
 
+if TYPE_CHECKING:
+    from vidfind.encoders.encoder import Encoder
+    from vidfind.store.store import Store
+
 log = logging.getLogger(__name__)
+CLIP_LENGTH = 77
+"""The most tokens that CLIP reads of a text."""
 
 
 def read_text_half(
@@ -85,3 +92,25 @@ def encode_texts(half: text.TextTower, texts: Sequence[str]) -> npt.NDArray[np.f
     features = np.stack([half.encode(ids) for ids in tokenize_all(texts, half.context_length)])
     vectors: npt.NDArray[np.float32] = features / np.linalg.norm(features, axis=1, keepdims=True)
     return vectors
+
+
+def text_encoder(
+    store: Store, load: Callable[[], Encoder], announce: Callable[[str], None]
+) -> Callable[[Sequence[str]], npt.NDArray[np.float32]]:
+    """Returns a function from N texts to their vectors (N, D), which needs no PyTorch if the text half can be read.
+
+    `load` is called for the whole encoder otherwise. The function raises Unusable for a text that is longer than the
+    model can read."""
+    half = read_text_half(store.path, store.generation, announce)
+    length = half.context_length if half else CLIP_LENGTH
+
+    def encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        for one, ids in zip(texts, tokenize_all(texts, length), strict=True):
+            if len(ids) == length and tokenize(one, length)[1]:
+                raise Unusable(f"The model reads {length} tokens, and this is longer: {one!r}. Use a shorter name.")
+        vectors: npt.NDArray[np.float32] = (
+            encode_texts(half, texts) if half else load().encode_text(list(texts)).numpy()
+        )
+        return vectors
+
+    return encode
