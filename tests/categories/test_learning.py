@@ -20,7 +20,7 @@ from vidfind.categories.judging import (
     confidences,
     leads,
 )
-from vidfind.categories.learning import learn, logit_scale, prototype, starting_bias
+from vidfind.categories.learning import RIDGE, learn, logit_scale, prototype, ridge, starting_bias
 from vidfind.categories.shared_network import fit_vectors
 from vidfind.categories.tasks import ClassExamples, LearnedClasses, Learning, Task, Texts
 from vidfind.tagging.vectors import prototypes, unit
@@ -198,3 +198,12 @@ def test_a_class_must_beat_none_and_the_next_best() -> None:
 def test_confidence_grows_with_the_lead() -> None:
     sure = confidences(np.array([-1.0, 0.5, 2.5]), np.array([0.0, 1, 2]), np.array([-2.0, 0, 0.7]))
     assert 0 < sure[0] < sure[1] < sure[2] < 1
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_both_forms_of_ridge_regression_solve_the_same_equation(count: int) -> None:
+    rng = np.random.default_rng(3)
+    rows, values = rng.standard_normal((count, 8)), rng.standard_normal((count, 2))
+    found = ridge(rows.astype(np.float32), values.astype(np.float32))
+    slope = rows.T @ (rows @ found - values) + RIDGE * found
+    assert np.abs(slope).max() < 1e-4

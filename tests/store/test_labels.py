@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -132,6 +133,31 @@ def test_marks_of_one_kind_are_replaced_and_those_of_the_other_stay(store: Store
     assert [mark.start for mark in store.marks_with("tags", ["CAT"])] == [10.0]
     assert [mark.start for mark in store.marks_with("tags", ["It's", "none"])] == [0.0]
     assert store.marks([row.content + 1]) == store.marks_with("classes", ["b"]) == []
+
+
+def test_marks_are_renamed_and_joined_and_those_without_a_name_go(store: Store) -> None:
+    row = make_row("/videos/a.mp4")
+    put(store, [row], [embed(row)])
+    spans = [(0.0, 10.0), (10.0, 20.0), (20.0, 30.0)]
+    lists: list[dict[str, Any]] = [
+        {"tags": {"cat": 0.5, "kitten": 0.75}},
+        {"tags": {"dog": 0.5}},
+        {"suggested": {"cat": 0.25}},
+    ]
+    with store.writing() as writer:
+        writer.rename_marks("tag", "none", str)  # where there are no marks
+        writer.replace_marks("class", "classes-1", ["cat:dog"], [Mark(row.content, 0.0, 10.0, classes={"cat:dog": 1})])
+        names = ["cat", "kitten", "dog"]
+        marks = [Mark(row.content, *span, **one) for span, one in zip(spans, lists, strict=True)]
+        writer.replace_marks("tag", "tags-1", names, marks)
+        new = {"cat": "puss", "kitten": "puss", "dog": None}
+        writer.rename_marks("tag", "tags-2", lambda name: new[name])
+    assert store.marks() == [
+        Mark(row.content, 0.0, 10.0, {"puss": 0.75}, {"cat:dog": 1.0}),
+        Mark(row.content, 20.0, 30.0, suggested={"puss": 0.25}),
+    ]
+    assert (store.mark_names("tags"), store.mark_names("classes")) == ({"puss"}, {"cat:dog"})
+    assert (store.run_of("tag"), store.run_of("class")) == ("tags-2", "classes-1")
 
 
 def test_marks_go_with_their_vectors(store: Store) -> None:

@@ -19,7 +19,7 @@ from vidfind.tagging.vectors import centred, mean_vectors, near_duplicates, segm
 
 UNLABELLED_A_BAG = 4
 """Segments of which nothing is said, for each example."""
-FEWEST_UNLABELLED = 40
+FEWEST_UNLABELLED, MOST_UNLABELLED = 40, 1000
 Part = tuple[int, float | None, float | None]
 """A content, and from when to when; None: all of it."""
 
@@ -114,7 +114,7 @@ def gather_examples(
         ours = np.isin(contents, labelled)
         found.append((contents[ours & good], spans[ours & good], vectors[ours & good]))
         others.append(np.flatnonzero(good & ~ours))
-    wanted = max(FEWEST_UNLABELLED, UNLABELLED_A_BAG * len(parts))
+    wanted = min(max(FEWEST_UNLABELLED, UNLABELLED_A_BAG * len(parts)), MOST_UNLABELLED)
     free = _sample(store, others, wanted, seed)
     shift = segment_shift(total, count) if shift is None else shift
     owned = np.concatenate([one[0] for one in found] or [np.zeros(0, np.int64)])

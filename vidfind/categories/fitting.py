@@ -76,14 +76,18 @@ def fit_classes(store: Store, encode: Encode, asked: Asked, load_encoder: LoadEn
     check_one_class(labels, tasks)
     shown = {name_key(task.name) for task in tasks}
     own = [label for label in labels if name_key(label.task) in shown]
+    begin = time.monotonic()
     gathered = gather_examples(store, own, tasks, asked.learning.seed, old.shift if old else None)
+    read = time.monotonic() - begin
     if gathered.missing and not asked.allow_zero_shot:
         raise Unusable(
             f"No example of {', '.join(gathered.missing)} is in the index. Give some: {learn_add_command(store.path)} "
             "To learn from the name alone, add --allow-zero-shot."
         )
     texts = encode_names(tasks, encode)
-    learned = learn(gathered.examples, tasks, texts, gathered.shift, asked.learning, load_encoder)
+    left = max(0.0, asked.learning.max_seconds - (time.monotonic() - began) - read)  # it is read again to be marked
+    learning = dataclasses.replace(asked.learning, max_seconds=left)
+    learned = learn(gathered.examples, tasks, texts, gathered.shift, learning, load_encoder)
     if old:
         learned = merged(old, learned)
     marks = list(marks_of(store, learned))

@@ -25,7 +25,8 @@ from vidfind.tagging.vectors import average_precisions, centred, grouped_folds, 
 
 UNLABELLED_WEIGHT = 0.25
 """Weight of all unlabelled segments together, where each example counts 1: some of them do show a class."""
-MOST_FOLDS = 10
+MOST_FOLDS, FOLDS_OF_MANY, MANY = 10, 5, 200
+"""How often some examples are left out, also if there are many: then each part of them says enough."""
 LEAST_GAIN = 0.5
 """Points of accuracy by which a way to learn must beat a simpler one."""
 SURELY_RIGHT = 0.25
@@ -73,7 +74,8 @@ def best_limit(values: Floats, gains: Floats) -> float:
 
 def folds_of(examples: ClassExamples, seed: int = 0) -> Numbers:
     """Returns the fold of each bag (B,): all bags of a video, and of what is nearly the same, in one."""
-    return grouped_folds(examples.groups, MOST_FOLDS, seed)
+    is_many = examples.labelled.sum() >= MANY
+    return grouped_folds(examples.groups, FOLDS_OF_MANY if is_many else MOST_FOLDS, seed)
 
 
 def held_out_logits(
@@ -234,19 +236,21 @@ def classify(learned: LearnedClasses, plain: Vectors) -> tuple[Flags, Vectors]:
     """Returns which classes segments (N, D) show (N, C), and how sure that is (N, C).
 
     Classes that were learned from one video are given to none."""
-    vectors = centred(unit(plain), learned.shift)
-    logits = learned.heads.logits(unit(plain), vectors)
+    stored = unit(plain)
+    logits = learned.heads.logits(stored, centred(stored, learned.shift))
     owner = task_of(learned.tasks)
     given, sure = np.zeros((len(plain), len(owner)), bool), np.zeros((len(plain), len(owner)), np.float32)
     for number, task in enumerate(learned.tasks):
-        own, none = np.flatnonzero(owner == number), logits[:, len(owner) + number]
-        right, wrong = learned.right[number], learned.wrong[number]
+        own, margin = np.flatnonzero(owner == number), learned.margins[number]
+        if not np.isfinite(margin) or not learned.validated[own].any():
+            continue
         if task.is_multi:
-            given[:, own] = logits[:, own] >= learned.margins[number]
-            sure[:, own] = confidences(logits[:, own], right, wrong)
+            rows, columns = np.nonzero(logits[:, own] >= margin)
+            chosen, lead = own[columns], logits[rows, own[columns]]
         else:
-            best, lead = leads(logits[:, own], none)
-            rows = np.arange(len(plain))
-            given[rows, own[best]] = lead >= learned.margins[number]
-            sure[rows, own[best]] = confidences(lead, right, wrong)
+            best, leading = leads(logits[:, own], logits[:, len(owner) + number])
+            rows = np.flatnonzero(leading >= margin)
+            chosen, lead = own[best[rows]], leading[rows]
+        given[rows, chosen] = True
+        sure[rows, chosen] = confidences(lead, learned.right[number], learned.wrong[number])
     return given & learned.validated, sure

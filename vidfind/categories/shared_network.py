@@ -22,8 +22,6 @@ from vidfind.tagging.losses import splc
 from vidfind.tagging.vectors import by_size
 
 RANK = 16
-MANY_SEGMENTS = 5000
-"""With fewer, threads wait for one another longer than they work."""
 STEPS, RATE, DECAY = 200, 3e-3, 0.97
 UNLABELLED_WEIGHT = 0.25
 """Of a segment of which nothing is said, as an example of "none": some do show a class."""
@@ -56,7 +54,9 @@ def fit_vectors(
     `task_texts` (T, D) the tasks as they are, `looks` (C, D) the prototypes, weighed. `is_shared`: whether there is the
     shared network, or only the free part of each class."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1 if len(examples.vectors) < MANY_SEGMENTS else threads)
+    torch.set_num_threads(
+        1
+    )  # steps are small, and on a busy machine threads wait for one another longer than they work
     owner = torch.tensor(task_of(tasks))
     generator = torch.Generator().manual_seed(seed)
     dim, count = texts.shape[1], len(texts)

@@ -26,12 +26,13 @@ class TaggedSegments:
         self._filters = filters
         keys = {name_key(name) for name in filters.tag_names}
         with_auto = filters.tags_from == "any"
-        self._labels = _labels_by_content(store, keys)
+        spelled = store.label_names("tag")
+        self._labels = _labels_by_content(store, keys, spelled)
         self._marks: dict[str, set[tuple[int, float]]] = defaultdict(set)
         for mark in store.marks_with("tags", filters.tag_names) if with_auto else ():
             for name in mark.tags:
                 self._marks[name_key(name)].add((mark.content, mark.start))
-        _require_known(store, (*filters.all_tags, *filters.either_tag), with_auto)
+        _require_known(store, (*filters.all_tags, *filters.either_tag), spelled, with_auto)
 
     def contents(self) -> set[int] | None:
         """The contents that may have segments with the tags asked for; None: all of them."""
@@ -85,10 +86,14 @@ def named_segments(store: Store, filters: Filters) -> NamedSegments | None:
     return NamedSegments(parts) if parts else None
 
 
-def _labels_by_content(store: Store, keys: Collection[str]) -> dict[str, dict[int, list[Label]]]:
-    """Returns the labels of the tags with these keys, by key and by each content that their video has."""
+def _labels_by_content(
+    store: Store, keys: Collection[str], spelled: Sequence[str]
+) -> dict[str, dict[int, list[Label]]]:
+    """Returns the labels of the tags with these keys, by key and by each content that their video has.
+
+    `spelled` are the names of all tags."""
     found: dict[str, dict[int, list[Label]]] = {key: defaultdict(list) for key in keys}
-    labels = store.labels("tag", names=[name for name in store.label_names("tag") if name_key(name) in keys])
+    labels = store.labels("tag", names=[name for name in spelled if name_key(name) in keys])
     contents = store.contents_of_files() if labels else {}
     for label in labels:
         for content in contents[label.video]:
@@ -96,12 +101,15 @@ def _labels_by_content(store: Store, keys: Collection[str]) -> dict[str, dict[in
     return found
 
 
-def _require_known(store: Store, names: Sequence[str], with_auto: bool) -> None:
-    known = spellings([*store.label_names("tag"), *(store.mark_names("tags") if with_auto else ())])
+def _require_known(store: Store, names: Sequence[str], spelled: Sequence[str], with_auto: bool) -> None:
+    known = {name_key(name) for name in spelled}
+    if all(name_key(name) in known for name in names):
+        return
+    tags = spellings([*spelled, *(store.mark_names("tags") if with_auto else ())])
     for name in names:
-        if name_key(name) not in known:
-            near = get_close_matches(name_key(name), list(known), n=1)
-            hint = f" Did you mean {known[near[0]]!r}?" if near else ""
+        if name_key(name) not in tags:
+            near = get_close_matches(name_key(name), list(tags), n=1)
+            hint = f" Did you mean {tags[near[0]]!r}?" if near else ""
             raise BadInput(f"No video has the tag {name!r}.{hint} See which there are: {tag_list_command(store.path)}")
 
 

@@ -9,11 +9,13 @@ Times in videos are in seconds.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -28,7 +30,11 @@ NO_SEGMENT = 0
 """The content of the row that names the models of the marks; no video has it."""
 MARK_LISTS = {"tags": "tags_auto", "classes": "classes_auto", "suggested": "suggested"}
 """The columns of the lists of a Mark; the confidences are in columns beside them."""
+LABEL_FIELDS = ("video", *(name for name in LABELS.names if name not in ("id", "video")))
+"""The columns that the fields of a Label are read from."""
 RUNS: Mapping[LabelKind, str] = {"tag": "tag_run", "class": "class_run"}
+PLACE = ("content", "start", "end")
+"""The columns that say which segment a mark is of."""
 LISTS_OF: Mapping[LabelKind, Sequence[str]] = {"tag": ("tags", "suggested"), "class": ("classes",)}
 
 
@@ -112,15 +118,14 @@ def read_labels(
         wanted.append(_of(videos, "video"))
     if names is not None:
         wanted.append(_of(names, "name"))
-    rows = (query.where(" AND ".join(wanted)) if wanted else query).to_arrow()
+    rows = (query.where(" AND ".join(wanted)) if wanted else query).to_arrow().sort_by("added")
     contents = contents_of_files(tables, videos) if rows.num_rows else {}
-    labels = [
-        Label(
-            content=min(contents.get(row["video"], [NO_SEGMENT])), **{name: row[name] for name in row if name != "id"}
-        )
-        for row in rows.to_pylist()
+    lowest = {video: min(own) for video, own in contents.items()}
+    columns = [rows[name].to_pylist() for name in LABEL_FIELDS]
+    return [
+        Label(lowest.get(values[0], NO_SEGMENT), **dict(zip(LABEL_FIELDS, values, strict=True)))
+        for values in zip(*columns, strict=True)
     ]
-    return sorted(labels, key=lambda label: label.added)
 
 
 def label_names(tables: Tables, kind: LabelKind) -> list[str]:
@@ -205,7 +210,7 @@ def read_marks(tables: Tables, contents: Collection[int] | None = None) -> list[
     if table is None:
         return []
     wanted = f"content IN ({', '.join(map(str, contents)) or 'NULL'})" if contents is not None else "content != 0"
-    return [*_joined(table.search().where(wanted).to_arrow().to_pylist())]
+    return [*_joined(table.search().where(wanted).to_arrow())]
 
 
 def marks_with(tables: Tables, column: Literal["tags", "classes"], names: Collection[str]) -> list[Mark]:
@@ -219,7 +224,7 @@ def marks_with(tables: Tables, column: Literal["tags", "classes"], names: Collec
         return []
     listed = ", ".join(map(literal, known))
     rows = table.search().where(f"content != 0 AND array_has_any({MARK_LISTS[column]}, [{listed}])").to_arrow()
-    return [*_joined(rows.to_pylist())]
+    return [*_joined(rows)]
 
 
 def mark_names(tables: Tables, column: str) -> set[str]:
@@ -229,14 +234,21 @@ def mark_names(tables: Tables, column: str) -> set[str]:
     return {name for row in rows for name in row[MARK_LISTS[column]] or ()}
 
 
-def _joined(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mark]:
-    """Yields one mark of each segment: tags and classes may come from two rows."""
+def _joined(rows: pa.Table) -> Iterator[Mark]:
+    """Yields one mark of each segment, by content and time: tags and classes may come from two rows."""
     segments: dict[tuple[int, float, float], dict[str, dict[str, float]]] = {}
-    for row in rows:
-        lists = segments.setdefault((row["content"], row["start"], row["end"]), {name: {} for name in MARK_LISTS})
-        for name, column in MARK_LISTS.items():
-            lists[name] |= dict(zip(row[column] or (), row[f"{column}_confidence"] or (), strict=True))
-    for (content, start, end), lists in sorted(segments.items()):
+    places: list[Any] = [*zip(*(rows[name].to_pylist() for name in PLACE), strict=True)]
+    lists_of: dict[str, list[Any]] = {
+        name: [*zip(rows[column].to_pylist(), rows[f"{column}_confidence"].to_pylist(), strict=True)]
+        for name, column in MARK_LISTS.items()
+    }
+    for number, place in enumerate(places):
+        lists = segments.setdefault(place, {name: {} for name in MARK_LISTS})
+        for name, every in lists_of.items():
+            names, sure = every[number]
+            if names:
+                lists[name] |= dict(zip(names, sure, strict=True))
+    for (content, start, end), lists in sorted(segments.items(), key=itemgetter(0)):
         yield Mark(content, start, end, **lists)
 
 
@@ -257,12 +269,68 @@ def replace_marks(tables: Tables, kind: LabelKind, run: str, names: Iterable[str
     own, others = LISTS_OF[kind][0], LISTS_OF[other][0]
     known = {own: dict.fromkeys(names, 0.0), others: dict.fromkeys(mark_names(tables, others), 0.0)}
     runs = {kind: run, other: run_of(tables, other)}
-    kept = [_mark_row(_only(mark, LISTS_OF[other])) for mark in read_marks(tables)]
-    new = [_mark_row(_only(mark, LISTS_OF[kind])) for mark in marks]
-    rows = [_mark_row(Mark(NO_SEGMENT, 0.0, 0.0, **known), runs)]
-    rows += [_mark_row(mark) for mark in _joined([*kept, *new]) if _has_names(mark)]
-    tables.fill(TableKind.MARKS, pa.Table.from_pylist(rows, schema=MARKS))
+    rows = [
+        _mark_rows([Mark(NO_SEGMENT, 0.0, 0.0, **known)], runs),
+        _rows_of_kind(tables, other),
+        _mark_rows([_only(mark, LISTS_OF[kind]) for mark in marks if any(getattr(mark, n) for n in LISTS_OF[kind])]),
+    ]
+    tables.fill(TableKind.MARKS, pa.concat_tables(rows))
     index_marks(tables)
+
+
+def rename_marks(tables: Tables, kind: LabelKind, run: str, renamed: Callable[[str], str | None]) -> None:
+    """Gives names of marks of a kind other names, and deletes those whose new name is None, in one commit.
+
+    `run` is the model that has the new names. Of two names that become one, the surer counts."""
+    table = tables.find(TableKind.MARKS)
+    if table is None:
+        return
+
+    def change(names: Mapping[str, float]) -> dict[str, float]:
+        changed: dict[str, float] = {}
+        for name, sure in names.items():
+            if new := renamed(name):
+                changed[new] = max(sure, changed.get(new, 0.0))
+        return changed
+
+    rows = table.to_arrow()
+    own = [MARK_LISTS[name] for name in LISTS_OF[kind]]
+    stored: set[Any] = {name for column in own for name in pc.unique(pc.list_flatten(rows[column])).to_pylist()}
+    touched = {name for name in stored if renamed(name) != name}
+    is_touched = np.zeros(rows.num_rows, bool)
+    for column in own:
+        owners = pc.list_parent_indices(rows[column].combine_chunks()).to_numpy()
+        named = pc.is_in(pc.list_flatten(rows[column].combine_chunks()), pa.array(sorted(touched), pa.string()))
+        is_touched[owners[named.to_numpy(zero_copy_only=False)]] = True
+    is_touched |= rows["content"].to_numpy() == NO_SEGMENT  # names the model
+    changed = rows.filter(pa.array(is_touched)).to_pylist()
+    for row in changed:
+        for column in own:
+            lists = change(dict(zip(row[column] or (), row[f"{column}_confidence"] or (), strict=True)))
+            row |= {column: [*lists], f"{column}_confidence": [*lists.values()]}
+        if row["content"] == NO_SEGMENT:
+            row[RUNS[kind]] = run
+    kept = [row for row in changed if row["content"] == NO_SEGMENT or any(row[c] for c in MARK_LISTS.values())]
+    others = rows.filter(pa.array(~is_touched)).select(MARKS.names).cast(MARKS)
+    tables.fill(TableKind.MARKS, pa.concat_tables([pa.Table.from_pylist(kept, schema=MARKS), others]))
+    index_marks(tables)
+
+
+def _rows_of_kind(tables: Tables, kind: LabelKind) -> pa.Table:
+    """Returns the rows of marks with names of one kind, without those of the other."""
+    table = tables.find(TableKind.MARKS)
+    if table is None:
+        return MARKS.empty_table()
+    rows = table.search().where(f"content != {NO_SEGMENT}").to_arrow().select(MARKS.names).cast(MARKS)
+    own = [MARK_LISTS[name] for name in LISTS_OF[kind]]
+    sizes = [pc.fill_null(pc.list_value_length(rows[column]), 0).to_numpy() for column in own]
+    rows = rows.filter(pa.array(np.sum(sizes, axis=0) > 0))
+    for column in (column for name, column in MARK_LISTS.items() if name not in LISTS_OF[kind]):
+        for part in (column, f"{column}_confidence"):
+            field = MARKS.field(part)
+            empty = pa.array([[]] * rows.num_rows, field.type)
+            rows = rows.set_column(MARKS.get_field_index(part), field, empty)
+    return rows
 
 
 def index_marks(tables: Tables) -> None:
@@ -282,10 +350,10 @@ def add_marks(tables: Tables, marks: Sequence[Mark]) -> None:
     """Adds marks of segments that the models of the index had not seen, in one commit.
 
     Nothing is added where there is no model: `replace_marks` comes first."""
-    rows = [_mark_row(mark) for mark in marks if _has_names(mark)]
-    if rows and tables.find(TableKind.MARKS) is not None:
+    rows = _mark_rows([mark for mark in marks if any(getattr(mark, name) for name in MARK_LISTS)])
+    if rows.num_rows and tables.find(TableKind.MARKS) is not None:
         with tables.committing(TableKind.MARKS) as table:
-            table.add(pa.Table.from_pylist(rows, schema=MARKS))
+            table.add(rows)
 
 
 def drop_marks(tables: Tables, used: Collection[int]) -> None:
@@ -304,14 +372,11 @@ def _only(mark: Mark, names: Collection[str]) -> Mark:
     return Mark(mark.content, mark.start, mark.end, **{name: getattr(mark, name) for name in names})
 
 
-def _has_names(mark: Mark) -> bool:
-    return any(getattr(mark, name) for name in MARK_LISTS)
-
-
-def _mark_row(mark: Mark, runs: Mapping[LabelKind, str] | None = None) -> dict[str, Any]:
-    """Returns the row of a mark; `runs` are the models by their kind, which the row of no segment names."""
-    row: dict[str, Any] = {"content": mark.content, "start": mark.start, "end": mark.end}
+def _mark_rows(marks: Sequence[Mark], runs: Mapping[LabelKind, str] | None = None) -> pa.Table:
+    """Returns the rows of marks; `runs` are the models by their kind, which the row of no segment names."""
+    columns: dict[str, list[object]] = {name: [getattr(mark, name) for mark in marks] for name in PLACE}
     for name, column in MARK_LISTS.items():
-        values = getattr(mark, name)
-        row |= {column: [*values], f"{column}_confidence": [*values.values()]}
-    return row | {column: (runs or {}).get(kind, "") for kind, column in RUNS.items()}
+        lists = [getattr(mark, name) for mark in marks]
+        columns |= {column: [[*one] for one in lists], f"{column}_confidence": [[*one.values()] for one in lists]}
+    columns |= {column: [(runs or {}).get(kind, "")] * len(marks) for kind, column in RUNS.items()}
+    return pa.table(columns, schema=MARKS)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -54,6 +54,7 @@ from vidfind.store.labels import (
     marks_with,
     read_labels,
     read_marks,
+    rename_marks,
     replace_marks,
     run_of,
 )
@@ -484,6 +485,13 @@ class StoreWriter:
         `run` is the name of the model, and `names` are all that it may give, also to videos that come later."""
         with table_errors(self._path):
             replace_marks(self._tables, kind, run, names, marks)
+
+    def rename_marks(self, kind: LabelKind, run: str, renamed: Callable[[str], str | None]) -> None:
+        """Gives names of marks of a kind other names, and deletes those whose new name is None, in one commit.
+
+        `run` is the model that has the new names. Of two names that become one, the surer counts."""
+        with table_errors(self._path):
+            rename_marks(self._tables, kind, run, renamed)
 
     def add_marks(self, marks: Sequence[Mark]) -> None:
         """Adds the marks of new segments, in one commit; nothing if the index has no saved model."""

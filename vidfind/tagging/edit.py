@@ -10,7 +10,7 @@ import dataclasses
 import io
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -67,11 +67,17 @@ def drop_tags(store: Store, names: Sequence[str], rows: Sequence[VideoRow] | Non
     keys = {name_key(known_tag(store, name)) for name in names}
     videos = None if rows is None else {row.fingerprint for row in rows}
     with store.writing() as writer:
-        dropped = [label for label in store.labels("tag", videos, also_gone=True) if name_key(label.name) in keys]
+        dropped = labels_named(store, keys, videos)
         writer.change_labels([], dropped)
         if rows is None:
             _change_marks(store, writer, lambda name: None if name_key(name) in keys else name)
     return dropped
+
+
+def labels_named(store: Store, keys: Collection[str], videos: Collection[str] | None = None) -> list[Label]:
+    """Returns what the owner said of tags with these keys, also of videos that are not in the index now."""
+    names = [name for name in store.label_names("tag") if name_key(name) in keys]
+    return store.labels("tag", videos, names, also_gone=True)
 
 
 def rename_tag(store: Store, old: str, new: str) -> int:
@@ -81,7 +87,7 @@ def rename_tag(store: Store, old: str, new: str) -> int:
     known, name = known_tag(store, old), clean_name(new)
     keys = {name_key(known), name_key(name)}
     with store.writing() as writer:
-        before = [label for label in store.labels("tag", also_gone=True) if name_key(label.name) in keys]
+        before = labels_named(store, keys)
         after = changes_for([], [dataclasses.replace(label, name=name) for label in before], [name])
         writer.change_labels(after.put.values(), before)
         _change_marks(store, writer, lambda one: name if name_key(one) in keys else one)
@@ -90,23 +96,9 @@ def rename_tag(store: Store, old: str, new: str) -> int:
 
 def _change_marks(store: Store, writer: StoreWriter, renamed: Callable[[str], str | None]) -> None:
     """Renames the automatic tags of the index, and deletes those whose new name is None."""
-
-    def change(tags: Mapping[str, float]) -> dict[str, float]:
-        changed: dict[str, float] = {}
-        for name, confidence in tags.items():
-            if new := renamed(name):
-                changed[new] = max(confidence, changed.get(new, 0.0))
-        return changed
-
-    names = store.mark_names("tags")
-    new_names = {new for name in names if (new := renamed(name))}
-    if names != new_names:
-        marks = [
-            dataclasses.replace(mark, tags=change(mark.tags), suggested=change(mark.suggested))
-            for mark in store.marks()
-        ]
+    if any(renamed(name) != name for name in store.mark_names("tags")):
         run = rename_in_tagger(store, renamed)
-        writer.replace_marks("tag", run, sorted(new_names), marks)
+        writer.rename_marks("tag", run, renamed)
         delete_others(store, run)
 
 
@@ -235,21 +227,22 @@ class TagCount:
 
 def count_tags(store: Store) -> list[TagCount]:
     """Returns the tags of an index, by name."""
+    every = store.labels("tag", also_gone=True)
     labels: dict[tuple[str, str], list[Label]] = defaultdict(list)
-    for label in store.labels("tag"):
-        labels[name_key(label.name), label.video].append(label)
+    for label in every:
+        if label.content:
+            labels[name_key(label.name), label.video].append(label)
     yours: Counter[str] = Counter()
     no: Counter[str] = Counter()
     for (key, _), said in labels.items():
-        yours[key] += says_of_video(said) > 0
-        no[key] += says_of_video(said) < 0
-    names = spellings(store.label_names("tag"))
-    added, asked = (
-        Counter(key for key, _ in found) for found in (automatic_tags(store, labels), suggestions(store, labels))
-    )
-    for mark in store.marks():
-        for name in (*mark.tags, *mark.suggested):
-            names.setdefault(name_key(name), name)
+        value = says_of_video(said)
+        yours[key] += value > 0
+        no[key] += value < 0
+    marks, files = store.marks(), files_of_contents(store)
+    added = Counter(key for key, _ in _surest(marks, files, labels, lambda mark: mark.tags))
+    asked = Counter(key for key, _ in _surest(marks, files, labels, lambda mark: mark.suggested))
+    marked = (name for mark in marks for name in (*mark.tags, *mark.suggested))
+    names = spellings((*(label.name for label in every), *marked))
     keys = [key for key in names if yours[key] or no[key] or added[key] or asked[key]]
     counts = [TagCount(names[key], yours[key], no[key], added[key], asked[key]) for key in keys]
     return sorted(counts, key=lambda one: name_key(one.name))
@@ -279,26 +272,28 @@ def said_by_owner(store: Store) -> dict[tuple[str, str], list[Label]]:
     return said
 
 
-def automatic_tags(store: Store, said: Said) -> dict[tuple[str, str], Suggested]:
-    """Returns the tags that a saved model has given to videos of which the owner has not said anything about them."""
-    return _surest(store, said, lambda mark: mark.tags)
-
-
 def suggestions(store: Store, said: Said) -> dict[tuple[str, str], Suggested]:
     """Returns the tags that the owner is asked about, by key and video."""
-    return _surest(store, said, lambda mark: mark.suggested)
+    return _surest(store.marks(), files_of_contents(store), said, lambda mark: mark.suggested)
+
+
+def files_of_contents(store: Store) -> dict[int, str]:
+    """Returns the fingerprint of the file of each content."""
+    return {content: video for video, contents in store.contents_of_files().items() for content in contents}
 
 
 def _surest(
-    store: Store, said: Said, tags_of: Callable[[Mark], Mapping[str, float]]
+    marks: Iterable[Mark], files: Mapping[int, str], said: Said, tags_of: Callable[[Mark], Mapping[str, float]]
 ) -> dict[tuple[str, str], Suggested]:
-    videos = {content: video for video, contents in store.contents_of_files().items() for content in contents}
+    """Returns the surest segment of each tag and video, of which the owner has not said anything about the tag."""
     found: dict[tuple[str, str], Suggested] = {}
-    for mark in store.marks():
-        for name, confidence in tags_of(mark).items():
-            video = videos.get(mark.content)
-            key = (name_key(name), video or "")
-            if video is None or says(said.get(key, ()), mark.start, mark.end) or says_of_video(said.get(key, ())):
+    for mark in marks:
+        video = files.get(mark.content)
+        for name, confidence in tags_of(mark).items() if video is not None else ():
+            assert video is not None
+            key = (name_key(name), video)
+            labels = said.get(key)
+            if labels and (says(labels, mark.start, mark.end) or says_of_video(labels)):
                 continue
             if key not in found or confidence > found[key].confidence:
                 found[key] = Suggested(video, mark.content, mark.start, mark.end, name, confidence)
@@ -316,10 +311,14 @@ class TagsOf:
 
 def tags_of(store: Store, row: VideoRow) -> TagsOf:
     """Returns the tags of a video."""
-    said = said_by_owner(store)
+    labels = store.labels("tag", {row.fingerprint})
+    said: dict[tuple[str, str], list[Label]] = defaultdict(list)
+    for label in labels:
+        said[name_key(label.name), label.video].append(label)
+    files = dict.fromkeys(store.contents_of_files()[row.fingerprint], row.fingerprint)
+    marks = store.marks([*files])
     added, asked = (
-        sorted((one for (_, video), one in found.items() if video == row.fingerprint), key=lambda one: one.name)
-        for found in (automatic_tags(store, said), suggestions(store, said))
+        sorted(_surest(marks, files, said, tags).values(), key=lambda one: one.name)
+        for tags in (lambda mark: mark.tags, lambda mark: mark.suggested)
     )
-    labels = [label for (_, video), labels in said.items() if video == row.fingerprint for label in labels]
     return TagsOf(labels, added, asked)

@@ -6,6 +6,7 @@ Names are compared without case, and the first spelling stays. Times in videos a
 from __future__ import annotations
 
 import dataclasses
+import functools
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
@@ -42,6 +43,7 @@ def clean_name(text: str, what: str = "tag") -> str:
     return name
 
 
+@functools.cache
 def name_key(name: str) -> str:
     """Returns the same text for all spellings of a name."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
