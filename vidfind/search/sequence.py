@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -33,10 +34,13 @@ from vidfind.search.tagged import NamedSegments, named_segments
 from vidfind.store.select import SelectedVideos
 from vidfind.store.store import Hit, Store
 
-# Hits of each step whose videos are compared first; then four times as many, and so on.
-FIRST_HITS = 100
-# With more, it is quicker to read all segments.
+# Hits of each step that tell which videos can be among the best; then so many times more.
+FIRST_HITS = 500
+MORE_HITS = 4
+# With more hits, it is quicker to read all segments.
 MOST_HITS = 2000
+# LanceDB computes scores in another order than NumPy does.
+ROUNDING = 1e-4
 # Segments of damaged files may overlap by so many seconds, and follow one another at most so much later.
 TOUCH = 0.01
 NEVER = -np.inf
@@ -142,39 +146,56 @@ def _best_sequences(
 ) -> list[Found]:
     """The `limit` best sequences with their videos, best first; only of the `chosen` videos, if given.
 
-    Looks at the videos of the best hits of each step first. A sequence of any other video is worth at most the sum of
-    the last hits: what is worth more is exact."""
-    wanted = None if chosen is None else chosen.contents()
-    count, read, seen = FIRST_HITS, list[Segments](), set[int]()
+    The best hits of each step bound what a sequence of a video is worth: a segment that is no hit scores less than the
+    last one. Only videos that can be among the best are read, the most promising first: the answer is exact."""
+    used = set(store.columns("content")["content"].to_numpy().tolist()) if chosen is None else chosen.contents()
+    total = sum(1 / step.spread for step in steps)
+    has_bounds = chosen is None or len(used) > FEW_VIDEOS
+    count, read, seen, found = FIRST_HITS, list[Segments](), set[int](), list[Found]()
+    worth, others = _bounds(store, steps, count) if has_bounds else (None, NEVER)
     while True:
-        among, bound = wanted, NEVER
-        if wanted is None or len(wanted) > FEW_VIDEOS:
-            among, bound = _promising(store, steps, count)
-        if among is None:
-            read = [_read(store, steps, None)]
-        else:
-            read.append(_read(store, steps, among - seen))
+        is_full = len(found) == limit
+        least = total * max(filters.min_score, found[-1].span.score if is_full else -1.0) - ROUNDING
+        among: set[int] | None = None
+        if worth is not None:
+            good = [content for content in worth if worth[content] >= least and content not in seen and content in used]
+            if not good and others <= least:
+                return found
+            if not good:
+                count *= MORE_HITS
+                worth, others = _bounds(store, steps, count)
+                continue
+            among = set(good[: max(2 * limit, 4 * len(seen))])
             seen |= among
+        if among is None or len(seen) > FEW_VIDEOS:
+            among, worth = None if chosen is None or len(used) > FEW_VIDEOS else used, None
+            read.clear()
+        read.append(_read(store, steps, among))
         segments = Segments(*(np.concatenate(parts, axis=-1) for parts in zip(*read, strict=True)))
-        scores = _allowed(store, segments, steps, filters, chosen, tagged, asked)
+        scores = _allowed(segments, steps, used, filters, chosen, tagged, asked)
         found = _found(store, segments, scores, steps, within, limit, filters, chosen)
-        is_exact = len(found) == limit and found[-1].span.score >= bound / sum(1 / step.spread for step in steps)
-        if bound == NEVER or is_exact:
+        if worth is None:
             return found
-        count *= 4
 
 
-def _promising(store: Store, steps: Sequence[Step], count: int) -> tuple[set[int] | None, float]:
-    """The contents of the `count` best hits of each step, and the most that a sequence of no such content is worth.
-
-    None and NEVER: all contents are to be looked at."""
+def _bounds(store: Store, steps: Sequence[Step], count: int) -> tuple[dict[int, float] | None, float]:
+    """The most that a sequence of a content is worth, by the `count` best hits of each step, the greatest first; and
+    the most that one of any other content is worth. None: all are to be looked at."""
     if count > MOST_HITS:
         return None, NEVER
-    hits = [store.search(step.vector, count) for step in steps]
-    contents = {hit.content for one in hits for hit in one}
-    if len(hits[0]) < count or len(contents) > FEW_VIDEOS:
+    with ThreadPoolExecutor(len(steps)) as pool:
+        hits = [*pool.map(lambda step: store.search(step.vector, count), steps)]
+    if len(hits[0]) < count:
         return None, NEVER
-    return contents, sum(one[-1].score / step.spread for one, step in zip(hits, steps, strict=True))
+    best = [{hit.content: hit.score for hit in reversed(one)} for one in hits]  # of each content its first hit
+    spreads = [step.spread for step in steps]
+    last = [one[-1].score for one in hits]
+
+    def worth(content: int) -> float:
+        return sum(one.get(content, least) / spread for one, least, spread in zip(best, last, spreads, strict=True))
+
+    bounds = {content: worth(content) for content in set().union(*best)}
+    return dict(sorted(bounds.items(), key=lambda one: -one[1])), worth(0)
 
 
 def _read(store: Store, steps: Sequence[Step], contents: set[int] | None) -> Segments:
@@ -191,9 +212,9 @@ def _read(store: Store, steps: Sequence[Step], contents: set[int] | None) -> Seg
 
 
 def _allowed(
-    store: Store,
     segments: Segments,
     steps: Sequence[Step],
+    used: set[int],
     filters: Filters,
     chosen: SelectedVideos | None,
     tagged: NamedSegments | None,
@@ -201,8 +222,7 @@ def _allowed(
 ) -> Floats:
     """The scores (M, N) divided by their spread; NEVER where a segment cannot be a part of an answer."""
     scores: Floats = segments.cosines / np.array([[step.spread] for step in steps])
-    used = store.columns("content")["content"].to_numpy() if chosen is None else [*chosen.contents()]
-    scores[:, ~np.isin(segments.contents, used)] = NEVER
+    scores[:, ~np.isin(segments.contents, [*used])] = NEVER
     allows, is_example = allowing(filters, chosen, (), tagged), allowing(NO_FILTERS, None, asked)
     examples = {content for one in asked for content in one.contents}
     is_any_in_doubt = filters.between is not None or tagged is not None

@@ -100,6 +100,8 @@ from vidfind.store.tables import (
 from vidfind.system.files import find_present
 from vidfind.system.storage import storage_errors
 
+# Segments read at a time: a product with so many is four times as quick as one with LanceDB's thousand.
+BATCH = 8192
 # Paths in one predicate: keeps the SQL text small (some 100 KB).
 PATHS_A_DELETE = 1000
 FOREVER = timedelta(days=36500)
@@ -322,7 +324,7 @@ class Store:
             if contents is not None:
                 query = query.where(f"content IN ({_listed(contents)})")
             dim = self.dim
-            for batch in query.to_batches():
+            for batch in query.to_batches(BATCH):
                 whole = batch.drop_null()  # which only damage makes
                 spans = np.stack([whole["start"].to_numpy(), whole["end"].to_numpy()], axis=1)
                 numbers = pc.list_flatten(whole["vector"]).to_numpy()
@@ -407,7 +409,8 @@ class Store:
         segments, and without `contents`, a few of the last may be missed: see nearest.py."""
         with table_errors(self.path):
             found = nearest(self.tables.segments, vector, limit, contents)
-        hits = [Hit(row["content"], row["start"], row["end"], 1 - row["_distance"]) for row in found.to_pylist()]
+        columns = [found[name].to_numpy().tolist() for name in ("content", "start", "end", "_distance")]
+        hits = [Hit(content, start, end, 1 - far) for content, start, end, far in zip(*columns, strict=True)]
         return sorted(hits, key=lambda hit: (-hit.score, hit.content, hit.start))
 
 

@@ -123,11 +123,11 @@ def _tops(store: Store, bank: Vectors, contents: npt.NDArray[np.int64]) -> npt.N
     bank = bank / np.linalg.norm(bank.astype(np.float32), axis=1, keepdims=True)
     tops = np.full(len(bank), -1, np.float32)
     for found, _, vectors in store.segments(contents.tolist() if len(contents) <= CONTENTS_LISTED else None):
-        lengths = np.linalg.norm(vectors, axis=1)
+        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
         is_good = (lengths > 0) & np.isin(found, contents)
         if is_good.any():
-            cosines = bank @ (vectors[is_good] / lengths[is_good, None]).T
-            tops = np.maximum(tops, cosines.max(axis=1))
+            cosines = vectors @ bank.T / np.maximum(lengths, 1e-12)[:, np.newaxis]
+            tops = np.maximum(tops, cosines[is_good].max(axis=0))
     return tops
 
 
