@@ -14,10 +14,12 @@ from vidfind.categories.judging import (
     TOKEN,
     VECTOR,
     ZERO_SHOT,
+    at_least,
     best_limit,
     choose,
     classify,
     confidences,
+    is_ranked_high,
     leads,
 )
 from vidfind.categories.learning import RIDGE, learn, logit_scale, prototype, ridge, starting_bias
@@ -207,3 +209,12 @@ def test_both_forms_of_ridge_regression_solve_the_same_equation(count: int) -> N
     found = ridge(rows.astype(np.float32), values.astype(np.float32))
     slope = rows.T @ (rows @ found - values) + RIDGE * found
     assert np.abs(slope).max() < 1e-4
+
+
+def test_chance_is_told_from_skill() -> None:
+    assert at_least(7, 8, 0.5) == pytest.approx(9 / 256)
+    assert at_least(0, 5, 0.3) == pytest.approx(1)
+    others = np.arange(40.0, dtype=np.float32)
+    assert is_ranked_high(np.array([38.5, 39.5, 35.5], np.float32), others)
+    assert not is_ranked_high(np.array([38.5, 20.5, 5.5], np.float32), others)
+    assert not is_ranked_high(others[:3], others[:0])

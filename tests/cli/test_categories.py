@@ -137,6 +137,27 @@ def test_what_is_stopped_before_its_commit_changes_nothing(
     assert run("search", "x", "--is", "pets:rex", "--json").out
 
 
+@pytest.mark.parametrize("step", ["rename_marks", "change_labels"])
+def test_what_is_half_forgotten_is_never_seen_and_can_be_forgotten_again(
+    step: str, fitted: Videos, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, labels = fitted.store.marks(), fitted.store.labels("class")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(StoreWriter, step, stop)
+        run_stopped(run, "learn", "forget", "pets/rex")
+    marked = {name for mark in fitted.store.marks() for name in mark.classes}
+    assert (fitted.store.labels("class"), "pets:mia" in marked) == (labels, True)
+    assert fitted.store.marks() == before or marked == {"pets:mia"}
+    assert "rex" in run("learn", "list").out
+    assert run("learn", "forget", "pets/rex").code == 0
+    assert {name for mark in fitted.store.marks() for name in mark.classes} == {"pets:mia"}
+    assert {label.name for label in fitted.store.labels("class")} == {"mia"}
+
+
 def run_stopped(run: Run, *words: str) -> None:
     assert run(*words).code == 130
 
@@ -271,8 +292,21 @@ def test_a_class_needs_a_usable_example(videos: Videos, run: Run) -> None:
 def test_a_class_of_one_video_is_not_validated(videos: Videos, run: Run) -> None:
     imported(videos, run, videos.list_of(1))
     ran = run("learn", "fit", "--mode", "token")
-    assert (ran.code, "Not validated" in ran.err, "three videos of a class" in ran.err) == (0, True, True)
+    assert (ran.code, "Nothing was judged" in ran.err, "three videos of a class" in ran.err) == (0, True, True)
     assert videos.store.marks() == []
+
+
+@pytest.mark.parametrize(("each", "is_shuffled"), [(2, False), (4, True)], ids=["too few examples", "no better"])
+def test_what_may_be_chance_is_given_to_nothing(each: int, is_shuffled: bool, videos: Videos, run: Run) -> None:
+    text = videos.list_of(each)
+    if is_shuffled:  # each class has half of its examples of the other's look
+        lines = [f"pets,{PETS[i % 2]},v{3 * i + n:02}.mp4," for n in range(2) for i in range(each)]
+        text = "\n".join(["task,class,path,describe", *lines, ""])
+    imported(videos, run, text)
+    ran = run("learn", "fit", "--mode", "linear")
+    assert (ran.code, "Not validated, so given to nothing by themselves: pets:mia, pets:rex" in ran.err) == (0, True)
+    assert videos.store.marks() == []
+    assert [json.loads(line)["validated"] for line in run("learn", "list", "--json").out.splitlines()] == [False] * 2
 
 
 def test_a_name_that_is_too_long_for_the_model_is_refused(videos: Videos, run: Run) -> None:

@@ -165,21 +165,22 @@ def count_found(store: Store, marks: Sequence[Mark]) -> Counter[str]:
 
 
 def drop_classes(store: Store, labels: Sequence[Label], whole_task: bool) -> None:
-    """Deletes the labels of one class, or of a `whole_task`, and what was learned from them."""
+    """Deletes the labels of one class, or of a `whole_task`, and what was learned from them.
+
+    What was learned goes first: killed in between, the class is as if not learned yet, and can be forgotten again."""
     label = labels[0]
+
+    def kept(name: str) -> str | None:
+        return None if _is_of(name, label, whole_task) else name
+
     learned = read_classes(store)
     with store.writing() as writer:
+        run = store.run_of("class")
+        if learned:
+            left = without(learned, {name_key(name) for name in learned.names if not kept(name)})
+            run = write_classes(store, left, 0) if left else ""
+        writer.rename_marks("class", run, kept)
         writer.change_labels([], labels)
-        if not learned:
-            return
-        gone = {name_key(name) for name in learned.names if _is_of(name, label, whole_task)}
-        marks = [
-            dataclasses.replace(mark, classes={n: sure for n, sure in mark.classes.items() if name_key(n) not in gone})
-            for mark in store.marks()
-        ]
-        left = without(learned, gone)
-        run = write_classes(store, left, 0) if left else ""
-        writer.replace_marks("class", run, left.names if left else [], marks)
         delete_others(store, run)
 
 
@@ -213,6 +214,7 @@ def without(learned: LearnedClasses, gone: Collection[str]) -> LearnedClasses | 
         wrong=tuple(learned.wrong[number] for number in numbers),
         task_scores=tuple(learned.task_scores[number] for number in numbers),
         text_scores=learned.text_scores[kept],
+        proven=learned.proven[kept],
     )
 
 
@@ -244,6 +246,7 @@ def merged(old: LearnedClasses, new: LearnedClasses) -> LearnedClasses:
         wrong=kept.wrong + new.wrong,
         task_scores=kept.task_scores + new.task_scores,
         text_scores=np.concatenate([kept.text_scores, new.text_scores]),
+        proven=np.concatenate([kept.proven, new.proven]),
     )
 
 
@@ -265,7 +268,7 @@ class ListedClass:
     """How many of 100 examples of its task were right where they were left out; None if that is not known."""
     is_learned: bool
     is_validated: bool
-    """Whether it was learned from two videos or more."""
+    """Whether it may be given to videos; see LearnedClasses.validated."""
     needs_description: bool
     """Whether its name, without a description, does no better than chance."""
 

@@ -6,6 +6,7 @@ Needs numpy alone. Letters as in tasks.py.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -31,6 +32,8 @@ LEAST_GAIN = 0.5
 """Points of accuracy by which a way to learn must beat a simpler one."""
 SURELY_RIGHT = 0.25
 """The part of right examples whose scores are too low for anything to be given the class by itself."""
+CHANCE, ONE_OF_TWENTY = 0.05, 1.645
+"""How likely chance may do as well, and the standard deviations above the mean that are as unlikely."""
 ZERO_SHOT, PROTOTYPE, LINEAR, VECTOR, TOKEN = "zero-shot", "prototype", "linear", "vector", "token"
 Fit = Callable[[ClassExamples], Heads]
 """A way to learn from some of the examples."""
@@ -173,6 +176,49 @@ def split_folds(examples: ClassExamples, tasks: Sequence[Task], seed: int) -> Nu
     return np.isin(examples.groups, [*chosen, *others.tolist()]).astype(np.int64)
 
 
+def proven_classes(logits: Vectors, examples: ClassExamples, tasks: Sequence[Task]) -> Flags:
+    """Returns which classes (C,) are found so often in left-out bags that chance hardly does it.
+
+    `logits` (B, C + T) are those of bags that had been left out. In a task of several answers, so many must be right
+    as one guess for all would reach in fewer than 1 of 20 cases, and half of the examples of the class. A class that is
+    judged alone must rank its examples as high as chance would in fewer than 1 of 20 cases."""
+    owner, targets = task_of(tasks), examples.targets(tasks)
+    left_out = np.isfinite(logits).all(axis=1)
+    result = np.zeros(len(owner), bool)
+    for number, task in enumerate(tasks):
+        own = np.flatnonzero(owner == number)
+        judged = judged_bags(logits, examples, tasks, number)
+        right = targets[judged, number]
+        counts = np.bincount(right, minlength=len(own))[: len(own)]
+        if is_ranked(task) or (counts > 0).sum() == 1:
+            rows = left_out & (examples.answered[:, number] | ~examples.labelled)
+            for one in own[examples.counts()[own] >= 2]:
+                yes = examples.states[rows, one] > 0
+                result[one] = is_ranked_high(logits[rows, one][yes], logits[rows, one][~yes])
+            continue
+        hits = logits[judged][:, own].argmax(axis=1) == right
+        guess = float(max(counts.max() / len(right), 1 / len(own))) if len(right) else 1.0
+        if at_least(int(hits.sum()), len(hits), guess) <= CHANCE:
+            result[own] = [2 * hits[right == one].sum() >= count > 0 for one, count in enumerate(counts)]
+    return result
+
+
+def at_least(hits: int, count: int, share: float) -> float:
+    """Returns the probability of so many hits or more of `count` guesses, of which each is right with `share`."""
+    return sum(math.comb(count, n) * share**n * (1 - share) ** (count - n) for n in range(hits, count + 1))
+
+
+def is_ranked_high(yes: Vectors, others: Vectors) -> bool:
+    """Whether scores (n,) are higher than others (m,), by more than chance: the rank-sum test of Mann and Whitney."""
+    if not len(yes) or not len(others):
+        return False
+    ordered = np.sort(others)
+    wins = (np.searchsorted(ordered, yes, side="left") + np.searchsorted(ordered, yes, side="right")).sum() / 2
+    pairs = len(yes) * len(others)
+    deviation = math.sqrt(pairs * (len(yes) + len(others) + 1) / 12)
+    return bool((wins - pairs / 2 - 0.5) / deviation >= ONE_OF_TWENTY)
+
+
 # Decisions
 
 
@@ -235,7 +281,7 @@ def confidences(leads: Vectors, right: Vectors, wrong: Vectors) -> Vectors:
 def classify(learned: LearnedClasses, plain: Vectors) -> tuple[Flags, Vectors]:
     """Returns which classes segments (N, D) show (N, C), and how sure that is (N, C).
 
-    Classes that were learned from one video are given to none."""
+    Classes that are not validated are given to none."""
     stored = unit(plain)
     logits = learned.heads.logits(stored, centred(stored, learned.shift))
     owner = task_of(learned.tasks)

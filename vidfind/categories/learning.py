@@ -24,6 +24,7 @@ from vidfind.categories.judging import (
     folds_of,
     held_out_logits,
     mean_accuracy,
+    proven_classes,
     set_limits,
     split_folds,
     task_accuracies,
@@ -154,6 +155,9 @@ def learn(
     if tried is not None and chosen != TOKEN:  # all examples say more than those that were left out at once
         logits[chosen] = held_out_logits(ways[chosen], examples, folds)
         accuracies[chosen] = task_accuracies(logits[chosen], examples, tasks)
+    evidence = logits[chosen]
+    if chosen == TOKEN:  # a few examples were left out, at once: the others say more of whether classes can be told
+        evidence = held_out_logits(ways[PROTOTYPE], examples, folds)
     heads = ways[chosen](examples)
     trained = tuning.steps if tuning and chosen == TOKEN else steps[-1] if chosen == VECTOR else 0
     learned = LearnedClasses(
@@ -168,6 +172,7 @@ def learn(
         steps=trained,
         most_steps=tuning.most_steps if tuning and chosen == TOKEN else asked.steps,
         text_scores=class_scores(zero_shot(texts, len(tasks), scale).pooled(examples), examples, tasks),
+        proven=proven_classes(evidence, examples, tasks),
     )
     return set_limits(learned, logits[chosen], examples)
 

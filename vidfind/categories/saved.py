@@ -40,6 +40,7 @@ def write_classes(store: Store, learned: LearnedClasses, seed: int) -> str:
         "counts": learned.counts,
         "task_scores": np.array(learned.task_scores),
         "text_scores": learned.text_scores,
+        "proven": learned.proven,
     }
     if learned.heads.plain is not None:
         arrays["plain"] = learned.heads.plain
@@ -102,6 +103,7 @@ def _learned(meta: Mapping[str, Any], arrays: Mapping[str, Any]) -> LearnedClass
         meta["steps"],
         meta["most_steps"],
         arrays["text_scores"],
+        arrays.get("proven", arrays["counts"] > 0),  # an older vidfind did not judge it
     )
 
 

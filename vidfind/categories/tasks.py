@@ -22,6 +22,8 @@ Vectors = npt.NDArray[np.float32]
 
 NONE = "none"
 """The class of what belongs to no class of a task; every task has it."""
+FEWEST_VIDEOS = 3
+"""Videos of a class, from which on it may be given to others."""
 PEOPLE = frozenset({"people", "persons", "family", "faces", "friends"})
 """Tasks of these names may have several classes in one segment, since two people can share it."""
 
@@ -147,6 +149,8 @@ class LearnedClasses:
     """How many steps it may take."""
     text_scores: Vectors = field(default_factory=lambda: np.zeros(0, np.float32))
     """How many of 100 examples of each class (C,) its text alone gets right; NaN for a class without examples."""
+    proven: Flags = field(default_factory=lambda: np.zeros(0, bool))
+    """Which classes (C,) were found, where they were left out, so often that it is hardly chance."""
 
     @property
     def names(self) -> list[str]:
@@ -162,8 +166,10 @@ class LearnedClasses:
 
     @property
     def validated(self) -> Flags:
-        """Which classes were learned from two videos or more (C,): of others nobody knows how good they are."""
-        result: Flags = np.asarray(self.counts) >= 2
+        """Which classes (C,) may be given to videos: learned from enough of them, and found where they were left out.
+
+        Of others nobody knows how good they are."""
+        result: Flags = (np.asarray(self.counts) >= FEWEST_VIDEOS) & self.proven
         return result
 
     def directions(self) -> Vectors:

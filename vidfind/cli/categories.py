@@ -190,7 +190,7 @@ def fit(
     """Learn all classes from their examples, and mark the moments that show them.
 
     No video is read again. Several ways to learn are tried, each on examples that it has not seen, and the best is
-    used. Classes with one example are learned, but given to nothing by themselves.
+    used. Classes with fewer than three videos, or found no better than by chance, are given to nothing by themselves.
 
     \b
     Example:

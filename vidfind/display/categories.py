@@ -78,6 +78,8 @@ def import_json(found: "ClassList", added: "Added") -> dict[str, Any]:
 
 def show_fitted(fitted: "Fitted", is_dry: bool, index: Path) -> None:
     """Shows how well each way to learn does, the one that is used, and what it finds."""
+    from vidfind.categories.tasks import FEWEST_VIDEOS
+
     learned = fitted.learned
     show_found(learned, fitted.found)
     known = {name: score for name, score in learned.scores.items() if score == score}
@@ -85,13 +87,14 @@ def show_fitted(fitted: "Fitted", is_dry: bool, index: Path) -> None:
         shown = ", ".join(f"{name} {score:.1f}" for name, score in known.items())
         message(f"Right of 100 examples left out: {shown}. Used: {learned.mode} ({WAYS[learned.mode]}).")
     else:
-        message(f"Not validated: that takes two videos of a class. Used: {learned.mode} ({WAYS[learned.mode]}).")
+        message(f"Nothing was judged: that takes two videos of a class. Used: {learned.mode} ({WAYS[learned.mode]}).")
     if "token" in learned.scores and "token" not in known:
         message("Tuned prompts were not tried: to judge them takes three videos of a class.")
     alone = [name for name, is_good in zip(learned.names, learned.validated, strict=True) if not is_good]
     if alone:
         message(
-            f"Learned from one video or none, so not validated, and given to nothing by themselves: {', '.join(alone)}."
+            f"Not validated, so given to nothing by themselves: {', '.join(alone)}. A class needs {FEWEST_VIDEOS} "
+            "videos as examples, and must be found where they are left out more often than by chance."
         )
     if learned.steps and learned.steps < learned.most_steps:
         message(f"The time was over after {learned.steps} of {learned.most_steps} steps. More: --max-seconds")

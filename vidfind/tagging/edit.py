@@ -68,9 +68,9 @@ def drop_tags(store: Store, names: Sequence[str], rows: Sequence[VideoRow] | Non
     videos = None if rows is None else {row.fingerprint for row in rows}
     with store.writing() as writer:
         dropped = labels_named(store, keys, videos)
-        writer.change_labels([], dropped)
-        if rows is None:
+        if rows is None:  # first: automatic tags must not outlive what they were learned from
             _change_marks(store, writer, lambda name: None if name_key(name) in keys else name)
+        writer.change_labels([], dropped)
     return dropped
 
 
