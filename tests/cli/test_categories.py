@@ -17,7 +17,8 @@ from vidfind.categories.saved import read_classes
 from vidfind.encoders.encoder import Encoder
 from vidfind.index.writer import make_marker
 from vidfind.store.settings import IndexSettings
-from vidfind.store.store import Embedded, Store, StoreWriter
+from vidfind.store.store import Embedded, Store
+from vidfind.store.writer import StoreWriter
 from vidfind.tagging.vectors import NEUTRAL, unit
 
 PETS = ("rex", "mia")

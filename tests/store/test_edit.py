@@ -13,8 +13,9 @@ from tests.support.stored import begin_again, put
 from vidfind.errors import BadInput
 from vidfind.search.moments import search_moments
 from vidfind.store.edit import Relinked, relink_videos, remove_videos
-from vidfind.store.store import Embedded, Store, StoreWriter
+from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow
+from vidfind.store.writer import StoreWriter
 
 DAY = datetime(2024, 5, 17, tzinfo=UTC)
 AXES = np.eye(16, dtype=np.float32)

@@ -266,7 +266,7 @@ def test_copies_of_a_video_have_its_labels(home: Home) -> None:
 
 
 def test_a_kill_between_the_files_leaves_the_old_state(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vidfind.store.store import StoreWriter
+    from vidfind.store.writer import StoreWriter
 
     fill_tags(home.store, encode, QUICK)
     marks, run = home.store.marks(), home.store.run_of("tag")

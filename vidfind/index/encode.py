@@ -18,8 +18,9 @@ from vidfind.index.writer import CommitQueue, make_marker
 from vidfind.media.dates import when_recorded
 from vidfind.media.probe import VideoInfo
 from vidfind.media.sampling import MISSING
-from vidfind.store.store import Embedded, StoreWriter
+from vidfind.store.store import Embedded
 from vidfind.store.tables import TRY_AGAIN, VideoRow, new_content
+from vidfind.store.writer import StoreWriter
 from vidfind.system.files import VideoFile
 from vidfind.system.machine import running_clock
 from vidfind.system.times import clock

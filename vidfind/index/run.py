@@ -28,8 +28,9 @@ from vidfind.index.walk import Walk, is_under, walk_folders
 from vidfind.media.dates import Recorded, when_recorded
 from vidfind.media.decoding import probe, read_date
 from vidfind.media.probe import SMALL_FILE
-from vidfind.store.store import Store, StoreWriter
+from vidfind.store.store import Store
 from vidfind.store.tables import TRY_AGAIN, VideoRow
+from vidfind.store.writer import StoreWriter
 from vidfind.system.files import VideoFile, fingerprint
 from vidfind.words.levels import update_levels
 

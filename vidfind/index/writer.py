@@ -11,8 +11,9 @@ import numpy as np
 from vidfind.categories.fitting import mark_segments
 from vidfind.categories.saved import read_classes
 from vidfind.store.labels import Mark
-from vidfind.store.store import Embedded, Store, StoreWriter
+from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow
+from vidfind.store.writer import StoreWriter
 from vidfind.tagging.saved import read_tagger
 
 # Each commit costs a few ms and a file or two; what is lost to a power cut is at most this much.

@@ -31,7 +31,7 @@ from vidfind.store.settings import (
     read_generation,
     write_generation,
 )
-from vidfind.store.store import Store, StoreWriter
+from vidfind.store.store import Store
 from vidfind.store.tables import (
     REQUIRED,
     TableKind,
@@ -43,6 +43,7 @@ from vidfind.store.tables import (
     table_errors,
     table_name,
 )
+from vidfind.store.writer import StoreWriter
 from vidfind.system.paths import home
 from vidfind.system.storage import storage_errors
 

@@ -9,17 +9,19 @@ Times in videos are in seconds.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vidfind.store.tables import LABELS, MARKS, TableKind, Tables
+from vidfind.store.tables import LABELS, MARKS, TableKind, Tables, VideoRow, content_in, rows_of
 
 LabelKind = Literal["tag", "class"]
 # LanceDB joins no files by itself: after so many commits of a few rows it is asked to.
@@ -182,8 +184,7 @@ def with_videos(tables: Tables, labels: Iterable[Label]) -> dict[str, Label]:
 def _of_video(label: Label, videos: Mapping[int, str]) -> Label:
     if label.content not in videos:
         raise ValueError(f"no video of the index has the content {label.content}")
-    values = {**vars(label), "video": videos[label.content]}
-    return Label(**values)
+    return replace(label, video=videos[label.content])
 
 
 def _row(label: Label) -> dict[str, object]:
@@ -193,7 +194,28 @@ def _row(label: Label) -> dict[str, object]:
 def carry_labels(tables: Tables, renamed: Mapping[str, str]) -> None:
     """Gives the labels of files to those that took their places: `renamed` are new fingerprints by the old ones."""
     labels = [label for label in read_labels(tables) if label.video in renamed] if renamed else []
-    change_labels(tables, [Label(**{**vars(label), "video": renamed[label.video]}) for label in labels])
+    change_labels(tables, [replace(label, video=renamed[label.video]) for label in labels])
+
+
+def keep_labels(tables: Tables, rows: Mapping[Path, VideoRow]) -> list[VideoRow]:
+    """Gives the labels of files that have changed in their places to the files as they are now.
+
+    A label stays where it is if its file lies elsewhere now, and another has its place. Returns the rows to write: that
+    of a file that cannot be read now keeps the fingerprint that its labels are known by."""
+    if not has_labels(tables):
+        return [*rows.values()]
+    stored = {row.path: row for row in rows_of(tables.videos.to_arrow())}
+    files = Counter(row.fingerprint for path, row in stored.items() if path not in rows)
+    kept: list[VideoRow] = []
+    renamed: dict[str, str] = {}
+    for path, row in rows.items():
+        old = stored.get(path, row).fingerprint
+        row = replace(row, fingerprint=row.fingerprint or old) if row.failed else row
+        if old and old != row.fingerprint and not files[old]:
+            renamed[old] = row.fingerprint
+        kept.append(row)
+    carry_labels(tables, renamed)
+    return kept
 
 
 def has_labels(tables: Tables) -> bool:
@@ -209,7 +231,7 @@ def read_marks(tables: Tables, contents: Collection[int] | None = None) -> list[
     table = tables.find(TableKind.MARKS)
     if table is None:
         return []
-    wanted = f"content IN ({', '.join(map(str, contents)) or 'NULL'})" if contents is not None else "content != 0"
+    wanted = content_in(contents) if contents is not None else "content != 0"
     return [*_joined(table.search().where(wanted).to_arrow())]
 
 
@@ -362,10 +384,10 @@ def drop_marks(tables: Tables, used: Collection[int]) -> None:
     if table is None:
         return
     stored = table.search().select(["content"]).to_arrow()["content"]
-    orphans = set(pc.unique(stored).to_pylist()) - {NO_SEGMENT, *used}
+    orphans = set(pc.unique(stored).to_numpy().tolist()) - {NO_SEGMENT, *used}
     if orphans:
         with tables.committing(TableKind.MARKS) as marks:
-            marks.delete(f"content IN ({', '.join(map(str, orphans))})")
+            marks.delete(content_in(orphans))
 
 
 def _only(mark: Mark, names: Collection[str]) -> Mark:

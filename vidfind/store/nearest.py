@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import numpy.typing as npt
 
+from vidfind.store.tables import content_in
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from lancedb.index import IvfSq
@@ -44,8 +46,7 @@ def nearest(
     Fewer rows only if there are no more. Exact among the rows of `contents`, if given, and in small tables."""
     query = _by_cosine(table, vector).limit(limit).select(["content", "start", "end", "_distance"])
     if contents is not None:
-        listed = ", ".join(map(str, contents)) or "NULL"
-        query = query.where(f"content IN ({listed})", prefilter=True)
+        query = query.where(content_in(contents), prefilter=True)
     elif limit <= APPROXIMATE_LIMIT:
         found = (
             query.nprobes(PARTS_SEARCHED).refine_factor(CANDIDATES).to_arrow()

@@ -9,103 +9,55 @@ until new ones beside them are complete: see settings.py. Times are in seconds.
 
 from __future__ import annotations
 
-import dataclasses
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vidfind.commands import NO_ADAPTER, delete_command
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.errors import IndexBusy, IndexMismatch
-from vidfind.store.folder import (
-    KEEP_VERSIONS,
-    SPEED_FILE,
-    delete_leftovers,
-    drop_unfinished,
-    make_generation,
-    read_links,
-    read_speed,
-    require_index,
-    write_links,
-    write_speed,
-    writing_lock,
-)
+from vidfind.store.folder import SPEED_FILE, make_generation, read_links, read_speed, require_index, writing_lock
 from vidfind.store.labels import (
     Label,
     LabelKind,
     Mark,
-    add_marks,
-    carry_labels,
-    change_labels,
     contents_of_files,
-    drop_marks,
-    has_labels,
     label_names,
     mark_names,
     marks_with,
     read_labels,
     read_marks,
-    rename_marks,
-    replace_marks,
     run_of,
 )
-from vidfind.store.memory import (
-    LeftOut,
-    RemovedVideo,
-    read_left_out,
-    read_removed,
-    still_kept,
-    write_left_out,
-    write_removed,
-)
+from vidfind.store.memory import RemovedVideo, read_removed
 from vidfind.store.mismatch import Mismatch, choice_mismatch, identity_mismatch, mismatch_error
-from vidfind.store.nearest import is_worthwhile, make_indexes, nearest
+from vidfind.store.nearest import is_worthwhile, nearest
 from vidfind.store.settings import (
-    FORMAT_VERSION,
     NEXT_FILE,
     SETTINGS_FILE,
     Generation,
     IndexSettings,
     adapter_file_name,
-    copy_settings,
     damaged,
-    finish_generation,
-    format_of,
     is_index,
-    keep_adapter,
     read_generation,
     write_generation,
 )
-from vidfind.store.tables import (
-    ADDED_COLUMNS,
-    REQUIRED,
-    VIDEOS,
-    TableKind,
-    Tables,
-    VideoRow,
-    path_to_text,
-    row_to_table,
-    rows_of,
-    table_errors,
-)
+from vidfind.store.tables import Tables, VideoRow, content_in, rows_of, table_errors, vectors_of
 from vidfind.system.files import find_present
 from vidfind.system.storage import storage_errors
 
+if TYPE_CHECKING:
+    from vidfind.store.writer import StoreWriter
+
 # Segments read at a time: a product with so many is four times as quick as one with LanceDB's thousand.
 BATCH = 8192
-# Paths in one predicate: keeps the SQL text small (some 100 KB).
-PATHS_A_DELETE = 1000
-FOREVER = timedelta(days=36500)
-AT_ONCE = timedelta(milliseconds=1)  # LanceDB takes no less
 
 
 @dataclass(frozen=True)
@@ -177,6 +129,8 @@ class Store:
         """Yields what writes to this index, and keeps other processes from writing to it meanwhile.
 
         Raises IndexBusy if one does so already, or has put other tables or another adapter in its place."""
+        from vidfind.store.writer import StoreWriter
+
         with writing_lock(self.path):
             if not self._is_current():
                 raise IndexBusy(f"Another vidfind has changed the index {self.path.name!r}: run the command again.")
@@ -287,7 +241,7 @@ class Store:
     def videos_of(self, contents: Collection[int]) -> list[VideoRow]:
         """The videos that have one of these contents, in no order; none that failed."""
         with table_errors(self.path):
-            query = self.tables.videos.search().where(f"content IN ({_listed(contents)})")
+            query = self.tables.videos.search().where(content_in(contents))
             return [row for row in rows_of(query.to_arrow()) if not row.failed]
 
     def contents_like(self, fingerprint: str) -> set[int]:
@@ -322,14 +276,11 @@ class Store:
         with table_errors(self.path):
             query = self.tables.segments.search()
             if contents is not None:
-                query = query.where(f"content IN ({_listed(contents)})")
-            dim = self.dim
+                query = query.where(content_in(contents))
             for batch in query.to_batches(BATCH):
                 whole = batch.drop_null()  # which only damage makes
                 spans = np.stack([whole["start"].to_numpy(), whole["end"].to_numpy()], axis=1)
-                numbers = pc.list_flatten(whole["vector"]).to_numpy()
-                vectors = numbers.reshape(-1, dim).astype(np.float32)
-                yield whole["content"].to_numpy(), spans, vectors
+                yield whole["content"].to_numpy(), spans, vectors_of(whole)
 
     def count_segments(self) -> int:
         """How many segments there are, those of no video included."""
@@ -343,9 +294,7 @@ class Store:
             offsets = np.unique(np.linspace(0, rows - 1, min(count, rows)).astype(int)).tolist()
             if not offsets:
                 return np.empty((0, self.dim), np.float32)
-            found = self.tables.segments.take_offsets(offsets).select(["vector"]).to_arrow().drop_null()
-            numbers = pc.list_flatten(found["vector"]).to_numpy()
-            return numbers.reshape(-1, self.dim).astype(np.float32)
+            return vectors_of(self.tables.segments.take_offsets(offsets).select(["vector"]).to_arrow().drop_null())
 
     # What the owner and saved models say: see labels.py
 
@@ -412,245 +361,6 @@ class Store:
         columns = [found[name].to_numpy().tolist() for name in ("content", "start", "end", "_distance")]
         hits = [Hit(content, start, end, 1 - far) for content, start, end, far in zip(*columns, strict=True)]
         return sorted(hits, key=lambda hit: (-hit.score, hit.content, hit.start))
-
-
-class StoreWriter:
-    """Writes to the index of `store`. Make one with `Store.writing`: who has a writer holds the lock of the index."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self._path, self._tables = store.path, store.tables
-
-    def put(self, rows: Sequence[VideoRow], embedded: Sequence[Embedded] = ()) -> None:
-        """Adds or replaces videos, and the vectors they point to: two commits, however many videos there are."""
-        if tables := [self._segments_table(one) for one in embedded if len(one.spans)]:
-            with self._tables.committing(TableKind.SEGMENTS) as segments:
-                segments.add(pa.concat_tables(tables))
-        if rows:
-            unique = self._with_labels({row.path: row for row in rows})
-            table = pa.Table.from_pylist([row_to_table(row) for row in unique], schema=VIDEOS)
-            with self._tables.committing(TableKind.VIDEOS) as videos:
-                merge = videos.merge_insert("path").when_matched_update_all().when_not_matched_insert_all()
-                merge.execute(table)
-
-    def _with_labels(self, rows: Mapping[Path, VideoRow]) -> list[VideoRow]:
-        """Gives the labels of files that have changed where they lie to the files as they are now.
-
-        Not so where the old file lies elsewhere now, and another has its place. Returns the rows, where a file that
-        cannot be read now keeps the fingerprint that its labels are known by."""
-        with table_errors(self._path):
-            if not has_labels(self._tables):
-                return [*rows.values()]
-            stored = {row.path: row for row in rows_of(self._tables.videos.to_arrow())}
-            files = Counter(row.fingerprint for path, row in stored.items() if path not in rows)
-            kept: list[VideoRow] = []
-            renamed: dict[str, str] = {}
-            for path, row in rows.items():
-                old = stored.get(path, row).fingerprint
-                row = dataclasses.replace(row, fingerprint=row.fingerprint or old) if row.failed else row
-                if old and old != row.fingerprint and not files[old]:
-                    renamed[old] = row.fingerprint
-                kept.append(row)
-            carry_labels(self._tables, renamed)
-        return kept
-
-    def purge_labels(self, removed: Collection[VideoRow] | None) -> None:
-        """Deletes the labels of files that are not in the index now: of these, or of all."""
-        there = {row.fingerprint for one in self.generations() for row in one.store.videos().values()}
-        files = None if removed is None else {row.fingerprint for row in removed}
-        gone = [
-            label
-            for label in self.store.labels(also_gone=True)
-            if label.video not in there and (files is None or label.video in files)
-        ]
-        self.change_labels([], gone)
-
-    def carry_labels(self) -> None:
-        """Gives the labels of files that changed during an encoding of the whole index to the files as they are now."""
-        with table_errors(self._path):
-            if has_labels(self._tables):
-                new = self.store.videos()
-                old = {path: row.fingerprint for path, row in self.store.in_use().videos().items() if path in new}
-                there = {row.fingerprint for row in new.values()}
-                carry_labels(
-                    self._tables,
-                    {print_: new[path].fingerprint for path, print_ in old.items() if print_ and print_ not in there},
-                )
-
-    def change_labels(self, put: Iterable[Label], drop: Iterable[Label] = ()) -> None:
-        """Adds labels, in place of those that say yes or no to the same, and deletes others, in one commit."""
-        with table_errors(self._path):
-            change_labels(self._tables, put, drop)
-
-    def replace_marks(self, kind: LabelKind, run: str, names: Iterable[str], marks: Iterable[Mark]) -> None:
-        """Puts the marks of a saved model in the place of all of their kind, in one commit.
-
-        `run` is the name of the model, and `names` are all that it may give, also to videos that come later."""
-        with table_errors(self._path):
-            replace_marks(self._tables, kind, run, names, marks)
-
-    def rename_marks(self, kind: LabelKind, run: str, renamed: Callable[[str], str | None]) -> None:
-        """Gives names of marks of a kind other names, and deletes those whose new name is None, in one commit.
-
-        `run` is the model that has the new names. Of two names that become one, the surer counts."""
-        with table_errors(self._path):
-            rename_marks(self._tables, kind, run, renamed)
-
-    def add_marks(self, marks: Sequence[Mark]) -> None:
-        """Adds the marks of new segments, in one commit; nothing if the index has no saved model."""
-        with table_errors(self._path):
-            add_marks(self._tables, marks)
-
-    def remove(self, paths: Iterable[Path]) -> None:
-        """Forgets videos; their vectors are cleared by the next `compact`. Paths that are not there are ignored."""
-        texts = [path_to_text(path) for path in paths]
-        for start in range(0, len(texts), PATHS_A_DELETE):
-            listed = ", ".join(f"'{text}'" for text in texts[start : start + PATHS_A_DELETE])
-            with self._tables.committing(TableKind.VIDEOS) as videos:
-                videos.delete(f"path IN ({listed})")
-
-    def leave_out(self, left_out: LeftOut) -> None:
-        """Stores what runs leave out from now on."""
-        if left_out != read_left_out(self._path):
-            write_left_out(self._path, left_out)
-
-    def set_aside(self, rows: Iterable[VideoRow]) -> None:
-        """Keeps the vectors of videos for a while, should they be removed or replaced now. See memory.py."""
-        now = datetime.now(UTC)
-        if aside := {row.content: RemovedVideo(row, now) for row in rows if not row.failed}:
-            write_removed(self._path, self.store.generation.number, [*(self.store.removed() | aside).values()])
-
-    def purge(self, paths: Collection[Path]) -> None:
-        """Deletes the kept vectors of removed videos: nothing of them is left on disk."""
-        left = [video for video in self.store.removed().values() if video.row.path not in paths]
-        write_removed(self._path, self.store.generation.number, left)
-        self.compact(AT_ONCE)
-
-    def compact(self, keep: timedelta = KEEP_VERSIONS) -> None:
-        """Clears vectors that no video points to, and that need not be kept any more; joins the small files that many
-        commits leave behind, and brings the approximate index up to date, or makes it: see nearest.py.
-
-        What searches may still read, or nothing uses, is deleted when it is older than `keep`."""
-        with table_errors(self._path):
-            stored, used = (
-                table.search().select(["content"]).to_arrow()["content"].to_numpy()
-                for table in (self._tables.segments, self._tables.videos)
-            )
-        contents, counts = np.unique(stored, return_counts=True)
-        stored_counts = dict(zip(contents.tolist(), counts.tolist(), strict=True))
-        removed = self.store.removed()
-        kept = still_kept(removed, set(used.tolist()), stored_counts, self.store.dim)
-        if kept.keys() != removed.keys():
-            write_removed(self._path, self.store.generation.number, [*kept.values()])
-        orphans = np.setdiff1d(contents, np.array([*used.tolist(), *kept], np.int64))
-        for start in range(0, len(orphans), PATHS_A_DELETE):
-            with self._tables.committing(TableKind.SEGMENTS) as segments:
-                segments.delete(f"content IN ({_listed(orphans[start : start + PATHS_A_DELETE])})")
-        with table_errors(self._path):
-            drop_marks(self._tables, {*used.tolist(), *kept})
-            kinds = [*REQUIRED, *(kind for kind in TableKind if kind not in REQUIRED and self._tables.find(kind))]
-        for kind in kinds:
-            with self._tables.committing(kind) as table:
-                table.optimize(cleanup_older_than=FOREVER)  # joins files; deletes none before it is known to be whole
-            if kind is TableKind.SEGMENTS and is_worthwhile(self._tables.segments):
-                with self._tables.committing(kind) as segments:
-                    make_indexes(segments)
-            with self._tables.committing(kind) as table:
-                # Unverified are files of no version, which might be of a commit that is being made. Here none is: they
-                # are of commits that were killed.
-                table.optimize(cleanup_older_than=keep, delete_unverified=True)
-        delete_leftovers(self._path, keep)
-
-    def note_speed(self, footage: float, elapsed: float) -> None:
-        """Remembers how fast this machine encodes with this model: seconds of footage, and what they took."""
-        write_speed(self._path, footage, elapsed)
-
-    def note_links(self, links: Mapping[Path, Path], folders: Collection[Path]) -> None:
-        """Remembers the links found in `folders`, in place of those found there before."""
-        known = read_links(self._path)
-        kept = {link: path for link, path in known.items() if not any(map(link.is_relative_to, folders))}
-        if {**kept, **links} != known:
-            write_links(self._path, {**kept, **links})
-
-    def move_weights(self, pretrained: str) -> Store:
-        """The same index, with its weights under another name: they are the same, and so are the vectors."""
-        for one in self.generations():
-            old = one.store.generation
-            identity = dataclasses.replace(old.settings.identity, pretrained=pretrained)
-            settings = dataclasses.replace(old.settings, identity=identity)
-            write_generation(self._path, dataclasses.replace(old, settings=settings), one.store.settings_file)
-        copy_settings(self._path)
-        return Store.open(self._path)
-
-    # Encodings with another adapter
-
-    def generations(self) -> list[StoreWriter]:
-        """This writer, and one for the encoding that is to take the place of the index, if that was begun."""
-        begun = None if self.store.is_unfinished else self.store.unfinished()
-        return [self, StoreWriter(begun)] if begun else [self]
-
-    def switch_adapter(self, settings: IndexSettings, adapter: Path | None) -> Store:
-        """The same videos and vectors with another adapter, one that leaves video vectors as they are."""
-        assert settings.has_vectors_of(self.store.settings)
-        name = keep_adapter(self._path, adapter) if adapter else ""
-        generation = dataclasses.replace(self.store.generation, settings=settings, adapter_file=name)
-        write_generation(self._path, generation, self.store.settings_file)
-        return Store(self._path, generation, self.store.is_unfinished)
-
-    def begin_again(self, settings: IndexSettings, adapter: Path | None) -> Store:
-        """New, empty tables for the same index with another adapter; searches go on with the old ones.
-
-        One that was begun before and is unfinished is given up."""
-        self.give_up_unfinished()
-        generation = Generation(settings, self.store.generation.number + 1)
-        generation = make_generation(self._path, generation, self.store.dim, adapter)
-        write_generation(self._path, generation, NEXT_FILE)
-        return Store(self._path, generation, is_unfinished=True)
-
-    def give_up_unfinished(self) -> None:
-        """Deletes what an unfinished encoding has made; nothing if there is none."""
-        drop_unfinished(self._path)
-
-    def finish(self) -> None:
-        """Makes these unfinished tables the ones in use, atomically."""
-        assert self.store.is_unfinished
-        self.carry_labels()
-        finish_generation(self._path)
-        self.store.is_unfinished = False
-
-    def bring_up_to_date(self) -> None:
-        """Brings tables of an older format up to date, and the copy of the settings."""
-        for one in self.generations():
-            one._migrate()
-        copy_settings(self._path)
-
-    def _migrate(self) -> None:
-        """Settings first, to keep an older vidfind from the new tables."""
-        present = self._tables.videos.schema.names
-        missing: dict[str, Any] = {name: value for name, value in ADDED_COLUMNS.items() if name not in present}
-        if missing or format_of(self._path, self.store.settings_file) < FORMAT_VERSION:
-            write_generation(self._path, self.store.generation, self.store.settings_file)
-        if missing:
-            with self._tables.committing(TableKind.VIDEOS) as videos:
-                videos.add_columns(missing)
-
-    def _segments_table(self, embedded: Embedded) -> pa.Table:
-        vectors = np.ascontiguousarray(embedded.vectors, np.float16)
-        starts, ends = zip(*embedded.spans, strict=True)
-        return pa.table(
-            {
-                "content": pa.array([embedded.content] * len(starts), pa.int64()),
-                "start": pa.array(starts, pa.float64()),
-                "end": pa.array(ends, pa.float64()),
-                "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), self.store.dim),
-            },
-            schema=self._tables.segments.schema,
-        )
-
-
-def _listed(contents: Iterable[int]) -> str:
-    """Contents for a predicate; NULL, which equals none, for none."""
-    return ", ".join(map(str, contents)) or "NULL"
 
 
 def outer_folders(rows: Iterable[VideoRow]) -> list[Path]:

@@ -11,7 +11,7 @@ import functools
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vidfind.errors import VidfindError
 from vidfind.store.settings import damaged
@@ -285,6 +288,17 @@ def rows_of(videos: pa.Table | pa.RecordBatch) -> Iterator[VideoRow]:
 def _microseconds(times: pa.Array[pa.TimestampScalar] | pa.ChunkedArray[pa.TimestampScalar]) -> list[int]:
     """Times as numbers since EPOCH: Arrow takes five times as long to make times of Python of them."""
     return cast("list[int]", times.cast(pa.int64()).to_pylist())  # a null, which only damage makes, is no number
+
+
+def content_in(contents: Iterable[int]) -> str:
+    """Returns the predicate that a row has one of these contents; no row meets it if there are none."""
+    return f"content IN ({', '.join(map(str, contents)) or 'NULL'})"
+
+
+def vectors_of(segments: pa.Table | pa.RecordBatch) -> npt.NDArray[np.float32]:
+    """Returns the vectors (N, D) of rows of the segments table. Rows without a vector must be dropped before."""
+    numbers = pc.list_flatten(segments["vector"]).to_numpy()
+    return numbers.reshape(-1, segments.schema.field("vector").type.list_size).astype(np.float32)
 
 
 def row_to_table(row: VideoRow) -> dict[str, object]:

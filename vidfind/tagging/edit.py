@@ -17,8 +17,9 @@ from pathlib import Path
 
 from vidfind.commands import tag_list_command
 from vidfind.errors import BadInput, Unusable
-from vidfind.store.store import Store, StoreWriter
+from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow, path_to_text
+from vidfind.store.writer import StoreWriter
 from vidfind.tagging.labels import (
     Changes,
     Label,
