@@ -126,9 +126,14 @@ def make_plan(
         plan.encode.extend(todo)
     else:
         plan.replaced.extend(known.stored[job.file.path] for job in todo if job.file.path in known.stored)
-        for path in _match_contents(
-            plan, todo, known, missing, take_fingerprint, presence, is_moved, has_only_another_date
-        ):
+        left_behind = _LeftBehind(missing, presence, is_moved)
+        matcher = _Matcher(plan, known, left_behind, missing, take_fingerprint, has_only_another_date)
+        sizes = Counter(row.size for row in (*known.stored.values(), *known.removed))
+        sizes += Counter(job.file.size for job in todo)
+        for job in todo:
+            is_alone = sizes[job.file.size] == 1
+            matcher.sort(job, "" if is_alone else _try_fingerprint(job.file.path, take_fingerprint))
+        for path in left_behind.taken:
             del missing[path]
     _sort_missing(plan, missing, folders, presence)
     return plan
@@ -152,92 +157,128 @@ def _sort_missing(
             plan.removed.append((row, reason))
 
 
-def _match_contents(
-    plan: Plan,
-    todo: Sequence[Job],
-    known: Known,
-    missing: Mapping[Path, VideoRow],
-    take_fingerprint: Callable[[Path], str],
-    presence: Callable[[VideoRow, Path], Presence],
-    is_moved: Callable[[VideoRow, Path], bool],
-    has_only_another_date: Callable[[VideoRow, VideoFile], bool],
-) -> set[Path]:
-    """Sorts `todo` into `plan`: what must be encoded, and what the index or another file of `todo` has already.
+class _LeftBehind:
+    """The stored videos that were not found, and that files found elsewhere may be now. Each is taken once."""
 
-    Returns the paths that videos were moved from."""
-    stored = known.stored
-    removed = {row.fingerprint: row for row in known.removed}
-    sources: dict[str, list[VideoRow]] = defaultdict(list)
-    for row in stored.values():
-        if not row.failed:
-            sources[row.fingerprint].append(row)
+    def __init__(
+        self,
+        missing: Mapping[Path, VideoRow],
+        presence: Callable[[VideoRow, Path], Presence],
+        is_moved: Callable[[VideoRow, Path], bool],
+    ) -> None:
+        self._presence, self._is_moved = presence, is_moved
+        self._rows: dict[str, list[VideoRow]] = defaultdict(list)  # by fingerprint
+        self._failed: dict[tuple[int, int], list[VideoRow]] = defaultdict(list)  # by size and time
+        self._sorted: dict[str, dict[Presence, list[VideoRow]]] = {}
+        self.taken: set[Path] = set()
+        """The paths that videos were moved from."""
+        for row in missing.values():
+            if row.failed:
+                self._failed[row.size, row.mtime_ns].append(row)
+            else:
+                self._rows[row.fingerprint].append(row)
 
-    @functools.cache
-    def left_behind(fingerprint: str) -> dict[Presence, list[VideoRow]]:
-        """The missing videos with a fingerprint that no file was found to be yet: those that are gone, and others."""
-        missed: dict[Presence, list[VideoRow]] = {"gone": [], "offline": []}
-        for row in reversed(sources[fingerprint]):
-            if row.path in missing and (seen_as := presence(row, row.folder)) in missed:
-                missed[seen_as].append(row)
-        return missed
+    def take(self, fingerprint: str, path: Path) -> VideoRow | None:
+        """Returns the missing video that the file at `path` is now, if it is one.
 
-    def take_left_behind(fingerprint: str, path: Path) -> VideoRow | None:
-        """The missing video that the file at `path` is now. Of one whose folder is not there now it may be a copy."""
-        missed = left_behind(fingerprint)
-        if missed["gone"]:
-            return missed["gone"].pop()
-        row = next((row for row in missed["offline"] if is_moved(row, path)), None)
-        if row:
+        If the folder of a missing video is not there now, the file may be a copy of it, and `is_moved` decides."""
+        missed = self._by_presence(fingerprint)
+        row = missed["gone"].pop() if missed["gone"] else None
+        if row is None and (row := next((row for row in missed["offline"] if self._is_moved(row, path)), None)):
             missed["offline"].remove(row)
+        if row:
+            self.taken.add(row.path)
         return row
 
-    failures: dict[tuple[int, int], list[VideoRow]] = defaultdict(list)
-    for row in missing.values():
-        if row.failed:
-            failures[row.size, row.mtime_ns].append(row)
+    def take_failed(self, file: VideoFile) -> VideoRow | None:
+        """Returns the missing video that could not be read and that `file` is now, if it is one.
 
-    def take_failed(file: VideoFile) -> VideoRow | None:
-        """The missing video that could not be read, and that `file` is now by its size, time, and name or number."""
-        rows = failures[file.size, file.mtime_ns]
+        It has the size and time of the file, and its name or its number on the disk."""
+        rows = self._failed[file.size, file.mtime_ns]
         for row in rows:
-            is_gone = row.path.name == file.path.name and presence(row, row.folder) == "gone"
-            if is_gone or is_moved(row, file.path):
+            is_gone = row.path.name == file.path.name and self._presence(row, row.folder) == "gone"
+            if is_gone or self._is_moved(row, file.path):
                 rows.remove(row)
+                self.taken.add(row.path)
                 return row
         return None
 
-    sizes = Counter(row.size for row in (*stored.values(), *known.removed)) + Counter(job.file.size for job in todo)
-    moved_from: set[Path] = set()
-    originals: dict[str, Path] = {}  # by fingerprint
-    for job in todo:
-        path = job.file.path
-        fingerprint = _try_fingerprint(path, take_fingerprint) if sizes[job.file.size] > 1 else ""
-        own = stored.get(path)
-        if own is None and (failed := take_failed(job.file)):
-            plan.reuse.append(Reuse(job.file, "failed", failed))
-            moved_from.add(failed.path)
-        elif fingerprint in sources and own and own.fingerprint == fingerprint:
-            plan.reuse.append(Reuse(job.file, "unchanged", own))  # only its date has changed
-        elif fingerprint in sources and (left := take_left_behind(fingerprint, path)):
-            plan.reuse.append(Reuse(job.file, "moved", left))
-            moved_from.add(left.path)
-        elif fingerprint in sources:
-            here = [row for row in sources[fingerprint] if row.path not in missing]
-            away = left_behind(fingerprint)["offline"]
-            source = next(iter(here or away or sources[fingerprint]))
-            plan.reuse.append(Reuse(job.file, job.status, source, is_source_away=bool(away) and not here))
-        elif fingerprint in removed:
-            plan.reuse.append(Reuse(job.file, job.status, removed[fingerprint], is_removed=True))
-        elif own and not own.failed and has_only_another_date(own, job.file):
-            taken = fingerprint or _try_fingerprint(path, take_fingerprint)
-            plan.reuse.append(Reuse(job.file, "unchanged", replace(own, fingerprint=taken)))
-        elif fingerprint in originals:
-            plan.duplicates.append((job, originals[fingerprint]))
+    def offline(self, fingerprint: str) -> Sequence[VideoRow]:
+        """Returns the videos with a fingerprint whose folders are not there now."""
+        return self._by_presence(fingerprint)["offline"]
+
+    def _by_presence(self, fingerprint: str) -> dict[Presence, list[VideoRow]]:
+        """Returns the videos with a fingerprint that are gone, and those that are offline, without those taken.
+
+        It is asked when it is needed, once for each fingerprint: `presence` looks at the disk."""
+        if fingerprint not in self._sorted:
+            missed: dict[Presence, list[VideoRow]] = {"gone": [], "offline": []}
+            for row in reversed(self._rows[fingerprint]):
+                if (seen_as := self._presence(row, row.folder)) in missed:
+                    missed[seen_as].append(row)
+            self._sorted[fingerprint] = missed
+        return self._sorted[fingerprint]
+
+
+class _Matcher:
+    """Sorts jobs into a plan: what must be encoded, and what the index or another file found has already."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        known: Known,
+        left_behind: _LeftBehind,
+        missing: Collection[Path],
+        take_fingerprint: Callable[[Path], str],
+        has_only_another_date: Callable[[VideoRow, VideoFile], bool],
+    ) -> None:
+        self._plan, self._stored, self._left_behind = plan, known.stored, left_behind
+        self._missing, self._take_fingerprint = missing, take_fingerprint
+        self._has_only_another_date = has_only_another_date
+        self._removed = {row.fingerprint: row for row in known.removed}
+        self._sources: dict[str, list[VideoRow]] = defaultdict(list)  # by fingerprint
+        self._originals: dict[str, Path] = {}  # files to encode, by fingerprint
+        for row in known.stored.values():
+            if not row.failed:
+                self._sources[row.fingerprint].append(row)
+
+    def sort(self, job: Job, fingerprint: str) -> None:
+        """Sorts one job. `fingerprint` is that of its file; empty: no other video has its size, or it is unreadable."""
+        if reuse := self._reuse(job, fingerprint):
+            self._plan.reuse.append(reuse)
+        elif fingerprint in self._originals:
+            self._plan.duplicates.append((job, self._originals[fingerprint]))
         else:
-            plan.encode.append(job)
+            self._plan.encode.append(job)
             if fingerprint:
-                originals[fingerprint] = path
-    return moved_from
+                self._originals[fingerprint] = job.file.path
+
+    def _reuse(self, job: Job, fingerprint: str) -> Reuse | None:
+        """Returns how the index has the content of a file already; None if it does not."""
+        file = job.file
+        own = self._stored.get(file.path)
+        if own is None and (failed := self._left_behind.take_failed(file)):
+            return Reuse(file, "failed", failed)
+        if fingerprint in self._sources:
+            return self._reuse_stored(job, fingerprint, own)
+        if fingerprint in self._removed:
+            return Reuse(file, job.status, self._removed[fingerprint], is_removed=True)
+        if own and not own.failed and self._has_only_another_date(own, file):
+            taken = fingerprint or _try_fingerprint(file.path, self._take_fingerprint)
+            return Reuse(file, "unchanged", replace(own, fingerprint=taken))
+        return None
+
+    def _reuse_stored(self, job: Job, fingerprint: str, own: VideoRow | None) -> Reuse:
+        """Returns which stored video with this fingerprint a file is, or is a copy of."""
+        if own and own.fingerprint == fingerprint:
+            return Reuse(job.file, "unchanged", own)  # only its date has changed
+        if left := self._left_behind.take(fingerprint, job.file.path):
+            return Reuse(job.file, "moved", left)
+        sources = self._sources[fingerprint]
+        here = [row for row in sources if row.path not in self._missing]
+        away = self._left_behind.offline(fingerprint)
+        source = next(iter(here or away or sources))
+        return Reuse(job.file, job.status, source, is_source_away=bool(away) and not here)
 
 
 def _looks_unchanged(row: VideoRow, file: VideoFile) -> bool:
