@@ -1,1 +1,1 @@
-"""From files to frames: finding, probing, sampling, decoding. Knows no model and no index."""
+"""From files to frames: probing, sampling, decoding. Knows no model and no index."""

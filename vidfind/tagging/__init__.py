@@ -1,1 +1,1 @@
-"""Tags and categories of videos, learnt from a few examples over the vectors that an index holds."""
+"""Tags of videos: keeps those that an owner gives, learns them, and adds or suggests them for other videos."""

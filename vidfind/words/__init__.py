@@ -1,1 +1,1 @@
-"""Turns words into vectors of an index, and says how well they fit what is in it."""
+"""Turns words into vectors of an index without PyTorch, and computes how well they fit what is in the index."""
