@@ -10,7 +10,7 @@ import pytest
 from tests.support.ran import Run
 from tests.support.tagged import Library, make_library
 from vidfind.store.health import check_index
-from vidfind.store.labels import Mark
+from vidfind.store.marks import Mark
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.support.ran import Run
 from tests.support.tagged import Library, make_library
 from vidfind.display.review import review_at_terminal
 from vidfind.errors import BadInput
-from vidfind.store.labels import Mark
+from vidfind.store.marks import Mark
 from vidfind.system.storage import lock
 from vidfind.tagging.review import Review
 

@@ -23,18 +23,8 @@ from vidfind.commands import NO_ADAPTER, delete_command
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.errors import IndexBusy, IndexMismatch
 from vidfind.store.folder import SPEED_FILE, make_generation, read_links, read_speed, require_index, writing_lock
-from vidfind.store.labels import (
-    Label,
-    LabelKind,
-    Mark,
-    contents_of_files,
-    label_names,
-    mark_names,
-    marks_with,
-    read_labels,
-    read_marks,
-    run_of,
-)
+from vidfind.store.labels import Label, LabelKind, contents_of_files, label_names, read_labels
+from vidfind.store.marks import Mark, mark_names, marks_with, read_marks, run_of
 from vidfind.store.memory import RemovedVideo, read_removed
 from vidfind.store.mismatch import Mismatch, choice_mismatch, identity_mismatch, mismatch_error
 from vidfind.store.nearest import is_worthwhile, nearest
@@ -296,7 +286,7 @@ class Store:
                 return np.empty((0, self.dim), np.float32)
             return vectors_of(self.tables.segments.take_offsets(offsets).select(["vector"]).to_arrow().drop_null())
 
-    # What the owner and saved models say: see labels.py
+    # Labels of the owner, and marks of saved models: see labels.py and marks.py
 
     def labels(
         self,

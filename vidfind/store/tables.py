@@ -109,9 +109,9 @@ class TableKind(StrEnum):
     VIDEOS = "videos"
     SEGMENTS = "segments"
     LABELS = "labels"
-    """What the owner says of videos; see labels.py. There is one of an index, whatever it is encoded with."""
+    """The labels that the owner gives to videos: see labels.py. An index has one such table, whatever its encoder."""
     MARKS = "marks"
-    """What saved models say of segments; see labels.py."""
+    """The marks that saved models give to segments: see marks.py."""
 
 
 REQUIRED = (TableKind.VIDEOS, TableKind.SEGMENTS)
@@ -288,6 +288,11 @@ def rows_of(videos: pa.Table | pa.RecordBatch) -> Iterator[VideoRow]:
 def _microseconds(times: pa.Array[pa.TimestampScalar] | pa.ChunkedArray[pa.TimestampScalar]) -> list[int]:
     """Times as numbers since EPOCH: Arrow takes five times as long to make times of Python of them."""
     return cast("list[int]", times.cast(pa.int64()).to_pylist())  # a null, which only damage makes, is no number
+
+
+def literal(text: str) -> str:
+    """Returns a text as a literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def content_in(contents: Iterable[int]) -> str:

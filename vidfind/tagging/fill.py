@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from vidfind.commands import index_command, tag_add_command
 from vidfind.errors import BadInput, Unusable
-from vidfind.store.labels import Label, Mark
+from vidfind.store.labels import Label
+from vidfind.store.marks import Mark
 from vidfind.store.store import Store
 from vidfind.tagging.examples import LEFT_OUT, UNKNOWN, Examples, Graph, Recipe
 from vidfind.tagging.guard import (

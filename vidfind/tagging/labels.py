@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from vidfind.errors import BadInput
 from vidfind.store.labels import Label as Label
-from vidfind.store.labels import Mark as Mark
+from vidfind.store.marks import Mark as Mark
 
 LONGEST_NAME = 64
 SEPARATORS = ";,"

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from vidfind import __version__
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.store.folder import model_file
-from vidfind.store.labels import Mark
+from vidfind.store.marks import Mark
 from vidfind.store.store import Store
 from vidfind.system.storage import atomic_write, storage_errors
 from vidfind.tagging.examples import Weights
