@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -43,6 +44,55 @@ def test_the_match_takes_the_place_of_the_score(at_home: Run) -> None:
     assert answer["match"] == int(first.split("\t")[1].removesuffix(" %")) and answer["alike"] == []
 
 
+FIELDS: dict[str, object] = {
+    "rank": int,
+    "score": float,
+    "path": str,
+    "start": float,
+    "end": float,
+    "duration": float,
+    "created": str,
+    "online": bool,
+    "damage": str,
+    "created_from": str,
+    "copies": list,
+    "match": int,
+    "alike": list,
+    "tags": list,
+    "tags_auto": list,
+}
+"""The fields of each answer in JSON, and the types of their values."""
+STEP_FIELDS = {"start": float, "end": float, "score": float, "match": int}
+EXAMPLE = "/home/red circle moving left.mp4@5"
+
+
+@pytest.mark.parametrize(
+    ("line", "changed"),
+    [
+        ("a red star", {}),
+        ("a red star --not a circle", {}),
+        ("a red star growing --then a blue circle --within 30s", {"steps": list}),
+        (f'--like "{EXAMPLE}"', {"match": type(None)}),
+        (f'a star --like "{EXAMPLE}" --not red', {"match": type(None)}),
+        ("a red star --collapse", {}),
+    ],
+)
+def test_json_has_the_same_fields_in_each_form(
+    line: str, changed: dict[str, object], at_home: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{line}\n"))
+    ran = at_home("search", "--json")
+    answers = [json.loads(one) for one in ran.out.splitlines()]
+    assert (ran.code, ran.err) == (0, "") and len(answers) == 10
+    for answer in answers:
+        assert answer.pop("query") == line
+        assert {name: type(value) for name, value in answer.items()} == FIELDS | changed
+        for step in answer.get("steps", []):
+            assert {name: type(value) for name, value in step.items()} == STEP_FIELDS
+    arguments = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', line)]
+    assert [json.loads(one) for one in at_home("search", *arguments, "--json").out.splitlines()] == answers
+
+
 def test_what_fits_badly_is_shown_with_a_remark(at_home: Run) -> None:
     for form in ([], ["--paths"]):
         ran = at_home("search", ABSENT, *form)
@@ -51,10 +101,9 @@ def test_what_fits_badly_is_shown_with_a_remark(at_home: Run) -> None:
 
 
 def test_only_an_index_of_some_segments_has_a_match(at_home: Run) -> None:
-    example = "/home/red circle moving left.mp4@5"
-    ran = at_home("search", "--like", example)
+    ran = at_home("search", "--like", EXAMPLE)
     assert ran.out.split("\t")[1] == "Score" and NOTHING not in ran.err
-    answers = [json.loads(line) for line in at_home("search", "--like", example, "--json").out.splitlines()]
+    answers = [json.loads(line) for line in at_home("search", "--like", EXAMPLE, "--json").out.splitlines()]
     assert {answer["match"] for answer in answers} == {None}
 
 
@@ -76,8 +125,8 @@ def test_a_least_match_that_makes_no_sense_is_refused(at_home: Run) -> None:
     for arguments, reason in (
         (["a star", "--min-match", "much"], "'much' is not a percentage: write 50."),
         (["a star", "--min-match", "101"], "between 0 and 100"),
-        (["--like", "/home/red circle moving left.mp4@5", "--min-match", "50"], "--min-match judges words: give some"),
-        (["a star", "--like", "/home/red circle moving left.mp4@5", "--min-match", "50"], "--min-match judges words"),
+        (["--like", EXAMPLE, "--min-match", "50"], "--min-match judges words: give some"),
+        (["a star", "--like", EXAMPLE, "--min-match", "50"], "--min-match judges words"),
     ):
         ran = at_home("search", *arguments)
         assert (ran.code, ran.out) == (2, "") and reason in " ".join(ran.err.split()), arguments

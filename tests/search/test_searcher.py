@@ -56,6 +56,29 @@ def test_an_expression_of_words_alone_finds_what_the_words_find(things: Searcher
     assert things.find(Expression("a red star")) == things.find("a red star")
 
 
+def test_words_alone_find_what_their_vector_finds_to_the_last_bit(things: Searcher, tiny_encoder: Encoder) -> None:
+    vector = things.encoder.vector("a red star")
+    assert vector == pytest.approx(tiny_encoder.encode_text(["a red star"])[0].numpy(), abs=1e-6)
+    paths = {row.content: row.path for row in things.store.videos().values()}
+    hits = [(paths[hit.content], hit.score, hit.start, hit.end) for hit in things.store.search(vector, 10)]
+    assert len(hits) == 5
+    assert [(one.path, one.score, one.start, one.end) for one in things.find("a red star")] == hits
+
+
+def test_an_example_is_found_through_a_link_though_its_file_is_gone(
+    things: Searcher, tiny_encoder: Encoder, tmp_path: Path
+) -> None:
+    file = tmp_path / "films" / "a blue star"
+    file.parent.mkdir()
+    file.touch()
+    (tmp_path / "link").symlink_to(file.parent, target_is_directory=True)
+    add_video(things.store, str(file), tiny_encoder)
+    file.unlink()
+    alike = things.find(Expression(like=[f"{tmp_path}/link/a blue star@3"]))
+    assert alike and "a blue star" not in names(alike)
+    assert alike == things.find(Expression(like=[f"{file}@3"]))
+
+
 def test_what_is_left_out_comes_later_and_is_still_found(things: Searcher) -> None:
     plain, without = names(things.find("a red shape")), names(things.find(Expression("a red shape", ["a star"])))
     assert sorted(plain) == sorted(without)
