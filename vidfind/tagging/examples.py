@@ -40,6 +40,8 @@ class Examples:
     """(B, C): YES, NO, UNKNOWN or LEFT_OUT."""
     text: npt.NDArray[np.float32]
     """(C, D), centred."""
+    text_scores: npt.NDArray[np.float32] | None = None
+    """The pooled products of bags and texts (B, C), which do not depend on states, if they have been computed."""
 
     @cached_property
     def sizes(self) -> Numbers:
@@ -50,7 +52,7 @@ class Examples:
     @cached_property
     def touched(self) -> Flags:
         """Which bags (B,) have a label, and segments."""
-        result: Flags = np.isin(self.states, (YES, NO)).any(axis=1) & (self.sizes > 0)
+        result: Flags = ((self.states == YES) | (self.states == NO)).any(axis=1) & (self.sizes > 0)
         return result
 
     @cached_property
@@ -63,8 +65,19 @@ class Examples:
         starts = np.concatenate([[0], self.sizes[bags].cumsum()])
         rows = bag_rows(self.starts, bags)
         return replace(
-            self, vectors=self.vectors[rows], starts=starts, groups=self.groups[bags], states=self.states[bags]
+            self,
+            vectors=self.vectors[rows],
+            starts=starts,
+            groups=self.groups[bags],
+            states=self.states[bags],
+            text_scores=None if self.text_scores is None else self.text_scores[bags],
         )
+
+    def with_text_scores(self) -> Examples:
+        """Returns the same with `text_scores`."""
+        if self.text_scores is not None:
+            return self
+        return replace(self, text_scores=pooled(self.vectors @ self.text.T, self.starts))
 
     def without_labels_of(self, bags: Flags) -> Examples:
         """Returns the same, where nothing is known of some bags (B,)."""
@@ -159,12 +172,15 @@ def trust(examples: Examples) -> npt.NDArray[np.float32]:
 
     A text that ranks the examples no higher than other videos, as the name of a dog does, is not to be trusted. Few
     examples say little about it."""
-    best = pooled(examples.vectors @ examples.text.T, examples.starts)
+    best = examples.with_text_scores().text_scores
+    assert best is not None
+    is_yes, there = examples.states == YES, examples.sizes > 0
+    is_other = ~is_yes & (examples.states != LEFT_OUT) & there[:, None]
+    is_yes &= there[:, None]
     result = np.ones(len(examples.text), np.float32)
     for tag in np.flatnonzero(examples.counts):
-        states, scores = examples.states[:, tag], best[:, tag]
-        others = np.sort(scores[~np.isin(states, (YES, LEFT_OUT)) & (examples.sizes > 0)])
-        ranks = np.searchsorted(others, scores[(states == YES) & (examples.sizes > 0)])
+        others = np.sort(best[is_other[:, tag], tag])
+        ranks = np.searchsorted(others, best[is_yes[:, tag], tag])
         area = ranks.mean() / len(others) if len(others) and len(ranks) else 1.0  # under the ROC curve
         fits = np.clip((area - 0.5) / (GOOD_AREA - 0.5), 0, 1)
         result[tag] = (2 + examples.counts[tag] * fits) / (2 + examples.counts[tag])

@@ -74,6 +74,8 @@ def choose(examples: Examples, recipe: Recipe | None, seed: int = 0) -> Choice:
     """Learns the tags in each way, and returns the best. `recipe` None: nothing is trained.
 
     The time of the recipe is shared by all trainings."""
+    began = time.monotonic()
+    examples = examples.with_text_scores()
     folds = _folds(examples, seed)
     judged = {way: _judge(examples, folds, fit) for way, fit in ((TEXT, fit_text), (BLEND, fit_blend))}
     weights = {TEXT: fit_text(examples), BLEND: fit_blend(examples)}
@@ -86,7 +88,8 @@ def choose(examples: Examples, recipe: Recipe | None, seed: int = 0) -> Choice:
     elif recipe and is_enough:
         from vidfind.tagging.training import TrainingFailed
 
-        trainer = _Trainer(recipe, number + 1)
+        left = max(recipe.seconds - (time.monotonic() - began), 0)
+        trainer = _Trainer(replace(recipe, seconds=left), number + 1)
         try:
             judged[TRAINED] = _judge(examples, folds, trainer.fit)
             weights[TRAINED] = trainer.fit(examples)
@@ -240,5 +243,6 @@ def is_on_nearly_all(held_out: HeldOut, tag: int) -> bool:
 def _split(held_out: HeldOut, tag: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Returns the sorted scores of the examples of a tag, and those of the other bags."""
     states, scores = held_out.states[:, tag], held_out.scores[:, tag]
-    yes, others = states == YES, ~np.isin(states, (YES, LEFT_OUT))
+    yes = states == YES
+    others = ~yes & (states != LEFT_OUT)
     return np.sort(scores[yes]), np.sort(scores[others])
