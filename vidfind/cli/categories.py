@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vidfind.cli.indexing import whole_loader
-from vidfind.cli.named import Begin, End, named_videos, open_finder, open_index, part_of
-from vidfind.cli.options import Device, Dtype, IndexName, Json, Quiet, Verbose, Yes
+from vidfind.cli.named import Begin, End, Strict, named_videos, open_finder, open_index, part_of, require_rows
+from vidfind.cli.options import Device, Dtype, IndexName, Json, MaxSeconds, Quiet, Seed, Verbose, Yes
 from vidfind.cli.usage import Command, Group
 from vidfind.errors import BadInput, ExitCode, Unusable
 from vidfind.system import paths
@@ -102,7 +102,7 @@ def import_list(
         typer.Argument(metavar="SOURCE", help="A CSV, TSV or JSON lines file, or a folder of TASK/CLASS/VIDEO."),
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be added, and change nothing.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="End with code 1 if a row cannot be used.")] = False,
+    strict: Strict = False,
     multi: Multi = None,
     name: IndexName = paths.DEFAULT_INDEX,
     as_json: Json = False,
@@ -122,7 +122,6 @@ def import_list(
     from vidfind.categories.labels import add_classes, planned, read_class_folder, read_class_list
     from vidfind.display import console
     from vidfind.display.categories import import_json, show_import
-    from vidfind.display.tagging import show_skipped
     from vidfind.tagging.edit import read_file
 
     store = open_index(name)
@@ -132,10 +131,7 @@ def import_list(
     else:
         finder = open_finder(store, place.parent)
         found = read_class_list(read_file(place), source, finder)
-    if not found.labels:
-        show_skipped(found.skipped)
-        what = f"None of the {len(found.skipped)} rows of {source} can be used." if found.skipped else ""
-        raise Unusable(what or f"{source} has no rows below its header.")
+    require_rows(found, source)
     _check(store, found.labels, multi or ())
     added = planned(store, found.labels) if dry_run else add_classes(store, found.labels)
     if as_json:
@@ -175,10 +171,8 @@ def fit(
     allow_zero_shot: Annotated[
         bool, typer.Option("--allow-zero-shot", help="Learn a class without a usable example from its name alone.")
     ] = False,
-    max_seconds: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.0, help="Train no longer than this, and use what there is then.")
-    ] = 60.0,
-    seed: Annotated[int, typer.Option(metavar="NUMBER", min=0, help="Another seed gives other random numbers.")] = 0,
+    max_seconds: MaxSeconds = 60.0,
+    seed: Seed = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how well it goes, and change nothing.")] = False,
     name: IndexName = paths.DEFAULT_INDEX,
     device: Device = "auto",

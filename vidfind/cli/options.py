@@ -68,6 +68,10 @@ IndexName = Annotated[
     str,
     typer.Option("--index", metavar="NAME", help="The index to use.", autocompletion=completion.index_names),
 ]
+MaxSeconds = Annotated[
+    float, typer.Option(metavar="SECONDS", min=0.0, help="Train no longer than this, and use what there is then.")
+]
+Seed = Annotated[int, typer.Option(metavar="NUMBER", min=0, help="Another seed gives other random numbers.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 Quiet = Annotated[
     bool,

@@ -9,7 +9,7 @@ import typer
 
 from vidfind.cli.indexing import whole_loader
 from vidfind.cli.named import Tags, Video, named_videos, open_finder, open_index
-from vidfind.cli.options import Device, Dtype, IndexName, Json, Quiet, Verbose
+from vidfind.cli.options import Device, Dtype, IndexName, Json, MaxSeconds, Quiet, Seed, Verbose
 from vidfind.system import paths
 
 if TYPE_CHECKING:
@@ -42,10 +42,8 @@ def fill(
             "Worth a try from about 500 tagged videos on."
         ),
     ] = "none",
-    max_seconds: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.0, help="Train no longer than this, and use what there is then.")
-    ] = 60.0,
-    seed: Annotated[int, typer.Option(metavar="NUMBER", min=0, help="Another seed gives other random numbers.")] = 0,
+    max_seconds: MaxSeconds = 60.0,
+    seed: Seed = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be added, and change nothing.")] = False,
     name: IndexName = paths.DEFAULT_INDEX,
     device: Device = "auto",

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidfind.cli import suggestions
-from vidfind.cli.named import Begin, End, Tags, Video, named_videos, open_finder, open_index, part_of
+from vidfind.cli.named import (
+    Begin,
+    End,
+    Strict,
+    Tags,
+    Video,
+    named_videos,
+    open_finder,
+    open_index,
+    part_of,
+    require_rows,
+)
 from vidfind.cli.options import IndexName, Json, Quiet, Verbose, Yes
 from vidfind.cli.usage import Command, Group
 from vidfind.errors import BadInput, ExitCode, Unusable
@@ -224,7 +235,7 @@ def list_tags(
 def import_file(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A CSV, TSV or JSON lines file; - reads what comes in.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be changed, and change nothing.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="End with code 1 if a row cannot be used.")] = False,
+    strict: Strict = False,
     name: IndexName = paths.DEFAULT_INDEX,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -240,7 +251,7 @@ def import_file(
       vidfind tag import tags.csv
     """
     from vidfind.display import console
-    from vidfind.display.tagging import import_json, show_import, show_skipped
+    from vidfind.display.tagging import import_json, show_import
     from vidfind.tagging.edit import add_labels, planned, read_file, read_tags
 
     store = open_index(name)
@@ -249,10 +260,7 @@ def import_file(
     data = sys.stdin.buffer.read() if is_piped else read_file(Path(os.path.expanduser(file)))
     shown = "The list" if is_piped else file
     found = read_tags(data, shown, finder)
-    if not found.labels:
-        show_skipped(found.skipped)
-        what = f"None of the {len(found.skipped)} rows of {shown} can be used." if found.skipped else ""
-        raise Unusable(what or f"{shown} has no rows below its header.")
+    require_rows(found, shown)
     changes = planned(store, found.labels) if dry_run else add_labels(store, found.labels)
     if as_json:
         console.json_line(import_json(found, changes))

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from vidfind.commands import class_search_command, learn_fit_command
 from vidfind.display.console import message, new_table, show, show_list
-from vidfind.display.tagging import show_skipped
+from vidfind.display.tagging import show_remarks
 from vidfind.display.text import near_path, plural, printable, span
 
 if TYPE_CHECKING:
@@ -48,12 +48,7 @@ def show_added(store: "Store", label: "Label", added: "Added") -> None:
 
 def show_import(found: "ClassList", added: "Added", is_dry: bool) -> None:
     """Shows what a list has added, or would add if `is_dry`."""
-    show_skipped(found.skipped)
-    show_skipped(found.notes, "changed or found by name")
-    if found.ignored:
-        message(f"Columns that nothing was read from: {', '.join(found.ignored)}.")
-    if found.duplicates:
-        message(f"{plural(found.duplicates, 'row')} said the same as one before, and counted once.")
+    show_remarks(found)
     same = f" {plural(added.same, 'was', 'were')} there already." if added.same else ""
     classes = len({(label.task.casefold(), label.name.casefold()) for label in found.labels})
     message(

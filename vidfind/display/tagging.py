@@ -11,6 +11,7 @@ from vidfind.display.console import facts, json_line, message, new_table, show, 
 from vidfind.display.text import near_path, plural, printable, span
 
 if TYPE_CHECKING:
+    from vidfind.categories.labels import ClassList
     from vidfind.store.tables import VideoRow
     from vidfind.tagging.edit import Import, Suggested, TagCount, TagsOf
     from vidfind.tagging.fill import Filled
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from vidfind.tagging.labels import Changes, Label
     from vidfind.tagging.lists import Skipped
 
-FEWEST_YES = 3
-"""As in tagging/guard.py."""
 LINES_SHOWN = 10
 """So many rows of a list that cannot be used are listed."""
 
@@ -67,14 +66,19 @@ def show_skipped(skipped: Sequence["Skipped"], what: str = "could not be used") 
         message(f"  and {len(skipped) - LINES_SHOWN:,} more")
 
 
-def show_import(found: "Import", changes: "Changes", is_dry: bool) -> None:
-    """Shows what a list has changed, or would change if `is_dry`."""
+def show_remarks(found: "Import | ClassList") -> None:
+    """Shows what of a list was not read, or not as it stands there."""
     show_skipped(found.skipped)
     show_skipped(found.notes, "changed or found by name")
     if found.ignored:
         message(f"Columns that nothing was read from: {', '.join(found.ignored)}.")
     if found.duplicates:
         message(f"{plural(found.duplicates, 'row')} said the same as one before, and counted once.")
+
+
+def show_import(found: "Import", changes: "Changes", is_dry: bool) -> None:
+    """Shows what a list has changed, or would change if `is_dry`."""
+    show_remarks(found)
     show_turned(changes)
     same = f" {plural(changes.same, 'was', 'were')} there already." if changes.same else ""
     videos = plural(len({label.video for label in found.labels}), "video")
@@ -163,6 +167,8 @@ def filled_json(filled: "Filled") -> Iterator[dict[str, Any]]:
 
 def show_filled(filled: "Filled", is_dry: bool, index: Path) -> None:
     """Shows what became of each tag, and which way to find tags was used."""
+    from vidfind.tagging.guard import FEWEST_YES
+
     table = new_table()
     table.add_column("Tag", overflow="fold")
     for title in ("Yours", "Added", "To review"):
