@@ -22,6 +22,7 @@ from tests.support.players import noting_player
 from tests.support.ran import Run
 from tests.support.waiting import PATIENCE, wait_until
 from vidfind.cli.prompt import Answers, answer_prompt, change_answers, make_prompt, typing_ahead
+from vidfind.cli.search import read_line
 from vidfind.demo.collection import draw_collection
 from vidfind.errors import BadInput
 from vidfind.search.expression import Expression
@@ -177,7 +178,7 @@ def test_one_bad_line_of_many_fails_alone(at_home: Path, run: Run, monkeypatch: 
 
 def test_more_like_a_result_is_found_at_the_prompt(keyboard: PipeInput, capsys: pytest.CaptureFixture[str]) -> None:
     keyboard.send_text(f"--like 1{ENTER}a star{ENTER}--like 1{ENTER}--like 9{ENTER}{CTRL_D}")
-    answer_prompt("default", Answers(form="json"))
+    answer_prompt("default", Answers(form="json"), read_line)
     captured = capsys.readouterr()
     found = [json.loads(line)["path"] for line in captured.out.splitlines() if line.startswith("{")]
     assert len(found) == 5 and found[0] not in found[3:]
@@ -217,7 +218,7 @@ def test_each_line_typed_is_answered_until_an_empty_one(
     keyboard: PipeInput, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keyboard.send_text(f"a red circle{ENTER}a star{ENTER}{ENTER}")
-    answer_prompt("default", Answers(limit=2))
+    answer_prompt("default", Answers(limit=2), read_line)
     rows = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line[:1].isdigit()]
     assert rows == ["1", "2", "1", "2"]
 
@@ -229,7 +230,7 @@ def test_a_number_plays_the_result_of_that_rank(
     command, played = noting_player(tmp_path)
     monkeypatch.setenv("VIDFIND_PLAYER", command)
     keyboard.send_text(f"1{ENTER}a star{ENTER}2{ENTER}4{ENTER}0{ENTER}{CTRL_D}")
-    answer_prompt("default", Answers())
+    answer_prompt("default", Answers(), read_line)
     wait_until(played.exists)
     assert re.fullmatch(r"0\.00 .*\.mp4\n", played.read_text())
     captured = capsys.readouterr()
@@ -245,7 +246,7 @@ def test_an_error_does_not_end_the_prompt(
 ) -> None:
     monkeypatch.setenv("VIDFIND_PLAYER", "no-such-player {path}")
     keyboard.send_text(f"\u200b{ENTER}a star{ENTER}1{ENTER}a circle{ENTER}{CTRL_D}")
-    answer_prompt("default", Answers(limit=1))
+    answer_prompt("default", Answers(limit=1), read_line)
     captured = capsys.readouterr()
     assert tables(captured.out) == 2
     assert "The query is empty" in captured.err
@@ -254,7 +255,7 @@ def test_an_error_does_not_end_the_prompt(
 
 def test_ctrl_c_clears_the_line(keyboard: PipeInput, capsys: pytest.CaptureFixture[str]) -> None:
     keyboard.send_text(f"nonsense{CTRL_C}a star{ENTER}{CTRL_D}")
-    answer_prompt("default", Answers(limit=1))
+    answer_prompt("default", Answers(limit=1), read_line)
     assert tables(capsys.readouterr().out) == 1
 
 
@@ -272,7 +273,7 @@ def test_ctrl_c_stops_a_search_and_not_the_prompt(
 
     monkeypatch.setattr(Searcher, "find", find_or_stop)
     keyboard.send_text(f"slow{ENTER}a star{ENTER}{CTRL_D}")
-    answer_prompt("default", Answers(limit=1))
+    answer_prompt("default", Answers(limit=1), read_line)
     captured = capsys.readouterr()
     assert ("Stopped." in captured.err, tables(captured.out)) == (True, 1)
 
@@ -281,7 +282,7 @@ def test_queries_of_earlier_times_are_under_the_arrow_keys(
     keyboard: PipeInput, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keyboard.send_text(f"a star{ENTER}{CTRL_D}")
-    answer_prompt("default", Answers(limit=1, form="json"))
+    answer_prompt("default", Answers(limit=1, form="json"), read_line)
     first = capsys.readouterr().out
     prompt = make_prompt()
     assert list(prompt.history.load_history_strings()) == ["a star"]
@@ -352,7 +353,7 @@ def test_what_is_typed_between_two_prompts_waits_unseen(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("word", ["quit", "exit", ":q"])
 def test_the_prompt_ends_at_a_word(keyboard: PipeInput, capsys: pytest.CaptureFixture[str], word: str) -> None:
     keyboard.send_text(f"{word}{ENTER}")
-    answer_prompt("default", Answers())
+    answer_prompt("default", Answers(), read_line)
     assert tables(capsys.readouterr().out) == 0
 
 
@@ -360,7 +361,7 @@ def test_the_prompt_explains_itself_and_a_number_before_any_result(
     keyboard: PipeInput, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keyboard.send_text(f"?{ENTER}1{ENTER}:fly{ENTER}{CTRL_D}")
-    answer_prompt("default", Answers())
+    answer_prompt("default", Answers(), read_line)
     captured = capsys.readouterr()
     assert tables(captured.out) == 0
     assert ":n COUNT" in captured.err

@@ -155,17 +155,20 @@ def play_moment(moments: "Sequence[Moment]", rank: int) -> None:
         console.message(f"The player has ended already. It said: {played.said}")
 
 
-def answer_all(name: str, answers: Answers) -> None:
+ReadLine = Callable[[str, Answers, "Sequence[Moment]"], tuple[Expression, Answers]]
+"""Returns what a line looks for, and the answers it wants; the moments are those that a number in it counts."""
+
+
+def answer_all(name: str, answers: Answers, read_line: ReadLine) -> None:
     """Answers the queries typed at a prompt, or each line of a pipe."""
     if sys.stdin is not None and sys.stdin.isatty():
-        answer_prompt(name, answers)
+        answer_prompt(name, answers, read_line)
     else:
-        _answer_lines(name, answers)
+        _answer_lines(name, answers, read_line)
 
 
-def _answer_lines(name: str, answers: Answers) -> None:
+def _answer_lines(name: str, answers: Answers, read_line: ReadLine) -> None:
     """Answers each line. After an error in one line it continues, and ends with exit code 1."""
-    from vidfind.cli.search import read_line
     from vidfind.display import console
     from vidfind.display.text import printable
 
@@ -176,7 +179,7 @@ def _answer_lines(name: str, answers: Answers) -> None:
         if answers.form == "table":
             console.heading(printable(textwrap.shorten(query, LONGEST_HEADING, placeholder=" …")))
         try:
-            expression, wanted = read_line(query, answers)
+            expression, wanted = read_line(query, answers, ())
             find = functools.partial(searcher.find, expression)
             wanted.show(wanted.find(find), find, expression, query)
         except VidfindError as error:
@@ -245,9 +248,8 @@ def change_answers(answers: "Answers", line: str) -> "Answers":
     return SETTINGS[word][2](answers, value.strip())
 
 
-def answer_prompt(name: str, answers: Answers) -> None:
+def answer_prompt(name: str, answers: Answers, read_line: ReadLine) -> None:
     """Asks for queries. A number plays a result, Ctrl-C clears the line or stops a search; an empty line ends."""
-    from vidfind.cli.search import read_line
     from vidfind.display import console
     from vidfind.display.activity import Activity
 

@@ -191,7 +191,7 @@ def search_command(
     import_numpy()  # before anything else does
     atexit.register(_end_at_once)
     if expression is None:
-        answer_all(name, answers)
+        answer_all(name, answers, read_line)
         return
     moments, find = find_moments(expression, answers, name, device, dtype)
     answers.show(moments, find, expression)
