@@ -28,7 +28,7 @@ MP4 = {"movflags": "+faststart+use_metadata_tags"}
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the work is; `done` and `total` are seconds of clips, `path` is the video at work."""
+    """The progress of an export: `done` of `total` seconds of clips are written; `path` is the current video."""
 
     path: Path
     number: int
@@ -39,10 +39,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Written:
-    """A file that is whole, its length, and the moment it is of; None: it is a film of several.
+    """A complete file, its length in seconds, and its moment (None for a film of several moments).
 
-    `missing` is how many seconds of the moment could not be read, at its end. `early` and `late` are how many seconds
-    more than the moment there are at its start and end."""
+    `missing` is the number of seconds at the end of the moment that could not be read. `early` and `late` are the
+    seconds that the file shows before and after the moment."""
 
     path: Path
     wanted: Wanted | None
@@ -103,7 +103,7 @@ def _encode_clip(wanted: Wanted, path: Path, info: VideoInfo, name: Path) -> Ite
 
 
 def _copy_clip(wanted: Wanted, path: Path, info: VideoInfo, name: Path) -> Iterator[float | Written]:
-    """The same without encoding again."""
+    """Copies a clip without encoding it again; yields seconds done, then the Written."""
     kind, copied = copy_kind(path), Copy(path, wanted.start, wanted.end)
     with new_file(name.with_name(f"{name.name}{kind.suffix}")) as (part, placed), raising_ours(part):
         yield from copied.write(part, kind, kept_metadata(path, info))
@@ -134,12 +134,12 @@ def inside(wanted: Wanted, info: VideoInfo) -> tuple[float, float]:
 
 
 class Film:
-    """A file that clips are written into, one after another. Belongs into a `with`, whose end completes the file.
+    """A file that clips are written into, one after another. Use it in a `with` block, whose end completes the file.
 
-    `length` is that of what is written so far."""
+    `length` is the number of seconds written so far."""
 
     def __init__(self, part: Path, form: tuple[int, str] | None, shape: Shape | None = None) -> None:
-        """`form` is that of the sound; None: there is none. `shape`: None: that of the first clip."""
+        """`form` is that of the sound, None for no sound; `shape` None stands for that of the first clip."""
         self.length = 0.0
         self._form, self._shape = form, shape
         self._pictures: PictureEncoder | None = None
@@ -207,6 +207,6 @@ def kept_metadata(path: Path, info: VideoInfo) -> dict[str, str]:
 
 
 OWN_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "creation_time"}
-"""Tags that are about the file, and not about what was filmed."""
+"""Metadata of the container, which a clip does not take over from its video."""
 DISK_ERRORS = {28, 5, 30, 13, 122}
-"""No room, a failing disk, one for reading only, no permission, a quota."""
+"""Error numbers: disk full, input/output error, read-only file system, no permission, quota exceeded."""

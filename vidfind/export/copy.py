@@ -47,7 +47,7 @@ AGAIN = "cannot be copied without encoding it again (leave out --copy)"
 
 @dataclass(frozen=True)
 class Span:
-    """What a copy holds: from the time of a keyframe to that of the next one that is not in it; None: to the end."""
+    """The part that a copy holds: from the time of a keyframe up to that of a later one; None: up to the end."""
 
     start: float
     end: float | None
@@ -69,7 +69,7 @@ def copy_kind(path: Path) -> Kind:
 
 
 class Copy:
-    """A copy of the part of a video around a moment; `early` and `late` are the seconds more than the moment."""
+    """A copy of a moment from keyframe to keyframe, with `early` seconds more before it and `late` seconds after it."""
 
     def __init__(self, path: Path, start: float, end: float) -> None:
         """Finds the keyframes. Raises UnreadableVideo for a video that cannot be copied."""

@@ -57,7 +57,7 @@ class Label:
 
     @property
     def id(self) -> str:
-        """The same for two labels that say yes or no to the same of the same part."""
+        """An id that two labels share if they are of the same part of a video and of the same tag or class."""
         parts = (self.video, self.start, self.end, self.kind, self.task.casefold(), self.name.casefold())
         return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
 
@@ -116,7 +116,7 @@ def contents_of_files(tables: Tables, videos: Collection[str] | None = None) -> 
 
 
 def change_labels(tables: Tables, put: Iterable[Label], drop: Iterable[Label] = ()) -> None:
-    """Adds or replaces labels, and deletes others, in one commit. Raises ValueError for one of no video."""
+    """Adds or replaces labels, and deletes others, in one commit. Raises ValueError for a label without a video."""
     added = with_videos(tables, put)
     rows = pa.Table.from_pylist([_row(label) for label in added.values()], schema=LABELS)
     dropped = {label.id for label in drop} - added.keys()

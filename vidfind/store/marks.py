@@ -30,7 +30,7 @@ LISTS_OF: Mapping[LabelKind, Sequence[str]] = {"tag": ("tags", "suggested"), "cl
 
 @dataclass(frozen=True)
 class Mark:
-    """What saved models say of a segment: names, each with a confidence from 0 to 1."""
+    """The tags and classes that saved models give to a segment, each with a confidence from 0 to 1."""
 
     content: int
     start: float
@@ -173,7 +173,7 @@ def _rows_of_kind(tables: Tables, kind: LabelKind) -> pa.Table:
 
 
 def index_marks(tables: Tables) -> None:
-    """Makes the indexes of the lists where there are many marks, in which searches then need not look at each."""
+    """Makes LanceDB indexes of the lists of names if there are many marks: searches then need not read each mark."""
     table = tables.find(TableKind.MARKS)
     if table is None or table.count_rows() < INDEXED_MARKS:
         return
@@ -196,7 +196,7 @@ def add_marks(tables: Tables, marks: Sequence[Mark]) -> None:
 
 
 def drop_marks(tables: Tables, used: Collection[int]) -> None:
-    """Deletes the marks of all contents but these."""
+    """Deletes the marks of all contents that are not in `used`."""
     table = tables.find(TableKind.MARKS)
     if table is None:
         return

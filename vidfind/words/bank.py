@@ -9,18 +9,18 @@ from pathlib import Path
 from vidfind.models.catalog import TINY, TINY_FOLDER
 
 LONGEST = 16
-"""So many words of a text count; CLIP has read few captions that are longer."""
+"""Words of a text beyond this number are not counted: CLIP was trained on few longer captions."""
 
 
 @functools.cache
 def read_bank(model: str) -> tuple[str, ...]:
-    """The bank of a model: in English, or of scenes that cannot be drawn, in the words of the built-in model."""
+    """Returns the texts of the bank for a model: in English, or in the words that the built-in model knows."""
     file = (TINY_FOLDER if model == TINY else Path(__file__).parent) / "bank.txt"
     return tuple(file.read_text(encoding="utf-8").splitlines())
 
 
 def count_words(texts: Sequence[str]) -> list[int]:
-    """How many words of each text count, at most LONGEST."""
+    """Returns the number of words of each text, at most LONGEST."""
     return [min(LONGEST, sum(map(is_word, text.split()))) for text in texts]
 
 

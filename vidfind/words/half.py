@@ -35,7 +35,7 @@ CLIP_LENGTH = 77
 def read_text_half(
     path: Path, generation: Generation, announce: Callable[[str], None] = log.info
 ) -> text.TextTower | None:
-    """The text half of the model of the index at `path`; None where only the whole knows, or says what is wrong.
+    """Returns the text half of the model of the index at `path`; None if the whole model has to be loaded.
 
     Raises ModelUnavailable, and IndexMismatch if the weights are not the same any more."""
     ours, adapter = generation.settings.identity, own_adapter(path, generation)
@@ -56,7 +56,7 @@ def read_text_half(
 
 
 def own_adapter(path: Path, generation: Generation) -> Path | None:
-    """The index's own copy of its adapter, if it is there."""
+    """Returns the index's own copy of its adapter; None if it is not there."""
     file = path / generation.adapter_file
     return file if generation.adapter_file and file.is_file() else None
 
@@ -72,13 +72,13 @@ def known_config(model: str, pretrained: str) -> Mapping[str, Any] | None:
 
 
 def knows_only_english(model: str) -> bool:
-    """Whether a model reads texts with CLIP's own tokenizer: it was taught English captions."""
+    """Whether a model was trained on English captions only: it uses CLIP's own tokenizer."""
     config = known_config(model, OPENAI) if model == TINY else text.open_clip_config(model)
     return config is not None and not any(name.startswith("hf_") for name in config["text_cfg"])
 
 
 def unknown_words(half: text.TextTower, query: str) -> list[str]:
-    """The words of a text that the model has never learnt: all their tokens have rows of zeros, as most in `tiny`."""
+    """Returns the words of a text that the model has not learned: the embeddings of their tokens are all zero."""
     embedding = half.tensors[text.EMBEDDING]
     if embedding[tokenize(query, half.context_length)[0]].any(axis=1).all():
         return []
@@ -88,7 +88,7 @@ def unknown_words(half: text.TextTower, query: str) -> list[str]:
 
 
 def encode_texts(half: text.TextTower, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-    """The vectors (N, D) of texts, of unit length."""
+    """Returns the vectors (N, D) of N texts, of unit length."""
     features = np.stack([half.encode(ids) for ids in tokenize_all(texts, half.context_length)])
     vectors: npt.NDArray[np.float32] = features / np.linalg.norm(features, axis=1, keepdims=True)
     return vectors

@@ -1,4 +1,4 @@
-"""Tells when a text is plainly not English, by its script or by the small words of a few languages.
+"""Recognizes texts that are plainly not English, by their script or by common short words of a few languages.
 
 Cautious: names, loan words and single words of other languages count as English.
 """
@@ -50,7 +50,7 @@ _PLAIN = (
     "på się bir için dengan yang"
 )
 PLAIN_WORDS = frozenset(_PLAIN.split())
-"""Small words that stand in no English text: one of them is enough."""
+"""Short words that occur in no English text: one of them is enough."""
 _ENGLISH = (
     "a an the and or of on in at to with without by from for is are was i we my our as he she it its his her their who "
     "that this not no up down out into over under near while me us you your be been am do does did has have had so if "
@@ -61,7 +61,7 @@ ENGLISH = frozenset(_ENGLISH.split())
 
 
 def other_language(text: str) -> str:
-    """The script or the language that most of a text is in, if that is plainly not English; else an empty string."""
+    """Returns the script or language of most of a text if it is plainly not English; else an empty string."""
     letters = [char for char in text if char.isalpha()]
     scripts = [unicodedata.name(char, "").replace("-", " ").partition(" ")[0] for char in letters]
     foreign = Counter(SCRIPTS[name] for name in scripts if name in SCRIPTS)

@@ -43,19 +43,19 @@ CONTENTS_LISTED = 1000
 
 @dataclass(frozen=True)
 class Levels:
-    """What the match of words with segments of one index is counted from."""
+    """The best cosines of the texts of the bank in one index, from which the match of other words is computed."""
 
     words: npt.NDArray[np.floating]  # (N,), of each text of the bank
     tops: npt.NDArray[np.floating]  # (N,), the cosine of the segment nearest to it
 
     def match(self, score: float, words: int) -> int:
-        """The match in percent, 0 to 100, of a segment whose cosine to a text of so many words is `score`."""
+        """Returns the match (0 to 100) of a segment whose cosine to a text of `words` words is `score`."""
         base, slope = self._line
         below = int(np.searchsorted(self._residuals, score - base - slope * words))
         return 100 * below // len(self._residuals)
 
     def score_of(self, match: int, words: int) -> float:
-        """The score that more than this match, in percent, needs for a text of so many words."""
+        """Returns the score that a text of `words` words must exceed to have more than this match (0 to 100)."""
         base, slope = self._line
         below = -(-match * len(self._residuals) // 100)  # so many texts, at least
         return float(self._residuals[below - 1] + base + slope * words) if below else -1.0
@@ -77,7 +77,8 @@ class Levels:
 
 @dataclass(frozen=True)
 class _Kept:
-    """The file of an index: bank vectors (N, D), tops (N,), the contents they were found in, how many segments."""
+    """The file of levels: bank vectors (N, D), their best cosines (N,), the contents they were found in, and the number
+    of segments."""
 
     vectors: npt.NDArray[np.float16]
     tops: npt.NDArray[np.float32]
@@ -86,7 +87,7 @@ class _Kept:
 
 
 def read_levels(path: Path, generation: Generation) -> Levels | None:
-    """The levels of an index; None where they are not known: too few segments, no file, or one of another bank."""
+    """Returns the levels of an index; None if it has too few segments, or no file of levels for this bank."""
     kept = _read(levels_file(path, generation.number), _digest(generation))
     if kept is None or kept.segments < FEWEST_SEGMENTS:
         return None
@@ -95,7 +96,7 @@ def read_levels(path: Path, generation: Generation) -> Levels | None:
 
 
 def update_levels(store: Store, encoder: Encoder | None = None) -> None:
-    """Brings the levels of an index up to date with its segments; the same if they are.
+    """Brings the levels of an index up to date with its segments; does nothing if they are.
 
     The bank becomes vectors once for each model: by the text half alone, or `encoder` where that is not enough. Without
     either, there are no levels until the next call. Raises StorageError."""
@@ -119,7 +120,7 @@ def update_levels(store: Store, encoder: Encoder | None = None) -> None:
 
 
 def _tops(store: Store, bank: Vectors, contents: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """The cosine of the segment of `contents` nearest to each vector of the bank (N,)."""
+    """Returns for each vector of the bank the cosine (N,) of the nearest segment of `contents`."""
     bank = bank / np.linalg.norm(bank.astype(np.float32), axis=1, keepdims=True)
     tops = np.full(len(bank), -1, np.float32)
     for found, _, vectors in store.segments(contents.tolist() if len(contents) <= CONTENTS_LISTED else None):
@@ -132,7 +133,7 @@ def _tops(store: Store, bank: Vectors, contents: npt.NDArray[np.int64]) -> npt.N
 
 
 def _bank_vectors(store: Store, encoder: Encoder | None) -> npt.NDArray[np.float16] | None:
-    """The vectors of the bank (N, D), if the model that makes them is on this machine."""
+    """Returns the vectors of the bank (N, D); None if the model that makes them is not on this machine."""
     ours = store.settings.identity
     texts = read_bank(ours.model)
     with suppress(VidfindError):  # what is wrong with the weights is said where they are needed
@@ -143,14 +144,14 @@ def _bank_vectors(store: Store, encoder: Encoder | None) -> npt.NDArray[np.float
 
 
 def _digest(generation: Generation) -> str:
-    """A text that changes with all that the vectors of the bank depend on."""
+    """Returns a digest of everything that the vectors of the bank depend on."""
     ours = generation.settings.identity
     depends = [FORMAT, ours.weights_digest, ours.adapter, generation.adapter_file, read_bank(ours.model)]
     return hashlib.sha256(json.dumps(depends).encode()).hexdigest()
 
 
 def _read(file: Path, digest: str) -> _Kept | None:
-    """What was kept, or None where there is nothing, it is damaged, or of another bank or model."""
+    """Returns the content of the file; None if it is missing, damaged, or of another bank or model."""
     try:
         with open(file, "rb") as opened, np.load(opened) as kept:
             if str(kept["digest"]) == digest:
