@@ -111,7 +111,10 @@ def test_tags_are_renamed_and_joined(library: Library, run: Run) -> None:
     for words in ([a, "doggo", "cat"], [b, "dog", "--not"], [b, "doggo"], [a, "it's"]):
         run("tag", "add", *words)
     ran = run("tag", "rename", "DOGGO", "Dog")
-    assert (ran.code, ran.err) == (0, "Renamed doggo to Dog, in 3 places.\n")
+    assert (ran.code, ran.err) == (
+        0,
+        "Renamed doggo to Dog, in 3 places.\nDog was a tag already: the two are one now.\n",
+    )
     assert library.said() == ["a.mp4 Dog", "a.mp4 cat", "a.mp4 it's", "b.mp4 Dog"]
     run("tag", "rename", "it's", 'a "quoted" name')
     assert json.loads(run("tag", "rename", "cat", "Cat", "--json").out) == {"old": "cat", "new": "Cat", "changed": 1}
@@ -196,6 +199,7 @@ def test_an_exported_list_is_imported_to_the_same_state(library: Library, run: R
     ):
         run("tag", "add", *words)
     before = library.said()
+    assert run("tag", "export", "-").out == run("tag", "export").out
     for file in (tmp_path / "tags.csv", tmp_path / "tags.jsonl"):
         assert run("tag", "export", file).code == 0
         run("tag", "remove", "--all", "dog", "x", 'a "big" day')
@@ -236,10 +240,11 @@ def test_videos_are_found_by_paths_as_they_are_written(tmp_path: Path, run: Run)
         (tmp_path / name).mkdir()
     lines = ["path,tag", f"{composed},a", "x/one.mp4,b", "/elsewhere/y/one.mp4,c", "/elsewhere/two.mp4,d"]
     lines.append(f"{library.rows['z/two.mp4'].path.as_uri()},e")
+    lines.append(r"C:\Users\Anna\Videos\z\two.mp4,f")
     ran = library.imports("\n".join(lines), name="deep/tags.csv")  # relative to the list there is none of these
     assert ran.code == 0
     found = [line.split(" ", 1)[1] for line in library.said()]
-    assert sorted(found) == ["a", "b", "c", "d", "e"]
+    assert sorted(found) == ["a", "b", "c", "d", "e", "f"]
     assert "was found by its name" in ran.err
 
 

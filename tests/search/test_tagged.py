@@ -113,3 +113,10 @@ def test_copies_that_were_encoded_apart_are_found_by_the_tag_of_one(store: Store
     [moment] = search_moments(store, unit_vectors(1)[0], Filters(tags="bird"))
     assert {moment.path, *moment.copies} == {first.path, second.path}
     assert len(search_moments(store, unit_vectors(1)[0], Filters(tags="bird", copies=True))) == 2
+
+
+def test_a_tag_to_leave_out_that_nothing_has_is_told(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    found(store, no_tags=["dog", "unknown"])
+    assert [record.getMessage() for record in caplog.records] == [
+        "No video has the tag 'unknown', which is to be left out."
+    ]

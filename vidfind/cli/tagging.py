@@ -175,7 +175,7 @@ def rename(
     from vidfind.display import console
     from vidfind.display.text import plural
     from vidfind.tagging.edit import known_tag, rename_tag
-    from vidfind.tagging.labels import clean_name
+    from vidfind.tagging.labels import clean_name, name_key
 
     store = open_index(name)
     known = known_tag(store, old)
@@ -183,11 +183,14 @@ def rename(
         new = clean_name(new)
     except BadInput as error:
         raise Unusable(str(error)) from error
+    joins = name_key(new) != name_key(known) and name_key(new) in map(name_key, store.label_names("tag"))
     changed = rename_tag(store, known, new)
     if as_json:
         console.json_line({"old": known, "new": new, "changed": changed})
     else:
         console.message(f"Renamed {known} to {new}, in {plural(changed, 'place')}.")
+        if joins:
+            console.message(f"{new} was a tag already: the two are one now.")
 
 
 @tags.command(name="list", cls=Command)
@@ -273,7 +276,8 @@ def import_file(
 @tags.command(name="export", cls=Command)
 def export_file(
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="Where to; .jsonl makes JSON lines. [default: print them]")
+        Path | None,
+        typer.Argument(metavar="FILE", help="Where to, or -; .jsonl makes JSON lines. [default: print them]"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")] = False,
     name: IndexName = paths.DEFAULT_INDEX,
@@ -299,7 +303,7 @@ def export_file(
     rows = [*tag_rows(store, rows_by_file(store))]
     gone = len(store.labels("tag", also_gone=True)) - len(rows)
     text = tags_text(rows, as_json or (file is not None and file.name.lower().endswith(JSON_ENDINGS)))
-    if file is None:
+    if file is None or str(file) == "-":
         sys.stdout.write(text)
     else:
         if file.exists() and not force:

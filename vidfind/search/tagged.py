@@ -5,6 +5,7 @@ Times in videos are in seconds.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -16,6 +17,8 @@ from vidfind.errors import BadInput
 from vidfind.search.filters import Filters
 from vidfind.store.store import Store
 from vidfind.tagging.labels import Label, Mark, name_key, says, spellings
+
+log = logging.getLogger(__name__)
 
 
 class TaggedSegments:
@@ -33,6 +36,9 @@ class TaggedSegments:
             for name in mark.tags:
                 self._marks[name_key(name)].add((mark.content, mark.start))
         _require_known(store, (*filters.all_tags, *filters.either_tag), spelled, with_auto)
+        for name in filters.excluded_tags:
+            if not self._labels[name_key(name)] and not self._marks[name_key(name)]:
+                log.warning("No video has the tag %r, which is to be left out.", name)
 
     def contents(self) -> set[int] | None:
         """The contents that may have segments with the tags asked for; None: all of them."""

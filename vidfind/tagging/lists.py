@@ -271,10 +271,11 @@ class VideoFinder:
             if rows := self._composed.get(_composed(path)):
                 return Named(_one_of(rows))
         path = next(iter(self._candidates(text)))
-        if rows := self._by_name.get(_composed(path.name)):
-            # Of several, those in folders of the same names.
-            row = _one_of(max(_by_common_end(rows, path).items())[1])
-            return Named(_readable(row), f"was found by its name: {row.path}")
+        for written in (path, Path(text.replace("\\", "/"))):
+            if rows := self._by_name.get(_composed(written.name)):
+                # Of several, those in folders of the same names.
+                row = _one_of(max(_by_common_end(rows, written).items())[1])
+                return Named(_readable(row), f"was found by its name: {row.path}")
         raise BadInput(self._unknown(path))
 
     def _candidates(self, text: str) -> Iterator[Path]:
