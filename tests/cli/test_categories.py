@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 
 from tests.support.ran import Run
 from tests.support.rows import make_row
-from tests.support.stored import put
+from tests.support.stored import begin_again, put
+from vidfind.categories.fitting import Fitted
 from vidfind.categories.labels import labels_of
 from vidfind.categories.saved import read_classes
+from vidfind.display.categories import show_fitted
 from vidfind.encoders.encoder import Encoder
 from vidfind.index.writer import make_marker
 from vidfind.store.settings import IndexSettings
@@ -59,7 +62,7 @@ def videos(tmp_path: Path, run: Run, tiny_encoder: Encoder, monkeypatch: pytest.
 
 
 def imported(videos: Videos, run: Run, text: str, *options: str, name: str = "list.csv") -> object:
-    (videos.folder / name).write_text(text)
+    (videos.folder / name).write_text(text, errors="surrogateescape")
     return run("learn", "import", name, *options)
 
 
@@ -187,6 +190,39 @@ def test_new_videos_get_classes_as_they_are_indexed(fitted: Videos) -> None:
     assert found == [(7, 0.0, "pets:rex"), (7, 10.0, "pets:mia")]
 
 
+def test_lists_and_exports_take_classes_too(fitted: Videos, run: Run) -> None:
+    found = names_in(run("search", "anything", "--is", "pets:rex", "-n", "30", "--json").out)
+    assert {Path(line).stem for line in run("list", "--is", "pets:rex", "--paths").out.splitlines()} == found
+    assert run("list", "--is", "pets:rex", "--is", "pets:mia", "--paths").out == ""
+    assert "Did you mean pets:rex?" in run("list", "--is", "pets:rx").err
+    ran = run("export", "x", "--is", "pets:rx", "--timeline", "a.csv")
+    assert "Did you mean pets:rex?" in ran.err
+
+
+def test_a_query_that_names_a_class_warns_once_of_words_that_the_model_does_not_know(fitted: Videos, run: Run) -> None:
+    ran = run("search", "rex beside a zorp", "--json")
+    assert (ran.err.count("does not know"), "zorp" in ran.err) == (1, True)
+
+
+def test_what_was_learned_of_vectors_that_are_gone_is_learned_again(fitted: Videos, run: Run) -> None:
+    stored = [(row, next(iter(fitted.store.segments([row.content])))) for row in fitted.rows]
+    begun = begin_again(fitted.store)
+    parts = [
+        Embedded(row.content, [(start, end) for start, end in spans.tolist()], -vectors)
+        for row, (_, spans, vectors) in stored
+    ]
+    put(begun, fitted.rows, parts)
+    with begun.writing() as writer:
+        writer.finish()
+        writer.compact()
+    ran = run("learn", "apply")
+    assert (ran.code, "Learn them again from the same examples: vidfind learn fit" in ran.err) == (1, True), ran.err
+    assert "Not learned yet: pets:mia, pets:rex" in run("learn", "list").err
+    assert run("learn", "fit", "--mode", "linear").code == 0
+    assert run("learn", "apply").code == 0
+    assert {name for mark in Store.open(fitted.store.path).marks() for name in mark.classes} == {"pets:mia", "pets:rex"}
+
+
 # Examples
 
 
@@ -240,12 +276,54 @@ def test_examples_are_read_from_folders_and_lists(videos: Videos, run: Run) -> N
         ("task,class,path\npets,rex,v00.mp4\npets,mia,v00.mp4\n", "both given to one video"),
         ("task,class,path,start,end\npets,a,v00.mp4,1,5\npets,b,v00.mp4,1,5\n", "both given to one moment"),
         ("task,class,path\npets,rex,\0\n", "NUL at byte"),
+        ("task,class,path\npets,r\udcffx,v00.mp4\n", "is not UTF-8 at byte 22"),
+        ("task,class,path,start\npets,rex,v00.mp4,9:59\n", "None of the 1 rows"),
+        ("task,class,path\n" + "pets,rex,v00.mp4\n" * 5, "more than 4 rows"),
     ],
 )
-def test_lists_of_which_nothing_can_be_used_change_nothing(text: str, message: str, videos: Videos, run: Run) -> None:
+def test_lists_of_which_nothing_can_be_used_change_nothing(
+    text: str, message: str, videos: Videos, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vidfind.tagging.lists.MOST_ROWS", 4)
     ran = imported(videos, run, text)
     assert (ran.code, message in ran.err) == (2, True), ran.err  # type: ignore[attr-defined]
     assert videos.store.labels("class") == []
+
+
+def test_a_part_that_ends_after_its_video_is_cut(videos: Videos, run: Run) -> None:
+    text = "task,class,path,start,end\npets,rex,v00.mp4,5,99999\n"
+    ran = imported(videos, run, text)
+    end = videos.rows[0].duration
+    assert (ran.code, f"is cut to the {end:.1f} seconds" in ran.err) == (0, True)  # type: ignore[attr-defined]
+    assert [(label.start, label.end) for label in videos.store.labels("class")] == [(5.0, end)]
+
+
+def test_an_empty_index_is_told_how_to_be_filled(tmp_path: Path, run: Run, tiny_encoder: Encoder) -> None:
+    Store.create(tmp_path / "home" / "indexes" / "default", IndexSettings(tiny_encoder.identity), dim=tiny_encoder.dim)
+    (tmp_path / "list.csv").write_text("task,class,path\npets,rex,a.mp4\n")
+    for words in (["add", "pets", "rex", "a.mp4"], ["import", str(tmp_path / "list.csv")]):
+        ran = run("learn", *words)
+        assert (ran.code, "vidfind index" in ran.err) == (2, True), ran.err
+    ran = run("learn", "fit")
+    assert (ran.code, "There are no classes to learn yet" in ran.err) == (2, True)
+
+
+def test_training_that_has_no_time_or_fails_falls_back(
+    videos: Videos, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    imported(videos, run, videos.list_of())
+    ran = run("learn", "fit", "--mode", "vector", "--max-seconds", "0", "--json")
+    assert (ran.code, json.loads(ran.out.splitlines()[-1])["steps"]) == (0, 0)
+    monkeypatch.setattr("vidfind.categories.shared_network.RATE", np.inf)  # so that the loss is not finite
+    ran = run("learn", "fit", "--mode", "vector", "--json")
+    result = json.loads(ran.out.splitlines()[-1])
+    assert (ran.code, result["scores"]["vector"]) == (0, result["scores"]["prototype"])
+    learned = read_classes(videos.store)
+    assert learned is not None
+    assert np.isfinite(learned.heads.centred).all()
+    cut = dataclasses.replace(learned, mode="vector", steps=3, most_steps=200)
+    show_fitted(Fitted(cut, {}, 60, 0, 1.0), False, videos.store.path)
+    assert "The time was over after 3 of 200 steps. More: --max-seconds" in capsys.readouterr().err
 
 
 def test_people_can_share_a_video(videos: Videos, run: Run) -> None:

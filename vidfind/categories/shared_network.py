@@ -90,6 +90,7 @@ def fit_vectors(
         size = SIZE_WEIGHT * free.square().sum() + SHARED_SIZE_WEIGHT * shaped().square().sum()
         loss = loss_of(pool(logits), step >= FLIPS_FROM * steps) + size / count
         if not loss.isfinite():
+            torch.set_num_threads(threads)
             return start, 0
         gradients = torch.autograd.grad(loss, parameters)
         update(

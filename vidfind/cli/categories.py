@@ -33,7 +33,7 @@ MOST_ASKED = 20
 
 @classes.callback()
 def learn(quiet: Quiet = False, verbose: Verbose = False) -> None:
-    """Teach vidfind your own classes, such as pets:rex, and find them in all videos.
+    """Teach your own classes, such as pets:rex.
 
     A task is a question, such as pets or rooms; its classes are the answers. A few videos of each class are enough, and
     several from different days are worth more than many of one. Then learn, and search: `vidfind search "asleep on the
@@ -181,10 +181,11 @@ def fit(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Learn all classes from their examples, and mark the moments that show them.
+    """Learn all classes from their examples.
 
-    No video is read again. Several ways to learn are tried, each on examples that it has not seen, and the best is
-    used. Classes with fewer than three videos, or found no better than by chance, are given to nothing by themselves.
+    The moments that show them are marked. No video is read again. Several ways to learn are tried, each on examples
+    that it has not seen, and the best is used. Classes with fewer than three videos, or found no better than by chance,
+    are given to nothing by themselves.
 
     \b
     Example:
@@ -216,7 +217,7 @@ def fit(
 def list_classes(
     name: IndexName = paths.DEFAULT_INDEX, as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False
 ) -> None:
-    """List all classes with their examples and with how many videos show them.
+    """List all classes, and how many videos show them.
 
     \b
     Example:
@@ -246,7 +247,7 @@ def show(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show a task: how well it was learned, and the examples and descriptions of its classes.
+    """Show a task, and the examples of its classes.
 
     \b
     Example:

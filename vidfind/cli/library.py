@@ -61,6 +61,14 @@ def list_command(
     since: Since = None,
     until: Until = None,
     between: Between = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--is",
+            metavar="TASK:CLASS",
+            help="Only videos that show a class which you taught, such as pets:rex. Given again: all in one moment.",
+        ),
+    ] = None,
     online: Online = False,
     as_json: Json = False,
     as_paths: Annotated[bool, typer.Option("--paths", help="Print only the path of each video.")] = False,
@@ -83,6 +91,7 @@ def list_command(
     from vidfind.cli.search import read_options
     from vidfind.display import console
     from vidfind.display.library import listed_json, show_listed
+    from vidfind.search.tagged import named_segments
     from vidfind.store.select import select_videos
     from vidfind.store.store import Store
     from vidfind.system.files import find_present
@@ -102,6 +111,9 @@ def list_command(
     )
     stored = store.videos()
     rows = [stored[path] for path in selected.paths() if path in stored]
+    if named := named_segments(store, filters):
+        shown = named.videos(store)
+        rows = [row for row in rows if row.content in shown]
     there = find_present({row.path: row.path.parent if row.folder == row.path else row.folder for row in rows})
     rows = [row for row in rows if row.path in there or not online]
     if as_json:

@@ -169,9 +169,9 @@ class Searcher:
         likes = [self._example(example) for example in expression.likes]
         steps = []
         for number, text in enumerate(expression.steps):
-            words = self.encoder.vector(text) if plain_words(text) else None
-            named = self._named(text) if words is not None and not expression.literal else None
-            look = named.blended(self.encoder.vector(named.text)) if named else words
+            named = self._named(text) if plain_words(text) and not expression.literal else None
+            words = self.encoder.vector(named.text if named else text) if plain_words(text) else None
+            look = named.blended(words) if named and words is not None else words
             parts = [look] if look is not None else []
             parts += [vector for vector, _ in likes] if number == 0 else []
             vector = combined(parts, without, self._spread)

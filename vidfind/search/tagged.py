@@ -83,6 +83,15 @@ class NamedSegments:
         """Whether a segment has all tags and classes that it needs."""
         return all(part.allows(content, start, end) for part in self._parts)
 
+    def videos(self, store: Store) -> set[int]:
+        """The contents that have such a segment."""
+        return {
+            content
+            for contents, spans, _ in store.segments(self.contents())
+            for content, (start, end) in zip(contents.tolist(), spans.tolist(), strict=True)
+            if self.allows(content, start, end)
+        }
+
 
 def named_segments(store: Store, filters: Filters) -> NamedSegments | None:
     """The segments that filters name by tags and classes; None if they name none. Raises BadInput."""
