@@ -185,3 +185,5 @@ def test_a_large_index_has_the_answers_of_a_scan_of_all(
     of_path = {row.path: row.content for row in rows}
     assert [of_path[moment.path] for moment in moments] == best
     assert [moment.score * (1 / 0.2 + 1 / 0.3) for moment in moments] == pytest.approx([expected[c] for c in best])
+    assert search_sequences(store, steps, 25, limit=3) == moments[:3]
+    assert search_sequences(store, steps, 25, Filters(min_score=moments[2].score)) == moments[:3]
