@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.ran import Run
 from tests.support.rows import make_row
-from tests.support.stored import put
+from tests.support.stored import begin_again, put
 from vidfind.encoders.encoder import Encoder
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store
@@ -54,6 +54,27 @@ def test_tags_are_filled_shown_and_searched_for(tagged: Store, run: Run) -> None
 
     tags = run("tag", "fill", "--max-seconds", "0", "--only", "red, blue", "--json").out.splitlines()
     assert [json.loads(line).get("tag") for line in tags] == ["blue", "red", None]
+
+
+def test_tags_are_filled_again_after_an_encoding_and_those_of_the_owner_stay(tagged: Store, run: Run) -> None:
+    assert run("tag", "fill", "--max-seconds", "0").code == 0
+    labels, rows = {label.id for label in tagged.labels("tag")}, [*tagged.videos().values()]
+    stored = {
+        one: vector
+        for contents, _, vectors in tagged.segments()
+        for one, vector in zip(contents.tolist(), vectors, strict=True)
+    }
+    begun = begin_again(tagged)
+    put(begun, rows, [Embedded(row.content, [(0.0, 5.0)], stored[row.content][None]) for row in rows])
+    with begun.writing() as writer:
+        writer.finish()
+        writer.compact()
+    now = Store.open(tagged.path)
+    assert ({label.id for label in now.labels("tag")}, now.marks()) == (labels, [])
+    lines = [json.loads(line) for line in run("tag", "list", "--json").out.splitlines()]
+    assert [(one["yours"], one["added"]) for one in lines] == [(3, 0)] * 4
+    assert run("tag", "fill", "--max-seconds", "0").code == 0
+    assert Store.open(tagged.path).marks()
 
 
 def test_words_that_no_video_has_are_only_suggested(tagged: Store, run: Run, tmp_path: Path) -> None:
