@@ -57,6 +57,7 @@ LINES = {
     commands.import_command: [commands.import_command(FOLDER / "home.safetensors")],
     commands.show_command: [commands.show_command("home")],
     commands.default_command: [commands.default_command(), commands.default_command("home")],
+    commands.learn_import_command: [commands.learn_import_command(FOLDER / "classes.csv")],
     commands.learn_add_command: [commands.learn_add_command(), commands.learn_add_command(OWN_INDEX)],
     commands.learn_fit_command: [commands.learn_fit_command(), commands.learn_fit_command(OWN_INDEX)],
     commands.learn_list_command: [commands.learn_list_command(), commands.learn_list_command(OWN_INDEX)],

@@ -162,6 +162,11 @@ def tag_import_command(file: Path | str, index: Path | None = None) -> str:
     return _line("tag", "import", file, index=index)
 
 
+def learn_import_command(file: Path | str, index: Path | None = None) -> str:
+    """Take the classes of a list."""
+    return _line("learn", "import", file, index=index)
+
+
 def learn_add_command(index: Path | None = None) -> str:
     """Give an example of a class."""
     return _line("learn", "add", "TASK", "CLASS", "VIDEO", index=index)

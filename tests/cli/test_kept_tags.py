@@ -32,7 +32,9 @@ def test_status_counts_tags(library: Library, run: Run) -> None:
 
 
 def test_the_tags_of_a_deleted_index_are_kept_in_a_list(library: Library, run: Run, tmp_path: Path) -> None:
-    before = library.said()
+    run("learn", "add", "pets", "Rex", library.folder / "a.mp4", "--describe", "a brown dog")
+    before, classes = library.said(), run("learn", "export").out
+    assert "pets,Rex," in classes
     ran = run("remove", "--all", "--yes")
     file = tmp_path / "home" / "tags-default.csv"
     assert f"Its tags are kept in {file}. To take them back: vidfind tag import {file}" in ran.err
@@ -41,6 +43,8 @@ def test_the_tags_of_a_deleted_index_are_kept_in_a_list(library: Library, run: R
     assert again.said() == []
     assert run("tag", "import", file).code == 0
     assert again.said() == before
+    assert run("learn", "import", file.with_name("classes-default.csv")).code == 0
+    assert run("learn", "export", "-").out == classes
     assert "tags-default-1.csv" in run("remove", "--all", "--yes").err
 
 

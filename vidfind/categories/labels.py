@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,6 +18,7 @@ from vidfind.commands import learn_add_command, learn_list_command
 from vidfind.errors import BadInput, Unusable
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow
+from vidfind.tagging.edit import path_cell
 from vidfind.tagging.labels import Label, clean_name, name_key, spellings
 from vidfind.tagging.lists import Listed, Skipped, VideoFinder, read_list, read_part
 
@@ -63,7 +64,16 @@ def clean_class_name(text: str, what: str) -> str:
     return name
 
 
-# Reading
+# Lists
+
+EXPORTED = ("task", "class", "path", "start", "end", "describe")
+
+
+def class_rows(store: Store, rows: Mapping[str, VideoRow]) -> Iterator[dict[str, object]]:
+    """Yields the examples of all classes as `read_class_list` reads them; `rows` are videos by their fingerprints."""
+    for label in store.labels("class"):
+        values = (label.task, label.name, path_cell(rows[label.video].path), label.start, label.end, label.described)
+        yield dict(zip(EXPORTED, values, strict=True))
 
 
 def read_class_list(data: bytes, name: str, finder: VideoFinder) -> ClassList:

@@ -272,6 +272,36 @@ def show(
     show_task(own, labels, rows, read_classes(store))
 
 
+@classes.command(name="export", cls=Command)
+def export_file(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="Where to, or -; .jsonl makes JSON lines. [default: print them]"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")] = False,
+    name: IndexName = paths.DEFAULT_INDEX,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write your examples to a CSV file.
+
+    `vidfind learn import` reads it back.
+
+    \b
+    Example:
+      vidfind learn export classes.csv
+    """
+    from vidfind.categories.labels import EXPORTED, class_rows
+    from vidfind.cli.tagging import write_list
+    from vidfind.tagging.edit import rows_by_file
+
+    store = open_index(name)
+    rows = [*class_rows(store, rows_by_file(store))]
+    gone = len(store.labels("class", also_gone=True)) - len(rows)
+    write_list(rows, EXPORTED, "example", file, force, as_json, gone)
+
+
 @classes.command(cls=Command)
 def forget(
     what: Annotated[

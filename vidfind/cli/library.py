@@ -158,7 +158,6 @@ def remove_command(
     if (everything and (path or purge)) or not (everything or path or purge):
         raise typer.BadParameter("Give either PATHs to remove, or --all for the whole index, or --purge.")
 
-    from vidfind.commands import tag_import_command
     from vidfind.display import console
     from vidfind.display.text import plural
     from vidfind.store.folder import delete_index
@@ -190,7 +189,7 @@ def remove_command(
         videos = "Videos drawn by the demo go with it" if is_demo else "The videos stay where they are"
         typer.confirm(f"Delete the index {name!r}? {videos}", abort=True, err=True)
     has_index = is_index(store_path)
-    saved = None if is_demo or not has_index else _save_tags(store_path)
+    saved = [] if is_demo or not has_index else _save_labels(store_path)
     if has_index or not is_demo:  # a demo that was stopped early may have drawn videos and made no index
         delete_index(store_path)
     if is_demo:
@@ -202,30 +201,40 @@ def remove_command(
         return
     if has_index:
         console.message(f"Deleted the index {name!r}.")
-        if saved:
-            console.message(f"Its tags are kept in {saved}. To take them back: {tag_import_command(saved, store_path)}")
+        for what, file, command in saved:
+            console.message(f"Its {what} are kept in {file}. To take them back: {command}")
     if is_demo:
         console.message(f"Deleted {plural(deleted, 'video')} that the demo had drawn.")
 
 
-def _save_tags(index: Path) -> Path | None:
-    """Writes what the owner said of tags to a list in the home of vidfind, and returns its file; None without tags."""
+def _save_labels(index: Path) -> list[tuple[str, Path, str]]:
+    """Writes the tags and classes that the owner gave to lists in the home of vidfind.
+
+    Returns what each list holds, its file, and the command that takes it back; none without tags and classes."""
+    from vidfind.categories.labels import EXPORTED, class_rows
+    from vidfind.commands import learn_import_command, tag_import_command
     from vidfind.errors import VidfindError
     from vidfind.store.store import Store
     from vidfind.system.storage import write_text
-    from vidfind.tagging.edit import rows_by_file, tag_rows, tags_text
+    from vidfind.tagging.edit import COLUMNS, list_text, rows_by_file, tag_rows
 
     try:
         store = Store.open(index)
-        rows = [*tag_rows(store, rows_by_file(store))]
+        videos = rows_by_file(store)
+        lists = [
+            ("tags", [*tag_rows(store, videos)], COLUMNS, tag_import_command),
+            ("classes", [*class_rows(store, videos)], EXPORTED, learn_import_command),
+        ]
     except VidfindError:  # it is deleted because it is damaged
-        return None
-    if not rows:
-        return None
-    files = (paths.home() / f"tags-{index.name}{f'-{number}' if number else ''}.csv" for number in itertools.count())
-    file = next(file for file in files if not file.exists())
-    write_text(file, tags_text(rows))
-    return file
+        return []
+    saved = []
+    for what, rows, columns, import_command in lists:
+        if rows:
+            numbered = (f"{what}-{index.name}{f'-{number}' if number else ''}.csv" for number in itertools.count())
+            file = next(file for name in numbered if not (file := paths.home() / name).exists())
+            write_text(file, list_text(rows, columns))
+            saved.append((what, file, import_command(file, index)))
+    return saved
 
 
 def _confirm_removal(videos: int, purge: bool, yes: bool) -> None:

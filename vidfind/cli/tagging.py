@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -293,25 +293,40 @@ def export_file(
     Example:
       vidfind tag export tags.csv
     """
-    from vidfind.display import console
-    from vidfind.display.text import plural
-    from vidfind.system.storage import write_text
-    from vidfind.tagging.edit import rows_by_file, tag_rows, tags_text
-    from vidfind.tagging.lists import JSON_ENDINGS
+    from vidfind.tagging.edit import COLUMNS, rows_by_file, tag_rows
 
     store = open_index(name)
     rows = [*tag_rows(store, rows_by_file(store))]
     gone = len(store.labels("tag", also_gone=True)) - len(rows)
-    text = tags_text(rows, as_json or (file is not None and file.name.lower().endswith(JSON_ENDINGS)))
+    write_list(rows, COLUMNS, "tag", file, force, as_json, gone)
+
+
+def write_list(
+    rows: Sequence[Mapping[str, object]],
+    columns: Sequence[str],
+    what: str,
+    file: Path | None,
+    force: bool,
+    as_json: bool,
+    gone: int,
+) -> None:
+    """Writes a list of tags or classes (`what`) to a file, or prints it; `gone`: those of videos not in the index."""
+    from vidfind.display import console
+    from vidfind.display.text import plural
+    from vidfind.system.storage import write_text
+    from vidfind.tagging.edit import list_text
+    from vidfind.tagging.lists import JSON_ENDINGS
+
+    text = list_text(rows, columns, as_json or (file is not None and file.name.lower().endswith(JSON_ENDINGS)))
     if file is None or str(file) == "-":
         sys.stdout.write(text)
     else:
         if file.exists() and not force:
             raise Unusable(f"{file} is there already. To replace it, add --force.")
         write_text(file, text)
-        console.message(f"Wrote {plural(len(rows), 'tag')} to {file}.")
+        console.message(f"Wrote {plural(len(rows), what)} to {file}.")
     if gone:
-        console.message(f"{plural(gone, 'tag')} of videos that are not in the index now left out.")
+        console.message(f"{plural(gone, what)} of videos that are not in the index now left out.")
 
 
 for command in (suggestions.fill, suggestions.accept, suggestions.reject, suggestions.review):

@@ -171,12 +171,8 @@ def _take(found: Import, before: dict[str, tuple[Label, int]], label: Label, lin
 def tag_rows(store: Store, rows: Mapping[str, VideoRow]) -> Iterator[dict[str, object]]:
     """Yields what the owner said as `read_tags` reads it; `rows` are videos by their fingerprints."""
     for label in store.labels("tag"):
-        path = rows[label.video].path
-        text = str(path)
-        if text != text.encode(errors="replace").decode():  # a name that is no text
-            text = FILE_URI + path_to_text(path)
         yield {
-            "path": text,
+            "path": path_cell(rows[label.video].path),
             "tag": label.name,
             "value": "yes" if label.is_yes else "no",
             "start": label.start,
@@ -184,12 +180,19 @@ def tag_rows(store: Store, rows: Mapping[str, VideoRow]) -> Iterator[dict[str, o
         }
 
 
-def tags_text(rows: Iterable[Mapping[str, object]], as_json: bool = False) -> str:
-    """Returns the text of a list of tags: a CSV file, or JSON lines."""
+def path_cell(path: Path) -> str:
+    """Returns a path as a list has it."""
+    text = str(path)
+    is_text = text == text.encode(errors="replace").decode()
+    return text if is_text else FILE_URI + path_to_text(path)
+
+
+def list_text(rows: Iterable[Mapping[str, object]], columns: Sequence[str] = COLUMNS, as_json: bool = False) -> str:
+    """Returns the text of a list of tags or classes: a CSV file with these columns, or JSON lines."""
     if as_json:
         return "".join(json.dumps(row) + "\n" for row in rows)
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: "" if value is None else value for name, value in row.items()} for row in rows)
     return text.getvalue()
