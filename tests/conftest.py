@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Runs slow tests first: one that begins last keeps a worker busy long after the other has nothing left to do."""
-    items.sort(key=lambda item: "slow" not in item.keywords)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """What a test has printed, with names that are no text made harmless: workers hand on nothing but text."""

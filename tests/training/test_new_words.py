@@ -23,28 +23,21 @@ def share_found(run: Run, zorps: list[Captioned]) -> float:
     return found / len(zorps)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)  # it trains for minutes, and much longer beside other programs
-@pytest.mark.parametrize(
-    ("groups", "judged", "least_found", "most_lost"),
-    [(8, 60, 0.6, 7), pytest.param(20, 300, 0.75, 4, marks=pytest.mark.soak)],
-)
-def test_forty_captions_teach_a_new_word_and_the_old_ones_are_kept(
-    groups: int, judged: int, least_found: float, most_lost: float, run: Run, tmp_path: Path
-) -> None:
+@pytest.mark.soak  # it trains for minutes, and much longer beside other programs
+@pytest.mark.timeout(1800)
+def test_forty_captions_teach_a_new_word_and_the_old_ones_are_kept(run: Run, tmp_path: Path) -> None:
     films = tmp_path / "films"
     write_csv(tmp_path / "captions.csv", write_training(films / "captioned"))
-    zorps = write_groups(films / "groups", groups)
+    zorps = write_groups(films / "groups", 20)
     assert run("index", films, "--model", "tiny").code == 0
     assert share_found(run, zorps) <= 0.2  # chance is 0.1
 
     ran = run("finetune", "--pairs", tmp_path / "captions.csv", "--use")
     assert ran.code == 0, ran.err
     assert "Saved as home" in ran.err
-    # Measured with 20 groups: 0.85 found, and 2.7 points fewer on the old world. Other CPUs round otherwise: the bounds
-    # leave room, and more where few videos are looked for.
-    assert share_found(run, zorps) >= least_found
+    # Measured: 0.85 found, and 2.7 points fewer on the old world. Other CPUs round otherwise: the bounds leave room.
+    assert share_found(run, zorps) >= 0.75
 
-    exam = read_exam(tmp_path, 56, judged, JUDGE_SEED)
+    exam = read_exam(tmp_path, 56, 300, JUDGE_SEED)
     before, after = (judge(load_encoder("tiny", adapter=name, device="cpu"), *exam) for name in (None, "home"))
-    assert after.recall_1 >= before.recall_1 - most_lost
+    assert after.recall_1 >= before.recall_1 - 4
