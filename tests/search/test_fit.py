@@ -178,3 +178,11 @@ def test_a_plain_query_finds_what_it_found_before_there_was_a_match(index: Path)
     finally:
         file.write_bytes(kept)
     assert before == [replace(one, match=None) for one in with_match]
+
+
+@pytest.mark.parametrize("query", ["dog catching frisbee", "a giraffe", "xyzzy qwerty"])
+def test_nothing_matches_words_that_the_model_has_never_learnt(index: Path, query: str) -> None:
+    searcher = Searcher(index)
+    assert set(matches(searcher.find(query))) == {0}
+    assert searcher.find(query, Filters(min_match=1)) == []
+    assert max(matches(searcher.find(f"{query}, a red star growing"))) > 0

@@ -32,11 +32,15 @@ UNKNOWN = "How well words match is not known yet in the index {name!r}. This fin
 
 @dataclass(frozen=True)
 class Words:
-    """The words of a step; `is_alone` where there is nothing else to the step, so that its score is their cosine."""
+    """The words of a step; `is_alone` where there is nothing else to the step, so that its score is their cosine.
+
+    Where the model knows none of them (not `is_known`), their vector is near some segments by chance: nothing
+    matches."""
 
     text: str
     vector: Floats  # (D,), of unit length
     is_alone: bool
+    is_known: bool = True
 
 
 def require_levels(store: Store, levels: Levels | None) -> None:
@@ -49,7 +53,7 @@ def require_levels(store: Store, levels: Levels | None) -> None:
 
 def least_score(filters: Filters, words: Sequence[Words] | None, levels: Levels | None) -> Filters:
     """The filters with a least score that says the same as the least match, where one follows from the other."""
-    if not (filters.min_match and levels and words and len(words) == 1 and words[0].is_alone):
+    if not (filters.min_match and levels and words and len(words) == 1 and words[0].is_alone and words[0].is_known):
         return filters
     least = levels.score_of(filters.min_match, count_words([words[0].text])[0])
     return dataclasses.replace(filters, min_score=min(1.0, max(filters.min_score, least)))
@@ -84,7 +88,10 @@ def _matched(moment: Moment, words: Sequence[Words], levels: Levels, vectors: Fl
         for number, (score, one) in enumerate(zip(scores, words, strict=True))
     ]
     counts = count_words([one.text for one in words])
-    matches = [levels.match(cosine, count) for cosine, count in zip(cosines, counts, strict=True)]
+    matches = [
+        levels.match(cosine, count) if one.is_known else 0
+        for one, cosine, count in zip(words, cosines, counts, strict=True)
+    ]
     steps = (dataclasses.replace(step, match=match) for step, match in zip(moment.steps, matches, strict=False))
     return dataclasses.replace(moment, match=min(matches), steps=tuple(steps))
 

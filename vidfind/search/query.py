@@ -26,7 +26,7 @@ from vidfind.store.folder import QUERIES_FILE
 from vidfind.store.mismatch import require_weights
 from vidfind.store.settings import Generation
 from vidfind.store.store import Store
-from vidfind.words.half import knows_only_english, read_text_half, unknown_words
+from vidfind.words.half import knows_nothing, knows_only_english, read_text_half, unknown_words
 from vidfind.words.language import other_language
 
 if TYPE_CHECKING:
@@ -78,6 +78,10 @@ class QueryEncoder:
             log.warning("The query is longer than the model can read: only its beginning counts.")
         self._tell_language(words)
         return vector
+
+    def knows_nothing(self, query: str) -> bool:
+        """Whether the model knows no word of a query, so that its vector means nothing."""
+        return self._tower is not None and knows_nothing(self._tower, query_words(query))
 
     def _tell_language(self, words: str) -> None:
         """Says once if a query is not in English, and the model knows nothing else."""

@@ -178,7 +178,8 @@ class Searcher:
             if vector is None:
                 raise BadInput(f"{plain_words(text)!r} is both looked for and left out.")
             spread = self._spread(vector) if expression.then else 1.0
-            steps.append(Step(vector, spread, plain_words(text), words))
+            is_known = named is not None or not plain_words(text) or not self.encoder.knows_nothing(text)
+            steps.append(Step(vector, spread, plain_words(text), words, is_known))
         return steps, [asked for _, asked in likes]
 
     def _levels(self) -> Levels | None:
@@ -240,7 +241,11 @@ def _words_of(expression: Expression, steps: Sequence[Step]) -> list[Words] | No
     """The words of each step; None where they only modify examples."""
     if expression.likes:
         return None
-    return [Words(step.text, step.words, step.vector is step.words) for step in steps if step.words is not None]
+    return [
+        Words(step.text, step.words, step.vector is step.words, step.is_known)
+        for step in steps
+        if step.words is not None
+    ]
 
 
 def _state(file: Path) -> tuple[int, int] | None:

@@ -59,6 +59,8 @@ class Step(NamedTuple):
     """Its words; empty where there are only examples."""
     words: Floats | None = None
     """The vector of the words alone, (D,)."""
+    is_known: bool = True
+    """Whether the model knows any of the words."""
 
 
 class Segments(NamedTuple):

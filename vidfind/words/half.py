@@ -87,6 +87,19 @@ def unknown_words(half: text.TextTower, query: str) -> list[str]:
     return [word for word, ids in zip(words, tokens, strict=True) if ids and not embedding[ids].any()]
 
 
+FUNCTION_WORDS = frozenset(
+    ("a", "an", "the", "one", "and", "or", "of", "in", "on", "at", "to", "from", "with", "by", "is", "are", "it", "its")
+)
+"""Words that name nothing to look for."""
+
+
+def knows_nothing(half: text.TextTower, query: str) -> bool:
+    """Whether the model has never learnt any word of a text that names something: its vector then means nothing."""
+    unknown = set(unknown_words(half, query))
+    words = {word.strip(string.punctuation) for word in query.split() if is_word(word)}
+    return bool(unknown) and all(word.lower() in FUNCTION_WORDS for word in words - unknown)
+
+
 def encode_texts(half: text.TextTower, texts: Sequence[str]) -> npt.NDArray[np.float32]:
     """Returns the vectors (N, D) of N texts, of unit length."""
     features = np.stack([half.encode(ids) for ids in tokenize_all(texts, half.context_length)])
