@@ -52,7 +52,7 @@ def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(run: Run, indexed: Path, 
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
     assert (process.returncode, out) == (130, "")
-    assert "the same command goes on from here" in err
+    assert "with --force, the next run begins anew" in err
     assert "Traceback" not in err
     ran = run("index", films)
     assert (ran.code, ran.out) == (0, "4 unchanged.\n")

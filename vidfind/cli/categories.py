@@ -315,6 +315,8 @@ def forget(
 ) -> None:
     """Forget the examples of a task or of one class. Videos stay as they are.
 
+    Asks before more than 20 examples are forgotten. `vidfind learn export` keeps them in a list.
+
     \b
     Example:
       vidfind learn forget pets/rex

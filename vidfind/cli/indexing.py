@@ -151,7 +151,9 @@ class Indexing:
         if not self._summary:
             return False
         done = plural(self._summary.counts["new"] + self._summary.counts["changed"], "video")
-        console.message(f"Stopped. Done and kept in this run: {done}; the same command goes on from here.")
+        force = self.options.force
+        again = "with --force, the next run begins anew" if force else "the same command goes on from here"
+        console.message(f"Stopped. Done and kept in this run: {done}; {again}.")
         return True
 
     def show_summary(self, summary: "IndexSummary", when: str = "") -> None:

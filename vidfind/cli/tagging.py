@@ -106,7 +106,7 @@ def remove(
 ) -> None:
     """Take back what you said of tags.
 
-    Then it is unknown whether the video has them.
+    Then it is unknown whether the video has them. Asks before tags are taken from more than 20 videos.
 
     To say that a video does not have a tag, use `vidfind tag add --not`, or `vidfind tag reject`.
 
