@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.support.rows import make_row
-from vidfind.categories.fitting import Asked, encode_names, fit_classes
+from vidfind.categories.fitting import FitOptions, encode_names, fit_classes
 from vidfind.categories.judging import accuracy
 from vidfind.categories.learning import learn, linear, logit_scale, prototype, starting_bias, zero_shot
 from vidfind.categories.shared_network import fit_vectors
@@ -223,7 +223,7 @@ def measure_cost(segments: int) -> None:
 
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         for mode in ("linear", "vector"):
-            fitted = fit_classes(store, encode, Asked(Learning(mode)))
+            fitted = fit_classes(store, encode, FitOptions(Learning(mode)))
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
             learned = fitted.learned
             print(

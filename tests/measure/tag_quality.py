@@ -33,7 +33,7 @@ from vidfind.store.labels import Label
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store
 from vidfind.tagging.examples import UNKNOWN, YES, Examples, Recipe, Weights, fit_blend, fit_text
-from vidfind.tagging.fill import Asked, fill_tags
+from vidfind.tagging.fill import FillOptions, fill_tags
 from vidfind.tagging.guard import TRAINED, choose, threshold
 from vidfind.tagging.prior import tag_relation
 from vidfind.tagging.training import one_thread, train
@@ -140,7 +140,7 @@ def measure_size(segments: int, tags: int, dim: int, seconds: float) -> None:
             writer.change_labels(labels)
         before = peak_memory()
         began, cpu = time.monotonic(), time.process_time()
-        filled = fill_tags(store, encode, Asked(seconds=seconds))
+        filled = fill_tags(store, encode, FillOptions(seconds=seconds))
         print(f"{segments} segments, {tags} tags, {len(labels)} labels, {dim} numbers a vector")
         print(
             f"{time.monotonic() - began:.0f} s, {time.process_time() - cpu:.0f} s of CPU, {filled.choice.steps} steps"

@@ -19,7 +19,7 @@ from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow
 from vidfind.tagging.edit import drop_tags, rename_tag
 from vidfind.tagging.examples import LEFT_OUT, NO, UNKNOWN, YES
-from vidfind.tagging.fill import Asked, fill_tags, make_examples, read_library
+from vidfind.tagging.fill import FillOptions, fill_tags, make_examples, read_library
 from vidfind.tagging.saved import read_tagger
 from vidfind.tagging.vectors import unit
 
@@ -27,7 +27,7 @@ WORDS = ("dog", "beach", "snow", "party", "lake", "road")
 RNG = np.random.default_rng(5)
 LOOKS = unit(np.linalg.qr(RNG.normal(size=(DIM, DIM)))[0])
 COMMON = LOOKS[-1]
-QUICK = Asked(seconds=0.0)
+QUICK = FillOptions(seconds=0.0)
 """Nothing is trained: most of what is tested here is the same with training."""
 
 
@@ -88,7 +88,7 @@ def home(store: Store) -> Home:
 
 def test_tags_are_added_where_they_are_sure_and_what_the_owner_said_stays(home: Home) -> None:
     before = home.store.labels()
-    filled = fill_tags(home.store, encode, Asked(seconds=0.5))
+    filled = fill_tags(home.store, encode, FillOptions(seconds=0.5))
     assert set(filled.choice.precisions) == {"text", "blend", "trained"}
     tags = home.tags()
     added = [(video, name.lower()) for video, names in tags.items() for name in names]
@@ -216,14 +216,14 @@ def test_segments_without_a_usable_vector_are_left_out(home: Home) -> None:
 
 def test_nothing_to_learn_from_is_an_error(store: Store, home: Home) -> None:
     with pytest.raises(Unusable, match="no tag 'cat'"):
-        fill_tags(home.store, encode, Asked(only=("cat",)))
+        fill_tags(home.store, encode, FillOptions(only=("cat",)))
     with home.store.writing() as writer:
         writer.change_labels([], home.store.labels())
     with pytest.raises(Unusable, match="No video has a tag yet"):
         fill_tags(home.store, encode)
     with pytest.raises(Unusable, match="--zero-shot"):
-        fill_tags(home.store, encode, Asked(vocabulary=("dog",)))
-    filled = fill_tags(home.store, encode, Asked(vocabulary=("dog",), zero_shot=True))
+        fill_tags(home.store, encode, FillOptions(vocabulary=("dog",)))
+    filled = fill_tags(home.store, encode, FillOptions(vocabulary=("dog",), zero_shot=True))
     assert [(one.yours, one.added, one.to_review) for one in filled.tags] == [(0, 0, 10)]
     best = next(mark for mark in home.store.marks() if mark.suggested)
     assert best.content in {row.content for row in home.rows}
@@ -231,7 +231,7 @@ def test_nothing_to_learn_from_is_an_error(store: Store, home: Home) -> None:
 
 def test_an_index_without_videos_is_an_error(store: Store) -> None:
     with pytest.raises(Unusable, match="holds no videos"):
-        fill_tags(store, encode, Asked(vocabulary=("dog",), zero_shot=True))
+        fill_tags(store, encode, FillOptions(vocabulary=("dog",), zero_shot=True))
 
 
 def test_a_label_of_a_part_speaks_of_the_segments_that_it_overlaps(home: Home) -> None:

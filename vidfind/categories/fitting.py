@@ -32,8 +32,8 @@ Encode = Callable[[Sequence[str]], Vectors]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is to be learned, and how."""
+class FitOptions:
+    """The options of `learn fit`: the tasks, the ways, and the limits."""
 
     learning: Learning = dataclasses.field(default_factory=Learning)
     tasks: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What was learned, and what came of it."""
+    """The result of `learn fit`: the model, and how many videos show each class."""
 
     learned: LearnedClasses
     found: Mapping[str, int]
@@ -58,7 +58,7 @@ class Fitted:
     seconds: float
 
 
-def fit_classes(store: Store, encode: Encode, asked: Asked, load_encoder: LoadEncoder | None = None) -> Fitted:
+def fit_classes(store: Store, encode: Encode, asked: FitOptions, load_encoder: LoadEncoder | None = None) -> Fitted:
     """Learns the classes of an index, and marks all segments that show them, in one commit.
 
     `load_encoder` loads the whole model of the index; None: prompts are not tuned.

@@ -96,7 +96,7 @@ class Named:
     classes: tuple[str, ...]
     """The classes, such as `pets:rex`."""
     direction: Vectors
-    """What they look like among the vectors of an index (D,), of unit length."""
+    """Their look among the vectors of an index (D,), of unit length."""
 
     def blended(self, words: Vectors) -> Vectors:
         """Returns the vector (D,) of the query, whose `text` has the vector `words`."""

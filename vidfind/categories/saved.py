@@ -27,7 +27,7 @@ from vidfind.system.storage import atomic_write, storage_errors
 FORMAT = 1
 KIND = "classes"
 COMPARED = ("model", "weights_digest", "encoder", "num_frames")
-"""What vectors depend on: classes that were learned with another of these mean nothing."""
+"""The parts of an identity that vectors depend on: classes that were learned with another of these mean nothing."""
 
 
 def write_classes(store: Store, learned: LearnedClasses, seed: int) -> str:

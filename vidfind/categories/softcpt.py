@@ -125,7 +125,7 @@ def context_vectors(
 
 @dataclass(frozen=True)
 class ReferenceParameters:
-    """What is trained: vectors of the task prompts (M, w) or (T, M, w), the layer, and vectors of the class features
+    """The trained parts: vectors of the task prompts (M, w) or (T, M, w), the layer, and vectors of the class features
     (m, w) or (C, m, w) in variants that have them."""
 
     task_context: Tensor

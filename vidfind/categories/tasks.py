@@ -35,7 +35,7 @@ class Task:
     name: str
     classes: tuple[str, ...]
     descriptions: tuple[str, ...]
-    """What each class looks like, in words; empty where only its name says it."""
+    """The look of each class, in words; empty where only its name says it."""
     is_multi: bool = False
     """Whether classes are independent, as of people: a segment may show several."""
 
@@ -100,7 +100,7 @@ class ClassExamples:
 
 @dataclass(frozen=True)
 class Heads:
-    """What turns vectors into logits: one row for each class, then one for "none" of each task."""
+    """The weights that turn vectors into logits: one row for each class, then one for "none" of each task."""
 
     centred: Vectors
     """Multiplies vectors without their common part (C + T, D)."""
@@ -181,14 +181,14 @@ class LearnedClasses:
 
 @dataclass(frozen=True)
 class Texts:
-    """What the text tower makes of the names."""
+    """The vectors that the text tower makes of the names."""
 
     classes: Vectors
     """The texts of the classes (C, D), of any length."""
     tasks: Vectors
     """The names of the tasks (T, D)."""
     shift: Vectors
-    """What all texts have in common (D,)."""
+    """The common part of all texts (D,)."""
 
     @property
     def centred(self) -> Vectors:

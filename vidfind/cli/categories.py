@@ -191,7 +191,7 @@ def fit(
     Example:
       vidfind learn fit
     """
-    from vidfind.categories.fitting import Asked, fit_classes
+    from vidfind.categories.fitting import FitOptions, fit_classes
     from vidfind.categories.tasks import Learning
     from vidfind.display import console
     from vidfind.display.activity import Activity
@@ -202,7 +202,7 @@ def fit(
     if reference and mode not in ("auto", "token"):
         raise typer.BadParameter("--reference tunes prompts: leave --mode out, or give --mode token.")
     learning = Learning("token" if reference else mode, seed, max_seconds, is_reference=reference)
-    asked = Asked(learning, tuple(tasks or ()), tuple(multi or ()), allow_zero_shot, dry_run)
+    asked = FitOptions(learning, tuple(tasks or ()), tuple(multi or ()), allow_zero_shot, dry_run)
     with Activity("Learning", enabled=not as_json) as activity:
         load = whole_loader(store, activity, device, dtype)
         fitted = fit_classes(store, text_encoder(store, load, activity.announce), asked, load)

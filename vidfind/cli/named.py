@@ -1,4 +1,4 @@
-"""What a command names: an index, videos of it, a part of a video, and lists of videos."""
+"""The things that a command names: an index, videos of it, a part of a video, and lists of videos."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -65,14 +65,14 @@ def fill(
     from vidfind.display import console
     from vidfind.display.activity import Activity
     from vidfind.display.tagging import filled_json, show_filled
-    from vidfind.tagging.fill import Asked, fill_tags, read_vocabulary
+    from vidfind.tagging.fill import FillOptions, fill_tags, read_vocabulary
     from vidfind.words.half import text_encoder
 
     store = open_index(name)
     words, bad = read_vocabulary(vocab) if vocab else ((), [])
     for line in bad:
         console.message(f"Left out of {vocab}: {line}")
-    asked = Asked(
+    asked = FillOptions(
         tuple(one.strip() for one in (only or "").split(",") if one.strip()),
         words,
         zero_shot,

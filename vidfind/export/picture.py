@@ -182,7 +182,7 @@ def common_look(looks: Sequence[Look]) -> Look:
 
 
 class Shape(NamedTuple):
-    """What an encoder must know: the smallest step of time in seconds, and the usual number of frames a second."""
+    """The clock of an encoder: the smallest step of time in seconds, and the usual number of frames a second."""
 
     look: Look
     tick: Fraction

@@ -109,7 +109,7 @@ def _named_before(
 
 
 def _not_taken(left_out: Mapping[Reason, Sequence[Path]], taken: Collection[Path]) -> dict[Reason, list[Path]]:
-    """What is left out of a walk, without files and folders that are among `taken`, because they were named, and
+    """The things left out of a walk, without files and folders that are among `taken`, because they were named, and
     without folders in which every video is."""
     holding = {folder for path in taken for folder in path.parents}
     rest: dict[Reason, list[Path]] = {}

@@ -1,4 +1,4 @@
-"""What a search looks for: words, what to leave out, what comes next, and pictures or moments of videos.
+"""The subject of a search: words, what to leave out, what comes next, and pictures or moments of videos.
 
 Imports nothing heavy: the command line builds its expressions before a model or an index is opened.
 """
@@ -49,7 +49,7 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Expression:
-    """What a search looks for. `Expression("a dog")` is the same as the words alone.
+    """The subject of a search. `Expression("a dog")` is the same as the words alone.
 
     >>> from vidfind import Example, Expression
     >>> beach = Expression("a dog on a beach", without=["people"], then=["a car"], within=30)
@@ -57,11 +57,11 @@ class Expression:
     """
 
     words: str = ""
-    """What is to be seen, in plain words. Nothing in them is an option or an operator."""
+    """Plain words for the thing to be seen. Nothing in them is an option or an operator."""
     without: Sequence[str] = ()
-    """What is not to be seen, in words. It is made less likely, and not ruled out; said twice, it counts twice."""
+    """Words for things not to be seen. Each is made less likely, and not ruled out; said twice, it counts twice."""
     then: Sequence[str] = ()
-    """What comes next in the same video, one step after the other, in words."""
+    """Words for the steps that come next in the same video, one after the other."""
     like: Sequence[Example | str | os.PathLike[str]] = ()
     """Pictures and videos that the first step is like; a text may be `FILE@TIME`."""
     unlike: Sequence[Example | str | os.PathLike[str]] = ()

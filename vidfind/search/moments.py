@@ -168,7 +168,7 @@ class Candidate(NamedTuple):
 
 
 Judge = Callable[[list[Candidate]], list[Moment]]
-"""What says more about moments, best first, and leaves some out: see fit.py."""
+"""A function that says more about moments, best first, and leaves some out: see fit.py."""
 
 
 def search_moments(

@@ -183,7 +183,7 @@ class Searcher:
         return steps, [asked for _, asked in likes]
 
     def _levels(self) -> Levels | None:
-        """What the match of words is counted from, if that is known."""
+        """The levels that the match of words is counted from; None if they are not known."""
         file = levels_file(self._path, self._generation.number)
         if (state := _state(file)) != self._levels_state:
             self._known_levels, self._levels_state = read_levels(self._path, self._generation), state

@@ -30,7 +30,7 @@ LABEL_FIELDS = ("video", *(name for name in LABELS.names if name not in ("id", "
 
 @dataclass(frozen=True)
 class Label:
-    """What the owner says of a video, or of a part of it: that it has a tag or belongs to a class, or that it does not.
+    """A statement of the owner: that a video, or a part of it, has a tag or belongs to a class, or that it does not.
 
     `content` is that of a video of the index, the lowest of copies that were encoded apart, and 0 of a video that is
     not in the index now. To write a label, either that or `video` is needed."""
@@ -49,7 +49,7 @@ class Label:
     video: str = ""
     """The fingerprint of the file."""
     described: str = ""
-    """What its class looks like, in the words of the owner; mostly empty."""
+    """The look of its class, in the words of the owner; mostly empty."""
 
     @property
     def is_yes(self) -> bool:

@@ -320,7 +320,7 @@ class Store:
             return contents_of_files(self.tables)
 
     def marks(self, contents: Collection[int] | None = None) -> list[Mark]:
-        """What saved models say of the segments of these contents, or of all, by content and time."""
+        """The marks that saved models gave to the segments of these contents, or of all, by content and time."""
         with table_errors(self.path):
             return read_marks(self.tables, contents)
 

@@ -1,4 +1,4 @@
-"""What is written to an index: videos with their vectors, labels and marks, and encodings with another adapter.
+"""All writing to an index: videos with their vectors, labels and marks, and encodings with another adapter.
 
 Each command writes in as few commits as it can, in an order that leaves a whole index wherever it is killed: see
 store.py and settings.py. Times are in seconds.

@@ -266,7 +266,7 @@ class Suggested:
 
 
 Said = Mapping[tuple[str, str], Sequence[Label]]
-"""What the owner said: labels by the key of their name and their video."""
+"""The labels of the owner, by the key of their name and their video."""
 
 
 def said_by_owner(store: Store) -> dict[tuple[str, str], list[Label]]:

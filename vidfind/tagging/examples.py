@@ -1,4 +1,4 @@
-"""What tags are learnt from: the segments of all videos, and what their owner says of them; and what is learnt.
+"""The examples that tags are learnt from (segments of all videos, and labels of their owner), and the weights learnt.
 
 Needs numpy alone. N segments, B bags, C tags, D numbers a vector; see vectors.py.
 """
@@ -86,7 +86,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Weights:
-    """What is learnt: the logit of a segment is `scale` times its product with a vector, plus a bias."""
+    """The learnt weights: the logit of a segment is `scale` times its product with a vector, plus a bias."""
 
     vectors: npt.NDArray[np.float32]
     """(C, D), of unit length."""

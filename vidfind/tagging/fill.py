@@ -49,8 +49,8 @@ ROWS_AT_ONCE = 65536
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is to be filled, and how."""
+class FillOptions:
+    """The options of `tag fill`."""
 
     only: tuple[str, ...] = ()
     """Only these tags are given; empty: all."""
@@ -67,7 +67,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class FilledTag:
-    """What became of a tag: numbers of videos."""
+    """The result for one tag: numbers of videos."""
 
     name: str
     yours: int
@@ -79,7 +79,7 @@ class FilledTag:
 
 @dataclass(frozen=True)
 class Filled:
-    """What was learnt, and what came of it."""
+    """The result of `tag fill`: the way that was chosen, and the numbers of each tag."""
 
     tags: list[FilledTag]
     choice: Choice
@@ -105,7 +105,7 @@ class Library:
     unusable: int
 
 
-def fill_tags(store: Store, encode: Encode, asked: Asked = Asked()) -> Filled:
+def fill_tags(store: Store, encode: Encode, asked: FillOptions = FillOptions()) -> Filled:
     """Learns the tags of an index, and gives them to the videos that have them, in one commit.
 
     Replaces all automatic tags and suggestions of before, and changes nothing that the owner said. Raises Unusable
@@ -148,7 +148,7 @@ def read_vocabulary(file: Path) -> tuple[tuple[str, ...], list[str]]:
     return tuple(spellings(names).values()), bad
 
 
-def _names(store: Store, labels: Sequence[Label], asked: Asked) -> dict[str, str]:
+def _names(store: Store, labels: Sequence[Label], asked: FillOptions) -> dict[str, str]:
     """Returns the tags that are learnt, by their keys, in the order of these. Raises Unusable."""
     names = spellings([label.name for label in labels])
     with_yes = {name_key(label.name) for label in labels if label.is_yes}
@@ -166,12 +166,12 @@ def _names(store: Store, labels: Sequence[Label], asked: Asked) -> dict[str, str
     return dict(sorted(kept.items()))
 
 
-def _recipe(asked: Asked, began: float) -> Recipe | None:
+def _recipe(asked: FillOptions, began: float) -> Recipe | None:
     left = asked.seconds - (time.monotonic() - began)
     return Recipe(graph=asked.graph, seed=asked.seed, seconds=left) if left > 0 else None
 
 
-def _given(store: Store, names: Mapping[str, str], asked: Asked) -> set[str]:
+def _given(store: Store, names: Mapping[str, str], asked: FillOptions) -> set[str]:
     """Returns the keys of the tags that videos may be given from now on, also videos that come later."""
     if not asked.only:
         return {*names}
@@ -179,7 +179,7 @@ def _given(store: Store, names: Mapping[str, str], asked: Asked) -> set[str]:
     return {name_key(name) for name in (*asked.only, *(old.names if old else ()))}
 
 
-def _kept(store: Store, names: Mapping[str, str], asked: Asked) -> list[Mark]:
+def _kept(store: Store, names: Mapping[str, str], asked: FillOptions) -> list[Mark]:
     """Returns what was marked before with tags that are not asked for."""
     if not asked.only:
         return []
@@ -270,7 +270,7 @@ def decide(
     examples: Examples,
     choice: Choice,
     names: Mapping[str, str],
-    asked: Asked,
+    asked: FillOptions,
     given: Collection[str],
 ) -> tuple[Tagger, list[Mark], list[FilledTag]]:
     """Returns what tags later videos, the marks of the videos there are, and what became of each tag.
@@ -318,7 +318,7 @@ def decide(
 
 
 def _to_review(
-    examples: Examples, held_out: HeldOut, scores: npt.NDArray[np.float32], accepted: Flags, asked: Asked
+    examples: Examples, held_out: HeldOut, scores: npt.NDArray[np.float32], accepted: Flags, asked: FillOptions
 ) -> Flags:
     """Returns which tags (V, C) the owner is asked about: the surest that are not given automatically."""
     asks = np.zeros(accepted.shape, bool)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 MARGIN = 1.0
-"""What a known yes must score above the others."""
+"""The margin by which a known yes must score above the others."""
 GAMMA = 2.0
 """Of the focal factor: easy entries count less."""
 FLIP = 0.6

@@ -27,7 +27,7 @@ Vectors = Mapping[tuple[int, float], npt.NDArray[np.float32]]
 
 
 class Decision(NamedTuple):
-    """What the owner said of a suggestion, and what it changed."""
+    """The answer of the owner to a suggestion, and the labels that it changed."""
 
     suggested: Suggested
     is_yes: bool

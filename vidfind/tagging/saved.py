@@ -31,7 +31,7 @@ from vidfind.tagging.vectors import Flags, Floats, Numbers, centred, pooled
 FORMAT = 1
 KIND = "tags"
 COMPARED = ("model", "weights_digest", "encoder", "num_frames")
-"""What vectors depend on: tags that were trained with another of these mean nothing."""
+"""The parts of an identity that vectors depend on: tags that were trained with another of these mean nothing."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Tagger:
     thresholds: npt.NDArray[np.float64]
     """The pooled score (C,) from which on a video is given a tag; infinity for a tag that is never given."""
     held_out: HeldOut
-    """What confidence is counted from."""
+    """The held-out scores that confidence is counted from."""
     way: str
     precisions: Mapping[str, float]
     """Of each way that was tried, in percent; see guard.Choice."""
