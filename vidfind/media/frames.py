@@ -309,15 +309,35 @@ def centre(pictures: np.ndarray, size: int) -> np.ndarray:
     return pictures[..., top : top + size, left : left + size, :]
 
 
+def fitted_size(width: int, height: int, longest: int) -> tuple[int, int]:
+    """Returns width and height of a picture that is scaled down so that its long side is at most `longest`."""
+    scale = min(1.0, longest / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 def picture(frame: VideoFrame, stream: VideoStream, size: int, default: Orientation = UPRIGHT) -> np.ndarray:
     """Returns a decoded frame as the model sees it: turned upright, scaled and cut; (S, S, 3) uint8.
 
     `default` is the orientation of frames without a display matrix."""
-    width, height = scaled_size(*_squared_size(frame, stream), size)
+    scaled = scaled_size(*_squared_size(frame, stream), size)
+    return _upright(frame, scaled, default, lambda upright: centre(upright, size))
+
+
+def whole_picture(frame: VideoFrame, stream: VideoStream, longest: int, default: Orientation = UPRIGHT) -> np.ndarray:
+    """Returns a decoded frame as players show it, (H, W, 3) uint8, with a long side of at most `longest` pixels."""
+    return _upright(frame, fitted_size(*_squared_size(frame, stream), longest), default)
+
+
+def _upright(
+    frame: VideoFrame,
+    size: tuple[int, int],
+    default: Orientation,
+    cut: Callable[[np.ndarray], np.ndarray] = lambda upright: upright,
+) -> np.ndarray:
+    """Returns a frame that is scaled to width and height, turned upright and cut, in the colours of SDR."""
     is_hdr = frame.color_trc in HDR_TO_LIGHT
-    pixels = "rgb48le" if is_hdr else "rgb24"
-    array = frame.reformat(width, height, pixels, interpolation="BICUBIC").to_ndarray()
-    array = centre(orientation(frame, default).turn(array), size)
+    array = frame.reformat(*size, "rgb48le" if is_hdr else "rgb24", interpolation="BICUBIC").to_ndarray()
+    array = cut(orientation(frame, default).turn(array))
     return np.ascontiguousarray(to_sdr(array, frame.color_trc) if is_hdr else array)
 
 

@@ -22,11 +22,23 @@ from av.video.frame import PictureType
 
 from vidfind.errors import ReaderFailed
 from vidfind.media.clock import MAX_REORDER, Timeline
-from vidfind.media.frames import Orientation, frame_rate, open_video, picture, read_packets, time_of
+from vidfind.media.frames import (
+    UPRIGHT,
+    Orientation,
+    decode_frames,
+    frame_rate,
+    open_video,
+    picture,
+    read_packets,
+    seek,
+    time_of,
+    whole_picture,
+)
 from vidfind.media.probe import Traits
 from vidfind.media.sampling import MISSING, TICK, Sample, Sampling, Segment, nearest_within, part_around, sample_times
 
 if TYPE_CHECKING:
+    from av.container import InputContainer
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
@@ -63,6 +75,79 @@ def read_by_keyframes(
         for _ in segments:
             frames, times = zip(*islice(shown, num_frames), strict=True)
             yield Sample(np.stack(frames), np.array(times))
+
+
+# One frame ------------------------------------------------------------------------------------------------------------
+
+STEPS_BACK = (0.0, 1.0, 5.0)
+"""Seconds before a time from which its keyframe is sought: some files find keyframes by the times of decoding."""
+
+
+def read_near(
+    container: InputContainer,
+    stream: VideoStream,
+    start: float,
+    time: float,
+    near: float,
+    longest: int,
+    default: Orientation = UPRIGHT,
+) -> np.ndarray:
+    """Returns a frame shown at most `near` seconds before `time`, (H, W, 3), with a long side of at most `longest`.
+
+    It is the last keyframe if that is so near; else the first frame in these seconds, which takes least to decode.
+    `start` is the time in the file of moment 0, and `default` the orientation of frames that do not say theirs. Raises
+    ReaderFailed if it is not sure of the frame."""
+    keyframe, packets = _seek_keyframe(container, stream, start, time)
+    begin, wanted = time_of(keyframe, stream) or 0.0, time - near
+    ahead = [keyframe] if begin >= wanted else _skipping(chain([keyframe], packets), stream, wanted)
+    is_whole = False
+    for frame in decode_frames(ahead, stream):
+        shown = time_of(frame, stream)
+        if shown is None or shown < begin - TICK:  # needs frames from before the keyframe
+            continue
+        is_whole = is_whole or (is_keyframe(frame) and shown <= begin + TICK)
+        if not is_whole or is_doubtful(frame, stream) or shown > time + TICK:
+            break
+        if shown >= wanted - TICK:
+            return whole_picture(frame, stream, longest, default)
+    raise ReaderFailed(f"its frame at {max(begin, wanted):.2f} s cannot be decoded")
+
+
+def _seek_keyframe(
+    container: InputContainer, stream: VideoStream, start: float, time: float
+) -> tuple[Packet[VideoStream], Iterator[Packet[VideoStream]]]:
+    """Returns the last keyframe at or before `time`, and the packets after it, on the clock of moments."""
+    for back in STEPS_BACK:
+        if seek(container, stream, start + time - back):
+            packets = Timeline(container, stream, start).place(read_packets(container, stream))
+            keyframe = next(packets, None)
+            begin = time_of(keyframe, stream) if keyframe and keyframe.is_keyframe else None
+            if keyframe and begin is not None and begin <= time + TICK and not keyframe.is_discard:
+                return keyframe, packets
+    raise ReaderFailed("no keyframe is found")
+
+
+def _skipping(
+    packets: Iterable[Packet[VideoStream]], stream: VideoStream, wanted: float
+) -> Iterator[Packet[VideoStream]]:
+    """Yields the packets; frames before `wanted` that no other frame needs are skipped by the decoder."""
+    for packet in packets:
+        shown = time_of(packet, stream)
+        stream.codec_context.skip_frame = "NONREF" if shown is not None and shown < wanted - TICK else "DEFAULT"
+        yield packet
+
+
+def is_keyframe(frame: VideoFrame) -> bool:
+    """Whether a frame needs no other; at the start of a gradual refresh FFmpeg calls a frame a keyframe that does."""
+    return frame.key_frame and frame.pict_type == PictureType.I
+
+
+def is_doubtful(frame: VideoFrame, stream: VideoStream) -> bool:
+    """Whether a frame is damaged, or may be half of a picture."""
+    return frame.is_corrupt or (frame.interlaced_frame and stream.container.format.name == "mpegts")
+
+
+# Many frames ----------------------------------------------------------------------------------------------------------
 
 
 def _decode_ahead(
@@ -216,11 +301,10 @@ class _Decoder:
             self._go_on(pick, time, is_last)
         self._frames = {shown: frame for shown, frame in self._frames.items() if shown >= time}
         frame = self._frames[time]
-        is_keyframe = frame.key_frame and frame.pict_type == PictureType.I
-        if frame.is_corrupt or (time == pick.gop.time and not is_keyframe):
-            raise ReaderFailed("a keyframe is not one, or is broken")
-        if frame.interlaced_frame and self._stream.container.format.name == "mpegts":
-            raise ReaderFailed("it is interlaced, and a packet may hold one half of a picture")
+        if time == pick.gop.time and not is_keyframe(frame):
+            raise ReaderFailed("a keyframe is not one")
+        if is_doubtful(frame, self._stream):
+            raise ReaderFailed("a frame is broken, or may be half of a picture, as it is interlaced")
         self._shown = picture(frame, self._stream, self._size, self._orientation), time
         return self._shown
 

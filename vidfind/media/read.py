@@ -9,7 +9,7 @@ from __future__ import annotations  # PyAV has Packet[VideoStream] for type chec
 import logging
 import struct
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,19 +17,22 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from vidfind.errors import ReaderFailed, UnreadableVideo
+from vidfind.media.clock import find_start
 from vidfind.media.frames import (
     HDR_TO_LIGHT,
     centre,
     check_regular,
     first_frame,
+    fitted_size,
     open_video,
     read_packets,
     scaled_size,
     to_sdr,
+    whole_picture,
 )
-from vidfind.media.keyframe_reader import read_by_keyframes
+from vidfind.media.keyframe_reader import read_by_keyframes, read_near
 from vidfind.media.probe import Traits, VideoInfo, examine_once
-from vidfind.media.pyav_reader import read_with_pyav
+from vidfind.media.pyav_reader import frames_from, read_with_pyav
 from vidfind.media.sampling import Sample, Sampling, Segment
 
 if TYPE_CHECKING:
@@ -75,6 +78,7 @@ def read_clips(
 
 # In these formats keyframes are marked reliably, and decoding can begin at each of them.
 SURE_CONTAINERS = {"mov", "matroska", "mpegts", "flv"}
+PLAIN_CONTAINERS = {"mov", "matroska"}  # of these, with one clock for all of a file
 SURE_CODECS = {"h264", "hevc", "vp8", "vp9", "av1", "mpeg2video", "mpeg4", "prores", "mjpeg", "flv1"}
 
 
@@ -106,6 +110,38 @@ def choose_reader(traits: Traits, sampling: Sampling = "exact") -> Literal["keyf
     if sampling != "exact" and is_sure_of_keyframes(traits):
         return "keyframes"
     return "pyav" if any(is_wrong(traits) for is_wrong in NOT_FOR_DECORD.values()) else "decord"
+
+
+def read_frame(path: Path, time: float, near: float, longest: int) -> np.ndarray:
+    """Returns a frame of a video that is shown at most `near` seconds before `time`, or at `time`: (H, W, 3) uint8.
+
+    Its long side is at most `longest`. A time after the end gives the last frame. A keyframe so near takes tens of
+    milliseconds; `near=0` gives the frame shown at `time`. Raises UnreadableVideo."""
+    if near:
+        try:
+            return _read_at_once(path, time, near, longest)
+        except ReaderFailed as error:
+            log.debug("%s: looking at it more closely: %s", path, error)
+    info, traits = examine_once(path)
+    time, start = max(min(time, info.duration), traits.start), traits.clock.start
+    if near and is_sure_of_keyframes(traits) and not (traits.clock.is_joined or traits.clock.is_counted):
+        try:
+            with open_video(path, threads=1, is_quick=True) as (container, stream):
+                return read_near(container, stream, start, time, near, longest, traits.orientation)
+        except ReaderFailed as error:
+            log.debug("%s: reading it again with PyAV: %s", path, error)
+    with frames_from(path, time) as frames:
+        frames.advance(time)
+        return whole_picture(frames.frame, frames.stream, longest, traits.orientation)
+
+
+def _read_at_once(path: Path, time: float, near: float, longest: int) -> np.ndarray:
+    """As `read_frame`, without looking through the file first. Raises ReaderFailed for a file that may need that."""
+    with open_video(path, threads=1, is_quick=True) as (container, stream):
+        codec = stream.codec_context.codec.canonical_name
+        if PLAIN_CONTAINERS.isdisjoint(container.format.name.split(",")) or codec not in SURE_CODECS:
+            raise ReaderFailed("its keyframes may be marked wrongly")
+        return read_near(container, stream, find_start(container, stream, None), time, near, longest)
 
 
 # The readers ---------------------------------------------------------------------------------------------------------
@@ -174,6 +210,26 @@ def read_picture(path: Path, num_frames: int, size: int) -> np.ndarray:
     An animation gives `num_frames` frames from all of it; another picture is the same in all frames. Raises
     UnreadableVideo.
     """
+    with _open_picture(path) as image:
+        count = getattr(image, "n_frames", 1) if image.format in ANIMATIONS else 1
+        numbers = [count * (2 * i + 1) // (2 * num_frames) for i in range(num_frames)]
+        curve = _hdr_curve(image, path)
+        shown = {number: _still(image, number, curve, size) for number in sorted(set(numbers))}
+    return np.stack([shown[number] for number in numbers])
+
+
+def read_whole_picture(path: Path, longest: int) -> np.ndarray:
+    """Returns a picture upright, (H, W, 3) uint8, with a long side of at most `longest` pixels; of an animation, the
+    first. Raises UnreadableVideo."""
+    with _open_picture(path) as image:
+        curve = _hdr_curve(image, path)
+        upright = _upright(image, longest)
+        return _scaled(upright, fitted_size(*upright.size, longest), curve)
+
+
+@contextmanager
+def _open_picture(path: Path) -> Iterator[Image.Image]:
+    """Gives the picture of a file. Raises UnreadableVideo, also for what goes wrong inside."""
     check_regular(path)
     if kind := REFUSED_PICTURES.get(path.suffix.lower()):
         raise UnreadableVideo(f"is {kind}, which cannot be read here. Save it as JPEG or PNG.")
@@ -186,26 +242,38 @@ def read_picture(path: Path, num_frames: int, size: int) -> np.ndarray:
     Image.MAX_IMAGE_PIXELS = None  # phones take pictures of 200 million; the memory of a worker is limited
     try:
         with Image.open(path) as image:
-            count = getattr(image, "n_frames", 1) if image.format in ANIMATIONS else 1
-            numbers = [count * (2 * i + 1) // (2 * num_frames) for i in range(num_frames)]
-            curve = _hdr_curve(image, path)
-            shown = {number: _still(image, number, curve, size) for number in sorted(set(numbers))}
+            yield image
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         what = "is damaged, or no picture of a kind that can be read here"
         raise UnreadableVideo(f"cannot be read as a picture: it {what} ({error}). Save it as JPEG or PNG.") from error
-    return np.stack([shown[number] for number in numbers])
 
 
 def _still(image: Image.Image, number: int, curve: int | None, size: int) -> np.ndarray:
     """Returns a frame of an open picture as the model sees it, (S, S, 3)."""
-    from PIL import Image, ImageOps
-
     if number:
         image.seek(number)
+    upright = _upright(image, size)
+    return _scaled(upright, scaled_size(*upright.size, size), curve, lambda array: centre(array, size))
+
+
+def _upright(image: Image.Image, size: int) -> Image.Image:
+    """Returns the current frame upright and in RGB, about twice as large as `size` where that is quicker."""
+    from PIL import ImageOps
+
     image.draft(None, (2 * size, 2 * size))  # large JPEG files are decoded smaller, which takes a tenth of the time
-    upright = _as_rgb(ImageOps.exif_transpose(image))
-    scaled = upright.resize(scaled_size(*upright.size, size), Image.Resampling.BICUBIC, reducing_gap=3)
-    array = centre(np.asarray(scaled), size)
+    return _as_rgb(ImageOps.exif_transpose(image))
+
+
+def _scaled(
+    image: Image.Image,
+    size: tuple[int, int],
+    curve: int | None,
+    cut: Callable[[np.ndarray], np.ndarray] = lambda array: array,
+) -> np.ndarray:
+    """Returns a picture scaled to width and height and cut, in the colours of SDR; `curve` is that of HDR."""
+    from PIL import Image
+
+    array = cut(np.asarray(image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3)))
     return np.ascontiguousarray(array if curve is None else to_sdr(array.astype(np.uint16) * 257, curve))
 
 

@@ -50,11 +50,20 @@ def has_current_folder() -> bool:
 
 def footage_path() -> Path:
     """Returns the folder of the drawn videos of `vidfind bench`: a cache that may be deleted at any time."""
+    return _cache() / "bench-videos"
+
+
+def pictures_path() -> Path:
+    """Returns the folder of small pictures of moments: a cache that may be deleted at any time."""
+    return _cache() / "pictures"
+
+
+def _cache() -> Path:
     if os.environ.get("VIDFIND_HOME"):
-        return home() / "bench-videos"
+        return home()
     from platformdirs import user_cache_path
 
-    return user_cache_path("vidfind", appauthor=False) / "bench-videos"
+    return user_cache_path("vidfind", appauthor=False)
 
 
 def index_path(name: str = DEFAULT_INDEX) -> Path:

@@ -1,0 +1,50 @@
+"""A small picture of a video near a time: upright, in the colours that players show, in tens of milliseconds.
+
+Times are in seconds on the clock of moments.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+
+from vidfind.errors import UnreadableVideo
+from vidfind.media.read import is_picture, read_frame, read_whole_picture
+
+SIZE = 320
+"""Pixels of the long side: some 15 KB."""
+NEAR = 5.0
+"""Seconds: so far is the middle of a segment from its start, as segments are by default."""
+QUALITY = 82
+"""Of a JPEG; above it, small pictures get larger and look the same."""
+
+
+def thumbnail(path: Path, time: float, size: int = SIZE, near: float = NEAR) -> bytes:
+    """Returns a JPEG of a frame of a video near a time, or of a picture; its long side is at most `size` pixels.
+
+    The frame is shown at most `near` seconds before `time`: the last keyframe, if it is so near, else the first frame
+    in these seconds, which takes least to decode. `near=0` gives the frame shown at `time`. A time after the end gives
+    the last frame. Nothing is made larger. Threads may call it at the same time.
+
+    Raises UnreadableVideo, whose text is a reason that follows the name of the file: `{path} {error}.`
+
+        thumbnail(moment.path, moment.best, near=min(NEAR, moment.best - moment.start))
+    """
+    if size < 1 or not math.isfinite(time) or not near >= 0:
+        raise ValueError(f"there is no picture of size {size} at {time} s, near {near} s")
+    try:
+        return to_jpeg(read_whole_picture(path, size) if is_picture(path) else read_frame(path, time, near, size))
+    except OSError as error:
+        raise UnreadableVideo(f"cannot be read: {error.strerror or error}") from error
+
+
+def to_jpeg(array: np.ndarray) -> bytes:
+    """Returns the JPEG of a picture (H, W, 3) uint8."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()
