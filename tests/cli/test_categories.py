@@ -273,8 +273,11 @@ def test_examples_are_read_from_folders_and_lists(videos: Videos, run: Run) -> N
         ("task,class,path\npets,,v00.mp4\n", "None of the 1 rows"),
         ("task,class,path\npets,a:b,v00.mp4\n", "None of the 1 rows"),
         ("task,class,path,start,end\npets,rex,v00.mp4,9,3\n", "None of the 1 rows"),
-        ("task,class,path\npets,rex,v00.mp4\npets,mia,v00.mp4\n", "both given to one video"),
-        ("task,class,path,start,end\npets,a,v00.mp4,1,5\npets,b,v00.mp4,1,5\n", "both given to one moment"),
+        (
+            "task,class,path\npets,rex,v00.mp4\npets,mia,v00.mp4\n",
+            "list.csv: line 2 and line 3 say that v00.mp4 shows pets:rex and pets:mia.",
+        ),
+        ("task,class,path,start,end\npets,a,v00.mp4,1,5\npets,b,v00.mp4,1,5\n", "from 0:01 to 0:05 shows pets:a and"),
         ("task,class,path\npets,rex,\0\n", "NUL at byte"),
         ("task,class,path\npets,r\udcffx,v00.mp4\n", "is not UTF-8 at byte 22"),
         ("task,class,path,start\npets,rex,v00.mp4,9:59\n", "None of the 1 rows"),
@@ -327,11 +330,64 @@ def test_training_that_has_no_time_or_fails_falls_back(
 
 
 def test_people_can_share_a_video(videos: Videos, run: Run) -> None:
-    assert run("learn", "add", "people", "ann", "v00.mp4").code == 0
-    assert run("learn", "add", "people", "bob", "v00.mp4").code == 0
-    assert run("learn", "add", "pets", "rex", "v00.mp4").code == 0
-    assert run("learn", "add", "pets", "mia", "v00.mp4").code == 2
-    assert run("learn", "add", "pets", "mia", "v00.mp4", "--multi", "pets").code == 0
+    for words in (["people", "ann"], ["people", "bob"], ["pets", "rex"], ["pets", "mia", "--multi", "Pets"]):
+        assert run("learn", "add", *words, "v00.mp4").code == 0
+    assert run("learn", "add", "pets", "zoe", "v00.mp4").code == 0  # that pets can share one has been said before
+    assert said(videos) == ["people:ann 0", "people:bob 0", "pets:mia 0", "pets:rex 0", "pets:zoe 0"]
+    text = "task,class,path\npets,a,v01.mp4\npets,b,v01.mp4\nrooms,a,v01.mp4\nrooms,b,v01.mp4\n"
+    ran = imported(videos, run, text)
+    assert (ran.code, "add --multi rooms." in ran.err) == (2, True)  # type: ignore[attr-defined]
+    assert imported(videos, run, text, "--multi", "rooms").code == 0  # type: ignore[attr-defined]
+    assert len(said(videos)) == 9
+
+
+def test_of_two_classes_that_one_moment_is_given_the_newer_holds(videos: Videos, run: Run) -> None:
+    run("learn", "add", "pets", "rex", "v00.mp4", "v01.mp4")
+    run("learn", "add", "pets", "mia", "v00.mp4", "--from", "1", "--to", "2")  # a part may show another
+    ran = run("learn", "add", "pets", "mia", "v00.mp4", "v02.mp4")
+    assert "1 example of another class before, which this replaces: pets:rex." in ran.err
+    assert said(videos) == ["pets:mia 0", "pets:mia 0 1-2", "pets:mia 2", "pets:rex 1"]
+    assert imported(videos, run, "task,class,path\npets,none,v01.mp4\n").code == 0  # type: ignore[attr-defined]
+    assert said(videos)[2:] == ["pets:mia 2", "pets:none 1"]
+
+
+def test_repeated_examples_count_once(videos: Videos, run: Run) -> None:
+    ran = run("learn", "add", "pets", "rex", "v00.mp4", "v00.mp4", "./v00.mp4", "v01.mp4")
+    assert "pets:rex: 2 new examples." in ran.err
+    ran = run("learn", "add", "pets", "rex", "v00.mp4", "v02.mp4")
+    assert "1 example known already" in ran.err and "1 new example." in ran.err
+    ran = run("learn", "add", "pets", "rex", "v00.mp4", "--describe", "a brown dog")
+    assert ran.err == "pets:rex: 1 example described anew.\n"
+    assert run("learn", "add", "pets", "rex", "v00.mp4").err == "That was known already of pets:rex.\n"
+    [rex] = map(json.loads, run("learn", "list", "--json").out.splitlines())
+    assert rex["examples"] == 3
+
+
+def test_a_class_is_named_in_two_ways_in_any_case(fitted: Videos, run: Run) -> None:
+    found = run("search", "anything", "--is", "pets:rex", "--json").out
+    for name in ("pets/rex", "PETS/Rex", "Pets: REX", " pets : rex "):
+        assert run("search", "anything", "--is", name, "--json").out == found
+    assert run("list", "--is", "Pets/Rex", "--paths").out
+    assert run("learn", "add", "PETS/Rex", "v09.mp4", "v12.mp4").err.startswith("pets:rex: ")
+    assert "no class" not in run("learn", "add", "pets:rex", "v15.mp4").err
+    assert (run("learn", "add", "pets", "rex").code, run("learn", "add", "pets:rex", "nope.mp4").code) == (2, 2)
+    for name in ("pets:rex", "Pets/REX"):
+        shown = run("learn", "show", name).out
+        assert ("pets:rex" in shown, "pets:mia" in shown) == (True, False)
+    assert run("learn", "forget", "PETS:Rex").err.startswith("Forgot pets:rex: ")
+    assert {label.name for label in fitted.store.labels("class")} == {"mia"}
+
+
+def test_examples_are_forgotten_after_a_question(videos: Videos, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("learn", "add", "pets", "rex", ".")
+    ran = run("learn", "forget", "pets")
+    assert (ran.code, "Forgetting 30 examples must be confirmed: add --yes. Nothing" in ran.err) == (1, True)
+    asked = []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda question, **_: asked.append(question))
+    run("learn", "forget", "pets/rex")
+    assert asked == ["Forget pets:rex, of 30 examples?"]
+    assert said(videos) == []
 
 
 @pytest.mark.parametrize(

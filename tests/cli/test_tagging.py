@@ -69,8 +69,48 @@ def test_all_videos_of_a_folder_are_tagged_at_once(library: Library, run: Run) -
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["a.mp4", "b.mp4", "Dog", "beach"],
+        ["a.mp4", "b.mp4", "--", "Dog", "beach"],
+        ["--", "a.mp4", "b.mp4", "Dog", "beach"],
+        ["[ab].mp4", "Dog", "beach"],
+        ["*.mp4", "Dog", "beach"],
+        ["../films/a.mp4", "a.mp4", "./[b]*", "Dog", "beach", "beach"],
+    ],
+)
+def test_many_videos_are_tagged_at_once(
+    library: Library, run: Run, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(library.folder)
+    for command, said in (("add", ""), ("reject", "-")):
+        assert run("tag", command, *words).code == 0
+        assert library.said() == [f"{video} {said}{tag}" for video in ("a.mp4", "b.mp4") for tag in ("Dog", "beach")]
+    ran = run("tag", "remove", *words)
+    assert (ran.code, ran.err) == (0, "Took Dog, beach from 2 videos.\n")
+    assert library.said() == []
+
+
+def test_folders_are_tagged_at_once_and_what_is_not_indexed_is_left_out(
+    library: Library, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(library.folder)
+    Path("new.mp4").touch()
+    ran = run("tag", "add", "a.mp4", "sub/", "new.mp4", "nope.mkv", "film")
+    assert ran.code == 0
+    assert "Left out: new.mp4 is not indexed. Index it first: vidfind index" in ran.err
+    assert "Left out: nope.mkv names no video of the index" in ran.err
+    assert run("tag", "add", "a.mp4", "sub", "--", "-x", "sub").code == 0
+    assert library.said() == [f"{name} {tag}" for name in ("a.mp4", "c.mp4") for tag in ("-x", "film", "sub")]
+    assert run("tag", "add", "new.mp4", "nope.mkv", "film").code == 2
+    assert run("tag", "add", "a.mp4", "sub", "--").code == 2
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["dog", "a.mp4"], "Name the videos first, and then their tags"),
+        (["a.mp4", "b.mp4"], "Name the videos first, and then their tags"),
         (["nothing.mp4", "dog"], "nothing.mp4 names no video of the index"),
         (["A.mp4", "dog"], "did you mean a.mp4?"),
         (["", "dog"], "is empty"),

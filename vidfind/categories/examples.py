@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from vidfind.categories.tasks import NONE, PEOPLE, ClassExamples, Flags, Floats, Numbers, Task, Vectors
-from vidfind.errors import Unusable
 from vidfind.store.labels import Label
 from vidfind.store.store import Store
+from vidfind.tagging.labels import name_key
 from vidfind.tagging.vectors import centred, mean_vectors, near_duplicates, segment_shift, unit
 
 UNLABELLED_A_BAG = 4
@@ -42,13 +42,14 @@ class Gathered:
 def tasks_of(labels: Iterable[Label], multi: Iterable[str] = ()) -> list[Task]:
     """Returns the tasks that labels of classes speak of, by name, and each with its classes by name.
 
-    The first spelling of a name is kept. `multi` are names of tasks whose classes are independent, as those of PEOPLE
-    always are."""
+    The first spelling of a name is kept. `multi` are names of tasks whose classes are independent; see `multi_tasks`.
+    """
+    every = list(labels)
     spelled: dict[str, str] = {}
     classes: dict[str, dict[str, str]] = defaultdict(dict)
     described: dict[tuple[str, str], str] = {}
-    for label in labels:
-        task, name = label.task.casefold(), label.name.casefold()
+    for label in every:
+        task, name = name_key(label.task), name_key(label.name)
         spelled.setdefault(task, label.task)
         if name == NONE:
             classes[task]  # a task of "none" alone is one, and an error
@@ -56,7 +57,7 @@ def tasks_of(labels: Iterable[Label], multi: Iterable[str] = ()) -> list[Task]:
         classes[task].setdefault(name, label.name)
         if label.described:
             described[task, name] = label.described
-    independent = PEOPLE | {name.casefold() for name in multi}
+    independent = multi_tasks(every, multi)
     return [
         Task(
             spelled[task],
@@ -69,6 +70,18 @@ def tasks_of(labels: Iterable[Label], multi: Iterable[str] = ()) -> list[Task]:
     ]
 
 
+def multi_tasks(labels: Iterable[Label], named: Iterable[str] = ()) -> set[str]:
+    """Returns the keys of the tasks of which one moment can show several classes.
+
+    These are those of PEOPLE, those that are `named` so, and those of which the owner gave several to one part."""
+    classes: dict[tuple[str, float | None, float | None, str], set[str]] = defaultdict(set)
+    for label in labels:
+        if label.is_yes:
+            classes[label.video, label.start, label.end, name_key(label.task)].add(name_key(label.name))
+    shared = {task for (_, _, _, task), names in classes.items() if len(names) > 1}
+    return {*PEOPLE, *map(name_key, named), *shared}
+
+
 def parts_of(labels: Iterable[Label]) -> dict[Part, list[Label]]:
     """Returns the labels of each part of a video."""
     parts: dict[Part, list[Label]] = defaultdict(list)
@@ -76,23 +89,6 @@ def parts_of(labels: Iterable[Label]) -> dict[Part, list[Label]]:
         if label.content:
             parts[label.content, label.start, label.end].append(label)
     return parts
-
-
-def check_one_class(labels: Iterable[Label], tasks: Sequence[Task]) -> None:
-    """Raises Unusable for a part that has two classes of a task in which there can be one."""
-    multi = {task.name.casefold() for task in tasks if task.is_multi}
-    for (_, start, end), own in parts_of(label for label in labels if label.is_yes).items():
-        names: dict[str, set[str]] = defaultdict(set)
-        for label in own:
-            names[label.task.casefold()].add(label.name)
-        for task, found in names.items():
-            if len(found) > 1 and task not in multi:
-                first, second, *_ = sorted(found)
-                where = "one video" if start is None else f"one moment ({start:g} to {end or 0:g} s of a video)"
-                raise Unusable(
-                    f"{first!r} and {second!r} of the task {task!r} are both given to {where}. "
-                    f"A task has one class for each moment, unless it is one of people: --multi {task}"
-                )
 
 
 def gather_examples(
@@ -178,12 +174,12 @@ def _sample(store: Store, others: Sequence[Numbers], wanted: int, seed: int) -> 
 def _states(labels: Sequence[Label], tasks: Sequence[Task]) -> tuple[list[int], list[bool]]:
     """Returns what labels of one part say of each class, 1, -1 or 0, and which tasks it is an example of."""
     said: Mapping[tuple[str, str], int] = {
-        (label.task.casefold(), label.name.casefold()): label.value for label in labels
+        (name_key(label.task), name_key(label.name)): label.value for label in labels
     }
     states, answered = [], []
     for task in tasks:
-        key = task.name.casefold()
-        own = [said.get((key, name.casefold()), 0) for name in task.classes]
+        key = name_key(task.name)
+        own = [said.get((key, name_key(name)), 0) for name in task.classes]
         is_none = said.get((key, NONE), 0) > 0
         if is_none:
             own = [-1 for _ in own]

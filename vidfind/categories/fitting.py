@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidfind.categories.examples import check_one_class, gather_examples, is_usable, tasks_of
+from vidfind.categories.examples import gather_examples, is_usable, tasks_of
 from vidfind.categories.judging import classify
 from vidfind.categories.learning import learn
 from vidfind.categories.saved import delete_others, read_classes, write_classes
@@ -63,7 +63,7 @@ def fit_classes(store: Store, encode: Encode, asked: FitOptions, load_encoder: L
 
     `load_encoder` loads the whole model of the index; None: prompts are not tuned.
 
-    Raises Unusable where there is nothing to learn from, or one moment has two classes of a task."""
+    Raises Unusable where there is nothing to learn from."""
     began = time.monotonic()
     labels = store.labels("class")
     old = read_classes(store) if asked.tasks else None
@@ -74,7 +74,6 @@ def fit_classes(store: Store, encode: Encode, asked: FitOptions, load_encoder: L
     tasks = [task for task in tasks if not wanted or name_key(task.name) in wanted]
     if not tasks:
         raise Unusable(f"There are no classes to learn yet. Give some examples: {learn_add_command(store.path)}")
-    check_one_class(labels, tasks)
     shown = {name_key(task.name) for task in tasks}
     own = [label for label in labels if name_key(label.task) in shown]
     begin = time.monotonic()

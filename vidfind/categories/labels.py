@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
-from vidfind.categories.examples import check_one_class, tasks_of
-from vidfind.categories.tasks import NONE
+from vidfind.categories.examples import multi_tasks
+from vidfind.categories.tasks import NONE, SEPARATOR, SEPARATORS
 from vidfind.commands import learn_add_command, learn_list_command
 from vidfind.errors import BadInput, Unusable
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow
+from vidfind.system.times import clock
 from vidfind.tagging.edit import path_cell
 from vidfind.tagging.labels import Label, clean_name, name_key, spellings
 from vidfind.tagging.lists import Listed, Skipped, VideoFinder, read_list, read_part
 
 COLUMNS = (("task",), ("class",), ("path", "file", "video"))
 OTHER_COLUMNS = ("start", "end", "describe", "description")
-SEPARATOR = ":"
 
 
 @dataclass
@@ -58,7 +58,7 @@ def class_label(
 def clean_class_name(text: str, what: str) -> str:
     """Returns a name as `clean_name` does. Raises BadInput, also for a colon, which stands between task and class."""
     name = clean_name(text, what)
-    for mark in (SEPARATOR, "/"):
+    for mark in SEPARATORS:
         if mark in name:
             raise BadInput(f"The {what} {name!r} has a {mark!r}, which stands between a task and its class.")
     return name
@@ -76,13 +76,14 @@ def class_rows(store: Store, rows: Mapping[str, VideoRow]) -> Iterator[dict[str,
         yield dict(zip(EXPORTED, values, strict=True))
 
 
-def read_class_list(data: bytes, name: str, finder: VideoFinder) -> ClassList:
+def read_class_list(data: bytes, name: str, finder: VideoFinder, multi: Collection[str] = ()) -> ClassList:
     """Returns the classes in a CSV, TSV or JSON lines file, of the columns task, class and path.
 
-    Raises Unusable for a file of which nothing can be used, or that gives one moment two classes of a task."""
+    Raises Unusable for a file of which nothing can be used, or that gives one moment two classes of a task which is
+    not among the keys `multi`."""
     listed: Listed = read_list(data, name, COLUMNS, OTHER_COLUMNS)
-    found = ClassList(skipped=listed.skipped, ignored=listed.ignored)
-    lines: dict[str, int] = {}
+    taken = _Taken(name, ClassList(skipped=listed.skipped, ignored=listed.ignored), multi)
+    found = taken.found
     for record in listed.records:
         path = record.text("path") or record.text("file") or record.text("video")
         try:
@@ -92,7 +93,7 @@ def read_class_list(data: bytes, name: str, finder: VideoFinder) -> ClassList:
             texts = record.text("task"), record.text("class")
             label = class_label(video.row, *texts, part.start, part.end, described)
             found.notes += [Skipped(record.line, f"{path} {note}") for note in (video.note, part.note) if note]
-            _take(found, label, record.line, lines)
+            taken.add(label, f"line {record.line}", path)
         except Unusable:
             raise
         except BadInput as error:
@@ -102,16 +103,18 @@ def read_class_list(data: bytes, name: str, finder: VideoFinder) -> ClassList:
     return found
 
 
-def read_class_folder(folder: Path, finder: VideoFinder) -> ClassList:
-    """Returns the classes of the indexed videos in folders `folder/TASK/CLASS`. Raises Unusable if there are none.
+def read_class_folder(folder: Path, finder: VideoFinder, multi: Collection[str] = ()) -> ClassList:
+    """Returns the classes of the indexed videos in folders `folder/TASK/CLASS`.
 
-    Line 0 stands for what is no line."""
-    found = ClassList()
-    lines: dict[str, int] = {}
+    Line 0 stands for what is no line. Raises Unusable if there are none, or where copies of one video are in folders of
+    two classes of a task which is not among the keys `multi`."""
+    taken = _Taken(str(folder), ClassList(), multi)
+    found = taken.found
     for file in sorted(path for path in folder.glob("*/*/**/*") if path.is_file() and not path.name.startswith(".")):
         task, name, *_ = file.relative_to(folder).parts
         try:
-            _take(found, class_label(finder.find(str(file)).row, task, name), 0, lines)
+            label = class_label(finder.find(str(file)).row, task, name)
+            taken.add(label, str(file.relative_to(folder)), file.name)
         except Unusable:
             raise
         except BadInput as error:
@@ -122,65 +125,109 @@ def read_class_folder(folder: Path, finder: VideoFinder) -> ClassList:
     return found
 
 
-def _take(found: ClassList, label: Label, line: int, lines: dict[str, int]) -> None:
-    if label.id in lines:
-        found.duplicates += 1
-        if label.described:  # the row that says more counts
-            found.labels = [label if one.id == label.id else one for one in found.labels]
-        return
-    lines[label.id] = line
-    found.labels.append(label)
+class _Taken:
+    """The labels that are taken of a list or a folder."""
+
+    def __init__(self, source: str, found: ClassList, multi: Collection[str]) -> None:
+        """`source` is the name of the list, and `multi` are the keys of the tasks of which a moment can show several
+        classes."""
+        self._source, self.found, self._multi = source, found, multi
+        self._numbers: dict[str, int] = {}
+        self._classes: dict[object, tuple[str, str]] = {}
+
+    def add(self, label: Label, place: str, video: str) -> None:
+        """Adds a label, once. `place` is where it stands, and `video` how its video is named there.
+
+        Raises Unusable if its moment has another class of the task."""
+        if label.id in self._numbers:
+            self.found.duplicates += 1
+            if label.described:  # the row that says more counts
+                self.found.labels[self._numbers[label.id]] = label
+            return
+        name = shown_name(label)
+        other, first = self._classes.setdefault(_question(label), (name, place))
+        if other != name and name_key(label.task) not in self._multi:
+            part = "" if label.start is None else f" from {clock(label.start)} to {clock(label.end or 0.0)}"
+            raise Unusable(
+                f"{self._source}: {first} and {place} say that {video}{part} shows {other} and {name}. Keep one of "
+                f"them; or, where a moment of {label.task} can show several, add --multi {label.task}. "
+                "Nothing was changed."
+            )
+        self._numbers[label.id] = len(self.found.labels)
+        self.found.labels.append(label)
+
+
+def _question(label: Label) -> tuple[str, float | None, float | None, str]:
+    """Returns what is the same of labels that answer the same question about the same part of a video."""
+    return label.video, label.start, label.end, name_key(label.task)
 
 
 # Changing
 
 
-@dataclass(frozen=True)
+@dataclass
 class Added:
-    """How many labels were new, and how many were there already."""
+    """The changes that make new labels hold."""
 
-    new: int
-    same: int
+    labels: list[Label] = field(default_factory=list)
+    """The new labels, with names as they are spelled in the index."""
+    put: dict[str, Label] = field(default_factory=dict)
+    """The labels to write, by their ids."""
+    described: int = 0
+    """How many of these were there, and get another description."""
+    same: int = 0
+    """How many of the new labels were there already."""
+    turned: dict[str, Label] = field(default_factory=dict)
+    """Labels of other classes for the same moments, which are deleted; by their ids."""
+
+    @property
+    def new(self) -> int:
+        """How many labels were not there."""
+        return len(self.put) - self.described
 
 
-def check_lists(labels: Iterable[Label], multi: Iterable[str] = ()) -> None:
-    """Raises Unusable where one moment has two classes of a task that is not one of people."""
-    held = list(labels)
-    check_one_class(held, tasks_of(held, multi))
+def add_classes(store: Store, labels: Sequence[Label], multi: Collection[str] = ()) -> Added:
+    """Adds labels in one commit, and returns what that changed.
 
-
-def add_classes(store: Store, labels: Sequence[Label]) -> Added:
-    """Adds labels in one commit; names keep the spelling they were first written with, and a description stays where a
-    new label has none."""
+    Names keep the spelling they were first written with, and a description stays where a new label has none. Where a
+    moment has another class of a task, the newer wins, unless the key of the task is among `multi`."""
     with store.writing() as writer:
-        put = _new_labels(store, labels)
-        if put:
-            writer.change_labels(put)
-    return Added(len(put), len(labels) - len(put))
+        added = planned(store, labels, multi)
+        writer.change_labels(added.put.values(), added.turned.values())
+    return added
 
 
-def planned(store: Store, labels: Sequence[Label]) -> Added:
+def planned(store: Store, labels: Sequence[Label], multi: Collection[str] = ()) -> Added:
     """Returns what `add_classes` would do."""
-    new = len(_new_labels(store, labels))
-    return Added(new, len(labels) - new)
-
-
-def _new_labels(store: Store, labels: Sequence[Label]) -> list[Label]:
-    """Returns the labels that say more than the index knows."""
     stored = store.labels("class", also_gone=True)
     by_id = {label.id: label for label in stored}
+    by_question: dict[object, list[Label]] = defaultdict(list)
+    for label in stored:
+        by_question[_question(label)].append(label)
     tasks = spellings(label.task for label in [*stored, *labels])
     names: dict[str, dict[str, str]] = defaultdict(dict)
     for label in [*stored, *labels]:
         names[name_key(label.task)].setdefault(name_key(label.name), label.name)
-    put = []
+    added = Added()
     for label in labels:
+        task, name = name_key(label.task), name_key(label.name)
         old = by_id.get(label.id)
         described = label.described or (old.described if old else "")
-        if not old or old.described != described:
-            task, name = name_key(label.task), name_key(label.name)
-            put.append(dataclasses.replace(label, task=tasks[task], name=names[task][name], described=described))
-    return put
+        label = dataclasses.replace(label, task=tasks[task], name=names[task][name], described=described)
+        added.labels.append(label)
+        if label.id in added.put or (old and old.described == described):
+            added.same += 1
+            continue
+        added.described += bool(old)
+        added.put[label.id] = label
+        if task not in multi:
+            added.turned |= {one.id: one for one in by_question[_question(label)] if name_key(one.name) != name}
+    return added
+
+
+def tasks_of_many(store: Store, named: Collection[str] = ()) -> set[str]:
+    """Returns the keys of the tasks of which a moment can show several classes; see `multi_tasks`."""
+    return multi_tasks(store.labels("class", also_gone=True), named)
 
 
 def labels_of(store: Store, task: str, name: str | None = None) -> list[Label]:
@@ -203,9 +250,6 @@ def labels_of(store: Store, task: str, name: str | None = None) -> list[Label]:
     return chosen
 
 
-def split_name(text: str, mark: str = SEPARATOR) -> tuple[str, str]:
-    """Returns the task and the class of a text such as `pets:rex`. Raises BadInput."""
-    task, found, name = text.partition(mark)
-    if not found or not task.strip() or not name.strip():
-        raise BadInput(f"{text!r} is no class. Write TASK{mark}CLASS, such as pets{mark}rex.")
-    return task.strip(), name.strip()
+def shown_name(label: Label) -> str:
+    """Returns the whole name of a class, such as `pets:rex`."""
+    return f"{label.task}{SEPARATOR}{label.name}"

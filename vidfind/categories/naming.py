@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from vidfind.categories.tasks import NONE, PEOPLE, LearnedClasses, Vectors
+from vidfind.categories.tasks import NONE, PEOPLE, LearnedClasses, Vectors, split_name
 from vidfind.commands import learn_list_command
 from vidfind.errors import BadInput
 from vidfind.store.store import Store
@@ -39,9 +39,9 @@ class ClassedSegments:
             if (task := name_key(label.task)) in tasks:
                 for content in contents[label.video]:
                     self._labels[task, content][name_key(label.name)].append(label)
-        for name, wanted in zip(names, self._wanted, strict=True):
+        for wanted in self._wanted:
             if ":".join(wanted) not in known:
-                raise BadInput(_unknown(store, name, known))
+                raise BadInput(_unknown(store, ":".join(wanted), known))
         multi = {name_key(task.name) for task in learned.tasks if task.is_multi} if learned else set()
         self._multi = multi | PEOPLE
         self._marks: dict[str, set[tuple[int, float]]] = defaultdict(set)
@@ -72,10 +72,10 @@ class ClassedSegments:
 
 
 def _split(name: str) -> tuple[str, str]:
-    task, colon, of_class = name.partition(":")
-    if not (colon and task.strip() and of_class.strip()):
+    task, of_class = split_name(name)
+    if not (task and of_class):
         raise BadInput(f"{name!r} is no class. Write TASK:CLASS, such as pets:rex.")
-    return name_key(task.strip()), name_key(of_class.strip())
+    return name_key(task), name_key(of_class)
 
 
 def _unknown(store: Store, name: str, known: dict[str, str]) -> str:

@@ -22,6 +22,10 @@ Vectors = npt.NDArray[np.float32]
 
 NONE = "none"
 """The class of what belongs to no class of a task; every task has it."""
+SEPARATOR = ":"
+"""Stands between a task and its class, as names are shown."""
+SEPARATORS = ":/"
+"""The characters that may stand there where a name is typed."""
 FEWEST_VIDEOS = 3
 """Videos of a class, from which on it may be given to others."""
 PEOPLE = frozenset({"people", "persons", "family", "faces", "friends"})
@@ -44,6 +48,12 @@ class Task:
         """The words that stand for each class."""
         words = zip(self.classes, self.descriptions, strict=True)
         return [f"{described or name}, a type of {self.name}" for name, described in words]
+
+
+def split_name(text: str) -> tuple[str, str]:
+    """Returns the task and the class of a text such as `pets:rex` or `pets/rex`; the class is empty without a mark."""
+    task, _, name = (text.replace("/", SEPARATOR, 1) if SEPARATOR not in text else text).partition(SEPARATOR)
+    return " ".join(task.split()), " ".join(name.split())
 
 
 def task_of(tasks: Sequence[Task]) -> Numbers:

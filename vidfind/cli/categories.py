@@ -1,21 +1,27 @@
 """`vidfind learn`: personal classes, such as pets:rex, learned from a few examples and found again in all videos."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from vidfind.cli.indexing import whole_loader
-from vidfind.cli.named import Begin, End, Strict, named_videos, open_finder, open_index, part_of, require_rows
+from vidfind.cli.named import (
+    Begin,
+    End,
+    Strict,
+    ask_before,
+    named_videos,
+    open_finder,
+    open_index,
+    part_of,
+    require_rows,
+)
 from vidfind.cli.options import Device, Dtype, IndexName, Json, MaxSeconds, Quiet, Seed, Verbose, Yes
 from vidfind.cli.usage import Command, Group
 from vidfind.errors import BadInput, ExitCode, Unusable
 from vidfind.system import paths
-
-if TYPE_CHECKING:
-    from vidfind.store.store import Store
 
 classes = typer.Typer(name="learn", cls=Group, no_args_is_help=True)
 
@@ -27,8 +33,6 @@ Multi = Annotated[
         help="A task of which a moment can show several classes, as it can of people. May be given again.",
     ),
 ]
-MOST_ASKED = 20
-"""More labels are forgotten only after a question."""
 
 
 @classes.callback()
@@ -51,9 +55,15 @@ def learn(quiet: Quiet = False, verbose: Verbose = False) -> None:
 def add(
     task: TaskName,
     name_of_class: Annotated[
-        str, typer.Argument(metavar="CLASS", help="The answer, such as rex; none: no class of the task.")
+        str,
+        typer.Argument(
+            metavar="CLASS",
+            help="The answer, such as rex; none: no class of the task. TASK and CLASS may be one: pets:rex.",
+        ),
     ],
-    videos: Annotated[list[str], typer.Argument(metavar="VIDEO", help="Videos of the index that show it.")],
+    videos: Annotated[
+        list[str] | None, typer.Argument(metavar="VIDEO", help="Videos of the index that show it, or folders of them.")
+    ] = None,
     begin: Begin = None,
     end: End = None,
     describe: Annotated[
@@ -72,13 +82,18 @@ def add(
     Example:
       vidfind learn add pets rex 2023/IMG_0412.mp4 --describe "a brown labrador"
     """
-    from vidfind.categories.labels import add_classes, class_label
+    from vidfind.categories.labels import add_classes, class_label, tasks_of_many
+    from vidfind.categories.tasks import split_name
     from vidfind.display import console
     from vidfind.display.categories import class_json, show_added
 
+    videos = videos or []
+    if split_name(task)[1]:
+        (task, name_of_class), videos = split_name(task), [name_of_class, *videos]
+    if not videos:
+        raise typer.BadParameter("VIDEO is missing.")
     store = open_index(name)
-    finder = open_finder(store, Path())
-    rows = [row for video in videos for row in named_videos(finder, video)]
+    rows = named_videos(open_finder(store, Path()), videos)
     if len(rows) > 1 and (begin or end):
         raise Unusable(f"--from and --to need a single video, and there are {len(rows)}.")
     part = part_of(begin, end, rows[0])
@@ -86,13 +101,12 @@ def add(
         labels = [class_label(row, task, name_of_class, part.start, part.end, describe or "") for row in rows]
     except BadInput as error:
         raise Unusable(str(error)) from error
-    _check(store, labels, multi or ())
-    added = add_classes(store, labels)
+    added = add_classes(store, labels, tasks_of_many(store, multi or ()))
     if as_json:
-        for label, row in zip(labels, rows, strict=True):
+        for label, row in zip(added.labels, rows, strict=True):
             console.json_line(class_json(label, row.path))
     else:
-        show_added(store, labels[0], added)
+        show_added(store, added)
 
 
 @classes.command(name="import", cls=Command)
@@ -119,35 +133,33 @@ def import_list(
     Example:
       vidfind learn import pets.csv
     """
-    from vidfind.categories.labels import add_classes, planned, read_class_folder, read_class_list
+    from vidfind.categories.labels import (
+        add_classes,
+        planned,
+        read_class_folder,
+        read_class_list,
+        tasks_of_many,
+    )
     from vidfind.display import console
     from vidfind.display.categories import import_json, show_import
     from vidfind.tagging.edit import read_file
 
     store = open_index(name)
     place = Path(os.path.expanduser(source))
+    many = tasks_of_many(store, multi or ())
     if place.is_dir():
-        found = read_class_folder(Path(os.path.abspath(place)), open_finder(store, place))
+        found = read_class_folder(Path(os.path.abspath(place)), open_finder(store, place), many)
     else:
         finder = open_finder(store, place.parent)
-        found = read_class_list(read_file(place), source, finder)
+        found = read_class_list(read_file(place), source, finder, many)
     require_rows(found, source)
-    _check(store, found.labels, multi or ())
-    added = planned(store, found.labels) if dry_run else add_classes(store, found.labels)
+    added = (planned if dry_run else add_classes)(store, found.labels, many)
     if as_json:
         console.json_line(import_json(found, added))
     else:
         show_import(found, added, dry_run)
     if strict and found.skipped:
         raise typer.Exit(ExitCode.ERROR)
-
-
-def _check(store: "Store", labels: Sequence[Any], multi: Sequence[str]) -> None:
-    """Raises Unusable where a moment would have two classes of one task."""
-    from vidfind.categories.labels import check_lists
-
-    new = {label.id for label in labels}
-    check_lists([*(one for one in store.labels("class") if one.id not in new), *labels], multi)
 
 
 @classes.command(cls=Command)
@@ -241,7 +253,7 @@ def list_classes(
 
 @classes.command(cls=Command)
 def show(
-    task: TaskName,
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A task, such as pets, or one of its classes: pets:rex.")],
     name: IndexName = paths.DEFAULT_INDEX,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -256,19 +268,22 @@ def show(
     from vidfind.categories.fitting import list_classes
     from vidfind.categories.labels import labels_of
     from vidfind.categories.saved import read_classes
+    from vidfind.categories.tasks import split_name
     from vidfind.display import console
     from vidfind.display.categories import class_json, show_task
     from vidfind.tagging.edit import rows_by_file
     from vidfind.tagging.labels import name_key
 
     store = open_index(name)
-    labels = labels_of(store, task)
+    task, of_class = split_name(task)
+    labels = labels_of(store, task, of_class or None)
     rows = rows_by_file(store)
     if as_json:
         for label in labels:
             console.json_line(class_json(label, rows[label.video].path if label.video in rows else None))
         return
-    own = [one for one in list_classes(store) if name_key(one.task) == name_key(task)]
+    shown = {(name_key(label.task), name_key(label.name)) for label in labels}
+    own = [one for one in list_classes(store) if (name_key(one.task), name_key(one.name)) in shown]
     show_task(own, labels, rows, read_classes(store))
 
 
@@ -305,7 +320,7 @@ def export_file(
 @classes.command(cls=Command)
 def forget(
     what: Annotated[
-        str, typer.Argument(metavar="CLASS", help="A class, such as pets/rex, or a whole task, such as pets.")
+        str, typer.Argument(metavar="CLASS", help="A class, such as pets:rex, or a whole task, such as pets.")
     ],
     yes: Yes = False,
     name: IndexName = paths.DEFAULT_INDEX,
@@ -315,31 +330,32 @@ def forget(
 ) -> None:
     """Forget the examples of a task or of one class. Videos stay as they are.
 
-    Asks before more than 20 examples are forgotten. `vidfind learn export` keeps them in a list.
+    Asks first at a terminal; elsewhere, --yes is needed for more than 20 examples. `vidfind learn export` keeps them in
+    a list.
 
     \b
     Example:
-      vidfind learn forget pets/rex
+      vidfind learn forget pets:rex
     """
-    import sys
-
     from vidfind.categories.fitting import drop_classes
-    from vidfind.categories.labels import labels_of
+    from vidfind.categories.labels import labels_of, shown_name
+    from vidfind.categories.tasks import split_name
     from vidfind.display import console
     from vidfind.display.text import plural
 
     store = open_index(name)
-    task, _, class_name = what.replace(":", "/", 1).partition("/")
-    labels = labels_of(store, task.strip(), class_name.strip() or None)
-    if len(labels) > MOST_ASKED and not yes:
-        if not sys.stdin.isatty():
-            raise BadInput(f"Forgetting {plural(len(labels), 'example')} must be confirmed: add --yes.")
-        typer.confirm(f"Forget {plural(len(labels), 'example')} of {what}?", abort=True, err=True)
-    drop_classes(store, labels, whole_task=not class_name)
+    task, of_class = split_name(what)
+    labels = labels_of(store, task, of_class or None)
+    shown = shown_name(labels[0]) if of_class else labels[0].task
+    examples = plural(len(labels), "example")
+    ask_before(len(labels), yes, f"Forget {shown}, of {examples}?", f"Forgetting {examples}")
+    drop_classes(store, labels, whole_task=not of_class)
     if as_json:
-        console.json_line({"task": task, "class": class_name or None, "examples": len(labels)})
+        console.json_line(
+            {"task": labels[0].task, "class": labels[0].name if of_class else None, "examples": len(labels)}
+        )
     else:
-        console.message(f"Forgot {what}: {plural(len(labels), 'example')}.")
+        console.message(f"Forgot {shown}: {examples}.")
 
 
 @classes.command(cls=Command)

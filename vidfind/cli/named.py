@@ -1,10 +1,13 @@
 """The things that a command names: an index, videos of it, a part of a video, and lists of videos."""
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vidfind.cli.usage import Command
 from vidfind.errors import BadInput, IndexNotFound, Unusable
 from vidfind.system import paths
 
@@ -15,8 +18,13 @@ if TYPE_CHECKING:
     from vidfind.tagging.edit import Import
     from vidfind.tagging.lists import Part, VideoFinder
 
-Video = Annotated[str, typer.Argument(metavar="VIDEO", help="A video of the index, or a folder: all videos in it.")]
-Tags = Annotated[list[str], typer.Argument(metavar="TAG", help="The tags.")]
+VideosAndTags = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="VIDEO TAG",
+        help="Videos of the index, or folders or patterns of them, and then tags. -- may stand between.",
+    ),
+]
 Begin = Annotated[str | None, typer.Option("--from", metavar="TIME", help="Only from here on, such as 0:10.")]
 Strict = Annotated[bool, typer.Option("--strict", help="End with code 1 if a row cannot be used.")]
 End = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only up to here.")]
@@ -43,19 +51,62 @@ def open_finder(store: "Store", base: Path) -> "VideoFinder":
     return finder
 
 
-def named_videos(finder: "VideoFinder", video: str) -> "list[VideoRow]":
-    """Returns the video that is named, or the videos of a folder. Raises Unusable."""
+def named_videos(finder: "VideoFinder", named: Sequence[str]) -> "list[VideoRow]":
+    """Returns the videos that are named, each once: videos, folders of them, and patterns. Raises Unusable.
+
+    Those that are not in the index are listed, and left out if there are others."""
     from vidfind.display import console
 
-    try:
-        named = finder.find(video)
-    except BadInput as error:
-        if rows := finder.within(video):
-            return rows
-        raise Unusable(f"{video or 'The path'} {error}") from error
-    if named.note:
-        console.message(f"{video} {named.note}.")
-    return [named.row]
+    rows: dict[Path, VideoRow] = {}
+    problems = []
+    for text in named:
+        try:
+            found, note = finder.find_all(text)
+        except BadInput as error:
+            problems.append(f"{text or 'The path'} {error}")
+            continue
+        rows |= {row.path: row for row in found}
+        if note:
+            console.message(f"{text} {note}.")
+    if not rows:
+        raise Unusable("\n".join(problems))
+    for problem in problems:
+        console.message(f"Left out: {problem}")
+    return [*rows.values()]
+
+
+class TagCommand(Command):
+    """A command that takes videos and tags, in which `--` may stand between them."""
+
+    def parse_args(self, context: Any, words: list[str]) -> list[str]:
+        at = words.index("--") if "--" in words else len(words)
+        return super().parse_args(context, [*words[:at], *["--"] * 2, *words[at + 1 :]] if at < len(words) else words)
+
+
+def videos_and_tags(store: "Store", words: Sequence[str]) -> "tuple[list[VideoRow], list[str]]":
+    """Returns the videos and the tags that a command line names. Raises Unusable, BadParameter.
+
+    All words before `--` are videos. Without it these are the first word, and those behind it that can be no tags."""
+    from vidfind.tagging.lists import is_pattern, names_video
+
+    words = [*words[1:]] if words[0] == "--" else [*words]
+    finder = open_finder(store, Path())
+    if "--" in words:
+        count = words.index("--")
+        videos, names = words[:count], words[count + 1 :]
+    else:
+        count = 1
+        while count < len(words) and (
+            names_video(words[count]) or (is_pattern(words[count]) and finder.matches(words[count]))
+        ):
+            count += 1
+        videos, names = words[:count], words[count:]
+        late = next((name for name in names or words[1:][-1:] if names_video(name)), None)
+        if late:
+            raise Unusable(f"{late} is a file, and no tag. Name the videos first, and then their tags.")
+    if not names:
+        raise typer.BadParameter("TAG is missing.")
+    return named_videos(finder, videos), list(dict.fromkeys(names))
 
 
 def part_of(begin: str | None, end: str | None, row: "VideoRow") -> "Part":
@@ -80,3 +131,19 @@ def require_rows(found: "Import | ClassList", shown: str) -> None:
         show_skipped(found.skipped)
         what = f"None of the {len(found.skipped)} rows of {shown} can be used." if found.skipped else ""
         raise Unusable(what or f"{shown} has no rows below its header.")
+
+
+MOST_UNASKED = 20
+"""Where nobody can be asked, more than this is deleted only with --yes."""
+
+
+def ask_before(count: int, yes: bool, question: str, what: str) -> None:
+    """Asks at a terminal before so many facts of the owner are deleted; ends the program if not.
+
+    Without a terminal, raises BadInput for many; `what` is what is done, as the beginning of a sentence."""
+    if yes:
+        return
+    if sys.stdin is not None and sys.stdin.isatty():
+        typer.confirm(question, abort=True, err=True)
+    elif count > MOST_UNASKED:
+        raise BadInput(f"{what} must be confirmed: add --yes. Nothing was changed.")

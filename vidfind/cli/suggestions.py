@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vidfind.cli.indexing import whole_loader
-from vidfind.cli.named import Tags, Video, named_videos, open_finder, open_index
+from vidfind.cli.named import VideosAndTags, open_index, videos_and_tags
 from vidfind.cli.options import Device, Dtype, IndexName, Json, MaxSeconds, Quiet, Seed, Verbose
 from vidfind.system import paths
 
@@ -93,8 +93,7 @@ def fill(
 
 
 def accept(
-    video: Video,
-    names: Tags,
+    words: VideosAndTags,
     name: IndexName = paths.DEFAULT_INDEX,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -106,12 +105,11 @@ def accept(
     Example:
       vidfind tag accept 2023/IMG_0412.mp4 dog
     """
-    _decide(video, names, 1, name, as_json)
+    _decide(words, 1, name, as_json)
 
 
 def reject(
-    video: Video,
-    names: Tags,
+    words: VideosAndTags,
     name: IndexName = paths.DEFAULT_INDEX,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -125,16 +123,16 @@ def reject(
     Example:
       vidfind tag reject 2023/IMG_0412.mp4 beach
     """
-    _decide(video, names, -1, name, as_json)
+    _decide(words, -1, name, as_json)
 
 
-def _decide(video: str, names: Sequence[str], value: int, index: str, as_json: bool) -> None:
+def _decide(words: Sequence[str], value: int, index: str, as_json: bool) -> None:
     """Says yes (1) or no (-1) to tags that the index knows."""
     from vidfind.display.tagging import show_changes
     from vidfind.tagging.edit import add_labels, known_tag, tag_label
 
     store = open_index(index)
-    rows = named_videos(open_finder(store, Path()), video)
+    rows, names = videos_and_tags(store, words)
     labels = [tag_label(row, known_tag(store, one), value) for row in rows for one in names]
     show_changes(add_labels(store, labels), labels, rows, as_json)
 

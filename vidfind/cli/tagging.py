@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,35 +13,28 @@ from vidfind.cli.named import (
     Begin,
     End,
     Strict,
-    Tags,
-    Video,
+    TagCommand,
+    VideosAndTags,
+    ask_before,
     named_videos,
     open_finder,
     open_index,
     part_of,
     require_rows,
+    videos_and_tags,
 )
 from vidfind.cli.options import IndexName, Json, Quiet, Verbose, Yes
 from vidfind.cli.usage import Command, Group
 from vidfind.errors import BadInput, ExitCode, Unusable
 from vidfind.system import paths
 
-if TYPE_CHECKING:
-    from vidfind.store.store import Store
-
 tags = typer.Typer(name="tag", cls=Group, no_args_is_help=True)
-
-FEW_VIDEOS = 20
-"""Tags are taken from more videos only after a question."""
 
 
 def _clean_names(names: Sequence[str]) -> list[str]:
-    """Returns tags as they are stored. Raises Unusable for one that can be none, or that is a video."""
+    """Returns tags as they are stored. Raises Unusable for one that can be none."""
     from vidfind.tagging.labels import clean_name
 
-    for name in names:
-        if os.path.isfile(name):
-            raise Unusable(f"{name} is a file, and no tag. Name one video, or a folder, and then its tags.")
     try:
         return [clean_name(name) for name in names]
     except BadInput as error:
@@ -60,10 +53,9 @@ def tag(quiet: Quiet = False, verbose: Verbose = False) -> None:
     """
 
 
-@tags.command(cls=Command)
+@tags.command(cls=TagCommand)
 def add(
-    video: Video,
-    names: Tags,
+    words: VideosAndTags,
     is_no: Annotated[bool, typer.Option("--not", help="Say that the video does not have these tags.")] = False,
     begin: Begin = None,
     end: End = None,
@@ -72,9 +64,10 @@ def add(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Tag a video.
+    """Tag videos.
 
-    A tag stays with its video when that is moved, renamed, copied or encoded again.
+    A tag stays with its video when that is moved, renamed, copied or encoded again. Videos are named first, and then
+    the tags that they all get: `vidfind tag add *.mp4 dog beach`.
 
     \b
     Example:
@@ -84,9 +77,9 @@ def add(
     from vidfind.tagging.edit import add_labels, tag_label
 
     store = open_index(name)
-    rows = named_videos(open_finder(store, Path()), video)
+    rows, names = videos_and_tags(store, words)
     if len(rows) > 1 and (begin or end):
-        raise Unusable(f"{video} is a folder of {len(rows)} videos: --from and --to need a single one.")
+        raise Unusable(f"--from and --to need a single video, and there are {len(rows)}.")
     part = part_of(begin, end, rows[0])
     value = -1 if is_no else 1
     names = _clean_names(names)
@@ -94,9 +87,9 @@ def add(
     show_changes(add_labels(store, labels), labels, rows, as_json)
 
 
-@tags.command(cls=Command)
+@tags.command(cls=TagCommand)
 def remove(
-    words: Annotated[list[str], typer.Argument(metavar="VIDEO TAG", help="A video, and the tags to take from it.")],
+    words: VideosAndTags,
     everywhere: Annotated[bool, typer.Option("--all", help="Take the tags from all videos: name no video.")] = False,
     yes: Yes = False,
     name: IndexName = paths.DEFAULT_INDEX,
@@ -106,7 +99,8 @@ def remove(
 ) -> None:
     """Take back what you said of tags.
 
-    Then it is unknown whether the video has them. Asks before tags are taken from more than 20 videos.
+    Then it is unknown whether the video has them. With --all, asks first at a terminal; elsewhere, --yes is needed for
+    more than 20 videos.
 
     To say that a video does not have a tag, use `vidfind tag add --not`, or `vidfind tag reject`.
 
@@ -118,18 +112,21 @@ def remove(
     from vidfind.display import console
     from vidfind.display.tagging import label_json
     from vidfind.display.text import plural
-    from vidfind.tagging.edit import drop_tags, known_tag, rows_by_file
+    from vidfind.tagging.edit import drop_tags, known_tag, labels_named, rows_by_file
+    from vidfind.tagging.labels import name_key
 
     store = open_index(name)
     if everywhere:
-        rows, names = None, words
+        rows, names = None, [word for word in words if word != "--"]
     else:
         if len(words) < 2:
             raise Unusable(f"Give a video and its tags. To take a tag from all videos: {tag_remove_command(words[0])}")
-        rows, names = named_videos(open_finder(store, Path()), words[0]), words[1:]
-    known = [known_tag(store, one) for one in names]
+        rows, names = videos_and_tags(store, words)
+    known = list(dict.fromkeys(known_tag(store, one) for one in names))
     if rows is None:
-        _confirm_removal(store, known, yes)
+        videos = len({label.video for label in labels_named(store, {*map(name_key, known)})})
+        shown = f"{', '.join(known)} from {plural(videos, 'video')}"
+        ask_before(videos, yes, f"Take {shown}?", f"Taking {shown}")
     dropped = drop_tags(store, known, rows)
     if not dropped and rows and len(rows) == 1:
         reject = tag_reject_command(words[0], known[0], store.path)
@@ -141,20 +138,6 @@ def remove(
         return
     videos = len({label.video for label in dropped})
     console.message(f"Took {', '.join(known)} from {plural(videos, 'video')}.")
-
-
-def _confirm_removal(store: "Store", names: Sequence[str], yes: bool) -> None:
-    """Asks whether tags are to be taken from many videos. Without a terminal, raises BadInput."""
-    from vidfind.display.text import plural
-    from vidfind.tagging.labels import name_key
-
-    keys = {name_key(one) for one in names}
-    videos = len({label.video for label in store.labels("tag", also_gone=True) if name_key(label.name) in keys})
-    if yes or videos <= FEW_VIDEOS:
-        return
-    if not sys.stdin.isatty():
-        raise BadInput(f"Taking tags from {plural(videos, 'video')} must be confirmed: add --yes. Nothing was changed.")
-    typer.confirm(f"Take {', '.join(names)} from {plural(videos, 'video')}?", abort=True, err=True)
 
 
 @tags.command(cls=Command)
@@ -217,7 +200,7 @@ def list_tags(
 
     store = open_index(name)
     if video is not None:
-        for row in named_videos(open_finder(store, Path()), video):
+        for row in named_videos(open_finder(store, Path()), [video]):
             found = tags_of(store, row)
             if as_json:
                 console.json_line(tags_of_json(found, row.path))
@@ -329,5 +312,7 @@ def write_list(
         console.message(f"{plural(gone, what)} of videos that are not in the index now left out.")
 
 
-for command in (suggestions.fill, suggestions.accept, suggestions.reject, suggestions.review):
-    tags.command(cls=Command)(command)
+tags.command(cls=Command)(suggestions.fill)
+tags.command(cls=TagCommand)(suggestions.accept)
+tags.command(cls=TagCommand)(suggestions.reject)
+tags.command(cls=Command)(suggestions.review)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from vidfind.categories.labels import shown_name
 from vidfind.commands import class_search_command, learn_fit_command
 from vidfind.display.console import message, new_table, show, show_list
 from vidfind.display.tagging import show_remarks
@@ -34,26 +35,41 @@ def class_json(label: "Label", path: Path | None) -> dict[str, Any]:
     return values | {"describe": label.described or None}
 
 
-def show_added(store: "Store", label: "Label", added: "Added") -> None:
+def show_added(store: "Store", added: "Added") -> None:
     """Shows how many examples of a class were added."""
-    name = f"{label.task}:{label.name}"
-    if not added.new:
+    name = shown_name(added.labels[0])
+    if not added.put:
         message(f"That was known already of {name}.")
         return
-    message(
-        f"{name}: {plural(added.new, 'new example')}. When you have given some of each class: "
-        f"{learn_fit_command(store.path)}"
-    )
+    show_turned(added)
+    if added.described:
+        message(f"{name}: {plural(added.described, 'example')} described anew.")
+    if added.same:
+        message(f"{name}: {plural(added.same, 'example')} known already.")
+    if added.new:
+        message(
+            f"{name}: {plural(added.new, 'new example')}. When you have given some of each class: "
+            f"{learn_fit_command(store.path)}"
+        )
+
+
+def show_turned(added: "Added") -> None:
+    """Shows which examples of other classes were replaced."""
+    if added.turned:
+        names = ", ".join(dict.fromkeys(map(shown_name, added.turned.values())))
+        message(f"{plural(len(added.turned), 'example')} of another class before, which this replaces: {names}.")
 
 
 def show_import(found: "ClassList", added: "Added", is_dry: bool) -> None:
     """Shows what a list has added, or would add if `is_dry`."""
     show_remarks(found)
+    show_turned(added)
+    described = f" {plural(added.described, 'was', 'were')} described anew." if added.described else ""
     same = f" {plural(added.same, 'was', 'were')} there already." if added.same else ""
-    classes = len({(label.task.casefold(), label.name.casefold()) for label in found.labels})
+    classes = len({shown_name(label).casefold() for label in found.labels})
     message(
         f"{'Would add' if is_dry else 'Added'} {plural(added.new, 'example')}; the list has "
-        f"{plural(classes, 'class', 'classes')}.{same}"
+        f"{plural(classes, 'class', 'classes')}.{described}{same}"
     )
 
 
@@ -61,6 +77,8 @@ def import_json(found: "ClassList", added: "Added") -> dict[str, Any]:
     """Returns the line of `vidfind learn import --json`."""
     return {
         "added": added.new,
+        "described": added.described,
+        "replaced": len(added.turned),
         "same": added.same,
         "duplicates": found.duplicates,
         "skipped": [vars(one) for one in found.skipped],

@@ -12,6 +12,7 @@ import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import NamedTuple
 
 from vidfind.commands import index_command
 from vidfind.errors import BadInput, Unusable
+from vidfind.folders.names import VIDEO_EXTENSIONS
+from vidfind.store.select import MAGIC, select_videos
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow, path_from_text
 from vidfind.system.times import parse_time
@@ -226,7 +229,7 @@ class VideoFinder:
 
     def __init__(self, store: Store, base: Path) -> None:
         """`base` is the folder that paths are relative to, such as that of the list."""
-        self._rows = store.videos()
+        self._store, self._rows = store, store.videos()
         self._folders = [Path(os.path.abspath(base)), *store.folders()]
         self._links = store.links()
         self._composed: dict[str, list[VideoRow]] = defaultdict(list)
@@ -252,13 +255,34 @@ class VideoFinder:
             raise found
         return found
 
-    def within(self, text: str) -> list[VideoRow]:
-        """Returns the videos in the folder that a text names, by their paths; none that failed."""
-        folders = [path for path in self._candidates(text) if path is not None]
-        for folder in folders:
-            inside = [row for row in self._rows.values() if row.path.is_relative_to(folder) and not row.failed]
-            if inside:
+    def find_all(self, text: str) -> tuple[list[VideoRow], str]:
+        """Returns the videos that a text names, and a remark about how they were found.
+
+        A text names a video, the videos in a folder, or those that a pattern such as `trips/*` fits. Raises BadInput,
+        with the reason as it follows the text."""
+        try:
+            row, note = self.find(text)
+            return [row], note
+        except BadInput:
+            if rows := self._within(text):
+                return rows, ""
+            raise
+
+    def matches(self, pattern: str) -> bool:
+        """Whether a pattern fits a video."""
+        return bool(self._within(pattern))
+
+    def _within(self, text: str) -> list[VideoRow]:
+        """Returns the videos in a folder, or those that a pattern fits, by their paths; none that failed."""
+        good = [row for row in self._rows.values() if not row.failed]
+        for folder in self._candidates(text):
+            if inside := [row for row in good if row.path.is_relative_to(folder)]:
                 return sorted(inside, key=lambda row: row.path)
+        if not is_pattern(text):
+            return []
+        with suppress(BadInput):  # it fits nothing
+            chosen = {*select_videos(self._store, [text]).paths()}
+            return sorted((row for row in good if row.path in chosen), key=lambda row: row.path)
         return []
 
     def _named(self, text: str) -> Named:
@@ -300,6 +324,17 @@ class VideoFinder:
         near = get_close_matches(path.name.casefold(), names, n=1)
         hint = f"; did you mean {names[near[0]]}?" if near else ""
         return f"names no video of the index{hint}"
+
+
+def is_pattern(text: str) -> bool:
+    """Whether a text has a character that stands for others."""
+    return not MAGIC.isdisjoint(text)
+
+
+def names_video(text: str) -> bool:
+    """Whether a text that a user types can only mean a video, or several, and no tag."""
+    is_video = os.path.splitext(text)[1].lower() in VIDEO_EXTENSIONS or os.path.isfile(os.path.expanduser(text))
+    return is_video or text.startswith(FILE_URI) or text.endswith(("/", os.sep))
 
 
 def _composed(path: Path | str) -> str:
