@@ -19,7 +19,7 @@ from tests.support.golden_clip import (
 )
 from tests.support.gradients import gradient
 from tests.support.rounding import rounding
-from vidfind.encoders.encoder import Encoder, choose_dtype, cpu_has_bf16
+from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.encoders.table import ENCODERS
 from vidfind.encoders.tempme import position_name
@@ -174,12 +174,6 @@ def test_too_few_blocks_for_tempme_are_refused_by_name() -> None:
     model = open_clip.CLIP(32, vision, {"width": 64, "heads": 2, "layers": 1})
     with pytest.raises(UnsupportedModel, match=r"Shallow.*tempme.*5 transformer blocks"):
         Encoder(model, torch.zeros, identity("tempme", model="Shallow"))
-
-
-def test_automatic_number_format_never_is_float16() -> None:
-    assert choose_dtype("auto", "cpu") == (torch.bfloat16 if cpu_has_bf16() else torch.float32)
-    assert choose_dtype("auto", "mps") == torch.float32
-    assert choose_dtype("float32", "cpu") == torch.float32
 
 
 @pytest.mark.parametrize("name", ["tempme", "centerclip", "centerclip-spectral"])

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from vidfind.encoders.costs import ClipCost, clip_costs, clips_to_time
-from vidfind.encoders.encoder import Encoder, choose_device, choose_dtype
+from vidfind.encoders.encoder import Encoder, choose_device
 from vidfind.encoders.names import DEFAULT_NUM_FRAMES, EncoderIdentity
 from vidfind.encoders.table import ENCODERS
 from vidfind.encoders.towers import check_tower_config
@@ -20,6 +20,7 @@ from vidfind.errors import UnsupportedModel
 from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL, TINY, check_model
 from vidfind.models.clip import random_clip
 from vidfind.models.load import load_encoder
+from vidfind.precision.formats import choose_format, float_type
 from vidfind.system.imports import import_open_clip
 from vidfind.training.recipe import Recipe
 from vidfind.training.trainable import prepare
@@ -103,7 +104,8 @@ def random_encoder(model: str, device: str, dtype: str) -> Encoder:
         raise UnsupportedModel(f"{model} cannot be measured: its text half would have to be fetched.")
     device = choose_device(device)
     identity = EncoderIdentity(model, "random", "", "mean", None, DEFAULT_NUM_FRAMES)
-    return Encoder(random_clip(model), _no_text, identity, None, device, choose_dtype(dtype, device))
+    number_format = choose_format(dtype, device, config["vision_cfg"]["width"])
+    return Encoder(random_clip(model), _no_text, identity, None, device, float_type(number_format))
 
 
 def _no_text(*_: Any, **__: Any) -> NoReturn:

@@ -9,11 +9,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -27,6 +24,7 @@ from vidfind.errors import BadInput
 from vidfind.media.sampling import SEGMENT_LENGTH
 from vidfind.models.catalog import DEFAULT_MODEL, TINY, default_pretrained
 from vidfind.models.hub import find_weights
+from vidfind.system.machine import cpu_name
 from vidfind.system.paths import footage_path
 
 FORMAT = 1
@@ -304,19 +302,6 @@ def describe(setup: Setup) -> dict[str, Any]:
 def footage_kept() -> int:
     """Returns how many bytes of drawn videos the cache keeps for the next time."""
     return sum(file.stat().st_size for file in footage_path().glob("*.mp4"))
-
-
-def cpu_name() -> str:
-    """Returns the name of the CPU, as far as the system knows it."""
-    with suppress(OSError, subprocess.CalledProcessError):
-        if sys.platform == "linux":
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-        elif sys.platform == "darwin":
-            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    return platform.processor() or platform.machine()
 
 
 def row_json(row: Row, earlier: Earlier | None = None) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def encode(model: str, weights: str, device: str, threads: int, clips: int, runs
     """Yields milliseconds a clip, for clips of noise, by encoder and number format; plain CLIP comes first."""
     import torch
 
-    from vidfind.encoders.encoder import choose_device, cpu_has_bf16
+    from vidfind.encoders.encoder import choose_device
     from vidfind.models.catalog import TINY, default_pretrained
     from vidfind.models.load import load_clip, load_encoder
 
@@ -158,7 +158,7 @@ def encode(model: str, weights: str, device: str, threads: int, clips: int, runs
     titles = {"plain": "plain CLIP in float32, open_clip itself"}
     encoders: dict[str, Encoder] = {}
     for name in ("mean", "tempme"):
-        for dtype in ("float32", "bfloat16") if device != "cpu" or cpu_has_bf16() else ("float32",):
+        for dtype in ("float32", "bfloat16"):
             encoders[f"{name}/{dtype}"] = load_encoder(model, pretrained, name, device=device, dtype=dtype)
             titles[f"{name}/{dtype}"] = f"{name} in {dtype}"
     size = next(iter(encoders.values())).image_size

@@ -142,7 +142,7 @@ def doctor_command(
     from vidfind.doctor.checks import all_checks, examine
 
     findings = []
-    for check in all_checks(name):
+    for check in all_checks(name, fix):
         findings.append(examine(check, fix))
         if as_json:
             console.json_line(finding_json(findings[-1]))

@@ -53,11 +53,11 @@ def _look(check: Check) -> Found:
         return Found("", [Problem(f"could not be looked at: {say(error)}", "")])
 
 
-def all_checks(index: str | None = None) -> Iterator[Check]:
-    """Returns all checks; with a name, only the index of that name is examined."""
+def all_checks(index: str | None = None, fix: bool = False) -> Iterator[Check]:
+    """Returns all checks; with a name, only the index of that name is examined. `fix`: measures again what was kept."""
     yield Check("vidfind", look_at_system)
     yield Check("Packages", look_at_packages)
-    yield Check("Device", look_at_device)
+    yield Check("Device", partial(look_at_device, fix))
     yield Check("Decoders", look_at_decoders)
     yield Check("Player", look_at_player)
     yield Check("Data", look_at_data)

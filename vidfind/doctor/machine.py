@@ -42,22 +42,36 @@ def look_at_packages() -> Found:
     return Found(", ".join(versions), problems)
 
 
-def look_at_device() -> Found:
-    """Reports the device on which models run, and checks that it can multiply."""
+def look_at_device(anew: bool = False) -> Found:
+    """Reports the device on which models run and its number formats, and checks that it can multiply.
+
+    `anew`: measures the formats again, also where that was done before."""
     import psutil
     import torch
 
-    from vidfind.encoders.encoder import choose_device, choose_dtype
+    from vidfind.encoders.encoder import choose_device
+    from vidfind.precision.formats import (
+        choose_format,
+        describe,
+        float_type,
+        known_speeds,
+        measure_again,
+        measure_speeds,
+    )
 
     device = choose_device("auto")
-    dtype = choose_dtype("auto", device)
+    if device == "cpu":
+        speeds = measure_again() if anew else known_speeds() or measure_speeds()  # which keeps nothing
+        number_format, measured = speeds.fastest_float, f" ({describe(speeds)})"
+    else:
+        number_format, measured = choose_format("auto", device), ""
     memory = psutil.virtual_memory()
-    facts = [f"{device} in {str(dtype).removeprefix('torch.')}", f"{os.cpu_count()} CPU cores"]
+    facts = [f"{device} in {number_format}{measured}", f"{os.cpu_count()} CPU cores"]
     facts.append(f"{file_size(memory.total)} of memory, {file_size(memory.available)} free")
     if device == "cuda":
         free, total = torch.cuda.mem_get_info()
         facts.append(f"{torch.cuda.get_device_name()} with {file_size(total)}, {file_size(free)} free")
-    ones = torch.ones(32, 32, device=device, dtype=dtype)
+    ones = torch.ones(32, 32, device=device, dtype=float_type(number_format))
     if not bool((ones @ ones == 32).all()):
         return Found(", ".join(facts), [Problem(f"{device} computes wrongly", "use another: --device cpu")])
     return Found(", ".join(facts))

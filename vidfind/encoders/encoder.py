@@ -169,25 +169,3 @@ def choose_device(device: str) -> str:
         kind = {"cuda": "CUDA GPU", "mps": "Apple GPU"}.get(device, f"device {device!r}")
         raise DeviceMissing(f"This machine has no {kind}. Use --device auto or cpu.") from error
     return device
-
-
-def choose_dtype(dtype: str, device: str) -> torch.dtype:
-    """The number format: bfloat16 where the hardware multiplies it fast, float32 elsewhere ("auto"), or as asked.
-
-    Float16 on a CPU is several times slower than float32, and is never chosen.
-    """
-    if dtype != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
-    if device.startswith("cuda"):
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif device == "cpu":
-        fast = cpu_has_bf16()
-    else:
-        fast = False
-    return torch.bfloat16 if fast else torch.float32
-
-
-def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices in hardware (AVX512_BF16 or AMX)."""
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, check, bool)() for check in checks)

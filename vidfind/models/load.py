@@ -33,6 +33,7 @@ from vidfind.models.clip import read_plain_clip
 from vidfind.models.default_adapters import default_name
 from vidfind.models.hub import find_weights, look_for_weights
 from vidfind.models.saved_adapters import list_adapters
+from vidfind.models.text_tower import open_clip_config, read_config
 from vidfind.models.weights import first_line, loading_problem
 from vidfind.system.files import fingerprint
 from vidfind.system.imports import import_open_clip
@@ -129,12 +130,13 @@ def build(
     model, pretrained, adapter = resolved.model, resolved.pretrained, resolved.adapter
     weights = find_weights(model, pretrained, announce)
 
-    from vidfind.encoders.encoder import Encoder, choose_device, choose_dtype
+    from vidfind.encoders.encoder import Encoder, choose_device
     from vidfind.models.adapter_file import read_adapter
     from vidfind.models.lora import fold_adapter
+    from vidfind.precision.formats import choose_format, float_type
 
     device = choose_device(device)
-    number_format = choose_dtype(dtype, device)
+    number_format = float_type(choose_format(dtype, device, tower_width(model)))
     clip, tokenizer = load_clip(model, pretrained, weights, None if adapter else number_format)  # folded in float32
     digest = weights_digest(model, weights)
     parameters = read_adapter(TINY_POSITIONS).parameters() if weights == TINY_WEIGHTS else {}
@@ -147,6 +149,12 @@ def build(
     name = info.name if info else None
     identity = EncoderIdentity(model, pretrained, digest, resolved.encoder, name, resolved.num_frames)
     return Encoder(clip, tokenizer, identity, parameters, device, number_format)
+
+
+def tower_width(model: str) -> int:
+    """The width of the image tower of a model, by its configuration; 0 if there is none: loading it raises."""
+    config = read_config(TINY_FOLDER / "tiny.json") if model == TINY else open_clip_config(model)
+    return int(config["vision_cfg"].get("width", 768)) if config else 0
 
 
 def load_for_training(

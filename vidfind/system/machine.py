@@ -13,7 +13,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
 from vidfind.system import times
@@ -78,6 +79,38 @@ def parallel_map(function: Callable[[T], R], items: Iterable[T], workers: int) -
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(threads)
+
+
+def cpu_name() -> str:
+    """Returns the name of the CPU, as far as the system knows it."""
+    import platform
+    import subprocess
+
+    with suppress(OSError, subprocess.CalledProcessError):
+        if sys.platform == "linux":
+            if name := _cpu_line("model name"):
+                return name
+        elif sys.platform == "darwin":
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return platform.processor() or platform.machine()
+
+
+def cpu_features() -> str:
+    """Returns a digest of the features that the CPU announces: virtual machines hide some. Empty where unknown."""
+    import hashlib
+
+    with suppress(OSError):
+        if sys.platform == "linux":
+            features = _cpu_line("flags") or _cpu_line("Features")  # ARM has its own word
+            return hashlib.sha256(" ".join(sorted(features.split())).encode()).hexdigest()[:8] if features else ""
+    return ""
+
+
+def _cpu_line(name: str) -> str:
+    """Returns what Linux says of the first CPU under a name; empty if nothing."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == name), "")
 
 
 def on_battery() -> bool:

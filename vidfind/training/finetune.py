@@ -24,10 +24,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidfind.encoders.encoder import Encoder, choose_dtype
+from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput, BadPairs
 from vidfind.models.adapter_file import Adapter, AdapterInfo, write_adapter
 from vidfind.models.saved_adapters import SavedAdapter, check_free, saved_adapter
+from vidfind.precision.formats import fastest_float
 from vidfind.training.augment import augment
 from vidfind.training.captions import BadLine
 from vidfind.training.clip_cache import ClipCache
@@ -46,7 +47,6 @@ VALIDATIONS = 20  # times that the held-out pairs are judged in the course of a 
 POOL = 100  # pairs that held-out ones are told from
 PATIENCE = 6  # validations without a better one, after which it stops
 CHUNK_BYTES = 3 * 10**9  # of activations, where the device does not tell how much room it has
-WIDE = 512  # of a transformer
 ROOM_SHARE = 0.7  # of what a CUDA device has free
 
 
@@ -369,13 +369,10 @@ class FineTuning:
 
 
 def use_autocast(dtype: str, encoder: Encoder) -> bool:
-    """Whether to multiply in bfloat16: as asked, or with "auto" where that is faster.
-
-    A CPU gains from it only where the matrices are large: the built-in model trains slower so.
-    """
-    if dtype == "auto" and encoder.device.type == "cpu" and encoder.model.visual.transformer.width < WIDE:
-        return False
-    return choose_dtype(dtype, str(encoder.device)) == torch.bfloat16
+    """Whether to multiply in bfloat16: as asked, or with "auto" and "int8" where that is faster."""
+    if dtype in ("auto", "int8"):  # 8-bit integers have no gradients
+        dtype = fastest_float(str(encoder.device), encoder.model.visual.transformer.width)
+    return dtype == "bfloat16"
 
 
 def activation_bytes(encoder: Encoder, autocast: bool) -> int:
