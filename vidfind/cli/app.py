@@ -13,7 +13,7 @@ import typer
 import typer.main
 
 from vidfind import __version__
-from vidfind.cli import categories, demo, diagnose, export, index, library, models, search, tagging, training
+from vidfind.cli import categories, demo, diagnose, export, index, library, models, search, tagging, training, web
 from vidfind.cli.options import Quiet, Verbose
 from vidfind.cli.usage import Command, Group, usage_sentence
 from vidfind.errors import ExitCode, Unusable, VidfindError
@@ -126,6 +126,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "index": index.index_command,
     "search": search.search_command,
     "export": export.export_command,
+    "web": web.web_command,
     "status": library.status_command,
     "list": library.list_command,
     "remove": library.remove_command,

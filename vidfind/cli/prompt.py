@@ -57,14 +57,15 @@ HELPING = {"help", "?", ":help", ":h"}
 
 
 def open_searcher(
-    name: str, device: str = "auto", dtype: str = "auto", quiet: bool = False
+    name: str, device: str = "auto", dtype: str = "auto", quiet: bool = False, repeats_remarks: bool = False
 ) -> "tuple[Searcher, Activity]":
     """Returns a searcher of an index, and the activity that shows its progress, unless `quiet`."""
     from vidfind.display.activity import Activity
     from vidfind.search.searcher import Searcher
 
     activity = Activity("Opening the index", enabled=not quiet)
-    return Searcher(paths.index_path(name), loader_of(activity, device, dtype), activity.announce), activity
+    load = loader_of(activity, device, dtype)
+    return Searcher(paths.index_path(name), load, activity.announce, repeats_remarks), activity
 
 
 @dataclass(frozen=True)

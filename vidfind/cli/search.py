@@ -230,10 +230,13 @@ def read_options(context: Any, answers: Answers) -> tuple[Expression | None, Ans
         raise typer.BadParameter(str(error)) from error
 
 
-def read_line(line: str, answers: Answers, shown: "Sequence[Moment]" = ()) -> tuple[Expression, Answers]:
+def read_line(
+    line: str, answers: Answers, shown: "Sequence[Moment]" = (), likes: Sequence[Example] = ()
+) -> tuple[Expression, Answers]:
     """Returns what a line looks for, and the answers it wants: those of the run, but for the options in the line.
 
-    `shown` are the results that `--like RANK` counts. Raises BadInput for a line that makes no sense."""
+    `shown` are the results that `--like RANK` counts, and `likes` examples besides those in the line. Raises BadInput
+    for a line that makes no sense."""
     command = _command()
     parameters = command.get_params(typer.Context(command))
     options = {name: parameter for parameter in parameters for name in parameter.opts}
@@ -262,7 +265,7 @@ def read_line(line: str, answers: Answers, shown: "Sequence[Moment]" = ()) -> tu
     except typer.TyperException as error:
         raise BadInput(usage_sentence(error)) from error
     wanted = _answers(given, answers)
-    expression = _expression(given, shown, wanted.literal)
+    expression = _expression(given, shown, wanted.literal, likes)
     _check_match(expression, wanted)
     return expression, wanted
 
@@ -304,14 +307,19 @@ def _check_match(expression: Expression | None, answers: Answers) -> None:
         raise BadInput(NO_WORDS)
 
 
-def _expression(given: Mapping[str, Any], shown: "Sequence[Moment]" = (), literal: bool = False) -> Expression:
+def _expression(
+    given: Mapping[str, Any],
+    shown: "Sequence[Moment]" = (),
+    literal: bool = False,
+    likes: Sequence[Example] = (),
+) -> Expression:
     """Returns what is looked for. Raises BadInput for what makes no sense."""
     within = given.get("within")
     return Expression(
         " ".join(given.get("query", ())),
         given.get("without", ()),
         given.get("then", ()),
-        [_example(text, shown) for text in given.get("like", ())],
+        [*likes, *(_example(text, shown) for text in given.get("like", ()))],
         [_example(text, shown) for text in given.get("unlike", ())],
         parse_within(within) if within is not None else None,
         literal,

@@ -132,6 +132,12 @@ def path_line(path: Path, ends_with_nul: bool = False) -> None:
     sys.stdout.flush()  # so that a reader that has left is noticed here, not when Python ends
 
 
+def result_line(text: str) -> None:
+    """Prints a line on stdout that other programs may read, at once and never folded."""
+    results.print(Text(printable(text)), soft_wrap=True)
+    sys.stdout.flush()
+
+
 def new_table(gap: int = 1) -> Table:
     """Returns an empty table in vidfind's style, with `padding` cells on both sides of a column."""
     return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap), header_style="bold")

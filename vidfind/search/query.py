@@ -47,10 +47,11 @@ class QueryEncoder:
         generation: Generation,
         load_encoder: EncoderLoader = registry.load_choice,
         announce: Callable[[str], None] = log.info,
+        repeats_remarks: bool = False,
     ) -> None:
         self._path, self._generation, self._load_encoder, self._announce = path, generation, load_encoder, announce
         self._kept = KeptVectors(path / QUERIES_FILE)
-        self._has_told_language = False
+        self._repeats_remarks, self._has_told_language = repeats_remarks, False
 
     def prepare(self) -> None:
         """Loads now what a query needs that was not asked before. Raises ModelUnavailable, IndexMismatch."""
@@ -88,7 +89,7 @@ class QueryEncoder:
         model = self._generation.settings.identity.model
         if self._has_told_language or not (language := other_language(words)) or not knows_only_english(model):
             return
-        self._has_told_language = True
+        self._has_told_language = not self._repeats_remarks
         log.warning(
             "This looks like %s, and the model %s was taught English. Say it in English, or index with a model of many "
             "languages, such as %s, which needs the package transformers.",

@@ -63,15 +63,17 @@ class Searcher:
         index: str | Path = DEFAULT_INDEX,
         load_encoder: EncoderLoader = load_choice,
         announce: Callable[[str], None] = log.info,
+        repeats_remarks: bool = False,
     ) -> None:
         """`index` is the name of an index, or its folder as a Path. `announce` gets a line before a download begins.
+        With `repeats_remarks`, a warning about a query comes with each such query, and not only with the first.
 
         Raises IndexNotFound, IndexDamaged, IndexMismatch for an index of a newer vidfind, BadInput for what cannot be
         a name."""
         self._path = index_path(index) if isinstance(index, str) else index
         self._load_encoder, self._announce = load_encoder, announce
         self._lock = threading.Lock()
-        self._has_remarked = False
+        self._repeats_remarks, self._has_remarked = repeats_remarks, False
         self._open()
 
     def _open(self) -> None:
@@ -84,7 +86,9 @@ class Searcher:
         self._sample: npt.NDArray[np.float32]
         self._levels_state: tuple[int, int] | None = None
         self._known_levels: Levels | None = None
-        self.encoder = QueryEncoder(self._path, self._generation, self._load_encoder, self._announce)
+        self.encoder = QueryEncoder(
+            self._path, self._generation, self._load_encoder, self._announce, self._repeats_remarks
+        )
 
     @property
     def store(self) -> Store:
@@ -93,6 +97,11 @@ class Searcher:
             if self._store is None:
                 self._store = Store.open(self._path, self._generation)
             return self._store
+
+    def current_store(self) -> Store:
+        """The index, opened again if another encoding or another index has taken its place. Raises IndexNotFound."""
+        self._follow_changes()
+        return self.store
 
     def prepare(self) -> None:
         """Loads now what the first query needs. Raises the errors of `find`."""
@@ -159,7 +168,7 @@ class Searcher:
     def _remark(self, expression: Expression) -> None:
         """Says once that a model does not understand a negation in words."""
         if (word := negation(" . ".join(expression.steps))) and not self._has_remarked:
-            self._has_remarked = True
+            self._has_remarked = not self._repeats_remarks
             log.warning("The model does not understand %r: say it as --not TEXT.", word)
 
     def _read(self, expression: Expression) -> tuple[list[Step], list[Asked]]:

@@ -39,7 +39,7 @@ from vidfind.store.settings import (
     read_generation,
     write_generation,
 )
-from vidfind.store.tables import Tables, VideoRow, content_in, rows_of, table_errors, vectors_of
+from vidfind.store.tables import Tables, VideoRow, content_in, path_in, rows_of, table_errors, vectors_of
 from vidfind.system.files import find_present
 from vidfind.system.storage import storage_errors
 
@@ -233,6 +233,17 @@ class Store:
         with table_errors(self.path):
             query = self.tables.videos.search().where(content_in(contents))
             return [row for row in rows_of(query.to_arrow()) if not row.failed]
+
+    def videos_at(self, paths: Collection[Path]) -> dict[Path, VideoRow]:
+        """The videos with these paths, by path; failed ones too. None for a path that is not in the index."""
+        with table_errors(self.path):
+            query = self.tables.videos.search().where(path_in(paths))
+            return {row.path: row for row in rows_of(query.to_arrow())}
+
+    def version(self) -> tuple[int, ...]:
+        """A value that changes with every commit to the videos of the index, or to what their tags are."""
+        with table_errors(self.path):
+            return self.generation.number, int(self.tables.videos.version)
 
     def contents_like(self, fingerprint: str) -> set[int]:
         """The contents of all videos with this fingerprint, which copies have in common; none that failed."""

@@ -300,6 +300,11 @@ def content_in(contents: Iterable[int]) -> str:
     return f"content IN ({', '.join(map(str, contents)) or 'NULL'})"
 
 
+def path_in(paths: Iterable[Path]) -> str:
+    """Returns the predicate that a row of videos has one of these paths; no row meets it if there are none."""
+    return f"path IN ({', '.join(literal(path_to_text(path)) for path in paths) or 'NULL'})"
+
+
 def vectors_of(segments: pa.Table | pa.RecordBatch) -> npt.NDArray[np.float32]:
     """Returns the vectors (N, D) of rows of the segments table. Rows without a vector must be dropped before."""
     numbers = pc.list_flatten(segments["vector"]).to_numpy()

@@ -31,8 +31,10 @@ class VideoFile:
     mtime_ns: int
 
 
-def fingerprint(path: Path) -> str:
+def fingerprint(path: Path | int) -> str:
     """Returns 32 hexadecimal digits, made from the size of a file and a few blocks spread evenly over it.
+
+    The descriptor of an open file serves as well, and is closed.
 
     The first and the last block are included. It takes the same time for every large file, and does not change when
     the file is moved, renamed or touched.

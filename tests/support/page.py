@@ -1,0 +1,83 @@
+"""The page of `vidfind web` without a network: an index of real clips, and a client that has the token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from starlette.testclient import TestClient
+
+from vidfind.cli.web import read_query
+from vidfind.encoders.encoder import Encoder
+from vidfind.media.probe import probe
+from vidfind.pictures.cache import PictureCache
+from vidfind.search.searcher import Searcher
+from vidfind.store.settings import IndexSettings
+from vidfind.store.store import Embedded, Store
+from vidfind.store.tables import VideoRow, new_content
+from vidfind.system.files import fingerprint
+from vidfind.web.answers import remarks_for_the_page
+from vidfind.web.app import make_app
+
+TOKEN = "a-secret-of-many-letters"
+ADDRESS = "http://127.0.0.1:8000"
+SEGMENT = 10.0
+
+
+def make_index(path: Path, encoder: Encoder, videos: Mapping[Path, str]) -> Store:
+    """Returns an index of video files, each found by the words given for it."""
+    store = Store.create(path, IndexSettings(encoder.identity), encoder.dim)
+    add_videos(store, encoder, videos)
+    return store
+
+
+def add_videos(store: Store, encoder: Encoder, videos: Mapping[Path, str]) -> None:
+    """Adds video files to an index; each segment has the vector of the words."""
+    day = datetime(2024, 5, 17, tzinfo=UTC)
+    rows, embedded = [], []
+    vectors = encoder.encode_text(list(videos.values())).numpy()
+    for file, vector in zip(videos, vectors, strict=True):
+        info, status = probe(file), file.stat()
+        starts = [SEGMENT * number for number in range(max(1, round(info.duration / SEGMENT)))]
+        spans = [(start, min(start + SEGMENT, info.duration)) for start in starts]
+        row = VideoRow(
+            path=file,
+            folder=file.parent,
+            size=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            fingerprint=fingerprint(file),
+            created=day,
+            indexed_at=day,
+            content=new_content(),
+            segments=len(spans),
+            duration=info.duration,
+            width=info.width,
+            height=info.height,
+            codec=info.codec,
+        )
+        rows.append(row)
+        embedded.append(Embedded(row.content, spans, [vector] * len(spans)))  # type: ignore[arg-type]
+    with store.writing() as writer:
+        writer.put(rows, embedded)
+
+
+@contextmanager
+def opened_page(index: Path, pictures: Path, **options: Any) -> Iterator[TestClient]:
+    """Yields a client of the page, whose addresses are relative to the token."""
+    searcher = Searcher(index, repeats_remarks=True)
+    app = make_app(searcher, read_query, TOKEN, pictures=PictureCache(pictures), **options)
+    with (
+        remarks_for_the_page(),
+        TestClient(app, f"{ADDRESS}/{TOKEN}/", follow_redirects=False, raise_server_exceptions=False) as client,
+    ):
+        yield client
+
+
+def first_result(client: TestClient, query: str) -> dict[str, Any]:
+    """Returns the best moment for a query."""
+    results = client.get("api/search", params={"q": query}).json()["results"]
+    found: dict[str, Any] = results[0]
+    return found

@@ -1,0 +1,108 @@
+"""`vidfind web`: serves a page to search in the browser."""
+
+import ipaddress
+import socket
+import threading
+import webbrowser
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vidfind.cli.options import Device, Dtype, IndexName, Quiet, Verbose
+from vidfind.cli.prompt import Answers, open_searcher
+from vidfind.cli.search import read_line
+from vidfind.search.expression import Example, Expression
+from vidfind.search.filters import Filters
+from vidfind.system import paths
+
+if TYPE_CHECKING:
+    from vidfind.search.searcher import Searcher
+
+LOCAL = "127.0.0.1"
+
+
+def web_command(
+    host: Annotated[
+        str,
+        typer.Option(metavar="ADDRESS", help="Listen at this address of the machine: then others can reach it."),
+    ] = LOCAL,
+    port: Annotated[
+        int, typer.Option(metavar="NUMBER", min=0, max=65535, help="Listen at this port; 0 is a free one.")
+    ] = 0,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address, and open no browser.")] = False,
+    name: IndexName = paths.DEFAULT_INDEX,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Search, watch and collect moments on a page in your browser.
+
+    The page is served on this machine alone, at an address with a secret in it. Nobody else can open it, and your
+    video files are never changed. Ctrl-C ends.
+
+    \b
+    Example:
+      vidfind web
+    """
+    from vidfind.system.imports import import_numpy
+
+    import_numpy()
+    from vidfind.display import console
+    from vidfind.web.app import make_app
+    from vidfind.web.guard import new_token
+    from vidfind.web.serve import address_of, listen, serve
+
+    searcher, _ = open_searcher(name, device, dtype, quiet=True, repeats_remarks=True)
+    token = new_token()
+    listening = listen(host, port)
+    is_local = _is_local(host)
+    app = make_app(searcher, read_query, token, hosts=_names(host), any_address=not is_local)
+    if not is_local:
+        console.message(
+            "Warning: this page can be reached from other machines. Whoever has its address sees your videos, and what "
+            "is sent is not encrypted."
+        )
+
+    def started() -> None:
+        console.message("Open this address in a browser; keep it to yourself. Ctrl-C ends.")
+        console.result_line(address_of(listening, token))
+        if not no_browser:
+            address = address_of(listening, app.ticket())
+            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+        threading.Thread(target=_prepare, args=[searcher], daemon=True).start()
+
+    serve(app, listening, started)
+
+
+def read_query(line: str, filters: Filters, likes: Sequence[Example]) -> tuple[Expression, Filters]:
+    """Returns what a line looks for, together with examples, and the filters: those given, but for the options in it.
+
+    Raises BadInput for a line that makes no sense."""
+    expression, answers = read_line(line, Answers(filters=filters), likes=likes)
+    return expression, answers.filters
+
+
+def _is_local(host: str) -> bool:
+    """Whether an address can be reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _names(host: str) -> set[str]:
+    """Returns the names that a browser may use for the server."""
+    from vidfind.web.guard import LOCAL_NAMES
+
+    name = f"[{host}]" if ":" in host else host
+    own = socket.gethostname().lower()
+    return {*LOCAL_NAMES, name} | (set() if _is_local(host) else {own, f"{own}.local"})
+
+
+def _prepare(searcher: "Searcher") -> None:
+    """Loads what the first query needs, while somebody looks at the page."""
+    with suppress(Exception):  # the first query raises it again
+        searcher.prepare()

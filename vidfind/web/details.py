@@ -1,0 +1,74 @@
+"""What the page says beside moments: of a video, of the index, and what its filters can offer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from vidfind.store.status import index_status
+from vidfind.store.tables import VideoRow
+from vidfind.web.answers import folder_text, plays
+from vidfind.web.library import Library, present
+from vidfind.web.replies import readable
+
+MOST_FOLDERS = 2000
+
+
+def video_json(library: Library, row: VideoRow) -> dict[str, Any]:
+    """Returns what there is to say of a video, with the names of `vidfind list --json`."""
+    return {
+        "video": library.id_of(row.path),
+        "name": readable(row.path.name),
+        "folder": folder_text(row.path),
+        "path": readable(row.path),
+        "created": row.created,
+        "created_from": row.created_from,
+        "duration": round(row.duration, 3),
+        "width": row.width,
+        "height": row.height,
+        "codec": row.codec,
+        "size": row.size,
+        "segments": row.segments,
+        "indexed_at": row.indexed_at,
+        "damage": row.damage,
+        "present": row.path in present([row]),
+        "plays": plays(row),
+    }
+
+
+def folders_json(library: Library) -> dict[str, Any]:
+    """Returns the folders that videos lie in, and those above them up to the indexed ones, with numbers of videos."""
+    counts: Counter[Path] = Counter()
+    for row in library.store.videos().values():
+        counts.update(one for one in row.path.parents if one.is_relative_to(row.folder))
+    return {
+        "folders": [
+            {"path": readable(folder), "name": readable(folder.name or folder), "videos": count}
+            for folder, count in sorted(counts.items())[:MOST_FOLDERS]
+        ]
+    }
+
+
+def tags_json(library: Library) -> dict[str, Any]:
+    """Returns the tags and learned classes of the index."""
+    store = library.store
+    return {
+        "tags": sorted({*store.label_names("tag"), *store.mark_names("tags")}, key=str.casefold),
+        "classes": sorted(store.mark_names("classes")),
+    }
+
+
+def status_json(library: Library) -> dict[str, Any]:
+    """Returns how much the index holds."""
+    status = index_status(library.store)
+    return {
+        "index": status.name,
+        "videos": status.videos,
+        "hours": round(status.hours, 2),
+        "segments": status.segments,
+        "failed": len(status.failed),
+        "model": status.settings.identity.model,
+        "folders": [readable(folder) for folder in status.folders],
+        "run": None,
+    }

@@ -1,0 +1,187 @@
+"""The videos that the page may show: those of the index, under names that say nothing of where they lie.
+
+A file is opened only while it has the contents that were indexed: a link or another file that has taken its place is
+not shown. Times are in seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+import stat
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from vidfind.errors import BadInput
+from vidfind.search.moments import Moment
+from vidfind.search.searcher import Searcher
+from vidfind.store.select import select_videos
+from vidfind.store.store import Store
+from vidfind.store.tables import VideoRow, path_to_text
+from vidfind.system.files import find_present, fingerprint
+from vidfind.web.replies import NotHere
+
+ID_BYTES = 12
+MOST_STATES = 10_000
+"""States of files whose contents are known."""
+MOMENT = re.compile(r"([0-9a-f]{24})\.(\d{1,10})-(\d{1,10})-(\d{1,10})", re.ASCII)
+GONE = "The video is not in the index any more. Search again."
+AWAY = "{name} is not there now. Connect its drive, or index the folder that it is in now."
+CHANGED = "{name} has changed since it was indexed. Index its folder again."
+OPENING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+"""How a file is opened: a pipe that took its place must not make the server wait."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a video, and `at`, the middle of its best segment."""
+
+    row: VideoRow
+    start: float
+    end: float
+    at: float
+
+
+class Opened(NamedTuple):
+    """An open file, and what the disk says of it."""
+
+    file: BinaryIO
+    status: os.stat_result
+
+
+class Library:
+    """The videos of an index by their ids. Safe for many threads; a searcher answers one question at a time."""
+
+    def __init__(self, searcher: Searcher, secret: str) -> None:
+        """`secret` goes into the ids, so that nobody can tell from one if a path is in the index."""
+        self.lock = threading.Lock()
+        """To be held while the searcher is used."""
+        self.searcher = searcher
+        self._secret = secret.encode()
+        self._known: dict[str, Path] = {}
+        self._version: tuple[int, ...] = ()
+        self._same: dict[tuple[str, int, int, int], bool] = {}
+
+    @property
+    def store(self) -> Store:
+        """The index as it is now. Raises IndexNotFound, IndexDamaged."""
+        with self.lock:
+            return self.searcher.current_store()
+
+    # Ids
+
+    def id_of(self, path: Path) -> str:
+        """Returns the id of a video."""
+        return hashlib.blake2b(path_to_text(path).encode(), digest_size=ID_BYTES, key=self._secret).hexdigest()
+
+    def moment_id(self, moment: Moment) -> str:
+        """Returns the id of a moment, which holds all there is to say of it."""
+        times = "-".join(str(max(0, round(time * 1000))) for time in (moment.start, moment.end, moment.best))
+        return f"{self.id_of(moment.path)}.{times}"
+
+    def video(self, video_id: str) -> VideoRow:
+        """Returns the video with an id. Raises NotHere if it is not in the index, or could not be read."""
+        store = self.store
+        path = self._known.get(video_id)
+        if path is None:
+            self._look(store)
+            path = self._known.get(video_id)
+        row = store.videos_at([path]).get(path) if path is not None else None
+        if row is None or row.failed:
+            raise NotHere(GONE)
+        return row
+
+    def part(self, moment_id: str) -> Part:
+        """Returns the moment with an id. Raises NotHere, or BadInput for what is no id."""
+        found = MOMENT.fullmatch(moment_id)
+        if not found:
+            raise BadInput(f"{moment_id[:80]!r} is not the id of a moment.")
+        row = self.video(found[1])
+        start, end, at = (int(time) / 1000 for time in found.groups()[1:])
+        if not (start < end and start < row.duration and start <= at <= end):
+            raise BadInput("The moment is not within its video.")
+        return Part(row, start, min(end, row.duration), at)
+
+    def rows_of(self, moments: Sequence[Moment]) -> Mapping[Path, VideoRow]:
+        """Returns the videos of moments, and knows their ids from then on."""
+        rows = self.store.videos_at({moment.path for moment in moments})
+        self._known.update({self.id_of(path): path for path in rows})
+        return rows
+
+    def _look(self, store: Store) -> None:
+        """Learns the ids of all videos, if any may have come since the last time."""
+        version = store.version()
+        if version != self._version:
+            self._known = {self.id_of(path): path for path in select_videos(store).paths()}
+            self._version = version
+
+    # Files
+
+    def file(self, row: VideoRow) -> Path:
+        """Returns the file of a video, or of a copy, that has the contents that were indexed. Raises NotHere."""
+        opened, path = self.open(row)
+        opened.file.close()
+        return path
+
+    def open(self, row: VideoRow) -> tuple[Opened, Path]:
+        """Opens the file of a video, or of a copy where that is not there. Raises NotHere, also for other contents."""
+        error = NotHere(AWAY.format(name=row.path.name))
+        for one in self._copies(row):
+            try:
+                return self._open(one), one.path
+            except NotHere as problem:
+                error = problem if one is row else error
+            except OSError:
+                continue
+        raise error
+
+    def _copies(self, row: VideoRow) -> list[VideoRow]:
+        others = [one for one in self.store.videos_of([row.content]) if one.path != row.path]
+        there = present([row, *others])
+        return [one for one in [row, *others] if one.path in there]
+
+    def _open(self, row: VideoRow) -> Opened:
+        """Raises OSError, or NotHere if the file is no file any more, or has other contents."""
+        file = os.fdopen(os.open(row.path, OPENING), "rb")
+        try:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or not self._is_same(row, file, status):
+                raise NotHere(CHANGED.format(name=row.path.name))
+        except BaseException:
+            file.close()
+            raise
+        return Opened(file, status)
+
+    def _is_same(self, row: VideoRow, file: BinaryIO, status: os.stat_result) -> bool:
+        """Whether an open file has the contents that were indexed; these are compared once for each state of it."""
+        state = (row.fingerprint, status.st_ino, status.st_size, status.st_mtime_ns)
+        if status.st_size != row.size:
+            return False
+        if state not in self._same:
+            self._same[state] = fingerprint(os.dup(file.fileno())) == row.fingerprint
+            while len(self._same) > MOST_STATES:
+                self._same.pop(next(iter(self._same)), None)
+        return self._same[state]
+
+
+def present(rows: Collection[VideoRow]) -> set[Path]:
+    """Returns the paths of the videos whose files are there now; a share that does not answer at once is not there."""
+    return find_present({row.path: row.path.parent if row.folder == row.path else row.folder for row in rows})
+
+
+def seconds_in(text: str | None, usual: float, most: float) -> float:
+    """Returns a time that was asked for, between 0 and `most`. Raises BadInput for what is no number."""
+    if text is None:
+        return usual
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise BadInput(f"{text[:80]!r} is not a number of seconds.")
+    return min(max(value, 0.0), most)
