@@ -13,7 +13,20 @@ import typer
 import typer.main
 
 from vidfind import __version__
-from vidfind.cli import categories, demo, diagnose, export, index, library, models, search, tagging, training, web
+from vidfind.cli import (
+    assistants,
+    categories,
+    demo,
+    diagnose,
+    export,
+    index,
+    library,
+    models,
+    search,
+    tagging,
+    training,
+    web,
+)
 from vidfind.cli.options import Quiet, Verbose
 from vidfind.cli.usage import Command, Group, usage_sentence
 from vidfind.errors import ExitCode, Unusable, VidfindError
@@ -127,6 +140,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "search": search.search_command,
     "export": export.export_command,
     "web": web.web_command,
+    "mcp": assistants.mcp_command,
     "status": library.status_command,
     "list": library.list_command,
     "remove": library.remove_command,
