@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,19 +27,23 @@ ADDRESS = "http://127.0.0.1:8000"
 SEGMENT = 10.0
 
 
-def make_index(path: Path, encoder: Encoder, videos: Mapping[Path, str]) -> Store:
+Words = str | Sequence[str]
+"""What a video is found by: words for all of it, or for one segment after the other."""
+
+
+def make_index(path: Path, encoder: Encoder, videos: Mapping[Path, Words]) -> Store:
     """Returns an index of video files, each found by the words given for it."""
     store = Store.create(path, IndexSettings(encoder.identity), encoder.dim)
     add_videos(store, encoder, videos)
     return store
 
 
-def add_videos(store: Store, encoder: Encoder, videos: Mapping[Path, str]) -> None:
-    """Adds video files to an index; each segment has the vector of the words."""
+def add_videos(store: Store, encoder: Encoder, videos: Mapping[Path, Words]) -> None:
+    """Adds video files to an index; each segment has the vector of its words."""
     day = datetime(2024, 5, 17, tzinfo=UTC)
     rows, embedded = [], []
-    vectors = encoder.encode_text(list(videos.values())).numpy()
-    for file, vector in zip(videos, vectors, strict=True):
+    for file, words in videos.items():
+        vectors = encoder.encode_text([words] if isinstance(words, str) else list(words)).numpy()
         info, status = probe(file), file.stat()
         starts = [SEGMENT * number for number in range(max(1, round(info.duration / SEGMENT)))]
         spans = [(start, min(start + SEGMENT, info.duration)) for start in starts]
@@ -59,7 +63,7 @@ def add_videos(store: Store, encoder: Encoder, videos: Mapping[Path, str]) -> No
             codec=info.codec,
         )
         rows.append(row)
-        embedded.append(Embedded(row.content, spans, [vector] * len(spans)))  # type: ignore[arg-type]
+        embedded.append(Embedded(row.content, spans, [vectors[number % len(vectors)] for number in range(len(spans))]))  # type: ignore[arg-type]
     with store.writing() as writer:
         writer.put(rows, embedded)
 

@@ -34,12 +34,13 @@ export function iconButton(name, label, onclick, attributes = {}) {
 
 let fading;
 
-/** Says something in passing, to screen readers too. */
-export function say(text) {
+/** Says something in passing, to screen readers too: a text, or an error with its remedy. */
+export function say(what) {
+  const text = what instanceof Error ? [what.message, what.remedy].filter(Boolean).join(" ") : what;
   const toast = $("toast");
   toast.textContent = text;
   toast.hidePopover(); // to come above a dialog that was opened since
   toast.showPopover();
   clearTimeout(fading);
-  fading = setTimeout(() => toast.hidePopover(), 4000);
+  fading = setTimeout(() => toast.hidePopover(), 2500 + 40 * text.length);
 }

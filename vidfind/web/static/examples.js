@@ -5,7 +5,7 @@ import { ask } from "./server.js";
 
 const PICTURES = new Map(); // what a handle of the server looks like: {name, address}
 
-/** Listens for pictures and clips, and tells `onpicture(handle)` once the server has them; `onerror` what went wrong. */
+/** Listens for pictures and clips, and tells `onpicture(handle)` once the server has one; `onerror` what went wrong. */
 export function takePictures(onpicture, onerror) {
   const take = async (file) => {
     if (!file) return;

@@ -3,7 +3,9 @@
 import { $, make } from "./elements.js";
 import { ask } from "./server.js";
 import { isNarrowed } from "./search.js";
-import { isoDay, lastPart } from "./words.js";
+import { count, isoDay, lastPart } from "./words.js";
+
+const MANY = 12; // folders, from which on there is a field to find one
 
 /** Keeps the panels and the question alike. `change(values)` is told what the owner has chosen. */
 export class Filters {
@@ -12,6 +14,7 @@ export class Filters {
     for (const panel of document.querySelectorAll(".panel")) panel.addEventListener("beforetoggle", () => placePanel(panel));
     for (const name of ["since", "until"]) $(name).addEventListener("change", () => change({ [name]: $(name).value }));
     $("min-match").addEventListener("input", () => change({ min_match: $("min-match").value === "0" ? "" : $("min-match").value }));
+    $("find-folder").addEventListener("input", () => this.showFolders(this.question));
     $("date-quick").append(...quickDates().map(([words, since, until]) => quick(words, () => change({ since, until }))));
   }
 
@@ -33,7 +36,7 @@ export class Filters {
     this.showTags(question);
     const tags = [...question.tag, ...question.is, ...question.no_tag.map((tag) => `not ${tag}`)];
     label("by-folder", "Folder", question.in.map(lastPart).join(", "));
-    label("by-date", "Date", since && until ? `${since} to ${until}` : since ? `since ${since}` : until && `until ${until}`);
+    label("by-date", "Date", period(since, until));
     label("by-tag", "Tags", tags.join(", "));
     label("by-match", "Match", min_match && `${min_match} % or more`);
     $("by-tag").hidden = !(this.tags.length || this.classes.length || tags.length);
@@ -41,8 +44,18 @@ export class Filters {
   }
 
   showFolders(question) {
-    const paths = [...new Set([...this.folders, ...question.in])];
-    redraw($("folders"), paths.map((path) => check(path, question.in.includes(path), (on) => this.change({ in: changed(question.in, path, on) }))));
+    const known = new Map(this.folders.map((folder) => [folder.path, folder.videos]));
+    const paths = [...question.in.filter((path) => !known.has(path)), ...known.keys()];
+    const wanted = $("find-folder").value.toLowerCase();
+    $("find-folder").hidden = paths.length <= MANY;
+    redraw(
+      $("folders"),
+      paths.filter((path) => question.in.includes(path) || path.toLowerCase().includes(wanted)).map((path) => {
+        const row = check(path, question.in.includes(path), (on) => this.change({ in: changed(question.in, path, on) }));
+        if (known.has(path)) row.append(make("span", { class: "number" }, count(known.get(path), "video")));
+        return row;
+      }),
+    );
   }
 
   showTags(question) {
@@ -91,6 +104,12 @@ function quickDates() {
     [String(year), `${year}-01-01`, `${year}-12-31`],
     [String(year - 1), `${year - 1}-01-01`, `${year - 1}-12-31`],
   ];
+}
+
+function period(since, until) {
+  const year = since.slice(0, 4);
+  if (since === `${year}-01-01` && until === `${year}-12-31`) return year;
+  return since && until ? `${since} to ${until}` : since ? `since ${since}` : until && `until ${until}`;
 }
 
 function label(id, name, chosen) {

@@ -17,11 +17,13 @@ export class Grid {
   }
 
   show(answers) {
+    const hadFocus = this.list.contains(document.activeElement);
     this.answers = answers;
     this.active = 0;
     this.clear();
     this.measure();
     this.fill();
+    if (hadFocus) this.focus(0);
   }
 
   clear() {
@@ -115,6 +117,7 @@ export class Grid {
 
   /** Replaces cards that were empty until their moments came. */
   refresh() {
+    this.measure(); // there may be more than were known
     for (const [index, card] of this.cards) {
       if (!card.classList.contains("empty") || !this.momentAt(index)) continue;
       const hadFocus = card.contains(document.activeElement);

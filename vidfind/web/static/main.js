@@ -6,11 +6,11 @@ import { showExamples, takePictures } from "./examples.js";
 import { Filters } from "./filters.js";
 import { Grid } from "./grid.js";
 import { Answers, isEmpty, isNarrowed, parametersOf, questionOf, withoutFilters } from "./search.js";
-import { pictureOf, send } from "./server.js";
+import { Gone, pictureOf, send } from "./server.js";
 import { followStatus } from "./status.js";
 import { Tray } from "./tray.js";
 import { Viewer } from "./viewer.js";
-import { count, percent } from "./words.js";
+import { percent } from "./words.js";
 
 const PAUSE = 180; // milliseconds without typing, after which the words are asked for
 const page = document.documentElement;
@@ -42,7 +42,7 @@ const actions = {
       await send("api/open", { moment: moment.id });
       say("It opens in your player.");
     } catch (error) {
-      say([error.message, error.remedy].filter(Boolean).join(" "));
+      say(error);
     }
   },
   open(index) {
@@ -61,7 +61,7 @@ const actions = {
     return parameters;
   },
   closed() {
-    if (grid.total) grid.focus(grid.active);
+    if (grid.total && document.activeElement !== $("query")) grid.focus(grid.active);
   },
 };
 
@@ -101,7 +101,7 @@ async function fetchMore(index) {
   try {
     if ((await mine?.fetch(index)) && mine === answers) grid.refresh();
   } catch (error) {
-    if (mine === answers && error.name !== "AbortError") say(error.message);
+    if (mine === answers && error.name !== "AbortError") say(error);
   }
 }
 
@@ -110,7 +110,7 @@ function showAnswers() {
   $("remarks").replaceChildren(...answers.remarks.map((remark) => make("p", { class: "remark" }, remark)));
   grid.show(answers);
   const best = answers.moments[0] && percent(answers.moments[0]);
-  $("count").textContent = answers.total ? `${count(answers.total, "moment")}${best ? `, the best matches by ${best}` : ""}` : "";
+  $("count").textContent = `${answers.size}${best ? `, the best matches by ${best}` : ""}`;
   if (answers.total) return notice(null);
   notice(
     "No moment fits",
@@ -121,7 +121,7 @@ function showAnswers() {
 }
 
 function showError(error) {
-  if (error.name === "AbortError") return;
+  if (error.name === "AbortError" || error instanceof Gone) return; // the banner says it, and what is here stays
   stopPreview();
   $("count").textContent = "";
   $("remarks").replaceChildren();
@@ -174,11 +174,12 @@ $("query").addEventListener("input", () => {
 });
 $("clear-filters").addEventListener("click", clearFilters);
 $("show-keys").addEventListener("click", () => $("keys").showModal());
-takePictures((picture) => change({ picture, like: "" }, true), showError);
+takePictures((picture) => change({ picture, like: "" }, true), say);
 addEventListener("popstate", () => {
   question = questionOf(location.search);
   search();
 });
+document.addEventListener("server", ({ detail: isBack }) => isBack && search());
 addEventListener("beforeunload", () => answers?.stop.abort());
 
 addEventListener("keydown", (event) => {

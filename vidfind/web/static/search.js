@@ -1,6 +1,7 @@
 // What is asked: words, examples and filters; their form in the address of the page; and the answers, page by page.
 
 import { ask } from "./server.js";
+import { count } from "./words.js";
 
 export const PAGE = 60;
 
@@ -34,9 +35,13 @@ export class Answers {
     this.moments = [];
     this.total = 0;
     this.remarks = [];
-    this.fits = true;
     this.stop = new AbortController();
     this.asked = new Set();
+  }
+
+  /** The number of moments in words, as far as it is known. */
+  get size() {
+    return this.total > PAGE && this.asked.size === 1 ? `${PAGE}+ moments` : count(this.total, "moment");
   }
 
   /** Fetches the page that holds the moment at `index`, unless it is here or on its way. */
@@ -47,7 +52,8 @@ export class Answers {
     try {
       const answer = await ask(`api/search?${this.parameters}&offset=${page * PAGE}&limit=${PAGE}`, { signal: this.stop.signal });
       answer.results.forEach((moment, at) => (this.moments[page * PAGE + at] = moment));
-      if (!page) [this.total, this.remarks, this.fits] = [answer.total, answer.remarks ?? [], !answer.nothing_fits];
+      this.total = Math.max(this.total, answer.total); // it grows while there are more to find
+      if (!page) this.remarks = answer.remarks ?? [];
       return true;
     } catch (error) {
       this.asked.delete(page);

@@ -179,8 +179,13 @@ export class Viewer {
   }
 
   async copyPath() {
-    await navigator.clipboard.writeText(this.moment.path ?? this.moment.name);
-    say("The path is copied.");
+    const { path } = this.moment;
+    try {
+      await navigator.clipboard.writeText(path); // browsers offer it only at local and encrypted addresses
+      say("The path is copied.");
+    } catch {
+      say(path);
+    }
   }
 
   onKey(event) {
