@@ -112,6 +112,8 @@ def test_a_picture_of_the_index_and_words_count_alike(things: Searcher) -> None:
     ("like", "message"),
     [
         ("/v/a red star@11", r"/v/a red star is only 10\.0 seconds long: there is no moment at 11 seconds"),
+        ("/v/a red star@9:07.5", r"only 10\.0 seconds long: there is no moment at 9:07\.5\."),
+        ("/v/a red star@1:02:03", r"there is no moment at 1:02:03\."),
         ("/v/none@3", "There is no file /v/none, and no such video in the index"),
         ("/v/a red star", "There is no file /v/a red star"),
         ("/v@3", "There is no"),

@@ -61,6 +61,10 @@ class ClassedSegments:
         """Whether a segment shows all classes."""
         return all(self._shows(task, name, content, start, end) for task, name in self._wanted)
 
+    def excludes(self, content: int, start: float, end: float) -> bool:
+        """Whether a segment has a class that is left out: none is."""
+        return False
+
     def _shows(self, task: str, name: str, content: int, start: float, end: float) -> bool:
         labels = self._labels.get((task, content), {})
         if said := says(labels.get(name, ()), start, end):

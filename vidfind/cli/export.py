@@ -115,7 +115,7 @@ def export_command(
 ) -> None:
     """Make clips, or a timeline, of moments.
 
-    Of those that a query describes, or that a search in a pipe found.
+    Of those that a query describes, that have tags or classes, or that a search in a pipe found.
 
     A clip begins and ends at the exact frames, is H.264 with AAC sound (HDR stays HDR, as HEVC), and keeps how the
     picture is turned, its colours and when it was filmed. No file is ever overwritten.
@@ -136,7 +136,7 @@ def export_command(
         check_name(timeline)
     if not math.isfinite(pad):
         raise typer.BadParameter("--pad takes a number of seconds.")
-    if expression is None:
+    if expression is None and not answers.filters.names_moments:
         narrowing = narrowing_options(context)
         if idle := [option for option in narrowing if option != "--limit"]:
             raise typer.BadParameter(f"{idle[0]} needs a query. Give it to the search that finds the moments.")
@@ -157,14 +157,18 @@ def export_command(
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _searched(expression: Expression, answers: Answers, name: str, device: str, dtype: str) -> "Sequence[Wanted]":
+def _searched(
+    expression: Expression | None, answers: Answers, name: str, device: str, dtype: str
+) -> "Sequence[Wanted]":
     from vidfind.display import console
     from vidfind.export.wanted import Wanted
 
     moments, find = find_moments(expression, answers, name, device, dtype)
     if not moments:
         console.message(why_nothing(find, answers.filters, expression))
-    return [Wanted(one.path, one.start, one.end, expression.words, one.score, one.copies) for one in moments]
+    filters = answers.filters
+    words = expression.words if expression else " ".join([*filters.class_names, *filters.all_tags, *filters.either_tag])
+    return [Wanted(one.path, one.start, one.end, words, one.score, one.copies) for one in moments]
 
 
 def _piped() -> "Sequence[Wanted]":

@@ -18,11 +18,13 @@ from vidfind.cli.options import (
     Online,
     Quiet,
     Since,
+    TagsFrom,
     Until,
     Verbose,
     Yes,
 )
 from vidfind.errors import BadInput
+from vidfind.search.filters import NO_FILTERS
 from vidfind.system import paths
 
 
@@ -61,6 +63,18 @@ def list_command(
     since: Since = None,
     until: Until = None,
     between: Between = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="TAG", help="Only videos with this tag. Given again: all in one moment."),
+    ] = None,
+    any_tag: Annotated[
+        list[str] | None, typer.Option("--any-tag", metavar="TAG,TAG", help="Only videos with one of these tags.")
+    ] = None,
+    no_tag: Annotated[
+        list[str] | None,
+        typer.Option("--no-tag", metavar="TAG", help="No videos with this tag anywhere. May be given again."),
+    ] = None,
+    tags_from: TagsFrom = NO_FILTERS.tags_from,
     classes: Annotated[
         list[str] | None,
         typer.Option(
@@ -112,8 +126,7 @@ def list_command(
     stored = store.videos()
     rows = [stored[path] for path in selected.paths() if path in stored]
     if named := named_segments(store, filters):
-        shown = named.videos(store)
-        rows = [row for row in rows if row.content in shown]
+        rows = [*named.is_about(store, rows)]
     there = find_present({row.path: row.path.parent if row.folder == row.path else row.folder for row in rows})
     rows = [row for row in rows if row.path in there or not online]
     if as_json:

@@ -87,7 +87,9 @@ class Answers:
         """Returns the moments that a way to search finds."""
         return find(filters=self.filters, limit=self.limit, refine=self.refine)
 
-    def show(self, moments: "Sequence[Moment]", find: Find, expression: Expression, query: str | None = None) -> None:
+    def show(
+        self, moments: "Sequence[Moment]", find: Find, expression: Expression | None, query: str | None = None
+    ) -> None:
         """Shows the moments of an expression, found with `find`. `query`: its line, where there are several."""
         from vidfind.display import console
         from vidfind.display.search import moment_json, show_moments
@@ -106,10 +108,10 @@ class Answers:
             console.message(why_nothing(find, self.filters, expression))
 
 
-def why_nothing(find: Find, filters: Filters, expression: Expression) -> str:
+def why_nothing(find: Find, filters: Filters, expression: Expression | None) -> str:
     """Returns why nothing is found: the first filter without which there would be something, and the best there is."""
     filters = replace(filters, collapse=False)
-    if filters == NO_FILTERS and expression.then:
+    if filters == NO_FILTERS and expression is not None and expression.then:
         within = WITHIN if expression.within is None else expression.within
         return f"No video has {len(expression.steps)} segments that follow one another within {within:g} seconds."
     if filters == NO_FILTERS:
@@ -156,7 +158,7 @@ def play_moment(moments: "Sequence[Moment]", rank: int) -> None:
         console.message(f"The player has ended already. It said: {played.said}")
 
 
-ReadLine = Callable[[str, Answers, "Sequence[Moment]"], tuple[Expression, Answers]]
+ReadLine = Callable[[str, Answers, "Sequence[Moment]"], tuple[Expression | None, Answers]]
 """Returns what a line looks for, and the answers it wants; the moments are those that a number in it counts."""
 
 
@@ -186,7 +188,10 @@ def _answer_lines(name: str, answers: Answers, read_line: ReadLine) -> None:
         except VidfindError as error:
             console.error(error)
             failed = True
-    if searcher is None:
+    if searcher is None and answers.filters.names_moments:
+        find = functools.partial(open_searcher(name, quiet=True)[0].find, None)
+        answers.show(answers.find(find), find, None)
+    elif searcher is None:
         console.message(f"No query came in. {WHAT_TO_GIVE}")
     if failed:
         raise typer.Exit(ExitCode.ERROR)
@@ -227,6 +232,7 @@ SETTINGS: dict[str, tuple[str, str, Callable[["Answers", str], "Answers"]]] = {
     ":since": ("DATE", "from then on", lambda now, text: now.filtered(since=_day(text, "first"))),
     ":until": ("DATE", "until then", lambda now, text: now.filtered(until=_day(text, "last"))),
     ":tag": ("TAG", "only with this tag", lambda now, text: now.filtered(tags=(text,) if text else ())),
+    ":is": ("CLASS", "only of this class", lambda now, text: now.filtered(classes=(text,) if text else ())),
     ":score": ("NUMBER", "at least so alike", lambda now, text: now.filtered(min_score=_score(text or "-1"))),
 }
 """The settings of the prompt, which last until it ends; alone, each word goes back to what is usual."""

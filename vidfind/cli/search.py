@@ -174,7 +174,8 @@ def search_command(
     """Find the moments that a query describes, best first.
 
     Without a query, vidfind asks for one after the other until Ctrl-D or an empty line; type a number to play the
-    result of that rank. From a pipe, each line is a query.
+    result of that rank. From a pipe, each line is a query. With --tag or --is, no query is needed: the moments with
+    these tags and classes are found, the most typical first.
 
     \b
     Example:
@@ -186,11 +187,13 @@ def search_command(
         raise typer.BadParameter(f"Give either --json or {'--print0' if print0 else '--paths'}.")
     form: Form = "json" if as_json else "print0" if print0 else "paths" if as_paths else "table"
     expression, answers = read_options(context, Answers(form=form))
-    if play is not None and expression is None:
+    is_named = answers.filters.names_moments
+    if play is not None and expression is None and not is_named:
         raise typer.BadParameter("--open needs a query. When vidfind asks for queries, type the rank to play it.")
     import_numpy()  # before anything else does
     atexit.register(_end_at_once)
-    if expression is None:
+    is_piped = sys.stdin is not None and not sys.stdin.isatty()
+    if expression is None and not (is_named and (play is not None or not is_piped)):
         answer_all(name, answers, read_line)
         return
     moments, find = find_moments(expression, answers, name, device, dtype)
@@ -200,14 +203,16 @@ def search_command(
 
 
 def find_moments(
-    expression: Expression, answers: Answers, name: str, device: str, dtype: str
+    expression: Expression | None, answers: Answers, name: str, device: str, dtype: str
 ) -> "tuple[Sequence[Moment], Find]":
-    """Returns the moments for an expression, and the way to search that found them."""
+    """Returns the moments for an expression, and the way to search that found them.
+
+    None: those that tags and classes name."""
     from vidfind.media.read import is_picture
 
     searcher, activity = open_searcher(name, device, dtype)
     with activity:
-        if any(is_picture(example.file) for example in expression.likes):
+        if expression is not None and any(is_picture(example.file) for example in expression.likes):
             activity.announce("A picture shows no motion: videos in which something moves may rank low.")
         find = functools.partial(searcher.find, expression)
         return answers.find(find), find
@@ -232,11 +237,11 @@ def read_options(context: Any, answers: Answers) -> tuple[Expression | None, Ans
 
 def read_line(
     line: str, answers: Answers, shown: "Sequence[Moment]" = (), likes: Sequence[Example] = ()
-) -> tuple[Expression, Answers]:
+) -> tuple[Expression | None, Answers]:
     """Returns what a line looks for, and the answers it wants: those of the run, but for the options in the line.
 
-    `shown` are the results that `--like RANK` counts, and `likes` examples besides those in the line. Raises BadInput
-    for a line that makes no sense."""
+    None: the moments that the tags and classes in the line name. `shown` are the results that `--like RANK` counts, and
+    `likes` examples besides those in the line. Raises BadInput for a line that makes no sense."""
     command = _command()
     parameters = command.get_params(typer.Context(command))
     options = {name: parameter for parameter in parameters for name in parameter.opts}
@@ -265,6 +270,8 @@ def read_line(
     except typer.TyperException as error:
         raise BadInput(usage_sentence(error)) from error
     wanted = _answers(given, answers)
+    if wanted.filters.names_moments and not likes and not any(part in given for part in PARTS):
+        return None, wanted
     expression = _expression(given, shown, wanted.literal, likes)
     _check_match(expression, wanted)
     return expression, wanted

@@ -77,10 +77,10 @@ def web_command(
     serve(app, listening, started)
 
 
-def read_query(line: str, filters: Filters, likes: Sequence[Example]) -> tuple[Expression, Filters]:
+def read_query(line: str, filters: Filters, likes: Sequence[Example]) -> tuple[Expression | None, Filters]:
     """Returns what a line looks for, together with examples, and the filters: those given, but for the options in it.
 
-    Raises BadInput for a line that makes no sense."""
+    None: the moments that the tags and classes in the line name. Raises BadInput for a line that makes no sense."""
     expression, answers = read_line(line, Answers(filters=filters), likes=likes)
     return expression, answers.filters
 

@@ -8,9 +8,9 @@ from rich.text import Text
 
 from vidfind.categories.labels import shown_name
 from vidfind.commands import class_search_command, learn_fit_command
-from vidfind.display.console import message, new_table, show, show_list
+from vidfind.display.console import message, new_table, result_path, show, show_list
 from vidfind.display.tagging import show_remarks
-from vidfind.display.text import near_path, plural, printable, span
+from vidfind.display.text import plural, printable, span
 
 if TYPE_CHECKING:
     from vidfind.categories.fitting import Fitted, ListedClass
@@ -216,7 +216,9 @@ def show_task(
         for label in labels:
             if label.name.casefold() != one.name.casefold():
                 continue
-            path = near_path(rows[label.video].path) if label.video in rows else "a video that is not in the index now"
+            path = (
+                result_path(rows[label.video].path) if label.video in rows else "a video that is not in the index now"
+            )
             part = f"  {span(label.start, label.end or 0.0)}" if label.start is not None else ""
             show(Text(f"  {path}{part}"))
     if listed and listed[0].task_score is not None and learned:

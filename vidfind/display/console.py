@@ -22,7 +22,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from vidfind.display.text import printable
+from vidfind.display.text import near_path, printable
 
 
 def size_if_dumb(term: str = os.environ.get("TERM", "")) -> dict[str, Any]:
@@ -136,6 +136,11 @@ def result_line(text: str) -> None:
     """Prints a line on stdout that other programs may read, at once and never folded."""
     results.print(Text(printable(text)), soft_wrap=True)
     sys.stdout.flush()
+
+
+def result_path(path: Path) -> str:
+    """Returns a path for stdout: short on a screen, and in a pipe whole, so that another program can open the file."""
+    return near_path(path) if is_screen(results) else printable(path)
 
 
 def new_table(gap: int = 1) -> Table:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from vidfind.commands import forget_command, retry_command, status_command
-from vidfind.display.console import errors, hint, message, messages, say, show
+from vidfind.display.console import errors, hint, message, messages, result_path, say, show
 from vidfind.display.text import home_path, plural, printable, times_real
 from vidfind.system.times import clock
 
@@ -128,7 +128,7 @@ def show_preview(preview: "Preview", index: Path | None = None) -> None:
 
     show_survey(preview.survey)
     for path, status in preview.videos:
-        show(Text(f"{status:<8}  {printable(home_path(path))}"))
+        show(Text(f"{status:<8}  {result_path(path)}"))
     show_offline(preview.offline, index)
     counts = preview.counts
     parts = [f"{counts[status]:,} {status}" for status in STATUSES if counts[status]]

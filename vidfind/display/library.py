@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from vidfind.commands import index_command
-from vidfind.display.console import facts, is_screen, message, new_table, results, show, show_list
+from vidfind.display.console import facts, is_screen, message, new_table, result_path, results, show, show_list
 from vidfind.display.index import show_videos
 from vidfind.display.search import COLUMN_GAP
-from vidfind.display.text import file_size, footage, home_path, near_path, plural, printable, short_paths
+from vidfind.display.text import file_size, footage, home_path, plural, printable, short_paths
 from vidfind.system.times import clock, local_time
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def show_listed(rows: Sequence["VideoRow"], online: Collection[Path]) -> None:
     else:
         table.add_column("File")
         table.add_column("State")
-        cells = zip(dates, lengths, (near_path(row.path) for row in rows), states, strict=True)
+        cells = zip(dates, lengths, (printable(row.path) for row in rows), states, strict=True)
     for row_cells in cells:
         table.add_row(*row_cells)
     show_list(table)
@@ -90,7 +90,7 @@ def show_removed(
 
     if is_dry:
         for row in rows:
-            show(Text(printable(home_path(row.path))))
+            show(Text(result_path(row.path)))
         message(f"Would remove {plural(len(rows), 'video')}.")
         return
     kept = "No vectors or tags are kept." if is_purged else f"Their vectors are kept for {KEPT_TIME.days} days."

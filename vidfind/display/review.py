@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from vidfind.display.console import error, is_screen, message, messages, new_table, say, show_list
+from vidfind.display.console import error, is_screen, message, messages, new_table, result_path, say, show_list
 from vidfind.display.text import near_path, plural, printable, span
 from vidfind.errors import Terminated, VidfindError
 
@@ -33,7 +33,7 @@ def show_suggestions(suggested: Sequence["Suggested"], paths: Mapping[str, Path]
     for title in ("File", "Moment", "Tag", "Confidence"):
         table.add_column(title, overflow="fold", justify="right" if title in ("Moment", "Confidence") else "left")
     for one in suggested:
-        file, moment = near_path(paths[one.video]), span(one.start, one.end)
+        file, moment = result_path(paths[one.video]), span(one.start, one.end)
         table.add_row(Text(file), moment, Text(printable(one.name)), f"{one.confidence:.2f}")
     show_list(table)
 

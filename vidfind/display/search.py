@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vidfind.display.console import is_screen, new_table, results, show_list
-from vidfind.display.text import near_path, plural, printable, short_paths, span
+from vidfind.display.text import plural, printable, short_paths, span
 from vidfind.system.times import clock, local_time
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def plain_table(moments: Sequence["Moment"], query: str | None = None) -> Table:
 
     `query`, if there is one, is the last column."""
     columns = _columns(moments)
-    files = {"File": [near_path(moment.path) for moment in moments]}
+    files = {"File": [printable(moment.path) for moment in moments]}
     notes = {"Note": [_mark(moment).plain.strip() for moment in moments]}
     queries = {} if query is None else {"Query": [printable(query)] * len(moments)}
     table = new_table()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from vidfind.commands import tag_add_command, tag_review_command
-from vidfind.display.console import facts, json_line, message, new_table, show, show_list
+from vidfind.display.console import facts, json_line, message, new_table, result_path, show, show_list
 from vidfind.display.text import near_path, plural, printable, span
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def show_tags_of(tags: "TagsOf", path: Path) -> None:
         "Added": [f"{one.name} ({one.confidence:.2f})" for one in tags.added],
         "To review": [f"{one.name} ({one.confidence:.2f})" for one in tags.to_review],
     }
-    show(Text(near_path(path), style="bold"))
+    show(Text(result_path(path), style="bold"))
     show(facts([(title, ", ".join(names)) for title, names in rows.items() if names] or [("No tags", "")]))
 
 

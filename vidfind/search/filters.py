@@ -110,6 +110,11 @@ class Filters:
         return _names(self.classes)
 
     @property
+    def names_moments(self) -> bool:
+        """Whether tags or classes say which moments are meant, so that no words are needed."""
+        return bool(self.all_tags or self.either_tag or self.class_names)
+
+    @property
     def places(self) -> list[str]:
         """The folders, videos and patterns of `folder`, as they were written."""
         one_or_more = [self.folder] if isinstance(self.folder, str | os.PathLike) else self.folder or []

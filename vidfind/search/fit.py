@@ -74,8 +74,12 @@ def judging(store: Store, words: Sequence[Words] | None, levels: Levels | None, 
         if words and levels:
             moments = [_matched(one, words, levels, best) for one, best in zip(moments, vectors, strict=True)]
         fitting = [number for number, one in enumerate(moments) if (one.match or 0) >= filters.min_match]
-        moments, vectors = [moments[number] for number in fitting], [vectors[number] for number in fitting]
-        return _collapsed(moments, vectors) if filters.collapse else moments
+        chosen = [candidates[number]._replace(moment=moments[number]) for number in fitting]
+        return (
+            _collapsed(chosen, [vectors[number] for number in fitting])
+            if filters.collapse
+            else [one.moment for one in chosen]
+        )
 
     return judge
 
@@ -96,17 +100,19 @@ def _matched(moment: Moment, words: Sequence[Words], levels: Levels, vectors: Fl
     return dataclasses.replace(moment, match=min(matches), steps=tuple(steps))
 
 
-def _collapsed(moments: Sequence[Moment], vectors: Sequence[Floats]) -> list[Moment]:
-    """The moments, best first, without those that look like a better one, which names them."""
+def _collapsed(candidates: Sequence[Candidate], vectors: Sequence[Floats]) -> list[Moment]:
+    """The moments, best first, without those that look like a better one, which names them.
+
+    The same part of copies of one video, each of which is a result of its own, is no look-alike of itself."""
     kept: list[int] = []
     alike: dict[int, list[LookAlike]] = defaultdict(list)
-    for number, moment in enumerate(moments):
+    for number, (moment, content) in enumerate(candidates):
         like = next((one for one in kept if vectors[one][0] @ vectors[number][0] >= ALIKE), None)
-        if like is None:
+        if like is None or (content, moment.best) == (candidates[like].content, candidates[like].moment.best):
             kept.append(number)
         else:
             alike[like].append(LookAlike(moment.path, moment.start, moment.end))
-    return [dataclasses.replace(moments[number], alike=tuple(alike[number])) for number in kept]
+    return [dataclasses.replace(candidates[number].moment, alike=tuple(alike[number])) for number in kept]
 
 
 def _best_vectors(store: Store, candidates: Sequence[Candidate]) -> list[Floats]:

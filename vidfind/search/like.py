@@ -15,6 +15,7 @@ from vidfind.search.kept import Vector
 from vidfind.search.moments import Asked
 from vidfind.store.select import find_content
 from vidfind.store.store import Store
+from vidfind.system.times import clock
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
@@ -55,7 +56,7 @@ def stored_example(store: Store, example: Example) -> tuple[Vector, Asked] | Non
     if time < starts.min() - store.settings.segment_length:
         raise _before_the_picture(path, starts.min(), time)
     if away[best] > store.settings.segment_length:
-        raise BadInput(f"The index holds nothing of {path} at {time:g} seconds.")
+        raise BadInput(f"The index holds nothing of {path} at {_shown(time)}.")
     middle, length = float(starts[best] + ends[best]) / 2, float(ends[best] - starts[best])
     asked = Asked(frozenset(store.contents_like(video.fingerprint)), middle, length)
     return vectors[best] / np.linalg.norm(vectors[best]), asked
@@ -69,7 +70,7 @@ def _example_clip(
 
     if is_picture(path):
         if time is not None:
-            raise BadInput(f"{path} is a picture: it has no moment at {time:g} seconds.")
+            raise BadInput(f"{path} is a picture: it has no moment at {_shown(time)}.")
         return read_picture(path, encoder.num_frames, encoder.image_size)
     segment = _segment_around(path, time, segment_length)
     return read_clip(path, segment, encoder.num_frames, encoder.image_size)
@@ -91,8 +92,16 @@ def _segment_around(path: Path, time: float | None, length: float) -> Segment:
 
 
 def _after_the_end(path: Path, duration: float, time: float) -> BadInput:
-    return BadInput(f"{path} is only {duration:.1f} seconds long: there is no moment at {time:g} seconds.")
+    return BadInput(f"{path} is only {_shown(duration, '.1f')} long: there is no moment at {_shown(time)}.")
 
 
 def _before_the_picture(path: Path, begin: float, time: float) -> BadInput:
-    return BadInput(f"The picture of {path} begins at {begin:.1f} seconds: there is no moment at {time:g} seconds.")
+    return BadInput(f"The picture of {path} begins at {_shown(begin, '.1f')}: there is no moment at {_shown(time)}.")
+
+
+def _shown(seconds: float, form: str = "g") -> str:
+    """Returns a time as people type it, such as `9:07` or `9:07.5`; below a minute in seconds, in this format."""
+    if seconds < 60:
+        return f"{seconds:{form}} seconds"
+    tenth = int(seconds * 10) % 10
+    return clock(seconds) + (f".{tenth}" if tenth else "")

@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vidfind.categories.naming import Named, named_classes
 from vidfind.categories.saved import read_classes
 from vidfind.commands import index_command
@@ -24,6 +26,7 @@ from vidfind.search.moments import Asked, Moment, search_moments
 from vidfind.search.query import QueryEncoder, combined
 from vidfind.search.refine import refine_moment, refine_sequence
 from vidfind.search.sequence import Step, search_sequences
+from vidfind.search.tagged import named_segments
 from vidfind.store.folder import levels_file, require_index
 from vidfind.store.settings import SETTINGS_FILE, read_generation
 from vidfind.store.store import Store
@@ -32,7 +35,6 @@ from vidfind.system.paths import DEFAULT_INDEX, index_path
 from vidfind.words.levels import Levels, read_levels
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from vidfind.encoders.encoder import EncoderLoader
@@ -116,7 +118,7 @@ class Searcher:
 
     def find(
         self,
-        query: str | Expression,
+        query: str | Expression | None,
         filters: Filters = NO_FILTERS,
         limit: int = LIMIT,
         *,
@@ -129,6 +131,8 @@ class Searcher:
         >>> Searcher().find(expression, limit=1)[0].path.name
         'clip-...mp4'
 
+        None in place of a query: the moments with the tags and classes of `filters`, the most typical first.
+
         `refine`: look at the files again, to tell where each moment begins and ends more finely than by segments. That
         takes seconds for each moment, and the whole model.
 
@@ -139,8 +143,10 @@ class Searcher:
         Raises BadInput for an empty query, a file that is neither a picture nor a video, a time outside the video, an
         index without videos, or a folder without indexed videos; ModelUnavailable if the model is not here and cannot
         be downloaded; IndexNotFound if the index was deleted meanwhile."""
-        expression = Expression(query) if isinstance(query, str) else query
         self._follow_changes()
+        if query is None:
+            return self._find_named(filters, limit, refine)
+        expression = Expression(query) if isinstance(query, str) else query
         self._open_ahead()
         self._remark(expression)
         steps, asked = self._read(expression)
@@ -164,6 +170,25 @@ class Searcher:
         if len(steps) == 1:
             return [refine_moment(encoder, steps[0].vector, moment, length) for moment in moments]
         return [refine_sequence(encoder, [step.vector for step in steps], moment, length) for moment in moments]
+
+    def _find_named(self, filters: Filters, limit: int, refine: bool) -> list[Moment]:
+        """The moments with the tags and classes of filters, those first that look most as all of them do."""
+        if filters.min_match:
+            raise BadInput(NO_WORDS)
+        named = named_segments(self.store, filters) if filters.names_moments else None
+        mean = named.mean(self.store) if named else None
+        if mean is None:
+            return []
+        look = mean - self._sampled_segments().mean(axis=0)
+        if np.linalg.norm(look) < 1e-3:  # they are all there is
+            look = mean
+        vector = look / np.linalg.norm(look)
+        judge = judging(self.store, None, None, filters)
+        moments = search_moments(self.store, vector, filters, limit, judge=judge)
+        if not refine:
+            return moments
+        encoder, length = self.encoder.whole, self.store.settings.segment_length
+        return [refine_moment(encoder, vector, moment, length) for moment in moments]
 
     def _remark(self, expression: Expression) -> None:
         """Says once that a model does not understand a negation in words."""
@@ -224,10 +249,15 @@ class Searcher:
     def _spread(self, vector: Vector) -> float:
         """The standard deviation of the similarities of a vector (D,) to the segments of the index; 1 where all are
         alike."""
+        sample = self._sampled_segments()
+        spread = float((sample @ vector).std()) if len(sample) else 0.0
+        return spread if spread > 1e-6 else 1.0
+
+    def _sampled_segments(self) -> npt.NDArray[np.float32]:
+        """The vectors (N, D) of some segments of the index."""
         if self._sampled != (count := self.store.count_segments()):
             self._sampled, self._sample = count, self.store.sample(SAMPLE)
-        spread = float((self._sample @ vector).std()) if count else 0.0
-        return spread if spread > 1e-6 else 1.0
+        return self._sample
 
     def _follow_changes(self) -> None:
         if (

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+
+import numpy as np
+import numpy.typing as npt
 
 from vidfind.categories.naming import ClassedSegments
 from vidfind.categories.saved import read_classes
@@ -16,6 +19,7 @@ from vidfind.commands import tag_list_command
 from vidfind.errors import BadInput
 from vidfind.search.filters import Filters
 from vidfind.store.store import Store
+from vidfind.store.tables import VideoRow
 from vidfind.tagging.labels import Label, Mark, name_key, says, spellings
 
 log = logging.getLogger(__name__)
@@ -56,16 +60,20 @@ class TaggedSegments:
         """Whether a segment has the tags that the filters ask for, and none that they exclude."""
 
         def has(name: str) -> bool:
-            key = name_key(name)
-            said = says(self._labels[key].get(content, ()), start, end)
-            return said > 0 or (not said and (content, start) in self._marks[key])
+            return self._has(name, content, start, end)
 
         filters = self._filters
-        return (
-            all(map(has, filters.all_tags))
-            and (not filters.either_tag or any(map(has, filters.either_tag)))
-            and not any(map(has, filters.excluded_tags))
-        )
+        is_wanted = all(map(has, filters.all_tags)) and (not filters.either_tag or any(map(has, filters.either_tag)))
+        return is_wanted and not self.excludes(content, start, end)
+
+    def excludes(self, content: int, start: float, end: float) -> bool:
+        """Whether a segment has a tag that the filters exclude."""
+        return any(self._has(name, content, start, end) for name in self._filters.excluded_tags)
+
+    def _has(self, name: str, content: int, start: float, end: float) -> bool:
+        key = name_key(name)
+        said = says(self._labels[key].get(content, ()), start, end)
+        return said > 0 or (not said and (content, start) in self._marks[key])
 
 
 class NamedSegments:
@@ -83,14 +91,30 @@ class NamedSegments:
         """Whether a segment has all tags and classes that it needs."""
         return all(part.allows(content, start, end) for part in self._parts)
 
-    def videos(self, store: Store) -> set[int]:
-        """The contents that have such a segment."""
-        return {
-            content
-            for contents, spans, _ in store.segments(self.contents())
-            for content, (start, end) in zip(contents.tolist(), spans.tolist(), strict=True)
-            if self.allows(content, start, end)
-        }
+    def mean(self, store: Store) -> npt.NDArray[np.float32] | None:
+        """The mean of the vectors (D,) of these segments; None if there are none."""
+        total, count = np.zeros(store.dim), 0
+        for contents, spans, vectors in store.segments(self.contents()):
+            segments = zip(contents.tolist(), spans.tolist(), strict=True)
+            chosen = vectors[[self.allows(content, start, end) for content, (start, end) in segments]]
+            total += chosen.sum(axis=0, dtype=np.float64)
+            count += len(chosen)
+        return (total / count).astype(np.float32) if count else None
+
+    def is_about(self, store: Store, rows: Iterable[VideoRow]) -> Iterator[VideoRow]:
+        """Yields the videos that have such a segment, and of excluded tags none anywhere.
+
+        A video without segments has them as a whole."""
+        segments: dict[int, list[tuple[float, float]]] = defaultdict(list)
+        every = list(rows)
+        for contents, spans, _ in store.segments({row.content for row in every}):
+            for content, (start, end) in zip(contents.tolist(), spans.tolist(), strict=True):
+                segments[content].append((start, end))
+        for row in every:
+            own = segments[row.content] or [(0.0, row.duration)]
+            is_excluded = any(part.excludes(row.content, *span) for part in self._parts for span in own)
+            if not is_excluded and any(self.allows(row.content, *span) for span in own):
+                yield row
 
 
 def named_segments(store: Store, filters: Filters) -> NamedSegments | None:

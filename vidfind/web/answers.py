@@ -28,7 +28,7 @@ from vidfind.store.tables import VideoRow
 from vidfind.web.library import Library
 from vidfind.web.replies import readable
 
-ReadQuery = Callable[[str, Filters, Sequence[Example]], tuple[Expression, Filters]]
+ReadQuery = Callable[[str, Filters, Sequence[Example]], tuple[Expression | None, Filters]]
 """Returns what a line looks for, together with examples, and the filters: those given, but for the options in it."""
 PAGE = 60
 MOST_A_PAGE = 200
@@ -53,7 +53,7 @@ NO_FILES = "Here, --like and --unlike take videos of the index. Drop another pic
 class Question:
     """A query of the page with its filters, as they come in an address."""
 
-    expression: Expression
+    expression: Expression | None
     filters: Filters
 
 
@@ -83,7 +83,7 @@ class Answers:
         if likes and not plain_words(query):
             return Question(Expression(like=likes), filters)
         expression, filters = self._read_query(query, filters, likes)
-        for example in (*expression.likes, *expression.unlikes):
+        for example in (*expression.likes, *expression.unlikes) if expression else ():
             if example not in likes and find_content(self._library.store, example.file) is None:
                 raise BadInput(NO_FILES)
         return Question(expression, filters)
