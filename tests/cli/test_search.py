@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -74,6 +75,18 @@ def test_each_line_of_a_pipe_is_a_query(at_home: Path, run: Run, monkeypatch: py
     assert (ran.code, ran.err) == (0, "")
     answers = [json.loads(line) for line in ran.out.splitlines()]
     assert [(answer["query"], answer["rank"]) for answer in answers] == [("a red circle", 1), ("a blue \ufffd star", 1)]
+
+
+def test_an_export_from_a_pipe_knows_the_query(
+    at_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = run("search", "a", "red", "circle", "--not", "a star", "-n", "2", "--json").out
+    pipe(monkeypatch, found.encode())
+    assert run("export", "--timeline", tmp_path / "a.csv").code == 0
+    with open(tmp_path / "a.csv", newline="") as file:
+        assert [row["query"] for row in csv.DictReader(file)] == ["a red circle"] * 2
+    path = json.loads(found.splitlines()[0])["path"]
+    assert "query" not in json.loads(run("search", "--like", f"{path}@0", "-n", "1", "--json").out)
 
 
 def test_a_pipe_without_a_query_is_no_misuse(at_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

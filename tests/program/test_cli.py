@@ -162,7 +162,7 @@ def test_search_shows_a_table_on_stdout_and_nothing_else(run: Run, indexed: Path
 def test_search_tells_moments_as_json(run: Run, indexed: Path, films: Path) -> None:
     moments = objects(run("search", "a red circle", "--json", "-n", 2).out)
     assert [moment["rank"] for moment in moments] == [1, 2]
-    names = ["rank", "score", "path", "start", "end", "duration", "created", "online", "damage"]
+    names = ["query", "rank", "score", "path", "start", "end", "duration", "created", "online", "damage"]
     assert list(moments[0]) == [*names, "created_from", "copies", "match", "alike", "tags", "tags_auto"]
     assert (moments[0]["online"], moments[0]["damage"]) == (True, "")
     assert moments[0]["score"] >= moments[1]["score"]
