@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,8 +20,7 @@ from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow, new_content
 from vidfind.system.files import fingerprint
-from vidfind.web.answers import remarks_for_the_page
-from vidfind.web.app import make_app
+from vidfind.web.app import opened_app
 
 TOKEN = "a-secret-of-many-letters"
 ADDRESS = "http://127.0.0.1:8000"
@@ -69,14 +69,29 @@ def add_videos(store: Store, encoder: Encoder, videos: Mapping[Path, Words]) -> 
 
 
 @contextmanager
-def opened_page(index: Path, pictures: Path, **options: Any) -> Iterator[TestClient]:
+def opened_page(index: Path, pictures: Path, encoder: Encoder, **options: Any) -> Iterator[TestClient]:
     """Yields a client of the page, whose addresses are relative to the token."""
-    searcher = Searcher(index, repeats_remarks=True)
-    app = make_app(searcher, read_query, TOKEN, pictures=PictureCache(pictures), **options)
+    searcher = Searcher(index, lambda choice: encoder, repeats_remarks=True)
     with (
-        remarks_for_the_page(),
+        opened_app(searcher, read_query, TOKEN, pictures=PictureCache(pictures), **options) as app,
         TestClient(app, f"{ADDRESS}/{TOKEN}/", follow_redirects=False, raise_server_exceptions=False) as client,
     ):
+        yield client
+
+
+VIDEOS = {"h264.mp4": "a red circle", "long.mp4": "a blue star", "vp9.webm": "a green square", "mpeg4.avi": "yellow"}
+"""Real clips, and the words that find each."""
+
+
+@contextmanager
+def page_of_clips(folder: Path, clips: Path, encoder: Encoder) -> Iterator[TestClient]:
+    """Yields the page of an index of VIDEOS, which are copied into `folder`/videos."""
+    videos = folder / "videos"
+    videos.mkdir()
+    for name in VIDEOS:
+        shutil.copy(clips / name, videos)
+    make_index(folder / "index", encoder, {videos / name: words for name, words in VIDEOS.items()})
+    with opened_page(folder / "index", folder / "pictures", encoder) as client:
         yield client
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,23 +10,16 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from tests.support.page import ADDRESS, TOKEN, first_result, make_index, opened_page
+from tests.support.page import ADDRESS, TOKEN, VIDEOS, first_result, page_of_clips
 from vidfind.encoders.encoder import Encoder
 from vidfind.web.files import Unsatisfiable, parse_range
 from vidfind.web.guard import host_name
-
-VIDEOS = {"h264.mp4": "a red circle", "long.mp4": "a blue star", "vp9.webm": "a green square", "mpeg4.avi": "yellow"}
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory, clips: Path, tiny_encoder: Encoder) -> Iterator[TestClient]:
     """The page of an index of four real clips."""
-    folder = tmp_path_factory.mktemp("page")
-    (folder / "videos").mkdir()
-    for name in VIDEOS:
-        shutil.copy(clips / name, folder / "videos")
-    make_index(folder / "index", tiny_encoder, {folder / "videos" / name: words for name, words in VIDEOS.items()})
-    with opened_page(folder / "index", folder / "pictures") as client:
+    with page_of_clips(tmp_path_factory.mktemp("page"), clips, tiny_encoder) as client:
         yield client
 
 

@@ -1,5 +1,6 @@
 """`vidfind web`: serves a page to search in the browser."""
 
+import functools
 import ipaddress
 import socket
 import threading
@@ -19,6 +20,7 @@ from vidfind.system import paths
 
 if TYPE_CHECKING:
     from vidfind.search.searcher import Searcher
+    from vidfind.web.guard import Guard
 
 LOCAL = "127.0.0.1"
 
@@ -51,7 +53,7 @@ def web_command(
 
     import_numpy()
     from vidfind.display import console
-    from vidfind.web.app import make_app
+    from vidfind.web.app import opened_app
     from vidfind.web.guard import new_token
     from vidfind.web.serve import address_of, listen, serve
 
@@ -59,14 +61,13 @@ def web_command(
     token = new_token()
     listening = listen(host, port)
     is_local = _is_local(host)
-    app = make_app(searcher, read_query, token, hosts=_names(host), any_address=not is_local)
     if not is_local:
         console.message(
             "Warning: this page can be reached from other machines. Whoever has its address sees your videos, and what "
             "is sent is not encrypted."
         )
 
-    def started() -> None:
+    def started(app: "Guard") -> None:
         console.message("Open this address in a browser; keep it to yourself. Ctrl-C ends.")
         console.result_line(address_of(listening, token))
         if not no_browser:
@@ -74,7 +75,8 @@ def web_command(
             threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
         threading.Thread(target=_prepare, args=[searcher], daemon=True).start()
 
-    serve(app, listening, started)
+    with opened_app(searcher, read_query, token, hosts=_names(host), any_address=not is_local) as app:
+        serve(app, listening, functools.partial(started, app))
 
 
 def read_query(line: str, filters: Filters, likes: Sequence[Example]) -> tuple[Expression | None, Filters]:

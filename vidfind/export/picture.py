@@ -6,7 +6,7 @@ Times are in seconds.
 from __future__ import annotations  # PyAV has Packet[VideoStream] for type checkers only
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -207,9 +207,18 @@ def common_shape(shapes: Sequence[Shape]) -> Shape:
 class PictureEncoder:
     """Encodes frames into a stream of a file; times are those in the file."""
 
-    def __init__(self, container: OutputContainer, look: Look, tick: Fraction, rate: Fraction) -> None:
+    def __init__(
+        self,
+        container: OutputContainer,
+        look: Look,
+        tick: Fraction,
+        rate: Fraction,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """`settings` are those of the codec: by default such that no difference can be seen."""
         self._tick = tick
-        options: dict[str, str] = {**(HEVC if look.is_hdr else H264), "g": str(max(1, round(rate * KEYFRAMES)))}
+        settings = settings or (HEVC if look.is_hdr else H264)
+        options: dict[str, str] = {**settings, "g": str(max(1, round(rate * KEYFRAMES)))}
         if look.first_field and not look.is_hdr:
             options |= {"flags": "+ildct+ilme", "x264-params": f"{look.first_field}=1"}
         self.stream: Any = container.add_stream("libx265" if look.is_hdr else "libx264", rate=rate, options=options)

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +52,8 @@ class QueryEncoder:
     ) -> None:
         self._path, self._generation, self._load_encoder, self._announce = path, generation, load_encoder, announce
         self._kept = KeptVectors(path / QUERIES_FILE)
+        self._loading = threading.Lock()
+        self._whole: Encoder | None = None
         self._repeats_remarks, self._has_told_language = repeats_remarks, False
 
     def prepare(self) -> None:
@@ -98,10 +101,13 @@ class QueryEncoder:
             MULTILINGUAL,
         )
 
-    @functools.cached_property
+    @property
     def whole(self) -> Encoder:
-        """The encoder that the index was made with."""
-        return load_query_encoder(Store.open(self._path, self._generation), self._load_encoder)
+        """The encoder that the index was made with; threads that want it at a time load it once."""
+        with self._loading:
+            if self._whole is None:
+                self._whole = load_query_encoder(Store.open(self._path, self._generation), self._load_encoder)
+            return self._whole
 
     def _encode(self, words: str) -> QueryVector:
         if self._tower is not None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from vidfind.encoders.encoder import EncoderLoader
 
 log = logging.getLogger(__name__)
+KEPT_EXAMPLES = 16
 SAMPLE = 2000
 """So many segments tell how much similarities differ in an index: 0.0271 instead of 0.0273 among 100,000."""
 
@@ -86,6 +87,8 @@ class Searcher:
         self._sampled = -1
         """How many segments there were when the sample was taken."""
         self._sample: npt.NDArray[np.float32]
+        self._examples: dict[tuple[Example, tuple[int, int] | None], tuple[Vector, str]] = {}
+        """Vectors of pictures and videos that were looked for last, and the fingerprints of their files."""
         self._levels_state: tuple[int, int] | None = None
         self._known_levels: Levels | None = None
         self.encoder = QueryEncoder(
@@ -115,6 +118,12 @@ class Searcher:
         """Raises BadInput, with the remedy, if the match of words is not known in this index."""
         self._follow_changes()
         require_levels(self.store, self._levels())
+
+    def look(self, example: Example) -> None:
+        """Makes the vector of a picture or video now, for the searches that will ask for the like of it.
+
+        Raises the errors of `find`. May be called while another thread searches."""
+        self._example(example)
 
     def find(
         self,
@@ -242,9 +251,14 @@ class Searcher:
         if not file.exists():  # said before the model is loaded
             nor = ", and no such video in the index" if time is not None else ""
             raise BadInput(f"There is no file {file}{nor}.")
-        length = self.store.settings.segment_length
-        vector = like_vector(self.encoder.whole, file, time, length)
-        return vector, Asked(frozenset(self.store.contents_like(fingerprint(file))), time, length)
+        length, key = self.store.settings.segment_length, (example, _state(file))
+        if (known := self._examples.get(key)) is None:
+            known = like_vector(self.encoder.whole, file, time, length), fingerprint(file)
+            if len(self._examples) == KEPT_EXAMPLES:
+                del self._examples[next(iter(self._examples))]
+            self._examples[key] = known
+        vector, digest = known
+        return vector, Asked(frozenset(self.store.contents_like(digest)), time, length)
 
     def _spread(self, vector: Vector) -> float:
         """The standard deviation of the similarities of a vector (D,) to the segments of the index; 1 where all are

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.resources import files as package_files
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import anyio
@@ -17,22 +19,31 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from vidfind.errors import UnreadableVideo, VidfindError
+from vidfind.errors import BadInput, UnreadableVideo, VidfindError
+from vidfind.export.live import stream_moment
+from vidfind.export.wanted import Wanted
 from vidfind.pictures.cache import PictureCache
 from vidfind.pictures.thumbnail import NEAR, SIZE
 from vidfind.search.expression import Example
 from vidfind.search.searcher import Searcher
-from vidfind.web.answers import Answers, ReadQuery
+from vidfind.system import player
+from vidfind.web.answers import Answers, ReadQuery, remarks_for_the_page
 from vidfind.web.details import folders_json, status_json, tags_json, video_json
-from vidfind.web.files import FileReply
+from vidfind.web.exports import Exports, job_json, read_object, read_order
+from vidfind.web.files import FileReply, open_file
+from vidfind.web.given import Given, read_body
 from vidfind.web.guard import LOCAL_NAMES, Guard
 from vidfind.web.library import Library, seconds_in
-from vidfind.web.replies import NotHere, error_reply, json_reply
+from vidfind.web.live import FilmReply, Films
+from vidfind.web.replies import NotHere, error_reply, json_reply, readable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 SEARCHES, PICTURES, OPENINGS = 2, 2, 16
 """How many threads search, make pictures and open files at a time; the others wait."""
+MOST_LIKES = 8
+MOST_ORDER = 10**6  # bytes
+LONGEST_FILM = 600.0  # seconds
 PICTURE_SIZES = (160, 320, 480, 640, 960, 1280)
 FOREVER = "private, max-age=31536000, immutable"
 STATIC_TYPES: Mapping[str, str] = {
@@ -47,7 +58,8 @@ STATIC_TYPES: Mapping[str, str] = {
 }
 
 
-def make_app(
+@contextmanager
+def opened_app(
     searcher: Searcher,
     read_query: ReadQuery,
     token: str,
@@ -55,19 +67,28 @@ def make_app(
     pictures: PictureCache | None = None,
     hosts: Collection[str] = LOCAL_NAMES,
     any_address: bool = False,
-) -> Guard:
-    """Returns the whole application for an index, which answers only to requests with this token."""
-    page = Page(Library(searcher, token), read_query, pictures or PictureCache())
-    return Guard(page.app(), token, hosts, any_address)
+) -> Iterator[Guard]:
+    """Yields the whole application for an index, which answers only to requests with this token.
+
+    What it writes lies in a temporary folder, which is deleted at the end."""
+    with TemporaryDirectory(prefix="vidfind-web-", ignore_cleanup_errors=True) as folder, remarks_for_the_page():
+        page = Page(Library(searcher, token), read_query, pictures or PictureCache(), Path(folder))
+        try:
+            yield Guard(page.app(), token, hosts, any_address)
+        finally:
+            page.exports.close()
 
 
 class Page:
     """What each address answers."""
 
-    def __init__(self, library: Library, read_query: ReadQuery, pictures: PictureCache) -> None:
+    def __init__(self, library: Library, read_query: ReadQuery, pictures: PictureCache, folder: Path) -> None:
+        """`folder` is for what the page makes; whoever made the folder deletes it."""
         self.library, self.pictures = library, pictures
-        self.answers = Answers(library, read_query)
+        self.answers, self.films = Answers(library, read_query), Films()
+        self.given, self.exports = Given(folder), Exports(folder)
         self._searches, self._makings, self._openings = map(CapacityLimiter, (SEARCHES, PICTURES, OPENINGS))
+        self._encodings, self._players = CapacityLimiter(1), CapacityLimiter(1)
 
     def app(self) -> ASGIApp:
         """Returns the application with all addresses."""
@@ -87,6 +108,12 @@ class Page:
             Route("/api/status", replying(self.status)),
             Route("/picture/{id}", replying(self.picture)),
             Route("/video/{id}", replying(self.file)),
+            Route("/play/{id}", replying(self.play)),
+            Route("/api/picture", replying(self.give), methods=["POST"]),
+            Route("/api/open", replying(self.open), methods=["POST"]),
+            Route("/api/export", replying(self.export), methods=["POST"]),
+            Route("/api/export/{job}", replying(self.export_progress)),
+            Route("/export/{job}", replying(self.exported)),
         ]
         return Starlette(routes=routes, exception_handlers={404: _not_found, 405: _not_allowed, Exception: _mistake})
 
@@ -137,13 +164,75 @@ class Page:
         opened, path = await self._open(lambda: self.library.open(self._row(request)))
         return FileReply(opened, path.suffix)
 
+    async def play(self, request: Request) -> FilmReply:
+        def begin() -> Generator[bytes]:
+            row = self._row(request)
+            start = seconds_in(request.query_params.get("start"), 0.0, row.duration)
+            end = seconds_in(request.query_params.get("end"), row.duration, start + LONGEST_FILM)
+            if end <= start:
+                raise BadInput("The part to play ends before it begins.")
+            return stream_moment(self.library.file(row), start, end)
+
+        return FilmReply(self.films, await self._open(begin))
+
+    async def give(self, request: Request) -> Response:
+        data = await read_body(request)
+
+        def keep() -> str:
+            handle = self.given.keep(data)
+            try:
+                self.library.searcher.look(self.given.example(handle))
+            except VidfindError as error:
+                self.given.drop(handle)
+                raise BadInput("This is no picture or video that can be read.") from error
+            return handle
+
+        return json_reply({"picture": await self._waiting(request, self._encodings, keep)})
+
+    async def open(self, request: Request) -> Response:
+        order = read_object(await read_body(request, MOST_ORDER))
+
+        def play() -> dict[str, Any]:
+            part = self.library.part(str(order.get("moment", "")))
+            path = self.library.file(part.row)
+            played = player.play(path, part.start)
+            return {"name": readable(path.name), "at_moment": played.at_moment, "said": readable(played.said)}
+
+        return json_reply(await self._waiting(request, self._players, play))
+
+    async def export(self, request: Request) -> Response:
+        moments, form, pad, query = read_order(await read_body(request, MOST_ORDER))
+
+        def begin() -> str:
+            wanted, remarks = [], []
+            for part in map(self.library.part, moments):
+                try:
+                    wanted.append(Wanted(self.library.file(part.row), part.start, part.end, query))
+                except NotHere as error:
+                    remarks.append(str(error))
+            if not wanted:
+                raise NotHere(remarks[0])
+            return self.exports.begin(wanted, form, pad, list(dict.fromkeys(remarks)))
+
+        return json_reply({"export": await self._open(begin)})
+
+    async def export_progress(self, request: Request) -> Response:
+        return json_reply(job_json(self.exports.job(request.path_params["job"])))
+
+    async def exported(self, request: Request) -> FileReply:
+        job = self.exports.job(request.path_params["job"])
+        if job.file is None:
+            raise NotHere("The export is not done yet.")
+        return FileReply(await self._open(open_file, job.file), job.file.suffix, download=job.file.name)
+
     def _row(self, request: Request) -> Any:
         return self.library.video(request.path_params["id"])
 
     async def _likes(self, request: Request) -> list[Example]:
         ids = request.query_params.getlist("like")
         parts = [await self._open(self.library.part, one) for one in ids[:MOST_LIKES] if one]
-        return [Example(part.row.path, part.at) for part in parts]
+        handles = [one for one in request.query_params.getlist("picture")[:MOST_LIKES] if one]
+        return [*(Example(part.row.path, part.at) for part in parts), *map(self.given.example, handles)]
 
     async def _search(self, request: Request, work: Callable[..., T], *arguments: Any) -> T:
         return await self._waiting(request, self._searches, work, *arguments)
@@ -157,9 +246,6 @@ class Page:
             if await request.is_disconnected():
                 raise ClientDisconnect
             return await anyio.to_thread.run_sync(functools.partial(work, *arguments), limiter=CapacityLimiter(1))
-
-
-MOST_LIKES = 8
 
 
 def replying(answer: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Awaitable[Any]]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
+import urllib.parse
+from pathlib import Path
 from typing import BinaryIO
 
 import anyio
@@ -11,6 +14,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from vidfind.web.library import Opened
+from vidfind.web.replies import readable
 
 BLOCK = 256 * 1024  # bytes read at a time
 PATIENCE = 120.0  # seconds that a player may leave what it was sent unread; a paused one asks again later
@@ -23,6 +27,7 @@ TYPES = {
     ".mkv": "video/x-matroska",
     ".ogv": "video/ogg",
     ".gif": "image/gif",
+    ".zip": "application/zip",
 }
 """The media type by the ending of a name. Others are sent as bytes, which no browser shows."""
 
@@ -57,8 +62,11 @@ def parse_range(text: str | None, size: int) -> tuple[int, int] | None:
 class FileReply:
     """The answer that an open file is, or a part of it; closes the file."""
 
-    def __init__(self, opened: Opened, ending: str) -> None:
+    def __init__(self, opened: Opened, ending: str, download: str = "") -> None:
+        """`download` is the name under which a browser is to keep the file; without one, it shows it."""
         self._file, status = opened
+        name = urllib.parse.quote(readable(download), safe="")
+        self._more = {"content-disposition": f"attachment; filename*=utf-8''{name}"} if download else {}
         self._size = status.st_size
         self._type = TYPES.get(ending.lower(), "application/octet-stream")
         self._tag = f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"'
@@ -89,6 +97,7 @@ class FileReply:
             "accept-ranges": "bytes",
             "cache-control": "private, no-cache",
             "etag": self._tag,
+            **self._more,
             **more,
         }
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -107,6 +116,12 @@ class FileReply:
                 return
         if not end:
             await send({"type": "http.response.body", "body": b""})
+
+
+def open_file(path: Path) -> Opened:
+    """Opens a file that the page itself has made."""
+    file = open(path, "rb")  # noqa: SIM115, whoever sends it closes it
+    return Opened(file, os.fstat(file.fileno()))
 
 
 def read_block(file: BinaryIO, place: int, length: int) -> bytes:

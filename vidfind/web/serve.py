@@ -8,7 +8,6 @@ from collections.abc import Callable
 import uvicorn
 
 from vidfind.errors import BadInput
-from vidfind.web.answers import remarks_for_the_page
 from vidfind.web.guard import Guard
 
 ENDING = 1  # seconds that answers get to end when the server stops
@@ -52,5 +51,5 @@ def serve(app: Guard, listening: socket.socket, started: Callable[[], None]) -> 
             await super().startup(sockets)
             started()
 
-    with remarks_for_the_page(), listening:
+    with listening:
         Server(config).run([listening])
