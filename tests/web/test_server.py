@@ -12,14 +12,21 @@ from starlette.testclient import TestClient
 
 from tests.support.page import ADDRESS, TOKEN, VIDEOS, first_result, page_of_clips
 from vidfind.encoders.encoder import Encoder
+from vidfind.store.folder import RUN_FILE, noting_run
 from vidfind.web.files import Unsatisfiable, parse_range
 from vidfind.web.guard import host_name
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory, clips: Path, tiny_encoder: Encoder) -> Iterator[TestClient]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the page, with `index` and `videos` in it."""
+    return tmp_path_factory.mktemp("page")
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path, clips: Path, tiny_encoder: Encoder) -> Iterator[TestClient]:
     """The page of an index of four real clips."""
-    with page_of_clips(tmp_path_factory.mktemp("page"), clips, tiny_encoder) as client:
+    with page_of_clips(folder, clips, tiny_encoder) as client:
         yield client
 
 
@@ -245,3 +252,15 @@ def test_a_ticket_opens_the_page_once(page: TestClient) -> None:
 )
 def test_the_port_of_a_host_does_not_matter(host: str, name: str) -> None:
     assert host_name(host) == name
+
+
+def test_the_progress_of_a_run_is_told_while_it_lasts(page: TestClient, folder: Path) -> None:
+    index = folder / "index"
+    with noting_run(index, 7) as note:
+        assert page.get("api/status").json()["run"] == {"done": 0, "total": 7}
+        note(3)
+        assert page.get("api/status").json()["run"]["total"] == 7
+    assert page.get("api/status").json()["run"] is None
+    (index / RUN_FILE).write_text('{"done": 3, "total": 7, "process": 999999999}')  # as a killed run leaves it
+    assert page.get("api/status").json()["run"] is None
+    (index / RUN_FILE).unlink()

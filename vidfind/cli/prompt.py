@@ -97,7 +97,7 @@ class Answers:
         if self.form != "json" and moments and all(one.fits_badly and not one.steps for one in moments):
             console.message("Nothing here fits well. The nearest:")
         if self.form == "json":
-            words = expression.words if query is None else query
+            words = (expression.words if expression else "") if query is None else query
             for moment in moments:
                 console.json_line(({"query": words} if words else {}) | moment_json(moment))
         elif self.form in ("paths", "print0"):

@@ -28,6 +28,7 @@ from vidfind.index.walk import Walk, is_under, walk_folders
 from vidfind.media.dates import Recorded, when_recorded
 from vidfind.media.decoding import probe, read_date
 from vidfind.media.probe import SMALL_FILE
+from vidfind.store.folder import noting_run
 from vidfind.store.store import Store
 from vidfind.store.tables import TRY_AGAIN, VideoRow
 from vidfind.store.writer import StoreWriter
@@ -115,7 +116,12 @@ def _run(
         return None
     encoder = load_encoder()
     store.require_identity(encoder.identity)
-    yield from encode_planned(plan.encode, walk.folder_of, writer, encoder, options)
+    with noting_run(store.path, len(plan.encode)) as note:
+        done = 0
+        for event in encode_planned(plan.encode, walk.folder_of, writer, encoder, options):
+            done += isinstance(event, Outcome)
+            note(done)
+            yield event
     yield from _settle_duplicates(plan.duplicates, walk.folder_of, writer, disk)
     return encoder
 

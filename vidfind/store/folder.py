@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
 from vidfind.commands import index_command
-from vidfind.errors import IndexBusy, IndexNotFound
+from vidfind.errors import IndexBusy, IndexNotFound, StorageError
 from vidfind.store.memory import LEFT_OUT_FILE, removed_file
 from vidfind.store.settings import (
     COPY_FILE,
@@ -41,6 +42,9 @@ from vidfind.system.storage import lock, storage_errors, write_text
 LOCK_FILE = "writing.lock"
 SPEED_FILE = "speed.json"
 LINKS_FILE = "links.json"
+RUN_FILE = "run.json"
+"""How far the run is that is under way: see `noting_run`."""
+NOTED_EVERY = 0.5  # seconds
 MODELS_FOLDER = "models"
 """Tags and classes that were learned, each run in a file named after it."""
 QUERIES_FILE = "queries.sqlite"
@@ -48,7 +52,7 @@ QUERIES_FILE = "queries.sqlite"
 # What an index folder may hold besides its settings: tables of all generations, adapters, and what a copy left behind.
 OWN_FILES = re.compile(
     r"(videos|segments|labels|marks)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.?removed(-\d+)?\.arrow(\.part)?"
-    r"|\.?match(-\d+)?\.npz(\.part)?|\.(settings|speed|links|left-out).*\.part"
+    r"|\.?match(-\d+)?\.npz(\.part)?|\.(settings|speed|links|left-out|run).*\.part"
 )
 PASSING_FILES = re.compile(r".*\.(part|mend\w+\.lance)")
 """Those of them that exist only while something is written."""
@@ -68,7 +72,7 @@ def delete_index(path: Path) -> None:
         (path / SETTINGS_FILE).unlink()  # first: from here on it is no index
         for entry in own_files(path):
             delete_entry(entry)
-        for file in (NEXT_FILE, COPY_FILE, SPEED_FILE, LINKS_FILE, QUERIES_FILE, LEFT_OUT_FILE):
+        for file in (NEXT_FILE, COPY_FILE, SPEED_FILE, LINKS_FILE, QUERIES_FILE, LEFT_OUT_FILE, RUN_FILE):
             (path / file).unlink(missing_ok=True)
         delete_entry(path / MODELS_FOLDER)
         with suppress(PermissionError):  # Windows keeps a file that is open
@@ -153,6 +157,48 @@ def read_speed(path: Path) -> float | None:
         return float(values["footage"]) / float(values["elapsed"])
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
         return None
+
+
+@dataclasses.dataclass(frozen=True)
+class RunState:
+    """How far a run is that encodes videos: `done` of `total`."""
+
+    done: int
+    total: int
+
+
+@contextmanager
+def noting_run(path: Path, total: int) -> Iterator[Callable[[int], None]]:
+    """Yields a function to be called with the number of videos done, which other processes can read meanwhile.
+
+    A run goes on if that cannot be noted."""
+    noted = -math.inf
+
+    def note(done: int) -> None:
+        nonlocal noted
+        if time.monotonic() - noted >= NOTED_EVERY:
+            noted = time.monotonic()
+            with suppress(OSError, StorageError):
+                write_text(path / RUN_FILE, json.dumps({"done": done, "total": total, "process": os.getpid()}))
+
+    note(0)
+    try:
+        yield note
+    finally:
+        with suppress(OSError):
+            (path / RUN_FILE).unlink(missing_ok=True)
+
+
+def read_run(path: Path) -> RunState | None:
+    """Returns how far the run is that is under way; None if there is none, or a process was killed in it."""
+    try:
+        values = json.loads((path / RUN_FILE).read_text(encoding="utf-8"))
+        state, process = RunState(int(values["done"]), int(values["total"])), int(values["process"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    from psutil import pid_exists  # takes 20 ms to import
+
+    return state if pid_exists(process) else None
 
 
 def write_links(path: Path, links: Mapping[Path, Path]) -> None:

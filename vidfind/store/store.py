@@ -219,10 +219,10 @@ class Store:
         with table_errors(self.path):
             return {row.path: row for row in rows_of(self.tables.videos.to_arrow())}
 
-    def count_videos(self) -> int:
-        """How many videos there are, failed ones too."""
+    def count_videos(self, with_failed: bool = True) -> int:
+        """How many videos there are, failed ones too unless `with_failed` is not set."""
         with table_errors(self.path):
-            return int(self.tables.videos.count_rows())
+            return int(self.tables.videos.count_rows(None if with_failed else "failed = ''"))
 
     def removed(self) -> dict[int, RemovedVideo]:
         """The removed videos by their contents whose vectors are kept for a while: no search shows them."""
@@ -241,7 +241,7 @@ class Store:
             return {row.path: row for row in rows_of(query.to_arrow())}
 
     def version(self) -> tuple[int, ...]:
-        """A value that changes with every commit to the videos of the index, or to what their tags are."""
+        """A value that changes with every commit to the videos of the index."""
         with table_errors(self.path):
             return self.generation.number, int(self.tables.videos.version)
 

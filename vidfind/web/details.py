@@ -6,7 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from vidfind.store.status import index_status
+from vidfind.commands import index_command
+from vidfind.store.folder import read_run
 from vidfind.store.tables import VideoRow
 from vidfind.web.answers import folder_text, plays
 from vidfind.web.library import Library, present
@@ -60,15 +61,14 @@ def tags_json(library: Library) -> dict[str, Any]:
 
 
 def status_json(library: Library) -> dict[str, Any]:
-    """Returns how much the index holds."""
-    status = index_status(library.store)
+    """Returns how much the index holds, how far a run is that is under way, and what to do with an empty index."""
+    store = library.store
+    videos, run = store.count_videos(with_failed=False), read_run(store.path)
     return {
-        "index": status.name,
-        "videos": status.videos,
-        "hours": round(status.hours, 2),
-        "segments": status.segments,
-        "failed": len(status.failed),
-        "model": status.settings.identity.model,
-        "folders": [readable(folder) for folder in status.folders],
-        "run": None,
+        "index": store.path.name,
+        "videos": videos,
+        "segments": store.count_segments(),
+        "model": store.settings.identity.model,
+        "run": vars(run) if run else None,
+        "next": "" if videos else index_command(store.path),
     }
