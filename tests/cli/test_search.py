@@ -118,8 +118,13 @@ def test_a_query_that_cannot_be_answered_does_not_end_the_others(
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["--open", "1"], "--open needs a query"), ([""], "QUERY is empty.\n"), (["  ", " \t"], "QUERY is empty.\n")],
-    ids=["open", "empty", "spaces"],
+    [
+        (["--open", "1"], "--open needs a query"),
+        ([""], "QUERY is empty.\n"),
+        (["  ", " \t"], "QUERY is empty.\n"),
+        (["--pictures", "--json"], "--pictures shows results to you"),
+    ],
+    ids=["open", "empty", "spaces", "pictures"],
 )
 def test_a_search_for_nothing_is_wrong_usage(
     run: Run, arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch
@@ -224,7 +229,24 @@ def test_the_moments_of_a_query_become_clips(at_home: Path, run: Run, tmp_path: 
     assert Path(timeline["timeline"]).read_text().count("a star") == 2
 
 
+def test_in_a_pipe_pictures_are_a_table_and_a_remark(at_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = run("search", "a star", "--pictures")
+    assert ran.out == run("search", "a star").out
+    assert ran.err == "Pictures are shown only in a terminal. For a file of them: --sheet FILE.\n"
+    pipe(monkeypatch, b"a star\na circle\n")
+    assert run("search", "--pictures").err.count("Pictures are shown only") == 1
+
+
 # The prompt
+
+
+def test_pictures_are_wanted_for_a_line_or_until_the_end(
+    keyboard: PipeInput, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["a star", "a star --pictures", ":pictures on", "a star", ":pictures", "a star"]
+    keyboard.send_text("".join(f"{line}{ENTER}" for line in lines) + CTRL_D)
+    answer_prompt("default", Answers(limit=1), read_line)
+    assert capsys.readouterr().err.count("Pictures are shown only in a terminal") == 2
 
 
 def test_each_line_typed_is_answered_until_an_empty_one(
@@ -384,16 +406,18 @@ def test_the_prompt_explains_itself_and_a_number_before_any_result(
 
 def test_settings_hold_until_they_are_taken_back() -> None:
     answers = Answers()
-    for line in (":n 20", ":in ~/Videos", ":since 2024-05", ":until 2024-05", ":score 0.5"):
+    for line in (":n 20", ":in ~/Videos", ":since 2024-05", ":until 2024-05", ":score 0.5", ":pictures on"):
         answers = change_answers(answers, line)
     assert (answers.limit, answers.filters.folder, answers.filters.min_score) == (20, "~/Videos", 0.5)
     assert (str(answers.filters.since), str(answers.filters.until)) == ("2024-05-01", "2024-05-31")
-    for line in (":n", ":in", ":since", ":until", ":score"):
+    for line in (":n", ":in", ":since", ":until", ":score", ":pictures off"):
         answers = change_answers(answers, line)
     assert answers == Answers()
 
 
-@pytest.mark.parametrize("line", [":n 0", ":n many", ":since soon", ":score x", ":score 3", ":", ":nn 3"])
+@pytest.mark.parametrize(
+    "line", [":n 0", ":n many", ":since soon", ":score x", ":score 3", ":", ":nn 3", ":pictures 3"]
+)
 def test_a_setting_that_makes_no_sense_is_refused(line: str) -> None:
     with pytest.raises(BadInput):
         change_answers(Answers(), line)

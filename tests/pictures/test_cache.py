@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from vidfind.errors import UnreadableVideo
-from vidfind.pictures.cache import USED_AGAIN, PictureCache
+from vidfind.pictures.cache import UNUSED, USED_AGAIN, PictureCache
 from vidfind.pictures.thumbnail import thumbnail
 from vidfind.system.files import fingerprint
 
@@ -84,13 +84,24 @@ def test_the_pictures_used_longest_ago_go_first(film: Path, tmp_path: Path) -> N
     content = fingerprint(film)
     for number in range(9):
         cache.picture(film, content, 0.0, 64, near=number)
-        os.utime(next(cache.folder.glob(f"*/*-{number * 1000}.jpg")), (number, number))
+        used = time.time() - 3 * USED_AGAIN + number
+        os.utime(next(cache.folder.glob(f"*/*-{number * 1000}.jpg")), (used, used))
     cache.picture(film, content, 0.0, 64, near=0)  # now used again
     for number in range(9, 15):
         cache.picture(film, content, 0.0, 64, near=number)
     kept = {int(file.stem.split("-")[2]) // 1000 for file in files(cache)}
     assert {0, 13, 14} <= kept and not {1, 2, 3} & kept
     assert cache.count()[1] <= 10 * size
+
+
+def test_a_picture_that_nobody_wants_for_a_month_goes(film: Path, tmp_path: Path) -> None:
+    PictureCache(tmp_path).picture(film, fingerprint(film), 1.0, near=1.0)
+    [file] = tmp_path.glob("*/*.jpg")
+    os.utime(file, (time.time() - UNUSED - 60,) * 2)
+    PictureCache(tmp_path).picture(film, fingerprint(film), 2.0)
+    assert not file.exists()
+    assert PictureCache(tmp_path).kept(fingerprint(film), 1.0, near=1.0) is None
+    assert PictureCache(tmp_path).kept(fingerprint(film), 2.0) == thumbnail(film, 2.0)
 
 
 def test_a_picture_that_is_used_is_marked_so_now_and_then(cache: PictureCache, film: Path) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 from vidfind.cli.indexing import loader_of
+from vidfind.cli.pictures import show_with_pictures
 from vidfind.commands import status_command
 from vidfind.errors import BadInput, ExitCode, Terminated, VidfindError
 from vidfind.search.dates import parse_period
@@ -76,6 +77,7 @@ class Answers:
     limit: int = LIMIT
     form: Form = "table"
     refine: bool = False
+    pictures: bool = False
     literal: bool = False
     """Whether the names of learned classes are words like others."""
 
@@ -104,7 +106,7 @@ class Answers:
             for path in dict.fromkeys(moment.path for moment in moments):
                 console.path_line(path, ends_with_nul=self.form == "print0")
         elif moments:
-            show_moments(moments, query)
+            (show_with_pictures if self.pictures else show_moments)(moments, query)
         else:
             console.message(why_nothing(find, self.filters, expression))
 
@@ -222,6 +224,12 @@ def _score(text: str) -> float:
         raise BadInput(f":score takes a number, not {text!r}.") from error
 
 
+def _is_on(text: str) -> bool:
+    if text not in ("", "on", "off"):
+        raise BadInput(f":pictures takes on or off, not {text!r}.")
+    return text == "on"
+
+
 def _day(text: str, which: str) -> date | None:
     """Returns the first or last day of a period; None for no text."""
     return getattr(parse_period(text), which) if text else None
@@ -234,6 +242,7 @@ SETTINGS: dict[str, tuple[str, str, Callable[["Answers", str], "Answers"]]] = {
     ":until": ("DATE", "until then", lambda now, text: now.filtered(until=_day(text, "last"))),
     ":tag": ("TAG", "only with this tag", lambda now, text: now.filtered(tags=(text,) if text else ())),
     ":is": ("CLASS", "only of this class", lambda now, text: now.filtered(classes=(text,) if text else ())),
+    ":pictures": ("on", "shows a picture of each", lambda now, text: replace(now, pictures=_is_on(text))),
     ":score": ("NUMBER", "at least so alike", lambda now, text: now.filtered(min_score=_score(text or "-1"))),
 }
 """The settings of the prompt, which last until it ends; alone, each word goes back to what is usual."""

@@ -46,6 +46,7 @@ from vidfind.cli.options import (
     Without,
     WithTag,
 )
+from vidfind.cli.pictures import can_show_pictures
 from vidfind.cli.prompt import (
     LONGEST_RANK,
     Answers,
@@ -109,7 +110,7 @@ FILTERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 """The filter of each option that has one, and what makes its value of the option's."""
 PARTS = ("query", "without", "then", "within", "like", "unlike")
 """The options that are parts of an expression."""
-OTHERS = ("limit", "refine", "literal")
+OTHERS = ("limit", "refine", "literal", "pictures")
 """The options that are fields of `Answers`."""
 FILES = ("--like", "--unlike")
 
@@ -157,6 +158,9 @@ def search_command(
     collapse: Collapse = False,
     refine: Refine = False,
     copies: Annotated[bool, typer.Option("--copies", help="Show each copy of a video as a result of its own.")] = False,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Show a picture of each moment, in a terminal that can.")
+    ] = False,
     as_json: Json = False,
     as_paths: Annotated[bool, typer.Option("--paths", help="Print only the path of each video found.")] = False,
     print0: Annotated[
@@ -185,11 +189,15 @@ def search_command(
 
     if as_json and (as_paths or print0):
         raise typer.BadParameter(f"Give either --json or {'--print0' if print0 else '--paths'}.")
+    if pictures and (as_json or as_paths or print0):
+        raise typer.BadParameter("--pictures shows results to you; --json, --paths and -0 are for other programs.")
     form: Form = "json" if as_json else "print0" if print0 else "paths" if as_paths else "table"
     expression, answers = read_options(context, Answers(form=form))
     is_named = answers.filters.names_moments
     if play is not None and expression is None and not is_named:
         raise typer.BadParameter("--open needs a query. When vidfind asks for queries, type the rank to play it.")
+    if answers.pictures:
+        answers = dataclasses.replace(answers, pictures=can_show_pictures())
     import_numpy()  # before anything else does
     atexit.register(_end_at_once)
     is_piped = sys.stdin is not None and not sys.stdin.isatty()

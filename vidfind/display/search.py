@@ -41,7 +41,7 @@ def show_moments(moments: Sequence["Moment"], query: str | None = None) -> None:
 def moment_json(moment: "Moment") -> dict[str, Any]:
     """Returns the fields of a moment for JSON: times to a thousandth of a second, scores to four digits."""
     values = _rounded(vars(moment))
-    del values["best"]
+    del values["best"], values["fingerprint"]
     values["alike"] = [_rounded(vars(one)) for one in values["alike"]]
     steps = [_rounded(vars(step)) for step in values.pop("steps")]
     return values | ({"steps": steps} if steps else {})
@@ -54,7 +54,7 @@ def _rounded(values: dict[str, Any]) -> dict[str, Any]:
 
 def result_table(moments: Sequence["Moment"], width: int) -> Table:
     """Returns a table of `width` cells with rank, score, file and its marks, moment, length and date."""
-    marks = {moment.path: _mark(moment) for moment in moments}
+    marks = {moment.path: mark_of(moment) for moment in moments}
     needed = max(
         (cell_len(os.sep.join(("…", *path.parts[-2:]))) + mark.cell_len for path, mark in marks.items()), default=0
     )
@@ -62,7 +62,7 @@ def result_table(moments: Sequence["Moment"], width: int) -> Table:
     columns |= {"Tags": [_cut(text) for text in columns["Tags"]]} if "Tags" in columns else {}
     columns, file_width = _columns_that_fit(columns, width, needed)
     names = short_paths(marks, file_width, {path: mark.cell_len for path, mark in marks.items()})
-    files = [Text.assemble(_linked(names[moment.path], moment.path), marks[moment.path]) for moment in moments]
+    files = [Text.assemble(linked(names[moment.path], moment.path), marks[moment.path]) for moment in moments]
     table = new_table()
     for name in columns:
         table.add_column(
@@ -81,7 +81,7 @@ def plain_table(moments: Sequence["Moment"], query: str | None = None) -> Table:
     `query`, if there is one, is the last column."""
     columns = _columns(moments)
     files = {"File": [printable(moment.path) for moment in moments]}
-    notes = {"Note": [_mark(moment).plain.strip() for moment in moments]}
+    notes = {"Note": [mark_of(moment).plain.strip() for moment in moments]}
     queries = {} if query is None else {"Query": [printable(query)] * len(moments)}
     table = new_table()
     first = {name: columns.pop(name) for name in ("#", *HOW_WELL) if name in columns}
@@ -122,6 +122,12 @@ def _how_well(moments: Sequence["Moment"]) -> dict[str, list[str]]:
     return {"Score": [f"{moment.score:z.3f}" for moment in moments]}
 
 
+def how_well(moments: Sequence["Moment"]) -> list[str]:
+    """Returns how well each moment fits, as the table says it."""
+    [texts] = _how_well(moments).values()
+    return texts
+
+
 def _columns_that_fit(columns: dict[str, list[str]], width: int, needed: int) -> tuple[dict[str, list[str]], int]:
     """Returns the columns that leave `needed` cells of `width` for the file, and how many cells the file gets.
 
@@ -140,7 +146,7 @@ def _columns_that_fit(columns: dict[str, list[str]], width: int, needed: int) ->
     return choices[-1], widths[-1]
 
 
-def _mark(moment: "Moment") -> Text:
+def mark_of(moment: "Moment") -> Text:
     """Returns what else there is to say about a video, such as `offline`; empty for most."""
     copies = f" +{plural(len(moment.copies), 'copy', 'copies')}" if moment.copies else ""
     alike = f" +{len(moment.alike)} alike" if moment.alike else ""
@@ -152,7 +158,7 @@ def _mark(moment: "Moment") -> Text:
     )
 
 
-def _linked(text: str, path: Path) -> Text:
+def linked(text: str, path: Path) -> Text:
     """Returns text that opens the file with a click, in terminals that support it."""
     name = len(text) - text.rfind(os.sep) - 1
     shown = Text(text, style=f"link {path.as_uri()}" if path.is_absolute() else "")

@@ -12,19 +12,22 @@ import secrets
 import shutil
 import threading
 import time as clock
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from vidfind.pictures.thumbnail import NEAR, SIZE, thumbnail
-from vidfind.system.files import fingerprint
+from vidfind.errors import UnreadableVideo
+from vidfind.pictures.thumbnail import NEAR, SIZE, Shot, thumbnail
+from vidfind.system.files import fingerprint as fingerprint_of
 from vidfind.system.paths import pictures_path
 
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 500 * 2**20
 """Some 30,000 pictures."""
+MAKERS = max(2, min(4, os.cpu_count() or 1))
+"""Threads that make pictures: more only contend for the disk."""
 SHARE_LEFT = 0.9
 """Share of the room that is still used after the oldest pictures were deleted: the next ones need no deleting."""
 SHARE_UNCOUNTED = 0.02
@@ -35,6 +38,8 @@ DIGEST = 16
 """Bytes at the end of a kept file, after the JPEG; they tell whether it is damaged."""
 LOST = 3600.0
 """Seconds after which a file that is not whole belongs to a process that was killed."""
+UNUSED = 30 * 24 * 3600.0
+"""Seconds after which a picture that nobody wanted goes, as the vectors of removed videos do."""
 
 
 class PictureCache:
@@ -51,19 +56,39 @@ class PictureCache:
         self._making: dict[Path, Future[bytes]] = {}
         self._uncounted = int(max_bytes * SHARE_UNCOUNTED)  # the first picture counts
 
-    def picture(self, path: Path, content: str, time: float, size: int = SIZE, near: float = NEAR) -> bytes:
+    def picture(self, path: Path, fingerprint: str, time: float, size: int = SIZE, near: float = NEAR) -> bytes:
         """Returns a JPEG as `thumbnail` does, kept or made now; wanted twice at a time, it is made once.
 
-        `content` is the fingerprint of the video as the index has it (`VideoRow.fingerprint`). If the file is not
-        there, or has other contents now, a picture that is kept is still returned. Raises UnreadableVideo."""
-        file = self._folder_of(content) / f"{round(time * 1000)}-{size}-{round(near * 1000)}.jpg"
+        `fingerprint` is that of the video as the index has it (`VideoRow.fingerprint`). If the file is not there, or
+        has other contents now, a picture that is kept is still returned. Raises UnreadableVideo."""
+        file = self._file(fingerprint, time, size, near)
         kept = self._read(file)
-        return kept or self._once(file, lambda: self._make(file, path, content, time, size, near))
+        return kept or self._once(file, lambda: self._make(file, path, fingerprint, time, size, near))
 
-    def forget(self, contents: Iterable[str]) -> None:
+    def kept(self, fingerprint: str, time: float, size: int = SIZE, near: float = NEAR) -> bytes | None:
+        """Returns a JPEG that is kept, without a look at the video; None if there is none."""
+        return self._read(self._file(fingerprint, time, size, near))
+
+    def pictures(self, shots: Sequence[Shot], size: int = SIZE) -> Iterator[bytes | str]:
+        """Yields the JPEG of each shot, in order, or the reason why there is none; several are made at a time."""
+        pool = ThreadPoolExecutor(MAKERS, thread_name_prefix="picture")
+        try:
+            yield from pool.map(lambda shot: self._picture_or_reason(shot, size), shots)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _picture_or_reason(self, shot: Shot, size: int) -> bytes | str:
+        if not shot.is_there:
+            return self.kept(shot.fingerprint, shot.time, size, shot.near) or "is offline"
+        try:
+            return self.picture(shot.path, shot.fingerprint, shot.time, size, shot.near)
+        except UnreadableVideo as error:
+            return str(error)
+
+    def forget(self, fingerprints: Iterable[str]) -> None:
         """Deletes the pictures of videos with these fingerprints, as far as they can be deleted."""
-        for content in contents:
-            shutil.rmtree(self._folder_of(content), ignore_errors=True)
+        for fingerprint in fingerprints:
+            shutil.rmtree(self._folder_of(fingerprint), ignore_errors=True)
 
     def clear(self) -> None:
         """Deletes all pictures, as far as they can be deleted."""
@@ -74,8 +99,11 @@ class PictureCache:
         sizes = [size for _, size, _ in self._files()]
         return len(sizes), sum(sizes)
 
-    def _folder_of(self, content: str) -> Path:
-        return self.folder / hashlib.sha256(content.encode()).hexdigest()[:32]  # whatever is in the text
+    def _file(self, fingerprint: str, time: float, size: int, near: float) -> Path:
+        return self._folder_of(fingerprint) / f"{round(time * 1000)}-{size}-{round(near * 1000)}.jpg"
+
+    def _folder_of(self, fingerprint: str) -> Path:
+        return self.folder / hashlib.sha256(fingerprint.encode()).hexdigest()[:32]  # whatever is in the text
 
     def _once(self, file: Path, make: Callable[[], bytes]) -> bytes:
         """Returns what `make` returns, or what another thread makes for the same file meanwhile."""
@@ -93,10 +121,10 @@ class PictureCache:
                 del self._making[file]
         return mine.result()
 
-    def _make(self, file: Path, path: Path, content: str, time: float, size: int, near: float) -> bytes:
+    def _make(self, file: Path, path: Path, fingerprint: str, time: float, size: int, near: float) -> bytes:
         data = thumbnail(path, time, size, near)
         try:
-            if fingerprint(path) == content:  # else the file was replaced since it was indexed
+            if fingerprint_of(path) == fingerprint:  # else the file was replaced since it was indexed
                 self._keep(file, data)
         except OSError as error:  # no rights, no room, another process deletes
             log.debug("a picture is not kept: %s", error)
@@ -133,13 +161,12 @@ class PictureCache:
             self._delete_oldest()
 
     def _delete_oldest(self) -> None:
-        """Deletes the pictures that were not used for longest, if there are too many."""
+        """Deletes the pictures that nobody wanted for long, and if there are too many, those used longest ago."""
         files = sorted(self._files())
         total = sum(size for _, size, _ in files)
-        if total <= self.max_bytes:
-            return
-        for _, size, file in files:
-            if total <= self.max_bytes * SHARE_LEFT:
+        room = self.max_bytes * SHARE_LEFT if total > self.max_bytes else total
+        for used, size, file in files:
+            if total <= room and used >= clock.time() - UNUSED:
                 break
             total -= size
             with suppress(OSError):

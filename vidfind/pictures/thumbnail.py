@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,8 +31,6 @@ def thumbnail(path: Path, time: float, size: int = SIZE, near: float = NEAR) -> 
     the last frame. Nothing is made larger. Threads may call it at the same time.
 
     Raises UnreadableVideo, whose text is a reason that follows the name of the file: `{path} {error}.`
-
-        thumbnail(moment.path, moment.best, near=min(NEAR, moment.best - moment.start))
     """
     if size < 1 or not math.isfinite(time) or not near >= 0:
         raise ValueError(f"there is no picture of size {size} at {time} s, near {near} s")
@@ -39,6 +38,23 @@ def thumbnail(path: Path, time: float, size: int = SIZE, near: float = NEAR) -> 
         return to_jpeg(read_whole_picture(path, size) if is_picture(path) else read_frame(path, time, near, size))
     except OSError as error:
         raise UnreadableVideo(f"cannot be read: {error.strerror or error}") from error
+
+
+class Shot(NamedTuple):
+    """A picture that is wanted: of which video, and of which time in it, as `thumbnail` takes them."""
+
+    path: Path
+    fingerprint: str
+    time: float
+    near: float = NEAR
+    is_there: bool = True
+    """Whether the file is there; if not, it is not looked for, which may take minutes on a share that is gone."""
+
+
+def shot_of(path: Path, fingerprint: str, start: float, end: float, best: float, is_there: bool = True) -> Shot:
+    """Returns the picture of a moment from `start` to `end`: near its best time, or its middle if that is outside."""
+    time = best if start <= best <= end else (start + end) / 2
+    return Shot(path, fingerprint, time, min(NEAR, time - start), is_there)
 
 
 def to_jpeg(array: np.ndarray) -> bytes:

@@ -108,7 +108,8 @@ class Moment:
     """The segment of each step of a sequence, in order; empty for an expression of one step."""
     best: float = 0.0
     """The middle of its best segment in seconds; of a sequence, of its first step."""
-
+    fingerprint: str = ""
+    """That of the contents of the file, as the index has it."""
     tags: tuple[str, ...] = ()
     """The tags that the owner gave to it, or to the whole video."""
     tags_auto: tuple[str, ...] = ()
@@ -278,6 +279,7 @@ def _moment(found: Found, there: set[Path], only_online: bool) -> Moment:
         copies=tuple(row.path for row in others if row.path in there or not only_online),
         steps=steps,
         best=best,
+        fingerprint=first.fingerprint,
     )
 
 
