@@ -65,6 +65,8 @@ def test_a_clip_of_variable_frame_rate_ends_while_its_last_frame_is_shown(clips:
         ("hevc_hlg.mp4", (9, 18, 9, 1)),
         ("mjpeg.avi", (2, 2, 5, 2)),
         ("h264.mp4", (2, 2, 2, 0)),
+        ("prores.mov", (2, 2, 2, 1)),
+        ("vfr.mkv", (2, 2, 2, 1)),
     ],
 )
 def test_colour_tags_are_kept(name: str, colours: tuple[int, ...], clips: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import random
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -110,6 +111,31 @@ def test_an_edl_in_drop_frame_keeps_the_rules(film: Path, tmp_path: Path) -> Non
     timeline = otio.adapters.read_from_file(str(path), rate=float(NTSC))
     found = [times(one.source_range) for one in timeline.video_tracks()[0]]
     assert found == [(one.timecode, one.length) for one in cuts_of(*moments)]
+
+
+@pytest.mark.parametrize(("rate", "dropped"), [(NTSC, 2), (2 * NTSC, 4)])
+def test_each_event_in_drop_frame_is_as_long_in_the_video_as_in_the_film(
+    rate: Fraction, dropped: int, tmp_path: Path
+) -> None:
+    chance = random.Random(1)
+    source = Source(tmp_path / "a.mov", rate, 200 * 60 * 60, 96, 80, 0.0, is_drop=True)
+    moments = [
+        Cut(source, Wanted(source.path, 0, 1), chance.randrange(190 * 3600), chance.choice([1, 29, 1798, 1800, 17_981]))
+        for _ in range(300)
+    ]
+    (path,) = write_timeline(moments, tmp_path / "a.edl")
+    lines = path.read_text().splitlines()
+    events = [line.split() for line in lines if re.match(r"\d{3}  ", line)]
+    assert [int(event[0]) for event in events] == list(range(1, 301))
+    assert all(len(line) <= 80 for line in lines if line[:1].isdigit()) and path.read_text().isascii()
+    codes = [event[4:] for event in events]
+    for code in (one for event in codes for one in event):
+        _, minute, second, frame = map(int, re.split("[:;]", code))
+        assert ";" in code and (second or minute % 10 == 0 or frame >= dropped)  # such numbers are left out
+    frames = [[otio.opentime.from_timecode(code, float(rate)).to_frames() for code in event] for event in codes]
+    assert [(event[0], event[1] - event[0]) for event in frames] == [(cut.start, cut.length) for cut in moments]
+    assert [event[3] - event[2] for event in frames] == [cut.length for cut in moments]
+    assert [event[2] for event in frames] == [0, *(event[3] for event in frames[:-1])]
 
 
 @pytest.mark.parametrize(

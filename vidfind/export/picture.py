@@ -219,8 +219,11 @@ class PictureEncoder:
         self._tick = tick
         settings = settings or (HEVC if look.is_hdr else H264)
         options: dict[str, str] = {**settings, "g": str(max(1, round(rate * KEYFRAMES)))}
-        if look.first_field and not look.is_hdr:
-            options |= {"flags": "+ildct+ilme", "x264-params": f"{look.first_field}=1"}
+        if not look.is_hdr:
+            own = [f"{look.first_field}=1"] if look.first_field else []
+            # x264 says in which range the values are only beside something else, such as a format.
+            own += ["videoformat=component"] if look.values == STUDIO else []
+            options |= {"x264-params": ":".join(own), **({"flags": "+ildct+ilme"} if look.first_field else {})}
         self.stream: Any = container.add_stream("libx265" if look.is_hdr else "libx264", rate=rate, options=options)
         codec = self.stream.codec_context
         codec.width, codec.height, codec.pix_fmt = look.width, look.height, look.pixels
