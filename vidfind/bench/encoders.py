@@ -74,10 +74,8 @@ def compare_encoders(
     )
     # Last, as it leaves LoRA in the model.
     measured = [_measured(name, encoders.get(name), costs.get(name), problems.get(name, "")) for name in ENCODERS]
-    dtype = str(plain.dtype).removeprefix("torch.")
-    return Comparison(
-        measured, model, plain.num_frames, plain.image_size, str(plain.device), dtype, clips_to_time(plain)
-    )
+    frames, size = plain.num_frames, plain.image_size
+    return Comparison(measured, model, frames, size, str(plain.device), plain.number_format, clips_to_time(plain))
 
 
 def _measured(name: str, encoder: Encoder | None, cost: ClipCost | None, problem: str) -> MeasuredEncoder:
@@ -105,7 +103,8 @@ def random_encoder(model: str, device: str, dtype: str) -> Encoder:
     device = choose_device(device)
     identity = EncoderIdentity(model, "random", "", "mean", None, DEFAULT_NUM_FRAMES)
     number_format = choose_format(dtype, device, config["vision_cfg"]["width"])
-    return Encoder(random_clip(model), _no_text, identity, None, device, float_type(number_format))
+    dtype_of_floats, int8 = float_type(number_format), number_format == "int8"
+    return Encoder(random_clip(model), _no_text, identity, None, device, dtype_of_floats, int8)
 
 
 def _no_text(*_: Any, **__: Any) -> NoReturn:

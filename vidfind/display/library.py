@@ -131,6 +131,9 @@ def show_status(status: "IndexStatus", path: Path, online: Collection[Path], ign
         "Segments": f"{status.segments:,}",
         "Disk use": file_size(status.size_on_disk),
     }
+    if status.precision:
+        earlier = f"; before in {', '.join(status.precision.before)}" if status.precision.before else ""
+        rows["Numbers"] = f"{status.precision.words}{earlier}"
     if begun := status.unfinished:
         kind = f"with the adapter {begun.adapter}" if begun.adapter else "with no adapter"
         rows["Unfinished"] = f"{plural(begun.videos, 'video')} encoded again {kind}; to go on: {begun.command}"
@@ -190,6 +193,7 @@ def status_json(
         ],
         "tags": {"names": status.tags, "videos": status.tagged, "automatic": status.tagged_automatically},
         "unfinished": vars(status.unfinished) if status.unfinished else None,
+        "precision": vars(status.precision) if status.precision else None,
     }
 
 

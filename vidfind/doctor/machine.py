@@ -62,7 +62,7 @@ def look_at_device(anew: bool = False) -> Found:
     device = choose_device("auto")
     if device == "cpu":
         speeds = measure_again() if anew else known_speeds() or measure_speeds()  # which keeps nothing
-        number_format, measured = speeds.fastest_float, f" ({describe(speeds)})"
+        number_format, measured = speeds.fastest, f" ({describe(speeds)})"
     else:
         number_format, measured = choose_format("auto", device), ""
     memory = psutil.virtual_memory()

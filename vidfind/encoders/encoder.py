@@ -5,6 +5,7 @@ Letters as in tokens.py: B clips, T frames a clip, S pixels, C width, D embeddin
 """
 
 import copy
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,8 +19,21 @@ from vidfind.encoders.clusters import NotFinite
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.encoders.table import ENCODERS
 from vidfind.encoders.tokens import Backbone
-from vidfind.encoders.towers import check_image_tower, embed_patches, encode_frames, encode_tokens, has_plain_text_tower
+from vidfind.encoders.towers import (
+    Embedding,
+    Int8Tower,
+    check_image_tower,
+    embed_patches,
+    encode_frames,
+    encode_tokens,
+    has_int8_tower,
+    has_plain_text_tower,
+    patch_embedding,
+    quantise_tower,
+)
 from vidfind.errors import DeviceMissing, ModelUnavailable, UnsupportedModel
+from vidfind.precision.integers import largest_weight
+from vidfind.precision.trial import CAREFUL, FLOAT32, INT8, Trial
 
 # What one core holds in its cache best; larger ones were no quicker.
 CLIPS_A_BATCH = 4
@@ -47,12 +61,19 @@ class Encoder:
         parameters: Mapping[str, Tensor] | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        int8: bool = False,
+        trial: Trial | None = None,
     ) -> None:
-        """`parameters`: what the encoder was trained with beside the model, by the names in an adapter.
+        """`parameters`: what the encoder was trained with beside the model, by the names in an adapter. `int8`: encodes
+        videos with products of 8-bit integers, after a `trial` if there is one; the rest stays in float32.
 
         Raises UnsupportedModel when the image tower is not a plain vision transformer, or the encoder needs another.
         """
         check_image_tower(model, identity.model)
+        if int8 and not has_int8_tower(model):
+            raise UnsupportedModel(
+                f"{identity.model} cannot be used in int8. Leave out --dtype, or use --dtype float32."
+            )
         self.identity = identity
         self.device = torch.device(device)
         self.dtype = dtype
@@ -77,6 +98,12 @@ class Encoder:
         self.checkpointing = False
         """Whether training holds the activations of one block at a time, and computes the others again."""
         self._mean, self._std = mean.to(self.device), std.to(self.device)
+        self.int8, self.trial = int8, trial
+        self._towers: dict[str, Int8Tower] = {}
+        """By the stage of the trial; made when they are needed."""
+        self._making = threading.Lock()
+        self._embedding: tuple[Tensor, int, Embedding] | None = None
+        """The embedding of patches, with the weight that it was made of and the version of that."""
 
     @property
     def backbone(self) -> Backbone:
@@ -89,7 +116,31 @@ class Encoder:
         if self.device.type == "cuda":
             frames = frames.pin_memory()  # only from there a copy does not hold up what the GPU is at
         frames = frames.to(self.device, non_blocking=True)
-        return self._unit(self.video_features(frames))
+        if not self.int8:
+            return self._unit(self.video_features(frames))
+        # One at a time: what integers stand for must not depend on the other clips.
+        return torch.cat([self._encode_int8(clip) for clip in frames.split(1)])
+
+    def _encode_int8(self, clip: Tensor) -> Tensor:
+        """(1, T, S, S, 3) uint8 -> (1, D): in 8-bit integers, in float32, or in both if the trial is not over."""
+        stage = self.trial.stage if self.trial else INT8
+        is_tried = self.trial is not None and not self.trial.is_over
+        if stage == FLOAT32:
+            return self._unit(self.video_features(clip))
+        if not is_tried:
+            return self._unit(self.video_features(clip, self._int8_tower(stage)))
+        exact = self._unit(self.video_features(clip))
+        tried = self._unit(self.video_features(clip, self._int8_tower(stage)))
+        if self.trial:
+            self.trial.add(stage, float((exact * tried).sum()))
+        return exact
+
+    def _int8_tower(self, stage: str) -> Int8Tower:
+        with self._making:
+            if stage not in self._towers:
+                visual, largest = self.model.visual, largest_weight()
+                self._towers[stage] = quantise_tower(visual, self._mean, self._std, largest, stage == CAREFUL)
+            return self._towers[stage]
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> Tensor:
@@ -107,12 +158,21 @@ class Encoder:
     def _not_finite(self) -> ModelUnavailable:
         return ModelUnavailable(
             f"{self.identity.model} / {self.identity.pretrained} gives numbers that are not finite, "
-            f"on {self.device} in {str(self.dtype).removeprefix('torch.')}. Try --dtype float32, or --device cpu."
+            f"on {self.device} in {self.number_format}. Try --dtype float32, or --device cpu."
         )
 
-    def video_features(self, clips: Tensor) -> Tensor:
-        """(B, T, S, S, 3) uint8 on the device -> (B, D), with gradients; not of unit length."""
-        cls = self._class_tokens(clips)
+    @property
+    def number_format(self) -> str:
+        """The name of the format, one of `precision.formats.FORMATS`."""
+        return "int8" if self.int8 else str(self.dtype).removeprefix("torch.")
+
+    def describe_format(self) -> str:
+        """The format in words that begin with the name of that in use, and what a trial of int8 has found."""
+        return self.trial.describe() if self.trial else self.number_format
+
+    def video_features(self, clips: Tensor, int8: Int8Tower | None = None) -> Tensor:
+        """(B, T, S, S, 3) uint8 on the device -> (B, D), not of unit length; with gradients, unless in `int8`."""
+        cls = self._class_tokens(clips, int8)
         return self.reduction.pool(cls, cls @ self.model.visual.proj)
 
     def frame_features(self, clips: Tensor) -> Tensor:
@@ -120,16 +180,28 @@ class Encoder:
         features: Tensor = self._class_tokens(clips) @ self.model.visual.proj
         return features
 
-    def _class_tokens(self, clips: Tensor) -> Tensor:
-        visual = self.model.visual
-        x = embed_patches(visual, clips.flatten(0, 1), self._mean, self._std)
+    def _class_tokens(self, clips: Tensor, int8: Int8Tower | None = None) -> Tensor:
+        visual, blocks = self.model.visual, int8.blocks if int8 else None
+        embedding = int8.embedding if int8 else self._patch_embedding()
+        x = embed_patches(visual, clips.flatten(0, 1), self._mean, self._std, embedding)
         try:
-            return encode_frames(visual, x, self.reduction, clips.shape[1], self.checkpointing)
+            return encode_frames(visual, x, self.reduction, clips.shape[1], self.checkpointing, blocks)
         except NotFinite as error:
             raise self._not_finite() from error
 
+    def _patch_embedding(self) -> Embedding | None:
+        """The embedding of patches, made once for the same weight; None where it needs gradients."""
+        weight = self.model.visual.conv1.weight
+        if torch.is_grad_enabled() or weight.is_inference():
+            return None
+        made = self._embedding
+        if made is None or made[0] is not weight or made[1] != weight._version:
+            embedding = patch_embedding(self.model.visual, self._mean, self._std)
+            made = self._embedding = (weight, weight._version, embedding)
+        return made[2]
+
     def copy(self) -> "Encoder":
-        """The same encoder with weights of its own, which stay when this one is trained."""
+        """The same encoder in floats, with weights of its own, which stay when this one is trained."""
         parameters = {name: tensor.detach().clone() for name, tensor in self.parameters.items()}
         return Encoder(copy.deepcopy(self.model), self.tokenizer, self.identity, parameters, self.device, self.dtype)
 
@@ -138,7 +210,8 @@ class Encoder:
 
         Raises UnsupportedModel when it needs another model."""
         identity = replace(self.identity, encoder=name)
-        other = Encoder(self.model, self.tokenizer, identity, self.parameters, self.device, self.dtype)
+        other = Encoder(self.model, self.tokenizer, identity, self.parameters, self.device, self.dtype, self.int8)
+        other._towers = self._towers
         for key, tensor in ENCODERS[name].parameters(other.backbone).items():
             other.parameters.setdefault(key, tensor.to(self.device, self.dtype))
         return other

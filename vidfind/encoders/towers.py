@@ -5,8 +5,8 @@ Letters as in tokens.py: B clips, T frames a clip, S pixels, N tokens, C width, 
 tower.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,45 +17,109 @@ from torch.utils.checkpoint import checkpoint
 from vidfind.commands import models_command
 from vidfind.encoders.tokens import Reduction, Tokens, even_parts
 from vidfind.errors import UnsupportedModel
+from vidfind.precision.blocks import Int8Block, can_quantise
+from vidfind.precision.integers import Product
+
+Embedding = Callable[[Tensor], Tensor]
+"""Patches (M, P * P * 3) uint8 -> their embeddings (M, C), before positions are added."""
 
 
-def embed_patches(visual: Any, frames: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def embed_patches(visual: Any, frames: Tensor, mean: Tensor, std: Tensor, embedding: Embedding | None = None) -> Tensor:
     """Frames (B * T, S, S, 3) uint8 -> (B * T, N, C), the tokens of the first block: a class token, then the patches.
 
-    The normalisation of pixels is folded into the patch weights: for each pixel it would take as long as two blocks.
-    Pixels are shifted to -128..127, which bfloat16 represents exactly and which is about as small as normalised values.
-    """
-    conv = visual.conv1.weight  # (C, 3, P, P)
-    size, dtype = conv.shape[-1], conv.dtype
-    grid = frames.shape[1] // size
+    `embedding`: made of this `visual`, `mean` and `std` before; None makes one, which takes as long as half a clip."""
+    size, dtype = visual.conv1.weight.shape[-1], visual.conv1.weight.dtype
+    grid, count = frames.shape[1] // size, len(frames)
     frames = frames[:, : grid * size, : grid * size]
-    patches = frames.reshape(-1, grid, size, grid, size, 3).transpose(2, 3).reshape(len(frames), grid**2, -1)
-    by_channel = conv.permute(0, 2, 3, 1).float() / std  # (C, P, P, 3)
-    grey = (by_channel * (128 / 255 - mean)).sum((1, 2, 3))
-    weight = (by_channel / 255).flatten(1).to(dtype)
-    embedded = F.linear(patches.to(dtype) - 128, weight, grey.to(dtype))
-    cls = visual.class_embedding.to(dtype).expand(len(frames), 1, -1)
+    patches = frames.reshape(-1, grid, size, grid, size, 3).transpose(2, 3).reshape(count * grid**2, -1)
+    embedded = (embedding or patch_embedding(visual, mean, std))(patches).view(count, grid**2, -1)
+    cls = visual.class_embedding.to(dtype).expand(count, 1, -1)
     x: Tensor = visual.ln_pre(torch.cat([cls, embedded], dim=1) + visual.positional_embedding.to(dtype))
     return x
 
 
-def encode_frames(visual: Any, x: Tensor, reduction: Reduction, num_frames: int, checkpointing: bool = False) -> Tensor:
-    """Embedded tokens (B * T, N, C) of T-frame clips -> (B, M, C): the remaining class tokens after the last norm."""
+def patch_embedding(visual: Any, mean: Tensor, std: Tensor) -> Embedding:
+    """The product that embeds patches, in the number format of the tower."""
+    dtype = visual.conv1.weight.dtype
+    weight, grey = (tensor.to(dtype) for tensor in patch_weights(visual, mean, std))
+    return lambda patches: F.linear(patches.to(dtype) - 128, weight, grey)
+
+
+def patch_weights(visual: Any, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight (C, P * P * 3) and bias (C,) of the embedding of patches, for pixels from -128 to 127, in float32.
+
+    The normalisation of pixels is folded in: for each pixel it would take as long as two blocks. bfloat16 represents
+    -128..127 exactly, and they are about as small as normalised values."""
+    by_channel = visual.conv1.weight.permute(0, 2, 3, 1).float() / std  # (C, P, P, 3)
+    return (by_channel / 255).flatten(1), (by_channel * (128 / 255 - mean)).sum((1, 2, 3))
+
+
+@dataclass(frozen=True)
+class Int8Tower:
+    """The parts of an image tower that are products, in 8-bit integers; the others are the tower's own."""
+
+    embedding: Embedding
+    blocks: Sequence[Any]
+    """Each an `Int8Block`, or one of the tower's own."""
+
+
+def has_int8_tower(model: Any) -> bool:
+    """Whether `quantise_tower` knows how to run the image tower of a model."""
+    return all(map(can_quantise, model.visual.transformer.resblocks))
+
+
+@torch.no_grad()
+def quantise_tower(visual: Any, mean: Tensor, std: Tensor, largest: int, is_careful: bool = False) -> Int8Tower:
+    """The tower in 8-bit integers, with weights up to `largest`. If `is_careful`, the first and last block are not."""
+    blocks = list(visual.transformer.resblocks)
+    own = {0, len(blocks) - 1} if is_careful else set()
+    quantised = [block if i in own else Int8Block(block, largest) for i, block in enumerate(blocks)]
+    product = Product(*patch_weights(visual, mean, std), largest)
+    return Int8Tower(lambda patches: product(patches, 1.0), quantised)
+
+
+def encode_frames(
+    visual: Any,
+    x: Tensor,
+    reduction: Reduction,
+    num_frames: int,
+    checkpointing: bool = False,
+    blocks: Sequence[Any] | None = None,
+) -> Tensor:
+    """Embedded tokens (B * T, N, C) of T-frame clips -> (B, M, C): the remaining class tokens after the last norm.
+
+    `blocks`: those of an `Int8Tower`, in place of the tower's own; they change x."""
+    all_blocks = visual.transformer.resblocks if blocks is None else blocks
 
     def run_block(i: int, tokens: Tokens) -> Tokens:
-        block = visual.transformer.resblocks[i]
+        block = all_blocks[i]
         tokens = reduction.before_block(i, tokens)
-        attended, keys = attend(block, tokens)
-        tokens = replace(tokens, x=tokens.x + attended)
-        tokens = reduction.before_mlp(i, tokens, keys)
-        return replace(tokens, x=tokens.x + block.ls_2(block.mlp(block.ln_2(tokens.x))))
+        tokens, keys = add_attention(block, tokens)
+        return add_mlp(block, reduction.before_mlp(i, tokens, keys))
 
     tokens = Tokens(x, size=None, num_cls=1, num_sequences=num_frames)
-    for i in range(len(visual.transformer.resblocks)):
+    for i in range(len(all_blocks)):
         tokens = checkpoint(run_block, i, tokens, use_reentrant=False) if checkpointing else run_block(i, tokens)
     cls = tokens.x[:, : tokens.num_cls]
     normed: Tensor = visual.ln_post(cls.reshape(len(x) // num_frames, -1, cls.shape[-1]))  # in frame order
     return normed
+
+
+def add_attention(block: Any, tokens: Tokens) -> tuple[Tokens, Tensor]:
+    """The tokens with the output of attention added, and the keys, as `attend` returns them."""
+    if isinstance(block, Int8Block):
+        x, keys = block.attend(tokens.x, tokens.size)
+    else:
+        attended, keys = attend(block, tokens)
+        x = tokens.x + attended
+    return replace(tokens, x=x), keys
+
+
+def add_mlp(block: Any, tokens: Tokens) -> Tokens:
+    """The tokens with the output of the MLP added."""
+    if isinstance(block, Int8Block):
+        return replace(tokens, x=block.add_mlp(tokens.x))
+    return replace(tokens, x=tokens.x + block.ls_2(block.mlp(block.ln_2(tokens.x))))
 
 
 def encode_tokens(model: Any, ids: Tensor) -> Tensor:
@@ -85,8 +149,7 @@ def read_embedded(model: Any, x: Tensor, end: Tensor) -> Tensor:
     tokens = Tokens(x, size=None, num_cls=0, num_sequences=1)
     for block in model.transformer.resblocks:
         attended, _ = attend(block, tokens, is_causal=True)
-        x = tokens.x + attended
-        tokens = replace(tokens, x=x + block.ls_2(block.mlp(block.ln_2(x))))
+        tokens = add_mlp(block, replace(tokens, x=tokens.x + attended))
     pooled = model.ln_final(tokens.x[torch.arange(len(end), device=end.device), end])
     features: Tensor = pooled @ model.text_projection
     return features

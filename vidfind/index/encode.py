@@ -38,36 +38,41 @@ def encode_planned(
     """Decodes, encodes and stores videos; yields their Outcomes, and Progress now and then."""
     files = {job.file.path: job for job in jobs}
     vanished: Counter[Path] = Counter()
-    seconds, started = 0.0, running_clock().now()
+    seconds, started, has_encoded = 0.0, running_clock().now(), False
     disk = Disk()
     settings = writer.store.settings
     encoding = encode_videos(
         list(files), [encoder], settings.segment_length, options.workers, options.sampling, settings.overlap
     )
-    with closing(encoding) as events, closing(CommitQueue(writer, make_marker(writer.store))) as queue:
-        for event in events:
-            if isinstance(event, Progress):
-                queue.commit_when_due()
-                seconds = event.done_seconds
-                yield event
-                continue
-            job, folder = files[event.path], folder_of(event.path)
-            if isinstance(event, EncodedVideo):
-                row, embedded = _encoded_row(job.file, folder, event)
-                queue.add(disk.placed(row), embedded)
-                yield Outcome(
-                    row.path, job.status, row.segments, row.duration, damage=row.damage, time_error=event.time_error
-                )
-            else:
-                row = _failed_row(job.file, folder, event)
-                row = disk.placed(row)
-                presence = Disk().presence(row, folder)
-                if presence == "there":  # else it is not here to be recorded: the next run sees what became of it
-                    queue.add(row)
-                if presence == "offline":
-                    vanished[folder] += 1
+    try:
+        with closing(encoding) as events, closing(CommitQueue(writer, make_marker(writer.store))) as queue:
+            for event in events:
+                if isinstance(event, Progress):
+                    queue.commit_when_due()
+                    seconds = event.done_seconds
+                    yield event
+                    continue
+                job, folder = files[event.path], folder_of(event.path)
+                if isinstance(event, EncodedVideo):
+                    has_encoded = True
+                    row, embedded = _encoded_row(job.file, folder, event)
+                    queue.add(disk.placed(row), embedded)
+                    yield Outcome(
+                        row.path, job.status, row.segments, row.duration, damage=row.damage, time_error=event.time_error
+                    )
                 else:
-                    yield Outcome(row.path, "failed", message=event.reason)
+                    row = _failed_row(job.file, folder, event)
+                    row = disk.placed(row)
+                    presence = Disk().presence(row, folder)
+                    if presence == "there":  # else it is not here to be recorded: the next run sees what became of it
+                        queue.add(row)
+                    if presence == "offline":
+                        vanished[folder] += 1
+                    else:
+                        yield Outcome(row.path, "failed", message=event.reason)
+    finally:
+        if has_encoded:  # also of a run that is stopped
+            writer.note_precision(encoder.number_format, encoder.describe_format())
     for folder, count in sorted(vanished.items()):
         yield Vanished(folder, count)
     if seconds:

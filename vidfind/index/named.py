@@ -59,7 +59,7 @@ def index_videos(
         segment_length: in seconds; None: that of the index, or 10 for a new one.
         overlap: whether there is one more segment between each two; None: as in the index, or not for a new one.
         device: "cpu", "cuda", "mps", or "auto" for the best there is.
-        dtype: "float32", "bfloat16", or "auto" for the fastest on the device.
+        dtype: "float32", "bfloat16", "int8" on a CPU, or "auto" for the fastest on the device.
 
     Raises:
         BadInput: there is no folder or video of that name, and never was one in the index.

@@ -72,7 +72,7 @@ def load_encoder(
         adapter: the name of a saved adapter, or its file. None, and "none": no adapter.
         num_frames: how many frames each clip has. None: those of the adapter, or 12.
         device: "cpu", "cuda", "mps", or "auto" for the best there is.
-        dtype: "float32", "bfloat16", or "auto" for what is fastest on the device.
+        dtype: "float32", "bfloat16", "int8" for the image tower on a CPU, or "auto" for what is fastest on the device.
         announce: called with a line before a download begins.
 
     Raises:
@@ -131,13 +131,16 @@ def build(
     weights = find_weights(model, pretrained, announce)
 
     from vidfind.encoders.encoder import Encoder, choose_device
+    from vidfind.encoders.towers import has_int8_tower
     from vidfind.models.adapter_file import read_adapter
     from vidfind.models.lora import fold_adapter
     from vidfind.precision.formats import choose_format, float_type
+    from vidfind.precision.trial import Trial
 
     device = choose_device(device)
-    number_format = float_type(choose_format(dtype, device, tower_width(model)))
-    clip, tokenizer = load_clip(model, pretrained, weights, None if adapter else number_format)  # folded in float32
+    number_format = choose_format(dtype, device, tower_width(model))
+    float_dtype = float_type(number_format)
+    clip, tokenizer = load_clip(model, pretrained, weights, None if adapter else float_dtype)  # folded in float32
     digest = weights_digest(model, weights)
     parameters = read_adapter(TINY_POSITIONS).parameters() if weights == TINY_WEIGHTS else {}
     info = adapter.info if adapter else None
@@ -148,7 +151,10 @@ def build(
         digest = joint_digest(digest, info.video_digest)
     name = info.name if info else None
     identity = EncoderIdentity(model, pretrained, digest, resolved.encoder, name, resolved.num_frames)
-    return Encoder(clip, tokenizer, identity, parameters, device, number_format)
+    if number_format != "int8" or (dtype == "auto" and not has_int8_tower(clip)):
+        return Encoder(clip, tokenizer, identity, parameters, device, float_dtype)
+    trial = Trial(f"{model} {digest}, {resolved.encoder}, {resolved.num_frames} frames")
+    return Encoder(clip, tokenizer, identity, parameters, device, float_dtype, int8=True, trial=trial)
 
 
 def tower_width(model: str) -> int:

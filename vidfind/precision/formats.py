@@ -73,6 +73,8 @@ def choose_format(asked: str, device: str, width: int = NARROW) -> str:
         raise BadInput(f"--dtype int8 cannot be used: {problem}. Leave it out, or use --dtype float32.")
     if asked != "auto":
         return asked
+    if device == "cpu" and width >= NARROW and measured_speeds().fastest == "int8":
+        return "int8"
     return fastest_float(device, width)
 
 

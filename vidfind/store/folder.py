@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from vidfind.commands import index_command
 from vidfind.errors import IndexBusy, IndexNotFound, StorageError
@@ -41,6 +42,7 @@ from vidfind.system.storage import lock, storage_errors, write_text
 
 LOCK_FILE = "writing.lock"
 SPEED_FILE = "speed.json"
+PRECISION_FILE = "precision.json"
 LINKS_FILE = "links.json"
 RUN_FILE = "run.json"
 """How far the run is that is under way: see `noting_run`."""
@@ -52,7 +54,7 @@ QUERIES_FILE = "queries.sqlite"
 # What an index folder may hold besides its settings: tables of all generations, adapters, and what a copy left behind.
 OWN_FILES = re.compile(
     r"(videos|segments|labels|marks)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.?removed(-\d+)?\.arrow(\.part)?"
-    r"|\.?match(-\d+)?\.npz(\.part)?|\.(settings|speed|links|left-out|run).*\.part"
+    r"|\.?match(-\d+)?\.npz(\.part)?|\.(settings|speed|precision|links|left-out|run).*\.part"
 )
 PASSING_FILES = re.compile(r".*\.(part|mend\w+\.lance)")
 """Those of them that exist only while something is written."""
@@ -72,7 +74,8 @@ def delete_index(path: Path) -> None:
         (path / SETTINGS_FILE).unlink()  # first: from here on it is no index
         for entry in own_files(path):
             delete_entry(entry)
-        for file in (NEXT_FILE, COPY_FILE, SPEED_FILE, LINKS_FILE, QUERIES_FILE, LEFT_OUT_FILE, RUN_FILE):
+        files = (NEXT_FILE, COPY_FILE, SPEED_FILE, PRECISION_FILE, LINKS_FILE, QUERIES_FILE, LEFT_OUT_FILE, RUN_FILE)
+        for file in files:
             (path / file).unlink(missing_ok=True)
         delete_entry(path / MODELS_FOLDER)
         with suppress(PermissionError):  # Windows keeps a file that is open
@@ -199,6 +202,40 @@ def read_run(path: Path) -> RunState | None:
     from psutil import pid_exists  # takes 20 ms to import
 
     return state if pid_exists(process) else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Precision:
+    """The number format in which the last run encoded videos, in words, and those of runs before, the latest first."""
+
+    words: str
+    before: tuple[str, ...] = ()
+
+
+def write_precision(path: Path, number_format: str, words: str) -> None:
+    """Stores the number format of a run, and what a trial of it has found, in words that begin with its name."""
+    known = _read_precision(path)
+    before = [name for name in [known.get("format"), *known.get("before", [])] if name not in (None, number_format)]
+    values = {"format": number_format, "words": words, "before": list(dict.fromkeys(before))}
+    if values != known:
+        write_text(path / PRECISION_FILE, json.dumps(values))
+
+
+def read_precision(path: Path) -> Precision | None:
+    """Returns what is known of the number formats of the vectors; None if nothing is."""
+    try:
+        values = _read_precision(path)
+        return Precision(str(values["words"]), tuple(map(str, values["before"])))
+    except (KeyError, TypeError):
+        return None
+
+
+def _read_precision(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads((path / PRECISION_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) and isinstance(values.get("before"), list) else {}
 
 
 def write_links(path: Path, links: Mapping[Path, Path]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vidfind.commands import adapter_command
-from vidfind.store.folder import size_on_disk
+from vidfind.store.folder import Precision, read_precision, size_on_disk
 from vidfind.store.memory import LeftOut, RemovedVideo, read_left_out
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store, outer_folders
@@ -40,6 +40,8 @@ class IndexStatus:
     """The paths and patterns that runs leave out until a user asks for them."""
     removed: list[RemovedVideo] = field(default_factory=list)
     """The removed videos whose vectors are kept for a while, should they come back."""
+    precision: Precision | None = None
+    """The number formats of the vectors; None if they are not known."""
     tags: int = 0
     """How many tags the owner uses."""
     tagged: int = 0
@@ -65,6 +67,7 @@ def index_status(store: Store) -> IndexStatus:
         unfinished=find_unfinished(store),
         left_out=read_left_out(store.path),
         removed=list(store.removed().values()),
+        precision=read_precision(store.path),
         tags=len({label.name.casefold() for label in labels}),
         tagged=len({label.video for label in labels}),
         tagged_automatically=len({mark.content for mark in store.marks() if mark.tags}),

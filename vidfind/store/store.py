@@ -22,7 +22,15 @@ import pyarrow as pa
 from vidfind.commands import NO_ADAPTER, delete_command
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.errors import IndexBusy, IndexMismatch
-from vidfind.store.folder import SPEED_FILE, make_generation, read_links, read_speed, require_index, writing_lock
+from vidfind.store.folder import (
+    PRECISION_FILE,
+    SPEED_FILE,
+    make_generation,
+    read_links,
+    read_speed,
+    require_index,
+    writing_lock,
+)
 from vidfind.store.labels import Label, LabelKind, contents_of_files, label_names, read_labels
 from vidfind.store.marks import Mark, mark_names, marks_with, read_marks, run_of
 from vidfind.store.memory import RemovedVideo, read_removed
@@ -100,7 +108,7 @@ class Store:
             if old and old.removed() and old.settings == settings and old.dim == dim and old.has_adapter(adapter):
                 return old  # with the vectors of the videos removed from it
             with storage_errors(path):
-                for file in (SETTINGS_FILE, NEXT_FILE, SPEED_FILE):
+                for file in (SETTINGS_FILE, NEXT_FILE, SPEED_FILE, PRECISION_FILE):
                     (path / file).unlink(missing_ok=True)
             generation = make_generation(path, Generation(settings), dim, adapter)
             write_generation(path, generation)  # last: a folder with settings is a whole index

@@ -22,6 +22,7 @@ from vidfind.store.folder import (
     make_generation,
     read_links,
     write_links,
+    write_precision,
     write_speed,
 )
 from vidfind.store.labels import Label, LabelKind, carry_labels, change_labels, has_labels, keep_labels
@@ -188,6 +189,10 @@ class StoreWriter:
     def note_speed(self, footage: float, elapsed: float) -> None:
         """Remembers how fast this machine encodes with this model: seconds of footage, and what they took."""
         write_speed(self._path, footage, elapsed)
+
+    def note_precision(self, number_format: str, words: str) -> None:
+        """Remembers the number format in which videos were encoded, and in `words` what a trial of it has found."""
+        write_precision(self._path, number_format, words)
 
     def note_links(self, links: Mapping[Path, Path], folders: Collection[Path]) -> None:
         """Remembers the links found in `folders`, in place of those found there before."""

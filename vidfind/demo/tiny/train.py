@@ -353,7 +353,7 @@ def main() -> None:
     judging = commands.add_parser("judge", help="draw video files and print the table of README.md")
     judging.add_argument("--clips", type=int, default=JUDGED_CLIPS, help="%(default)s")
     judging.add_argument("--seed", type=int, default=JUDGE_SEED, help="%(default)s")
-    judging.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16: %(default)s")
+    judging.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or int8: %(default)s")
     judging.add_argument("--sampling", action="store_true", help="print the table of samplings instead")
     drawing = commands.add_parser("draw", help="draw video files with their captions, to train on or to judge by")
     drawing.add_argument("folder", type=Path, help="where to")
