@@ -132,6 +132,11 @@ def tag_list_command(index: Path | None = None) -> str:
     return _line("tag", "list", index=index)
 
 
+def tag_videos_command(tag: str, index: Path | None = None) -> str:
+    """List the videos with a tag."""
+    return _line("list", "--tag", tag, index=index)
+
+
 def tag_add_command(index: Path | None = None) -> str:
     """Say that a video has a tag."""
     return _line("tag", "add", "VIDEO", "TAG", index=index)

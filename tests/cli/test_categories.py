@@ -85,7 +85,10 @@ def test_classes_are_learned_and_found(fitted: Videos, run: Run) -> None:
     assert {f"v{3 * i:02}" for i in range(EXAMPLES)} <= found
     assert run("search", "anything", "--is", "pets:rex", "--is", "PETS:mia", "--json").out == ""
     assert "Did you mean pets:rex?" in run("search", "x", "--is", "pets:rexx").err
-    assert "no class" in run("search", "x", "--is", "rex").err
+    assert "'rex' is no class. Did you mean pets:rex?" in run("search", "x", "--is", "rex").err
+    assert "Did you mean pets:mia or pets:rex?" in run("search", "x", "--is", "pets").err
+    assert "Did you mean 'pets'?" in run("learn", "fit", "--task", "pet").err
+    assert "Examples that were right when left out: 100.0 %, by" in run("learn", "show", "pets").err
     learned = read_classes(fitted.store)
     assert learned is not None
     assert learned.names == ["pets:mia", "pets:rex"]
@@ -200,7 +203,9 @@ def test_lists_and_exports_take_classes_too(fitted: Videos, run: Run) -> None:
 
 
 def test_a_query_that_names_a_class_warns_once_of_words_that_the_model_does_not_know(fitted: Videos, run: Run) -> None:
+    assert "pets," not in run("search", "a rex in red", "--json").err  # which stands in place of the name
     ran = run("search", "rex beside a zorp", "--json")
+    assert "does not know: beside, zorp" in ran.err or "does not know: zorp" in ran.err
     assert (ran.err.count("does not know"), "zorp" in ran.err) == (1, True)
 
 
@@ -267,7 +272,7 @@ def test_examples_are_read_from_folders_and_lists(videos: Videos, run: Run) -> N
     ("text", "message"),
     [
         ("task,path\npets,v00.mp4\n", "has no column 'class'"),
-        ("", "has no column"),
+        ("", "list.csv is empty."),
         ("task,class,path\n", "has no rows below its header"),
         ("task,class,path\npets,rex,nope.mp4\n", "None of the 1 rows"),
         ("task,class,path\npets,,v00.mp4\n", "None of the 1 rows"),

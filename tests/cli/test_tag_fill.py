@@ -52,8 +52,33 @@ def test_tags_are_filled_shown_and_searched_for(tagged: Store, run: Run) -> None
     automatic = [line for line in map(json.loads, found.out.splitlines()) if "red" in line["tags_auto"]]
     assert len(automatic) == next(one["added"] for one in lines if one.get("tag") == "red")
 
-    tags = run("tag", "fill", "--max-seconds", "0", "--only", "red, blue", "--json").out.splitlines()
-    assert [json.loads(line).get("tag") for line in tags] == ["blue", "red", None]
+    for words in (["--only", "red, blue"], ["red", "blue"], ["RED", "--only", "blue"]):
+        tags = run("tag", "fill", *words, "--max-seconds", "0", "--json").out.splitlines()
+        assert [json.loads(line).get("tag") for line in tags] == ["blue", "red", None]
+
+
+def test_of_few_examples_nothing_is_sure(tagged: Store, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("circle\n")
+    most = []
+    for number in range(3):
+        run("tag", "add", tmp_path / "films" / f"{number:02}.mp4", "zorp")
+        run(
+            "tag",
+            "fill",
+            "zorp",
+            "--vocab",
+            tmp_path / "words.txt",
+            "--only",
+            "circle",
+            "--zero-shot",
+            "--max-seconds",
+            0,
+        )
+        lines = [json.loads(line) for line in run("tag", "review", "--json", "-n", 99).out.splitlines()]
+        most.append({tag: max(one["confidence"] for one in lines if one["tag"] == tag) for tag in ("zorp", "circle")})
+        assert all(mark.tags == {} for mark in tagged.marks()) or number == 2
+    assert [round(one["zorp"], 1) <= least for one, least in zip(most, (0.4, 0.7, 1.0), strict=True)] == [True] * 3
+    assert all(0 < one["circle"] < 0.15 for one in most)
 
 
 def test_tags_are_filled_again_after_an_encoding_and_those_of_the_owner_stay(tagged: Store, run: Run) -> None:

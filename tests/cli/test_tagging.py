@@ -138,6 +138,38 @@ def test_what_is_no_video_tag_or_part_is_refused(
     assert library.said() == []
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("clip-1", "clip-01.mp4"),
+        ("clip-01", "clip-01.mp4"),
+        ("Clip01.mov", "clip-01.mp4"),
+        ("clip-99.mp4", ""),
+        ("clip-21.mp4", ""),
+        ("holliday.mp4", "holiday.mkv"),
+        ("nothing.mp4", ""),
+        ("x.mp4", ""),
+    ],
+)
+def test_only_a_name_that_may_be_meant_is_proposed(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, typed: str, meant: str
+) -> None:
+    library = make_library(tmp_path, run, "clip-01.mp4", "clip-02.mp4", "holiday.mkv", "morning.mp4")
+    monkeypatch.chdir(library.folder)
+    ran = run("tag", "add", typed, "dog")
+    assert ran.code == 2
+    assert ran.err.rstrip().partition("; did you mean ")[2].rstrip("?") == meant
+
+
+def test_words_of_other_programs_propose_the_command(library: Library, run: Run) -> None:
+    for group, word, meant in (("tag", "delete", "remove"), ("tag", "show", "list"), ("learn", "remove", "forget")):
+        assert f"Did you mean {meant!r}?" in run(group, word, "x").err
+    assert "Did you mean 'fit'?" in run("learn", "train").err
+    run("tag", "add", library.folder / "a.mp4", "Dog")
+    ran = run("tag", "list", "dog")
+    assert (ran.code, ran.err) == (2, "Error: Dog is a tag, and no video. The videos with it: vidfind list --tag Dog\n")
+
+
 def test_a_part_that_ends_after_the_video_is_cut(library: Library, run: Run) -> None:
     assert (
         "cut to the 20.0 seconds"
@@ -285,7 +317,11 @@ def test_videos_are_found_by_paths_as_they_are_written(tmp_path: Path, run: Run)
     assert ran.code == 0
     found = [line.split(" ", 1)[1] for line in library.said()]
     assert sorted(found) == ["a", "b", "c", "d", "e", "f"]
-    assert "was found by its name" in ran.err
+    assert ran.err.count("by its name") + ran.err.count("of these names") == 1
+    assert "3 paths of other places; videos of these names were taken, such as one.mp4: " in ran.err
+    ran = library.imports("path,tag\n/elsewhere/two.mp4,d\n", "--json")
+    assert json.loads(ran.out)["found_by_name"] == {"/elsewhere/two.mp4": str(library.rows["z/two.mp4"].path)}
+    assert "/a/two.mp4 was found by its name" in run("tag", "add", "/a/two.mp4", "g").err
 
 
 ROWS = [
@@ -333,7 +369,9 @@ def test_rows_that_cannot_be_used_are_left_out_and_listed(library: Library, run:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "no column 'path'"),
+        ("", "tags.csv is empty. Its first line must name the columns, like 'path,tag'."),
+        (" \n\n", "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
         ("a.mp4,dog\n", "must be like 'path,tag', and is 'a.mp4,dog'"),
         ("path,name\na.mp4,dog\n", "no column 'tag' or 'tags'"),
         ("path,tag,tag\na.mp4,dog,cat\n", "two columns 'tag'"),

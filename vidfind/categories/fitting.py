@@ -10,6 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
 
@@ -70,7 +71,10 @@ def fit_classes(store: Store, encode: Encode, asked: FitOptions, load_encoder: L
     tasks = tasks_of(labels, asked.multi)
     wanted = {name_key(name) for name in asked.tasks}
     if unknown := wanted - {name_key(task.name) for task in tasks}:
-        raise Unusable(f"There is no task {sorted(unknown)[0]!r}. Give it examples: {learn_add_command(store.path)}")
+        name = sorted(unknown)[0]
+        near = get_close_matches(name, [task.name for task in tasks], n=1)
+        remedy = f"Did you mean {near[0]!r}?" if near else f"Give it examples: {learn_add_command(store.path)}"
+        raise Unusable(f"There is no task {name!r}. {remedy}")
     tasks = [task for task in tasks if not wanted or name_key(task.name) in wanted]
     if not tasks:
         raise Unusable(f"There are no classes to learn yet. Give some examples: {learn_add_command(store.path)}")

@@ -36,6 +36,8 @@ class ClassList:
     notes: list[Skipped] = field(default_factory=list)
     """Remarks about rows that are used."""
     ignored: list[str] = field(default_factory=list)
+    by_name: dict[str, Path] = field(default_factory=dict)
+    """The videos that only the names of their files told, by the texts that named them."""
     duplicates: int = 0
 
 
@@ -92,7 +94,8 @@ def read_class_list(data: bytes, name: str, finder: VideoFinder, multi: Collecti
             described = record.text("describe") or record.text("description")
             texts = record.text("task"), record.text("class")
             label = class_label(video.row, *texts, part.start, part.end, described)
-            found.notes += [Skipped(record.line, f"{path} {note}") for note in (video.note, part.note) if note]
+            found.notes += [Skipped(record.line, f"{path} {part.note}")] if part.note else []
+            found.by_name |= {path: video.row.path} if video.by_name else {}
             taken.add(label, f"line {record.line}", path)
         except Unusable:
             raise

@@ -29,7 +29,7 @@ class ClassedSegments:
 
     def __init__(self, store: Store, learned: LearnedClasses | None, names: Sequence[str]) -> None:
         """`names` are like `pets:rex`. Raises BadInput for one that no video has, and for what is no such name."""
-        self._wanted = [_split(name) for name in names]
+        self._wanted = [_split(store, learned, name) for name in names]
         self._labels: dict[tuple[str, int], dict[str, list[Label]]] = defaultdict(lambda: defaultdict(list))
         known: dict[str, str] = {name_key(name): name for name in learned.names} if learned else {}
         tasks = {task for task, _ in self._wanted}
@@ -75,11 +75,14 @@ class ClassedSegments:
         return (content, start) in self._marks[f"{task}:{name}"]
 
 
-def _split(name: str) -> tuple[str, str]:
+def _split(store: Store, learned: LearnedClasses | None, name: str) -> tuple[str, str]:
     task, of_class = split_name(name)
-    if not (task and of_class):
-        raise BadInput(f"{name!r} is no class. Write TASK:CLASS, such as pets:rex.")
-    return name_key(task), name_key(of_class)
+    if task and of_class:
+        return name_key(task), name_key(of_class)
+    there = {f"{label.task}:{label.name}" for label in store.labels("class")} | {*(learned.names if learned else ())}
+    meant = [one for one in sorted(there) if name_key(task or of_class) in map(name_key, split_name(one))]
+    hint = f"Did you mean {' or '.join(meant)}?" if meant else "Write TASK:CLASS, such as pets:rex."
+    raise BadInput(f"{name!r} is no class. {hint}")
 
 
 def _unknown(store: Store, name: str, known: dict[str, str]) -> str:

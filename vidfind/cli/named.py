@@ -56,18 +56,20 @@ def named_videos(finder: "VideoFinder", named: Sequence[str]) -> "list[VideoRow]
 
     Those that are not in the index are listed, and left out if there are others."""
     from vidfind.display import console
+    from vidfind.display.tagging import show_by_name
 
     rows: dict[Path, VideoRow] = {}
+    by_name: dict[str, Path] = {}
     problems = []
     for text in named:
         try:
-            found, note = finder.find_all(text)
+            found = finder.find_all(text)
         except BadInput as error:
             problems.append(f"{text or 'The path'} {error}")
             continue
-        rows |= {row.path: row for row in found}
-        if note:
-            console.message(f"{text} {note}.")
+        rows |= {one.row.path: one.row for one in found}
+        by_name |= dict.fromkeys([text] if found[0].by_name else [], found[0].row.path)
+    show_by_name(by_name)
     if not rows:
         raise Unusable("\n".join(problems))
     for problem in problems:
@@ -97,7 +99,7 @@ def videos_and_tags(store: "Store", words: Sequence[str]) -> "tuple[list[VideoRo
     else:
         count = 1
         while count < len(words) and (
-            names_video(words[count]) or (is_pattern(words[count]) and finder.matches(words[count]))
+            names_video(words[count]) or (is_pattern(words[count]) and finder.names_any(words[count]))
         ):
             count += 1
         videos, names = words[:count], words[count:]

@@ -21,8 +21,11 @@ REVIEWED = 20
 
 
 def fill(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="TAG", help="Fill only these tags. [default: all]")
+    ] = None,
     only: Annotated[
-        str | None, typer.Option(metavar="TAGS", help="Fill only these tags, with commas between; leave the others.")
+        str | None, typer.Option(metavar="TAGS", help="Fill only these tags too, with commas between.")
     ] = None,
     vocab: Annotated[
         Path | None,
@@ -73,7 +76,7 @@ def fill(
     for line in bad:
         console.message(f"Left out of {vocab}: {line}")
     asked = FillOptions(
-        tuple(one.strip() for one in (only or "").split(",") if one.strip()),
+        tuple(one.strip() for listed in [*(names or ()), only or ""] for one in listed.split(",") if one.strip()),
         words,
         zero_shot,
         min_confidence,

@@ -193,14 +193,19 @@ def list_tags(
     Example:
       vidfind tag list
     """
-    from vidfind.commands import tag_add_command
+    from vidfind.commands import tag_add_command, tag_videos_command
     from vidfind.display import console
     from vidfind.display.tagging import count_json, show_counts, show_tags_of, tags_of_json
-    from vidfind.tagging.edit import count_tags, tags_of
+    from vidfind.tagging.edit import count_tags, spelled_tag, tags_of
 
     store = open_index(name)
     if video is not None:
-        for row in named_videos(open_finder(store, Path()), [video]):
+        finder = open_finder(store, Path())
+        if not finder.names_any(video) and (known := spelled_tag(store, video)):
+            raise Unusable(
+                f"{known} is a tag, and no video. The videos with it: {tag_videos_command(known, store.path)}"
+            )
+        for row in named_videos(finder, [video]):
             found = tags_of(store, row)
             if as_json:
                 console.json_line(tags_of_json(found, row.path))

@@ -16,6 +16,12 @@ from vidfind.commands import search_command
 SHORTEST_TYPO = 4
 """A longer option may be one that is mistyped; `--no` may be a word."""
 SYNONYMS = {"without": "--not"}
+SAME_COMMAND = {
+    **dict.fromkeys(("delete", "rm", "forget", "remove"), ("remove", "forget")),
+    **dict.fromkeys(("train", "learn"), ("fit", "fill", "finetune")),
+    **dict.fromkeys(("show", "ls", "print"), ("show", "list")),
+}
+"""The commands that may be meant by words that name none."""
 ALWAYS = ["Arguments", "Options"]
 MANY_OPTIONS = 12
 SECTIONS = {
@@ -102,7 +108,8 @@ class Group(TyperGroup):
         return super().resolve_command(context, words)
 
     def _unknown(self, word: str, words: list[str]) -> str:
-        if near := get_close_matches(word, self.commands):
+        same = [name for name in SAME_COMMAND.get(word, ()) if name in self.commands]
+        if near := same or get_close_matches(word, self.commands):
             return f"There is no command {word!r}. Did you mean {near[0]!r}?"
         if "search" not in self.commands:
             return f"There is no command {word!r}. The commands are: {', '.join(self.commands)}."

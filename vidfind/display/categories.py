@@ -83,6 +83,7 @@ def import_json(found: "ClassList", added: "Added") -> dict[str, Any]:
         "duplicates": found.duplicates,
         "skipped": [vars(one) for one in found.skipped],
         "notes": [vars(one) for one in found.notes],
+        "found_by_name": {text: str(path) for text, path in found.by_name.items()},
     }
 
 
@@ -97,8 +98,8 @@ def show_fitted(fitted: "Fitted", is_dry: bool, index: Path) -> None:
     show_found(learned, fitted.found)
     known = {name: score for name, score in learned.scores.items() if score == score}
     if known:
-        shown = ", ".join(f"{name} {score:.1f}" for name, score in known.items())
-        message(f"Right of 100 examples left out: {shown}. Used: {learned.mode} ({WAYS[learned.mode]}).")
+        shown = ", ".join(f"{name} {score:.1f} %" for name, score in known.items())
+        message(f"Examples that were right when left out: {shown}. Used: {learned.mode} ({WAYS[learned.mode]}).")
     else:
         message(f"Nothing was judged: that takes two videos of a class. Used: {learned.mode} ({WAYS[learned.mode]}).")
     if "token" in learned.scores and "token" not in known:
@@ -223,5 +224,6 @@ def show_task(
             show(Text(f"  {path}{part}"))
     if listed and listed[0].task_score is not None and learned:
         message(
-            f"Right of 100 examples left out: {listed[0].task_score:.1f}, by {learned.mode} ({WAYS[learned.mode]})."
+            f"Examples that were right when left out: {listed[0].task_score:.1f} %, by {learned.mode} "
+            f"({WAYS[learned.mode]})."
         )

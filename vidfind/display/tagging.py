@@ -1,6 +1,6 @@
 """Shows tags: what was said of videos, what a list held, and how many videos have each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,10 +66,18 @@ def show_skipped(skipped: Sequence["Skipped"], what: str = "could not be used") 
         message(f"  and {len(skipped) - LINES_SHOWN:,} more")
 
 
+def show_by_name(found: Mapping[str, Path]) -> None:
+    """Shows which videos only the names of their files told; of many, one as an example."""
+    for text, path in [*found.items()][:1]:
+        many = f"{plural(len(found), 'path')} of other places; videos of these names were taken, such as"
+        message(f"{f'{many} {path.name}' if len(found) > 1 else f'{text} was found by its name'}: {near_path(path)}.")
+
+
 def show_remarks(found: "Import | ClassList") -> None:
     """Shows what of a list was not read, or not as it stands there."""
     show_skipped(found.skipped)
-    show_skipped(found.notes, "changed or found by name")
+    show_skipped(found.notes, "changed")
+    show_by_name(found.by_name)
     if found.ignored:
         message(f"Columns that nothing was read from: {', '.join(found.ignored)}.")
     if found.duplicates:
@@ -94,6 +102,7 @@ def import_json(found: "Import", changes: "Changes") -> dict[str, Any]:
         "duplicates": found.duplicates,
         "skipped": [vars(one) for one in found.skipped],
         "notes": [vars(one) for one in found.notes],
+        "found_by_name": {text: str(path) for text, path in found.by_name.items()},
     }
 
 

@@ -63,8 +63,10 @@ class QueryEncoder:
         else:
             self._tower.encode(tokenize("a", self._tower.context_length)[0])
 
-    def vector(self, query: str) -> Vector:
+    def vector(self, query: str, typed: str | None = None) -> Vector:
         """A query in words -> (D,), of unit length. A warning tells when the model reads only its beginning.
+
+        `typed`: the words that the user gave, where others stand for some of them now.
 
         Raises BadInput for an empty one, ModelUnavailable, and IndexMismatch if the weights are not the same any more.
         """
@@ -74,7 +76,8 @@ class QueryEncoder:
         if not kept:
             kept = self._encode(words)
             if unknown := unknown_words(self._tower, words) if self._tower else []:
-                log.warning("The model does not know: %s.", ", ".join(unknown))
+                if own := [word for word in unknown if typed is None or word in typed]:
+                    log.warning("The model does not know: %s.", ", ".join(own))
             elif name:  # otherwise the next time would not tell
                 self._kept.put(name, *kept)
         vector, is_cut = kept

@@ -213,7 +213,7 @@ class Searcher:
         steps = []
         for number, text in enumerate(expression.steps):
             named = self._named(text) if plain_words(text) and not expression.literal else None
-            words = self.encoder.vector(named.text if named else text) if plain_words(text) else None
+            words = self.encoder.vector(named.text if named else text, text) if plain_words(text) else None
             look = named.blended(words) if named and words is not None else words
             parts = [look] if look is not None else []
             parts += [vector for vector, _ in likes] if number == 0 else []

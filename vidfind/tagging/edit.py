@@ -103,11 +103,20 @@ def _change_marks(store: Store, writer: StoreWriter, renamed: Callable[[str], st
         delete_others(store, run)
 
 
+def _spelled(store: Store) -> dict[str, str]:
+    return spellings([*store.label_names("tag"), *sorted(store.mark_names("tags"))])
+
+
+def spelled_tag(store: Store, name: str) -> str:
+    """Returns a tag as it is spelled in the index; empty if nothing has it."""
+    return _spelled(store).get(name_key(" ".join(name.split())), "")
+
+
 def known_tag(store: Store, name: str) -> str:
     """Returns a tag as it is spelled in the index. Raises Unusable if nothing has it."""
-    known = spellings([*store.label_names("tag"), *sorted(store.mark_names("tags"))])
-    if found := known.get(name_key(" ".join(name.split()))):
+    if found := spelled_tag(store, name):
         return found
+    known = _spelled(store)
     near = get_close_matches(name_key(name), list(known), n=1)
     hint = f" Did you mean {known[near[0]]!r}?" if near else ""
     raise Unusable(f"There is no tag {name!r}.{hint} See which there are: {tag_list_command(store.path)}")
@@ -123,6 +132,8 @@ class Import:
     labels: list[Label] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     notes: list[Skipped] = field(default_factory=list)
+    by_name: dict[str, Path] = field(default_factory=dict)
+    """The videos that only the names of their files told, by the texts that named them."""
     duplicates: int = 0
     ignored: list[str] = field(default_factory=list)
     """The columns that nothing is read from."""
@@ -145,8 +156,8 @@ def read_tags(data: bytes, name: str, finder: VideoFinder) -> Import:
             for one in names if len(names) == 1 else filter(str.strip, names):
                 label = tag_label(video.row, clean_name(one), value, part.start, part.end)
                 _take(found, seen[label.video, name_key(label.name)], label, record.line, f"{name}, {path}")
-            notes = [note for note in (video.note, part.note) if note]
-            found.notes += [Skipped(record.line, f"{path} {note}") for note in notes]
+            found.notes += [Skipped(record.line, f"{path} {part.note}")] if part.note else []
+            found.by_name |= {path: video.row.path} if video.by_name else {}
         except Unusable:
             raise
         except BadInput as error:

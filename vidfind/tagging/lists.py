@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import os
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -70,6 +71,9 @@ def read_list(data: bytes, name: str, needed: Sequence[Sequence[str]], others: S
     `needed` are columns, of each some that do as well, and `others` those that need not be there. Raises Unusable for
     a file that is no text, has too many rows, or lacks a column."""
     text = _decoded(data, name)
+    if not text.strip():
+        expected = ",".join(columns[0] for columns in needed)
+        raise Unusable(f"{name} is empty. Its first line must name the columns, like {expected!r}.")
     known = [column for columns in needed for column in columns] + [*others]
     if name.lower().endswith(JSON_ENDINGS) or text.lstrip().startswith("{"):
         listed = _json_rows(text, known)
@@ -218,10 +222,10 @@ def _time(text: str, what: str) -> float:
 
 
 class Named(NamedTuple):
-    """A video of the index that a text names, and a remark about how it was found."""
+    """A video of the index that a text names, and whether only the name of the file told which."""
 
     row: VideoRow
-    note: str = ""
+    by_name: bool = False
 
 
 class VideoFinder:
@@ -255,22 +259,23 @@ class VideoFinder:
             raise found
         return found
 
-    def find_all(self, text: str) -> tuple[list[VideoRow], str]:
-        """Returns the videos that a text names, and a remark about how they were found.
+    def find_all(self, text: str) -> list[Named]:
+        """Returns the videos that a text names.
 
         A text names a video, the videos in a folder, or those that a pattern such as `trips/*` fits. Raises BadInput,
         with the reason as it follows the text."""
         try:
-            row, note = self.find(text)
-            return [row], note
+            return [self.find(text)]
         except BadInput:
             if rows := self._within(text):
-                return rows, ""
+                return [*map(Named, rows)]
             raise
 
-    def matches(self, pattern: str) -> bool:
-        """Whether a pattern fits a video."""
-        return bool(self._within(pattern))
+    def names_any(self, text: str) -> bool:
+        """Whether a text names a video, or several."""
+        with suppress(BadInput):
+            return bool(self.find_all(text))
+        return False
 
     def _within(self, text: str) -> list[VideoRow]:
         """Returns the videos in a folder, or those that a pattern fits, by their paths; none that failed."""
@@ -299,7 +304,7 @@ class VideoFinder:
             if rows := self._by_name.get(_composed(written.name)):
                 # Of several, those in folders of the same names.
                 row = _one_of(max(_by_common_end(rows, written).items())[1])
-                return Named(_readable(row), f"was found by its name: {row.path}")
+                return Named(_readable(row), by_name=True)
         raise BadInput(self._unknown(path))
 
     def _candidates(self, text: str) -> Iterator[Path]:
@@ -320,10 +325,28 @@ class VideoFinder:
         there = next((one for one in self._candidates(str(path)) if one.exists()), None)
         if there:
             return f"is not indexed. Index it first: {index_command(folders=[there])}"
-        names = {row.path.name.casefold(): row.path.name for row in self._rows.values()}
-        near = get_close_matches(path.name.casefold(), names, n=1)
-        hint = f"; did you mean {names[near[0]]}?" if near else ""
-        return f"names no video of the index{hint}"
+        near = nearest_name(path.name, (row.path.name for row in self._rows.values()))
+        return f"names no video of the index{f'; did you mean {near}?' if near else ''}"
+
+
+def nearest_name(wanted: str, names: Iterable[str]) -> str:
+    """Returns the name of a file that was most likely meant; empty if none is near.
+
+    Endings do not make names alike, and names with other numbers are those of other files: `clip-1` may mean `clip-01`,
+    and not `clip-21`."""
+    stem = _stem(wanted)
+    stems = {_stem(name): name for name in names}
+    same_numbers = {one for one in stems if _numbers(one) == _numbers(stem)}
+    near = get_close_matches(stem, sorted(same_numbers), n=1)
+    return stems[near[0]] if near else ""
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0].casefold()
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(digits) for digits in re.findall(r"[0-9]+", text)]
 
 
 def is_pattern(text: str) -> bool:
