@@ -123,8 +123,9 @@ def test_a_query_that_cannot_be_answered_does_not_end_the_others(
         ([""], "QUERY is empty.\n"),
         (["  ", " \t"], "QUERY is empty.\n"),
         (["--pictures", "--json"], "--pictures shows results to you"),
+        (["--sheet", "a.pdf"], "a.pdf is no name of a sheet"),
     ],
-    ids=["open", "empty", "spaces", "pictures"],
+    ids=["open", "empty", "spaces", "pictures", "sheet"],
 )
 def test_a_search_for_nothing_is_wrong_usage(
     run: Run, arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch
@@ -235,6 +236,27 @@ def test_in_a_pipe_pictures_are_a_table_and_a_remark(at_home: Path, run: Run, mo
     assert ran.err == "Pictures are shown only in a terminal. For a file of them: --sheet FILE.\n"
     pipe(monkeypatch, b"a star\na circle\n")
     assert run("search", "--pictures").err.count("Pictures are shown only") == 1
+
+
+def test_a_search_writes_a_sheet_beside_its_answer(at_home: Path, run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "a star.html"
+    ran = run("search", "a star", "-n", "2", "--json", "--sheet", file)
+    found = [json.loads(line) for line in ran.out.splitlines()]
+    assert (ran.code, ran.err) == (0, f"2 moments in {file}\n")
+    page = file.read_text(encoding="utf-8")
+    assert [page.count(f">{Path(one['path']).name}<") for one in found] == [1, 1]
+    assert page.count("data:image/jpeg;base64,") == 2 and "<h1>a star</h1>" in page
+    assert run("search", "a star", "--since", "2099", "--sheet", tmp_path / "none.jpg").code == 0
+    assert not (tmp_path / "none.jpg").exists()
+
+
+def test_each_line_of_a_pipe_gets_a_sheet_of_its_own(
+    at_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pipe(monkeypatch, f"a star\na circle --sheet {tmp_path / 'circle.png'}\n--sheet a.pdf a star".encode())
+    ran = run("search", "--sheet", tmp_path / "all.jpg", "-n", "1")
+    assert sorted(os.listdir(tmp_path)) == ["all.jpg", "circle.png"]
+    assert ran.code == 1 and "a.pdf is no name of a sheet" in ran.err
 
 
 # The prompt

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from vidfind.cli.indexing import loader_of
-from vidfind.cli.pictures import show_with_pictures
+from vidfind.cli.pictures import save_sheet, show_with_pictures
 from vidfind.commands import status_command
 from vidfind.errors import BadInput, ExitCode, Terminated, VidfindError
 from vidfind.search.dates import parse_period
@@ -78,6 +79,8 @@ class Answers:
     form: Form = "table"
     refine: bool = False
     pictures: bool = False
+    sheet: Path | None = None
+    """The file that a sheet of the moments is written to."""
     literal: bool = False
     """Whether the names of learned classes are words like others."""
 
@@ -109,6 +112,8 @@ class Answers:
             (show_with_pictures if self.pictures else show_moments)(moments, query)
         else:
             console.message(why_nothing(find, self.filters, expression))
+        if moments and self.sheet:
+            save_sheet(moments, query or (expression.words if expression else ""), self.sheet)
 
 
 def why_nothing(find: Find, filters: Filters, expression: Expression | None) -> str:

@@ -59,6 +59,7 @@ from vidfind.cli.prompt import (
 )
 from vidfind.cli.usage import Command, usage_sentence
 from vidfind.errors import BadInput
+from vidfind.export.sheet import check_sheet
 from vidfind.search.dates import parse_period, parse_time_of_day
 from vidfind.search.expression import (
     NO_WORDS,
@@ -110,7 +111,7 @@ FILTERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 """The filter of each option that has one, and what makes its value of the option's."""
 PARTS = ("query", "without", "then", "within", "like", "unlike")
 """The options that are parts of an expression."""
-OTHERS = ("limit", "refine", "literal", "pictures")
+OTHERS = ("limit", "refine", "literal", "pictures", "sheet")
 """The options that are fields of `Answers`."""
 FILES = ("--like", "--unlike")
 
@@ -161,6 +162,13 @@ def search_command(
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Show a picture of each moment, in a terminal that can.")
     ] = False,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a contact sheet of the moments: a page (.html) or a picture (.jpg, .png).",
+        ),
+    ] = None,
     as_json: Json = False,
     as_paths: Annotated[bool, typer.Option("--paths", help="Print only the path of each video found.")] = False,
     print0: Annotated[
@@ -313,6 +321,9 @@ def _answers(given: Mapping[str, Any], answers: Answers) -> Answers:
     """Returns the answers with the filters and numbers that were given. Raises BadInput for impossible ones."""
     filters = {FILTERS[name][0]: FILTERS[name][1](value) for name, value in given.items() if name in FILTERS}
     others = {name: value for name, value in given.items() if name in OTHERS}
+    if sheet := others.get("sheet"):
+        check_sheet(sheet)
+        others["sheet"] = sheet.expanduser()  # no shell does that in a line
     return dataclasses.replace(answers.filtered(**filters), **others)
 
 
