@@ -32,8 +32,10 @@ from vidfind.assistants.tools import Tools
 from vidfind.cli.prompt import why_nothing
 from vidfind.encoders.encoder import Encoder
 from vidfind.media.probe import probe
+from vidfind.store.folder import noting_run
 from vidfind.store.store import Embedded
 from vidfind.system.files import fingerprint
+from vidfind.tagging.edit import add_labels, tag_label
 from vidfind.words.levels import update_levels
 
 READING = ["search", "moment_picture", "video_details", "index_status"]
@@ -56,6 +58,7 @@ def home(tiny_encoder: Encoder, clips: Path, tmp_path_factory: pytest.TempPathFa
         )
     put(store, rows, [Embedded(row.content, [(0.0, 1.0)], vectors[i : i + 1]) for i, row in enumerate(rows)])
     update_levels(store)
+    add_labels(store, [tag_label(rows[0], name, 1) for name in ("dog", "beach")])
     return home
 
 
@@ -116,6 +119,8 @@ def test_a_search_finds_moments_with_all_that_the_other_tools_need(call: Call) -
         ({"query": SHOWN[0], "like": f"/home/{SHOWN[0]}.mp4@0:05", "without": [SHOWN[4]], "limit": 1}, ".mp4"),
         ({"query": SHOWN[0], "then": [SHOWN[7]], "within": 0, "limit": 1}, SHOWN[0]),
         ({"query": SHOWN[0], "since": "2024-05-17", "until": "2024", "limit": 1}, SHOWN[0]),
+        ({"query": SHOWN[0], "tags": ["Dog"]}, "h264_sound"),
+        ({"query": SHOWN[0], "tags": ["dog"], "no_tags": ["cat"]}, "h264_sound"),
         ({"query": SHOWN[0], "min_match": 90, "limit": 1}, SHOWN[0]),
         ({"query": SHOWN[0], "folders": '["/trips"]', "limit": 1}, "/trips/"),  # as some assistants write a list
     ],
@@ -142,13 +147,14 @@ def test_a_search_says_why_it_finds_nothing_and_what_fits_badly(call: Call) -> N
         ("search", {"query": "a", "since": "someday"}, "'someday' is not a date"),
         ("search", {"query": "a", "since": "2025", "until": "2024"}, "is later than the last day"),
         ("search", {"query": "a", "within": 5}, "it needs --then"),
-        ("search", {"query": "a", "tags": ["dog"]}, "No video has the tag 'dog'."),
+        ("search", {"query": "a", "tags": ["dig"]}, "No video has the tag 'dig'. Did you mean 'dog'?"),
+        ("search", {"query": "a", "classes": ["pets:rex"]}, "pets:rex"),
         ("search", {"query": "a", "folders": ["/elsewhere"]}, "/elsewhere"),
         ("search", {"query": "a", "folders": [""]}, "The name of a folder is empty."),
         ("search", {"like": "/etc/passwd@1"}, "The index holds no video '/etc/passwd'."),
         ("search", {"like": f"/home/{SHOWN[0]}.mp4"}, "write PATH@SECONDS"),
         ("search", {"like": f"/home/{SHOWN[0]}.mp4@soon"}, "write PATH@SECONDS"),
-        ("search", {"like": f"/home/{SHOWN[0]}.mp4@99"}, "99"),
+        ("search", {"like": f"/home/{SHOWN[0]}.mp4@99"}, "is only 20.0 seconds long"),
         ("video_details", {"video": "/etc/passwd"}, "The index holds no video '/etc/passwd'."),
         ("video_details", {"video": "a\0b"}, "The index holds no video"),
         ("video_details", {"video": "x" * 10_000}, "The index holds no video"),
@@ -180,6 +186,7 @@ def test_what_makes_no_sense_is_an_error_with_its_reason(
 def test_details_of_a_video(call: Call, home: Path) -> None:
     video = values(call("video_details", video=str(home / "h264_sound.mp4")))
     assert (video["video"], video["present"], video["codec"]) == (str(home / "h264_sound.mp4"), True, "h264")
+    assert (video["tags"], video["automatic_tags"], video["copies"]) == (["beach", "dog"], [], [])
     assert video["filmed"] == "2024-05-17T12:30:00Z"
 
 
@@ -226,6 +233,9 @@ def test_the_status_names_folders_and_what_could_not_be_read(call: Call, home: P
     status = values(call("index_status"))
     assert (status["index"], status["videos"], status["segments"], status["model"]) == ("default", 29, 56, "tiny")
     assert {"path": str(home), "present": True} in status["folders"]
+    assert (status["tags"], status["classes"], status["run"]) == (["beach", "dog"], [], None)
+    with noting_run(home / "indexes" / "default", total=3):
+        assert values(call("index_status"))["run"] == {"done": 0, "total": 3}
 
 
 def test_without_an_index_each_tool_says_how_to_make_one(tmp_path: Path) -> None:

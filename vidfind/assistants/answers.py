@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from pydantic import BaseModel, Field
 
 from vidfind.assistants.videos import plain_text
 from vidfind.search.moments import Moment
 from vidfind.search.tagged import Tags
+from vidfind.store.folder import read_run
 from vidfind.store.status import IndexStatus
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow
 
 LISTED = 20
 """At most so many videos that could not be read are listed."""
+NAMED = 200
+"""At most so many tags and classes are listed."""
 
 
 class Step(BaseModel):
@@ -130,6 +134,13 @@ class Unreadable(BaseModel):
     reason: str
 
 
+class Run(BaseModel):
+    """A run of `vidfind index` that is under way: `done` of `total` videos."""
+
+    done: int
+    total: int
+
+
 class Status(BaseModel):
     """The contents of the index."""
 
@@ -142,12 +153,14 @@ class Status(BaseModel):
     model: str = Field(description="The CLIP model that sees the videos.")
     encoder: str = Field(description="How the frames of a segment become one vector.")
     adapter: str | None = Field(description="What the model has learnt from the owner's captions, if anything.")
-    tags: int = Field(description="How many tags the owner uses.")
+    tags: list[str] = Field(description=f"Tags that `search` takes, {NAMED} at most.")
+    classes: list[str] = Field(description=f"Classes that the owner taught and that `search` takes, {NAMED} at most.")
+    run: Run | None = Field(description="What is being indexed now; null if nothing is.")
     failed: int = Field(description="How many videos could not be read.")
     unreadable: list[Unreadable] = Field(description=f"The first {LISTED} videos that could not be read, or in part.")
 
     @classmethod
-    def of(cls, status: IndexStatus, present: set[object]) -> Status:
+    def of(cls, status: IndexStatus, store: Store, present: Collection[Path]) -> Status:
         ours = status.settings.identity
         unread = [(row.path, row.failed) for row in status.failed] + [(row.path, row.damage) for row in status.damaged]
         return cls(
@@ -160,7 +173,9 @@ class Status(BaseModel):
             model=ours.model,
             encoder=ours.encoder,
             adapter=ours.adapter,
-            tags=status.tags,
+            tags=sorted({*store.label_names("tag"), *store.mark_names("tags")}, key=str.casefold)[:NAMED],
+            classes=sorted(store.mark_names("classes"), key=str.casefold)[:NAMED],
+            run=Run(done=run.done, total=run.total) if (run := read_run(store.path)) else None,
             failed=len(status.failed),
             unreadable=[Unreadable(video=plain_text(path), reason=plain_text(why)) for path, why in unread[:LISTED]],
         )

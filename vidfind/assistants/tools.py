@@ -46,8 +46,8 @@ INSTRUCTIONS = (
     "This searches the owner's own videos by what is to be seen in them. Search with a short description in English "
     "of what the picture shows, such as 'a dog catches a frisbee'; sound, speech and names are not searched. Look at "
     "moment_picture before you say what a moment shows: a search always finds something. Messages may name options of "
-    "the command line: --not is the parameter `without`, --in is `folders`, others have the same name here. What is "
-    "to be changed in the index, only the owner can change, with the command that the message names."
+    "the command line: --not is the parameter `without`, --in is `folders`, --is is `classes`, others have the same "
+    "name here. What is to be changed in the index, only the owner can change, with the command that the message names."
 )
 
 Tool = TypeVar("Tool", bound=Callable[..., Any])
@@ -130,6 +130,9 @@ class Tools:
         until: Annotated[str | None, Field(description="Only videos filmed up to the end of that time.")] = None,
         tags: Annotated[list[str], Field(description="Only moments with all of these tags.")] = [],  # noqa: B006
         no_tags: Annotated[list[str], Field(description="No moments with one of these tags.")] = [],  # noqa: B006
+        classes: Annotated[
+            list[str], Field(description="Only moments that show all of these classes, such as pets:rex.")
+        ] = [],  # noqa: B006
         min_match: Annotated[
             int, Field(ge=0, le=100, description="Only moments that the words fit by so many percent; 50 fits well.")
         ] = 0,
@@ -146,6 +149,7 @@ class Tools:
             until=parse_period(until).last if until else None,
             tags=tuple(tags),
             no_tags=tuple(no_tags),
+            classes=tuple(classes),
             min_match=min_match,
             online=online,
             per_video=per_video,
@@ -192,9 +196,10 @@ class Tools:
 
     @explained
     def index_status(self) -> Status:
-        """Tell what is indexed: folders, how many videos and hours, and which videos could not be read."""
-        status = index_status(self._store)
-        return Status.of(status, {*find_present({folder: folder for folder in status.folders})})
+        """Tell what is indexed: folders, how many videos, tags, what could not be read, and what is being indexed."""
+        store = self._store
+        status = index_status(store)
+        return Status.of(status, store, find_present({folder: folder for folder in status.folders}))
 
     @explained
     def export_clip(
