@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +27,9 @@ from vidfind.cli.options import IndexName, Json, Quiet, Verbose, Yes
 from vidfind.cli.usage import Command, Group
 from vidfind.errors import BadInput, ExitCode, Unusable
 from vidfind.system import paths
+
+if TYPE_CHECKING:
+    from vidfind.store.store import Store
 
 tags = typer.Typer(name="tag", cls=Group, no_args_is_help=True)
 
@@ -224,7 +227,13 @@ def list_tags(
 
 @tags.command(name="import", cls=Command)
 def import_file(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A CSV, TSV or JSON lines file; - reads what comes in.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="A CSV, TSV or JSON lines file; - reads what comes in. Or an XMP sidecar, or a folder of them.",
+        ),
+    ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be changed, and change nothing.")] = False,
     strict: Strict = False,
     name: IndexName = paths.DEFAULT_INDEX,
@@ -232,10 +241,10 @@ def import_file(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Take the tags of a list.
+    """Take the tags of a list, or of XMP sidecars.
 
-    Its first line names the columns: path and tag, or path and tags with semicolons between them, and also value (yes
-    or no), start and end. Rows that cannot be used are left out and listed.
+    The first line of a list names the columns: path and tag, or path and tags with semicolons between them, and also
+    value (yes or no), start and end. Rows that cannot be used are left out and listed.
 
     \b
     Example:
@@ -243,14 +252,19 @@ def import_file(
     """
     from vidfind.display import console
     from vidfind.display.tagging import import_json, show_import
-    from vidfind.tagging.edit import add_labels, planned, read_file, read_tags
+    from vidfind.tagging.edit import add_labels, planned, read_file, read_tags, said_by_owner
+    from vidfind.tagging.sidecars import ENDING, read_sidecars
 
     store = open_index(name)
+    place = Path(os.path.expanduser(file))
     is_piped = file == "-"
-    finder = open_finder(store, Path() if is_piped else Path(os.path.expanduser(file)).parent)
-    data = sys.stdin.buffer.read() if is_piped else read_file(Path(os.path.expanduser(file)))
     shown = "The list" if is_piped else file
-    found = read_tags(data, shown, finder)
+    if not is_piped and (place.is_dir() or place.suffix.lower() == ENDING):
+        base = place if place.is_dir() else place.parent
+        found = read_sidecars(place, open_finder(store, base), said_by_owner(store))
+    else:
+        finder = open_finder(store, Path() if is_piped else place.parent)
+        found = read_tags(sys.stdin.buffer.read() if is_piped else read_file(place), shown, finder)
     require_rows(found, shown)
     changes = planned(store, found.labels) if dry_run else add_labels(store, found.labels)
     if as_json:
@@ -267,15 +281,28 @@ def export_file(
         Path | None,
         typer.Argument(metavar="FILE", help="Where to, or -; .jsonl makes JSON lines. [default: print them]"),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")] = False,
+    xmp: Annotated[
+        Path | None,
+        typer.Option("--xmp", metavar="FOLDER", help="Write XMP sidecars into this folder, for photo programs."),
+    ] = None,
+    beside: Annotated[
+        bool, typer.Option("--beside", help="Write XMP sidecars beside the videos, into your own folders.")
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Replace a file that is there already; of a sidecar only its tags, all else in it stays."
+        ),
+    ] = False,
     name: IndexName = paths.DEFAULT_INDEX,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write what you said of tags to a CSV file.
+    """Write what you said of tags to a CSV file, or as XMP sidecars.
 
-    `vidfind tag import` reads it back.
+    `vidfind tag import` reads both back. Only a list says exactly the same: sidecars, which digiKam, Lightroom and
+    darktable read, do not know tags of a part, nor that a video does not have a tag.
 
     \b
     Example:
@@ -283,10 +310,39 @@ def export_file(
     """
     from vidfind.tagging.edit import COLUMNS, rows_by_file, tag_rows
 
+    if (xmp is not None) + beside + (file is not None) > 1:
+        raise typer.BadParameter("Give one of FILE, --xmp FOLDER and --beside.")
     store = open_index(name)
+    if xmp is not None or beside:
+        _write_sidecars(store, None if xmp is None else Path(os.path.expanduser(xmp)), force, as_json)
+        return
     rows = [*tag_rows(store, rows_by_file(store))]
     gone = len(store.labels("tag", also_gone=True)) - len(rows)
     write_list(rows, COLUMNS, "tag", file, force, as_json, gone)
+
+
+def _write_sidecars(store: "Store", folder: Path | None, force: bool, as_json: bool) -> None:
+    """Writes the sidecars of all videos with tags into a folder, or beside the videos where it is None."""
+    from vidfind.display import console
+    from vidfind.display.text import plural
+    from vidfind.tagging.sidecars import sidecars, write_sidecar
+
+    written, there = 0, 0
+    for path, names in sidecars(store, folder):
+        if path.exists() and not force:
+            there += 1
+            continue
+        try:
+            write_sidecar(path, names)
+        except BadInput as error:
+            console.message(f"Left out: {path} {error}")
+            continue
+        written += 1
+        if as_json:
+            console.json_line({"path": path, "tags": names})
+    console.message(f"Wrote {plural(written, 'sidecar')}{f' into {folder}' if folder else ' beside the videos'}.")
+    if there:
+        console.message(f"{plural(there, 'sidecar')} there already stayed as they are. To replace their tags: --force")
 
 
 def write_list(

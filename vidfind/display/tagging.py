@@ -61,7 +61,7 @@ def show_skipped(skipped: Sequence["Skipped"], what: str = "could not be used") 
     if skipped:
         message(f"{plural(len(skipped), 'row')} {what}:")
     for one in skipped[:LINES_SHOWN]:
-        message(f"  line {one.line}: {one.reason}")
+        message(f"  line {one.line}: {one.reason}" if one.line else f"  {one.reason}")
     if len(skipped) > LINES_SHOWN:
         message(f"  and {len(skipped) - LINES_SHOWN:,} more")
 

@@ -271,6 +271,10 @@ class VideoFinder:
                 return [*map(Named, rows)]
             raise
 
+    def endings(self) -> list[str]:
+        """Returns the endings of the names of all videos, such as `.mp4`."""
+        return sorted({row.path.suffix for row in self._rows.values()})
+
     def names_any(self, text: str) -> bool:
         """Whether a text names a video, or several."""
         with suppress(BadInput):
