@@ -67,7 +67,7 @@ def web_command(
             "is sent is not encrypted."
         )
 
-    def started(app: "Guard") -> None:
+    def started(app: "Guard", end: object) -> None:
         console.message("Open this address in a browser; keep it to yourself. Ctrl-C ends.")
         console.result_line(address_of(listening, token))
         if not no_browser:

@@ -19,6 +19,8 @@ START_OF_TEXT, END_OF_TEXT = "<start_of_text>", "<end_of_text>"
 VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 VOCABULARY_SIZE = 49408
 WORD_END = "</w>"
+MOST_KNOWN = 20_000
+"""Words whose tokens are kept."""
 WORDS = rf"{START_OF_TEXT}|{END_OF_TEXT}|'s|'t|'re|'ve|'m|'ll|'d|[LETTER]+|[DIGIT]|[^\sLETTERDIGIT]+"
 """Splits a lower-case text into words."""
 
@@ -85,16 +87,22 @@ class Vocabulary:
         self._merges = merges
         self.start = len(self._single) + len(merges)
         self.end = self.start + 1
-        self._special = {START_OF_TEXT: self.start, END_OF_TEXT: self.end}
+        self._special = {START_OF_TEXT: [self.start], END_OF_TEXT: [self.end]}
+        self._known = dict(self._special)
 
     def ids(self, words: Iterable[str]) -> list[list[int]]:
-        """Returns the ids of the tokens of each word."""
-        spelled = [(word, "".join(self._letters[byte] for byte in word.encode())) for word in words]
-        bpe = self._bpe(" ".join(letters + WORD_END for _, letters in spelled))
-        return [
-            [self._special[word]] if word in self._special else [token.id for token in bpe.tokenize(letters)]
-            for word, letters in spelled
-        ]
+        """Returns the ids of the tokens of each word. Words that come again take no time."""
+        words = list(words)
+        spelled = {
+            word: "".join(self._letters[byte] for byte in word.encode()) for word in words if word not in self._known
+        }
+        if len(self._known) > MOST_KNOWN:
+            self._known = dict(self._special)
+            return self.ids(words)
+        if spelled:
+            bpe = self._bpe(" ".join(letters + WORD_END for letters in spelled.values()))
+            self._known |= {word: [token.id for token in bpe.tokenize(letters)] for word, letters in spelled.items()}
+        return [self._known[word] for word in words]
 
     def _bpe(self, text: str) -> BPE:
         """Returns the encoder for one text, with only the merges that can occur in it; all take 80 ms to set up."""

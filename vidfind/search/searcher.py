@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -30,7 +29,7 @@ from vidfind.search.tagged import named_segments
 from vidfind.store.folder import levels_file, require_index
 from vidfind.store.settings import SETTINGS_FILE, read_generation
 from vidfind.store.store import Store
-from vidfind.system.files import fingerprint
+from vidfind.system.files import fingerprint, state_of
 from vidfind.system.paths import DEFAULT_INDEX, index_path
 from vidfind.words.levels import Levels, read_levels
 
@@ -73,16 +72,17 @@ class Searcher:
 
         Raises IndexNotFound, IndexDamaged, IndexMismatch for an index of a newer vidfind, BadInput for what cannot be
         a name."""
-        self._path = index_path(index) if isinstance(index, str) else index
+        self.path = index_path(index) if isinstance(index, str) else index
+        """The folder of the index."""
         self._load_encoder, self._announce = load_encoder, announce
         self._lock = threading.Lock()
         self._repeats_remarks, self._has_remarked = repeats_remarks, False
         self._open()
 
     def _open(self) -> None:
-        require_index(self._path)
-        self._state = _state(self._path / SETTINGS_FILE)
-        self._generation = read_generation(self._path)
+        require_index(self.path)
+        self._state = state_of(self.path / SETTINGS_FILE)
+        self._generation = read_generation(self.path)
         self._store: Store | None = None
         self._sampled = -1
         """How many segments there were when the sample was taken."""
@@ -92,7 +92,7 @@ class Searcher:
         self._levels_state: tuple[int, int] | None = None
         self._known_levels: Levels | None = None
         self.encoder = QueryEncoder(
-            self._path, self._generation, self._load_encoder, self._announce, self._repeats_remarks
+            self.path, self._generation, self._load_encoder, self._announce, self._repeats_remarks
         )
 
     @property
@@ -100,13 +100,8 @@ class Searcher:
         """The index. Opened when it is first needed, which takes a part of a second."""
         with self._lock:
             if self._store is None:
-                self._store = Store.open(self._path, self._generation)
+                self._store = Store.open(self.path, self._generation)
             return self._store
-
-    def current_store(self) -> Store:
-        """The index, opened again if another encoding or another index has taken its place. Raises IndexNotFound."""
-        self._follow_changes()
-        return self.store
 
     def prepare(self) -> None:
         """Loads now what the first query needs. Raises the errors of `find`."""
@@ -172,7 +167,7 @@ class Searcher:
             within = WITHIN if expression.within is None else expression.within
             moments = search_sequences(self.store, steps, within, filters, limit, asked, judge)
         if not moments and not self.store.count_videos():
-            raise BadInput(f"The index {self._path.name!r} holds no videos yet. Add some: {index_command(self._path)}")
+            raise BadInput(f"The index {self.path.name!r} holds no videos yet. Add some: {index_command(self.path)}")
         if not refine:
             return moments
         encoder, length = self.encoder.whole, self.store.settings.segment_length
@@ -227,9 +222,9 @@ class Searcher:
 
     def _levels(self) -> Levels | None:
         """The levels that the match of words is counted from; None if they are not known."""
-        file = levels_file(self._path, self._generation.number)
-        if (state := _state(file)) != self._levels_state:
-            self._known_levels, self._levels_state = read_levels(self._path, self._generation), state
+        file = levels_file(self.path, self._generation.number)
+        if (state := state_of(file)) != self._levels_state:
+            self._known_levels, self._levels_state = read_levels(self.path, self._generation), state
         return self._known_levels
 
     def _named(self, text: str) -> Named | None:
@@ -251,7 +246,7 @@ class Searcher:
         if not file.exists():  # said before the model is loaded
             nor = ", and no such video in the index" if time is not None else ""
             raise BadInput(f"There is no file {file}{nor}.")
-        length, key = self.store.settings.segment_length, (example, _state(file))
+        length, key = self.store.settings.segment_length, (example, state_of(file))
         if (known := self._examples.get(key)) is None:
             known = like_vector(self.encoder.whole, file, time, length), fingerprint(file)
             if len(self._examples) == KEPT_EXAMPLES:
@@ -275,7 +270,7 @@ class Searcher:
 
     def _follow_changes(self) -> None:
         if (
-            _state(self._path / SETTINGS_FILE) != self._state
+            state_of(self.path / SETTINGS_FILE) != self._state
         ):  # another encoding is in use now, or another index, or none
             self._open()
 
@@ -299,14 +294,3 @@ def _words_of(expression: Expression, steps: Sequence[Step]) -> list[Words] | No
         for step in steps
         if step.words is not None
     ]
-
-
-def _state(file: Path) -> tuple[int, int] | None:
-    """A value that changes whenever another file takes the place of this one; None while there is none.
-
-    That of the settings changes with the encoding in use, and with the index."""
-    try:
-        stat = os.stat(file)
-        return stat.st_ino, stat.st_mtime_ns
-    except FileNotFoundError:
-        return None

@@ -54,6 +54,17 @@ def fingerprint(path: Path | int) -> str:
     return digest.hexdigest()[:32]
 
 
+def state_of(file: Path) -> tuple[int, int] | None:
+    """A value that changes whenever another file takes the place of this one; None while there is none.
+
+    That of the settings changes with the encoding in use, and with the index."""
+    try:
+        stat = os.stat(file)
+        return stat.st_ino, stat.st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
 def find_present(paths: Mapping[Path, Path], seconds: float = LOOK_SECONDS) -> set[Path]:
     """Returns the files and folders that are there now.
 

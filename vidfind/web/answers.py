@@ -72,7 +72,7 @@ class Answers:
 
     def __init__(self, library: Library, read_query: ReadQuery) -> None:
         self._library, self._read_query = library, read_query
-        self._kept: OrderedDict[tuple[Any, ...], Answer] = OrderedDict()
+        self._kept: OrderedDict[str, Answer] = OrderedDict()
 
     def question(self, asked: QueryParams, likes: Sequence[Example] = ()) -> Question:
         """Returns what an address asks for. Raises BadInput for what makes no sense."""
@@ -93,8 +93,7 @@ class Answers:
 
         Also returns how many moments there are, as far as is known: one more than found, while there are more."""
         with self._library.lock:
-            store = self._library.searcher.current_store()
-            key = (store.path, repr(question))
+            key = repr(question)
             answer = self._kept.get(key)
             wanted = min(offset + limit, MOST_RESULTS)
             if answer is None or not offset:

@@ -40,6 +40,8 @@ from vidfind.web.replies import NotHere, error_reply, json_reply, readable
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 SEARCHES, PICTURES, OPENINGS = 2, 2, 16
+READINGS = 2
+"""How many pictures are received at a time."""
 """How many threads search, make pictures and open files at a time; the others wait."""
 MOST_LIKES = 8
 MOST_ORDER = 10**6  # bytes
@@ -88,7 +90,7 @@ class Page:
         self.answers, self.films = Answers(library, read_query), Films()
         self.given, self.exports = Given(folder), Exports(folder)
         self._searches, self._makings, self._openings = map(CapacityLimiter, (SEARCHES, PICTURES, OPENINGS))
-        self._encodings, self._players = CapacityLimiter(1), CapacityLimiter(1)
+        self._encodings, self._players, self._readings = map(CapacityLimiter, (1, 1, READINGS))
 
     def app(self) -> ASGIApp:
         """Returns the application with all addresses."""
@@ -115,7 +117,9 @@ class Page:
             Route("/api/export/{job}", replying(self.export_progress)),
             Route("/export/{job}", replying(self.exported)),
         ]
-        return Starlette(routes=routes, exception_handlers={404: _not_found, 405: _not_allowed, Exception: _mistake})
+        app = Starlette(routes=routes, exception_handlers={404: _not_found, 405: _not_allowed, Exception: _mistake})
+        app.router.redirect_slashes = False  # to an address without the token
+        return app
 
     async def search(self, request: Request) -> Response:
         likes = await self._likes(request)
@@ -149,7 +153,7 @@ class Page:
         at = seconds_in(request.query_params.get("at"), row.duration / 2, row.duration)
         wanted = seconds_in(request.query_params.get("size"), SIZE, PICTURE_SIZES[-1])
         size = next(size for size in PICTURE_SIZES if size >= wanted)
-        near = min(NEAR, self.library.searcher.store.settings.segment_length / 2)
+        near = min(NEAR, self.library.store.settings.segment_length / 2)
 
         def make() -> bytes:
             try:
@@ -176,7 +180,8 @@ class Page:
         return FilmReply(self.films, await self._open(begin))
 
     async def give(self, request: Request) -> Response:
-        data = await read_body(request)
+        async with self._readings:
+            data = await read_body(request)
 
         def keep() -> str:
             handle = self.given.keep(data)

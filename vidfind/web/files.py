@@ -6,10 +6,13 @@ import functools
 import os
 import re
 import urllib.parse
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import anyio
+from anyio import CancelScope
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
@@ -88,7 +91,8 @@ class FileReply:
             if scope["method"] == "HEAD":
                 await send({"type": "http.response.body", "body": b""})
             else:
-                await self._send_part(send, first, end)
+                async with stopping_when_gone(receive):
+                    await self._send_part(send, first, end)
 
     async def _start(self, send: Send, status: int, length: int, more: dict[str, str]) -> None:
         headers = {
@@ -116,6 +120,21 @@ class FileReply:
                 return
         if not end:
             await send({"type": "http.response.body", "body": b""})
+
+
+@asynccontextmanager
+async def stopping_when_gone(receive: Receive) -> AsyncIterator[CancelScope]:
+    """Ends what is done inside when the client leaves. Yields the scope that ends it."""
+
+    async def listen() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listen)
+        yield tasks.cancel_scope
+        tasks.cancel_scope.cancel()
 
 
 def open_file(path: Path) -> Opened:

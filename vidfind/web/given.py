@@ -6,6 +6,7 @@ import secrets
 from collections import OrderedDict
 from pathlib import Path
 
+import anyio
 from starlette.requests import Request
 
 from vidfind.errors import BadInput
@@ -15,6 +16,7 @@ from vidfind.web.replies import NotHere
 
 MOST_BYTES = 64 * 2**20
 MOST_GIVEN = 8
+LONGEST_SENDING = 60.0  # seconds
 
 
 class Given:
@@ -55,11 +57,14 @@ async def read_body(request: Request, most: int = MOST_BYTES) -> bytes:
     if length.isdecimal() and int(length[:20]) > most:
         raise too_much
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise too_much
-        parts.append(part)
+    with anyio.move_on_after(LONGEST_SENDING) as sending:
+        async for part in request.stream():
+            size += len(part)
+            if size > most:
+                raise too_much
+            parts.append(part)
+    if sending.cancelled_caught:
+        raise BadInput("It takes too long to be sent. Try again.")
     if not size:
         raise BadInput("Nothing was sent.")
     return b"".join(parts)

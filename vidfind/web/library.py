@@ -21,9 +21,10 @@ from vidfind.errors import BadInput
 from vidfind.search.moments import Moment
 from vidfind.search.searcher import Searcher
 from vidfind.store.select import select_videos
+from vidfind.store.settings import SETTINGS_FILE
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow, path_to_text
-from vidfind.system.files import find_present, fingerprint
+from vidfind.system.files import find_present, fingerprint, state_of
 from vidfind.web.replies import NotHere
 
 ID_BYTES = 12
@@ -62,6 +63,9 @@ class Library:
         self.lock = threading.Lock()
         """To be held while the searcher is used."""
         self.searcher = searcher
+        self._opening = threading.Lock()
+        self._store: Store | None = None
+        self._state: tuple[int, int] | None = None
         self._secret = secret.encode()
         self._known: dict[str, Path] = {}
         self._version: tuple[int, ...] = ()
@@ -69,9 +73,12 @@ class Library:
 
     @property
     def store(self) -> Store:
-        """The index as it is now. Raises IndexNotFound, IndexDamaged."""
-        with self.lock:
-            return self.searcher.current_store()
+        """The index as it is now, which no search keeps waiting. Raises IndexNotFound, IndexDamaged."""
+        with self._opening:
+            state = state_of(self.searcher.path / SETTINGS_FILE)
+            if self._store is None or state != self._state:
+                self._store, self._state = Store.open(self.searcher.path), state
+            return self._store
 
     # Ids
 
@@ -159,7 +166,7 @@ class Library:
 
     def _is_same(self, row: VideoRow, file: BinaryIO, status: os.stat_result) -> bool:
         """Whether an open file has the contents that were indexed; these are compared once for each state of it."""
-        state = (row.fingerprint, status.st_ino, status.st_size, status.st_mtime_ns)
+        state = (row.fingerprint, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)  # nobody can set the last
         if status.st_size != row.size:
             return False
         if state not in self._same:

@@ -9,14 +9,13 @@ from contextlib import closing
 
 import anyio
 import anyio.from_thread
-import anyio.lowlevel
 import anyio.to_thread
 from anyio import CancelScope, CapacityLimiter
 from anyio.streams.memory import MemoryObjectSendStream
 from starlette.types import Receive, Scope, Send
 
 from vidfind.errors import VidfindError
-from vidfind.web.files import PATIENCE
+from vidfind.web.files import PATIENCE, stopping_when_gone
 from vidfind.web.replies import NotHere, error_reply
 
 log = logging.getLogger(__name__)
@@ -36,45 +35,40 @@ class Films:
 
     async def send(self, parts: Generator[bytes], scope: Scope, receive: Receive, send: Send) -> None:
         """Answers with the parts of a film, while the client wants them. Raises what the first part raises."""
-        with CancelScope() as being_sent:
+        with closing(parts), CancelScope() as being_sent:
             while len(self._running) >= MOST:
                 self._running.pop(0).cancel()
             self._running.append(being_sent)
             try:
                 async with self._limiter:
-                    await self._send(parts, being_sent, scope, receive, send)
+                    await _send_film(parts, scope, receive, send)
             finally:
-                parts.close()
                 if being_sent in self._running:
                     self._running.remove(being_sent)
 
-    async def _send(
-        self, parts: Generator[bytes], being_sent: CancelScope, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        first = await anyio.to_thread.run_sync(functools.partial(next, parts, b""), limiter=CapacityLimiter(1))
-        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-        if scope["method"] == "HEAD":
-            await send({"type": "http.response.body", "body": b""})
-            return
-        into, made = anyio.create_memory_object_stream[bytes](AHEAD)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_stop_when_gone, receive, being_sent)
-            tasks.start_soon(_make, parts, into, being_sent)
-            with made:
-                await _send_part(send, first, being_sent)
-                async for part in made:
-                    await _send_part(send, part, being_sent)
-            await send({"type": "http.response.body", "body": b""})
-            tasks.cancel_scope.cancel()
+
+async def _send_film(parts: Generator[bytes], scope: Scope, receive: Receive, send: Send) -> None:
+    first = await anyio.to_thread.run_sync(functools.partial(next, parts, b""), limiter=CapacityLimiter(1))
+    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+    if scope["method"] == "HEAD":
+        await send({"type": "http.response.body", "body": b""})
+        return
+    into, made = anyio.create_memory_object_stream[bytes](AHEAD)
+    async with stopping_when_gone(receive) as being_sent, anyio.create_task_group() as tasks:
+        tasks.start_soon(_make, parts, into, being_sent)
+        with made:
+            await _send_part(send, first, being_sent)
+            async for part in made:
+                await _send_part(send, part, being_sent)
+        await send({"type": "http.response.body", "body": b""})
 
 
 async def _make(parts: Generator[bytes], into: MemoryObjectSendStream[bytes], being_sent: CancelScope) -> None:
     """Makes the parts in a thread, until there are no more or nobody takes them."""
 
     def work() -> None:
-        with closing(parts):
-            for part in parts:
-                anyio.from_thread.run(into.send, part)
+        for part in parts:
+            anyio.from_thread.run(into.send, part)
 
     with into:
         try:
@@ -84,18 +78,11 @@ async def _make(parts: Generator[bytes], into: MemoryObjectSendStream[bytes], be
             being_sent.cancel()
 
 
-async def _stop_when_gone(receive: Receive, being_sent: CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    being_sent.cancel()
-
-
 async def _send_part(send: Send, part: bytes, being_sent: CancelScope) -> None:
     with anyio.move_on_after(PATIENCE) as waiting:
         await send({"type": "http.response.body", "body": part, "more_body": True})
     if waiting.cancelled_caught:
         being_sent.cancel()
-        await anyio.lowlevel.checkpoint()
 
 
 class FilmReply:

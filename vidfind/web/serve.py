@@ -2,15 +2,61 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vidfind.errors import BadInput
 from vidfind.web.guard import Guard
 
 ENDING = 1  # seconds that answers get to end when the server stops
+REQUEST_SECONDS = 15.0  # in which the head of a request must have come
+MOST_CONNECTIONS = 256
+"""A browser opens six; each takes a file descriptor, of which a process has 1,024 on many systems."""
+
+
+class Protocol(H11Protocol):
+    """A connection that must send a whole request in time, however slowly it sends, and is one of not too many."""
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.abort()
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _watch(self) -> None:
+        if not self._is_idle:
+            self._stop_waiting()
+        elif self._waiting is None:
+            self._waiting = self.loop.call_later(REQUEST_SECONDS, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def _give_up(self) -> None:
+        self._waiting = None
+        if self._is_idle:
+            self.transport.abort()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -31,11 +77,13 @@ def address_of(listening: socket.socket, secret: str) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/{secret}/"
 
 
-def serve(app: Guard, listening: socket.socket, started: Callable[[], None]) -> None:
-    """Answers requests until Ctrl-C, which raises KeyboardInterrupt; `started` is called once it does."""
+def serve(app: Guard, listening: socket.socket, started: Callable[[Callable[[], None]], None]) -> None:
+    """Answers requests until Ctrl-C, which raises KeyboardInterrupt.
+
+    `started` is called once it does, with a function that ends it from another thread."""
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=Protocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -49,7 +97,7 @@ def serve(app: Guard, listening: socket.socket, started: Callable[[], None]) -> 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            started()
+            started(lambda: setattr(self, "should_exit", True))
 
     with listening:
         Server(config).run([listening])
