@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from tests.support.page import ADDRESS, TOKEN, VIDEOS, first_result, page_of_clips
+from tests.support.page import ADDRESS, TOKEN, VIDEOS, add_videos, first_result, page_of_clips
 from vidfind.encoders.encoder import Encoder
 from vidfind.store.folder import RUN_FILE, noting_run
+from vidfind.store.store import Store
 from vidfind.web.files import Unsatisfiable, parse_range
 from vidfind.web.guard import host_name
 
@@ -264,3 +265,19 @@ def test_the_progress_of_a_run_is_told_while_it_lasts(page: TestClient, folder: 
     (index / RUN_FILE).write_text('{"done": 3, "total": 7, "process": 999999999}')  # as a killed run leaves it
     assert page.get("api/status").json()["run"] is None
     (index / RUN_FILE).unlink()
+
+
+def test_a_picture_that_is_kept_is_shown_when_the_video_is_away(
+    page: TestClient, folder: Path, clips: Path, tiny_encoder: Encoder
+) -> None:
+    file = folder / "videos" / "away.mp4"
+    file.write_bytes((clips / "hevc.mp4").read_bytes())
+    add_videos(Store.open(folder / "index"), tiny_encoder, {file: "a black star spins"})
+    moment = first_result(page, "a black star spins")
+    address = f"picture/{moment['video']}?at=0.5"
+    picture = page.get(address)
+    file.unlink()
+    assert page.get(address).content == picture.content
+    assert first_result(page, "a black star spins")["present"] is False
+    lost = page.get(f"picture/{moment['video']}?at=1.5")
+    assert (lost.status_code, lost.json()["error"]) == (404, "away.mp4 is not there now.")

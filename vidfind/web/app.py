@@ -156,6 +156,8 @@ class Page:
         near = min(NEAR, self.library.store.settings.segment_length / 2)
 
         def make() -> bytes:
+            if kept := self.pictures.kept(row.fingerprint, at, size, near):
+                return kept  # also of a video that is not there now
             try:
                 return self.pictures.picture(self.library.file(row), row.fingerprint, at, size, near)
             except UnreadableVideo as error:
