@@ -19,12 +19,13 @@ const known = new Map(); // moments that were asked for more like them, by id
 let question = questionOf(location.search);
 let answers = null;
 let status = null;
+let showing = 0; // the place of the moment at large among the results
 let pause;
 
 const tray = new Tray((id, chosen) => {
   const card = document.querySelector(`.card[data-id="${CSS.escape(id)}"]`);
   if (card) markChosen(card, chosen);
-});
+}, () => question.q);
 
 const actions = {
   isChosen: (moment) => tray.has(moment),
@@ -47,12 +48,12 @@ const actions = {
   },
   open(index) {
     stopPreview();
-    grid.activate(index);
+    showing = index;
     viewer.open(grid.momentAt(index));
   },
   step(by) {
-    const moment = grid.momentAt(grid.active + by);
-    if (moment) grid.activate(grid.active + by);
+    const moment = grid.momentAt(showing + by);
+    if (moment) showing += by;
     return moment;
   },
   marksOf(moment) {
@@ -61,7 +62,7 @@ const actions = {
     return parameters;
   },
   closed() {
-    if (grid.total && document.activeElement !== $("query")) grid.focus(grid.active);
+    if (grid.total && document.activeElement !== $("query")) grid.focus(showing);
   },
 };
 
@@ -72,7 +73,7 @@ const filters = new Filters((values) => change(values));
 /** Changes the question and asks it. `isStep`: the way back leads to the question before. */
 function change(values, isStep = false) {
   clearTimeout(pause);
-  question = { ...question, ...values };
+  question = { ...question, q: $("query").value, ...values }; // with words that were typed just now
   const address = `?${parametersOf(question)}`;
   history[isStep ? "pushState" : "replaceState"](null, "", address === "?" ? location.pathname : address);
   search();

@@ -22,7 +22,8 @@ export function parametersOf(question) {
   return parameters;
 }
 
-export const isEmpty = (question) => !EXAMPLES.some((name) => question[name].trim());
+/** Whether nothing is looked for: there are neither words, nor examples, nor tags. */
+export const isEmpty = (question) => !EXAMPLES.some((name) => question[name].trim()) && !question.tag.length && !question.is.length;
 
 export const isNarrowed = (question) => Object.keys(NOTHING).some((name) => !EXAMPLES.includes(name) && question[name].length);
 

@@ -8,9 +8,9 @@ const KEPT = "vidfind tray"; // survives a reload, and ends with the tab
 const LOOK_AGAIN = 400; // milliseconds between two questions about a running export
 
 export class Tray {
-  /** `onchange(id, chosen)` is told what was added or taken out. */
-  constructor(onchange) {
-    this.onchange = onchange;
+  /** `onchange(id, chosen)` is told what was added or taken out; `words()` are those that are looked for. */
+  constructor(onchange, words) {
+    Object.assign(this, { onchange, words });
     this.moments = kept();
     $("export").addEventListener("submit", (event) => this.export(event));
     $("empty-tray").addEventListener("click", () => this.empty());
@@ -100,7 +100,8 @@ export class Tray {
     button.disabled = true;
     this.tell("Making it…", 0);
     try {
-      const made = await send("api/export", { moments: this.moments.map((moment) => moment.id), form: $("form").value, pad: Number($("pad").value) || 0 });
+      const order = { moments: this.moments.map((moment) => moment.id), form: $("form").value, pad: Number($("pad").value) || 0, query: this.words() };
+      const made = await send("api/export", order);
       this.tell(await this.follow(made.export));
       make("a", { href: `export/${made.export}`, download: "" }).click();
     } catch (error) {
