@@ -37,7 +37,7 @@ from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store
 from vidfind.system.paths import adapter_path, index_path
 
-CHECKS = ["vidfind", "Packages", "Device", "Decoders", "Player", "Data", "Adapters", "Defaults", "Models"]
+CHECKS = ["vidfind", "Packages", "Device", "Decoders", "Player", "Data", "Adapters", "Defaults", "Pictures", "Models"]
 
 
 @pytest.fixture(autouse=True)

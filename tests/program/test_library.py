@@ -13,6 +13,9 @@ import pytest
 from tests.support.program import objects
 from tests.support.ran import Run
 from tests.support.stored import put
+from vidfind.doctor.data import look_at_pictures
+from vidfind.pictures.cache import PictureCache
+from vidfind.system.files import fingerprint
 
 
 def test_status_tells_what_is_indexed_and_how(run: Run, indexed: Path, films: Path) -> None:
@@ -224,6 +227,20 @@ def test_vectors_are_deleted_for_good_only_when_confirmed(
     assert ran.code == 0
     assert "Removed 1 video. The files are where they were. No vectors or tags are kept." in ran.err
     assert run(*what).code == (0 if removed_before else 1)  # of nothing, nothing is asked
+
+
+def test_pictures_go_with_what_is_deleted_for_good(run: Run, indexed: Path, films: Path) -> None:
+    cache = PictureCache()
+    for film in films.rglob("*.mp4"):
+        cache.picture(film, fingerprint(film), 0.5)
+    count = cache.count()[0]
+    assert look_at_pictures().facts.startswith(f"in {cache.folder}, {count} pictures, ")
+    run("remove", films / "inner", "--yes")
+    assert cache.count()[0] == count
+    run("remove", "--purge", "--yes")
+    assert cache.count()[0] == count - 1
+    run("remove", "--all", "--yes")
+    assert cache.count()[0] == 0
 
 
 def test_a_run_says_what_it_has_not_removed_and_asks_where_somebody_is_there(

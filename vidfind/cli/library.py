@@ -173,6 +173,7 @@ def remove_command(
 
     from vidfind.display import console
     from vidfind.display.text import plural
+    from vidfind.pictures.cache import PictureCache
     from vidfind.store.folder import delete_index
     from vidfind.store.settings import is_index
     from vidfind.store.store import Store
@@ -189,6 +190,8 @@ def remove_command(
             _confirm_removal(len(removed), purge, yes)
             removed = purge_videos(path, store) if purge else remove_videos(path or [], store)
             update_levels(store)
+            if purge:
+                PictureCache().forget(row.fingerprint for row in removed)
         if as_json:
             for row in removed:
                 console.json_line({"path": row.path})
@@ -205,6 +208,7 @@ def remove_command(
     saved = [] if is_demo or not has_index else _save_labels(store_path)
     if has_index or not is_demo:  # a demo that was stopped early may have drawn videos and made no index
         delete_index(store_path)
+    PictureCache().clear()  # those of other indexes are made anew
     if is_demo:
         from vidfind.demo.collection import delete_collection
 

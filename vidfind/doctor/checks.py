@@ -18,6 +18,7 @@ from vidfind.doctor.data import (
     look_at_data,
     look_at_defaults,
     look_at_index,
+    look_at_pictures,
     mend_index,
 )
 from vidfind.doctor.findings import Check, Finding, Found, say
@@ -66,6 +67,7 @@ def all_checks(index: str | None = None, fix: bool = False) -> Iterator[Check]:
         yield Check("Index", partial(look_at_index, path), path.name, partial(mend_index, path))
     yield Check("Adapters", look_at_adapters)
     yield Check("Defaults", look_at_defaults)
+    yield Check("Pictures", look_at_pictures)
     yield Check("Models", look_at_cache)
     for model in _listed(models_in_use, paths):
         yield Check("Model", partial(look_at_model, *model), " / ".join(model))

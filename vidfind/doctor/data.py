@@ -54,6 +54,20 @@ def _drive(folder: Path) -> str:
     return f"network drive ({kind}), " if kind in NETWORK_DRIVES else kind and f"{kind}, "
 
 
+def look_at_pictures() -> Found:
+    """Reports the cache of small pictures."""
+    from vidfind.pictures.cache import PictureCache
+
+    cache = PictureCache()
+    there = cache.folder.is_dir()
+    number, size = cache.count()
+    facts = f"in {cache.folder}{'' if there else ' (not made yet)'}, {plural(number, 'picture')}, {file_size(size)}"
+    if there and not os.access(cache.folder, os.R_OK | os.W_OK | os.X_OK):
+        remedy = "change its rights, or delete it; until then, pictures are made anew each time"
+        return Found(facts, [Problem(f"{cache.folder} cannot be read and written", remedy)])
+    return Found(facts)
+
+
 def index_folders() -> list[Path]:
     """Returns the folders of all indexes. Raises OSError if they may not be listed."""
     folder = home() / "indexes"

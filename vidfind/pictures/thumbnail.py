@@ -8,12 +8,12 @@ from __future__ import annotations
 import io
 import math
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from vidfind.errors import UnreadableVideo
-from vidfind.media.read import is_picture, read_frame, read_whole_picture
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SIZE = 320
 """Pixels of the long side: some 15 KB."""
@@ -32,6 +32,8 @@ def thumbnail(path: Path, time: float, size: int = SIZE, near: float = NEAR) -> 
 
     Raises UnreadableVideo, whose text is a reason that follows the name of the file: `{path} {error}.`
     """
+    from vidfind.media.read import is_picture, read_frame, read_whole_picture  # only here: PyAV takes time
+
     if size < 1 or not math.isfinite(time) or not near >= 0:
         raise ValueError(f"there is no picture of size {size} at {time} s, near {near} s")
     try:
