@@ -10,13 +10,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import get_args
 
-import av
 import numpy as np
 import pytest
-from av.bitstream import BitStreamFilterContext
 from PIL import ExifTags, Image
 
-from tests.support.corners import draw_corners, read_corners, set_matrix, write_corners
+from tests.support.corners import copy_packets, draw_corners, read_corners, set_matrix, write_corners
 from vidfind.media.probe import examine_once, probe
 from vidfind.media.read import choose_reader, read_clips
 from vidfind.media.sampling import Sampling, Segment
@@ -123,18 +121,6 @@ def test_a_stream_can_turn_its_pictures_by_itself(
     filters = f"h264_metadata=display_orientation=insert:{orientation}"
     turned = copy_packets(plain, tmp_path / f"turned.{container}", filters)
     assert {shown(turned, sampling) for sampling in SAMPLINGS} == {corners}
-
-
-def copy_packets(source: Path, target: Path, bitstream_filter: str = "null") -> Path:
-    """Writes the packets of a video into another container."""
-    with av.open(str(source)) as given, av.open(str(target), "w") as container:
-        stream = container.add_stream_from_template(given.streams.video[0], opaque=True)
-        changed = BitStreamFilterContext(bitstream_filter, given.streams.video[0], stream)
-        for packet in [*given.demux(video=0)]:
-            for one in changed.filter(packet if packet.size else None):
-                one.stream = stream
-                container.mux(one)
-    return target
 
 
 def test_decord_is_given_no_file_with_a_display_matrix(film: Path) -> None:

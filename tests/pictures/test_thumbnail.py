@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.clips.make import read_number
-from tests.support.corners import draw_corners, read_corners, set_matrix, write_corners
+from tests.support.corners import copy_packets, draw_corners, read_corners, set_matrix, write_corners
 from tests.support.numbered import BROKEN, TRUTH, WHOLE
 from vidfind.errors import UnreadableVideo
 from vidfind.media.frames import centre
@@ -59,6 +60,23 @@ def test_a_thumbnail_is_upright(
     for time in (0.0, 0.9):
         picture = pixels(thumbnail(film, time))
         assert (read_corners(picture), picture.shape[:2]) == (corners, shape)
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize(("orientation", "corners"), [("rotate=90", "GWRB"), ("flip=vertical", "BWRG")])
+def test_a_stream_can_turn_its_pictures_by_itself(
+    container: str, orientation: str, corners: str, tmp_path: Path
+) -> None:
+    filters = f"h264_metadata=display_orientation=insert:{orientation}"
+    film = copy_packets(write_corners(tmp_path / "plain.mp4"), tmp_path / f"film.{container}", filters)
+    shown = {read_corners(pixels(thumbnail(film, time, near=near))) for time in (0.0, 0.7, 0.9) for near in (0, 0.1, 5)}
+    assert shown == {corners}
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.ts", "libx264"), ("a.avi", "mpeg4")])
+def test_a_stream_says_the_shape_of_its_pixels(name: str, codec: str, tmp_path: Path) -> None:
+    film = write_corners(tmp_path / name, codec, aspect=Fraction(4, 3))
+    assert {pixels(thumbnail(film, time)).shape[:2] for time in (0.0, 0.7)} == {(64, 128)}
 
 
 @pytest.mark.parametrize("matrix", [(1, 0, 0, 1), (0, 1, -1, 0)], ids=["wide", "tall"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -63,3 +64,15 @@ def set_matrix(path: Path, numbers: tuple[float, float, float, float], box: byte
     struct.pack_into(">9i", data, at, right_x, right_y, 0, down_x, down_y, 0, 0, 0, WHOLE)
     path.write_bytes(data)
     return path
+
+
+def copy_packets(source: Path, target: Path, bitstream_filter: str = "null") -> Path:
+    """Writes the packets of a video into another container."""
+    with av.open(str(source)) as given, av.open(str(target), "w") as container:
+        stream = container.add_stream_from_template(given.streams.video[0], opaque=True)
+        changed = BitStreamFilterContext(bitstream_filter, given.streams.video[0], stream)
+        for packet in [*given.demux(video=0)]:
+            for one in changed.filter(packet if packet.size else None):
+                one.stream = stream
+                container.mux(one)
+    return target

@@ -4,7 +4,6 @@ from __future__ import annotations  # PyAV has Packet[VideoStream] for type chec
 
 import hashlib
 import os
-import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -326,18 +325,57 @@ def is_closed(keyframe: Packet[VideoStream], stream: VideoStream) -> bool:
 
 IDR = 5  # the NAL unit type of an IDR picture
 HEVC_IDR = (19, 20)
+SEI, HEVC_SEI = 6, (39, 40)  # the types of units that say more about a picture
+ORIENTATION = 47  # the type of a message in such a unit that says how the picture is turned for display
+
+
+def turns_itself(packet: Packet[VideoStream], stream: VideoStream) -> bool:
+    """Whether H.264 or HEVC says in the stream how its pictures are turned; FFmpeg gives that with some frames only."""
+    codec = stream.codec_context.codec.canonical_name
+    if codec not in ("h264", "hevc"):
+        return False
+    for unit in _units(packet, stream):
+        is_sei = unit[0] & 31 == SEI if codec == "h264" else unit[0] >> 1 & 63 in HEVC_SEI
+        if is_sei and ORIENTATION in _messages(unit[1 if codec == "h264" else 2 :]):
+            return True
+    return False
+
+
+def _messages(data: bytes) -> Iterator[int]:
+    """Yields the types of the messages in a unit, each of which is followed by its length in bytes."""
+    numbers = iter(data.replace(b"\0\0\3", b"\0\0"))  # what keeps start codes out of the data
+
+    def number() -> int:
+        total = 0
+        for value in numbers:
+            total += value
+            if value < 255:
+                return total
+        raise EOFError
+
+    with suppress(EOFError):
+        while True:
+            yield number()
+            deque(islice(numbers, number()), maxlen=0)
 
 
 def _unit_headers(packet: Packet[VideoStream], stream: VideoStream) -> Iterator[int]:
-    """Yields the first byte of each NAL unit, which follows a length in mp4 and mkv, and a start code elsewhere."""
+    """Yields the first byte of each NAL unit."""
+    return (unit[0] for unit in _units(packet, stream))
+
+
+def _units(packet: Packet[VideoStream], stream: VideoStream) -> Iterator[bytes]:
+    """Yields the NAL units, which follow a length in mp4 and mkv, and a start code elsewhere."""
     data = bytes(packet)
     extra = stream.codec_context.extradata or b""
     if not extra.startswith(b"\x01"):
-        yield from (data[at.end()] for at in re.finditer(b"\0\0\1(?=.)", data, re.DOTALL))
+        yield from (unit for unit in data.split(b"\0\0\1")[1:] if unit)
         return
     is_hevc = stream.codec_context.codec.canonical_name == "hevc"
     length_size = (extra[21 if is_hevc else 4] & 3) + 1
     at = 0
     while at + length_size < len(data):
-        yield data[at + length_size]
-        at += length_size + int.from_bytes(data[at : at + length_size], "big")
+        length = int.from_bytes(data[at : at + length_size], "big")
+        at += length_size
+        yield data[at : at + max(length, 1)]
+        at += length

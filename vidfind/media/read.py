@@ -31,7 +31,7 @@ from vidfind.media.frames import (
     whole_picture,
 )
 from vidfind.media.keyframe_reader import read_by_keyframes, read_near
-from vidfind.media.probe import Traits, VideoInfo, examine_once
+from vidfind.media.probe import Traits, VideoInfo, examine_once, turns_itself
 from vidfind.media.pyav_reader import frames_from, read_with_pyav
 from vidfind.media.sampling import Sample, Sampling, Segment
 
@@ -141,6 +141,9 @@ def _read_at_once(path: Path, time: float, near: float, longest: int) -> np.ndar
         codec = stream.codec_context.codec.canonical_name
         if PLAIN_CONTAINERS.isdisjoint(container.format.name.split(",")) or codec not in SURE_CODECS:
             raise ReaderFailed("its keyframes may be marked wrongly")
+        first = next(read_packets(container, stream), None)
+        if first is None or turns_itself(first, stream):
+            raise ReaderFailed("only its first frame may say how it is turned")
         return read_near(container, stream, find_start(container, stream, None), time, near, longest)
 
 
