@@ -208,6 +208,18 @@ def test_the_picture_of_a_moment_is_the_frame_shown_then(time: float, call: Call
     assert read_number(picture[:, left : left + picture.shape[0]]) == shown
 
 
+def test_a_kept_picture_is_shown_though_its_video_is_away(call: Call, home: Path, tmp_path: Path) -> None:
+    file = home / "h264_sound.mp4"
+    shown = call("moment_picture", video=str(file), time=1).content
+    kept = file.rename(tmp_path / "kept.mp4")
+    try:
+        again, other = (call("moment_picture", video=str(file), time=time) for time in (1, 1.5))
+    finally:
+        kept.replace(file)
+    assert again.content == shown
+    assert "is not there now" in said(other)
+
+
 def test_a_path_may_lead_through_a_link(call: Call, home: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(home)
     assert values(call("video_details", video=str(tmp_path / "link" / "h264_sound.mp4")))["present"]

@@ -181,6 +181,9 @@ class Tools:
             raise BadInput(
                 f"{rows[0].path} is {rows[0].duration:g} seconds long: there is nothing at {time:g} seconds."
             )
+        kept = self._pictures.kept(rows[0].fingerprint, time, size, near=0)  # also of a video that is not there now
+        if kept:
+            return Image(data=kept, format="jpeg")
         file = file_of(rows)
         try:
             return Image(data=self._pictures.picture(file, rows[0].fingerprint, time, size, near=0), format="jpeg")
