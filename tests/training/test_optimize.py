@@ -38,23 +38,28 @@ def test_pairs_that_are_all_the_same_teach_nothing() -> None:
     assert contrastive_loss(torch.randn(4, 3), torch.randn(4, 3), torch.tensor(5.0), everything).item() == 0
 
 
-@pytest.mark.parametrize("chunk", [1, 3, 4, 12])
-def test_chunks_give_the_gradients_of_the_whole_batch(chunk: int) -> None:
+@pytest.mark.parametrize("keep", [False, True], ids=["computed again", "activations kept"])
+@pytest.mark.parametrize("lanes", [1, 2])
+@pytest.mark.parametrize("chunk", [1, 3, 12])
+def test_chunks_give_the_gradients_of_the_whole_batch(chunk: int, lanes: int, keep: bool) -> None:
     """In double precision: what is left of a difference is no rounding."""
     torch.manual_seed(0)
     towers = nn.ModuleDict({name: nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 8)) for name in "vt"})
     towers.double()
     clips, ids = torch.randn(2, 12, 6, dtype=torch.float64)
 
-    def gradients(size: int) -> tuple[float, list[torch.Tensor]]:
+    def gradients(size: int, lanes: int, keep: bool) -> tuple[float, list[torch.Tensor]]:
         towers.zero_grad()
         video = [lambda part=part: towers["v"](part) for part in clips.split(size)]
         text = [lambda part=part: towers["t"](part) for part in ids.split(size)]
-        loss = backward_in_chunks(video, text, lambda v, t: contrastive_loss(v, t, torch.tensor(20.0)))
-        return loss.item(), [gradient(p).clone() for p in towers.parameters()]
+        parameters = list(towers.parameters())
+        loss = backward_in_chunks(
+            video, text, lambda v, t: contrastive_loss(v, t, torch.tensor(20.0)), parameters, lanes, keep
+        )
+        return loss.item(), [gradient(p).clone() for p in parameters]
 
-    loss, whole = gradients(12)
-    again, chunked = gradients(chunk)
+    loss, whole = gradients(12, 1, True)
+    again, chunked = gradients(chunk, lanes, keep)
     assert again == pytest.approx(loss, rel=1e-12)
     for a, b in zip(chunked, whole, strict=True):
         torch.testing.assert_close(a, b, atol=1e-12, rtol=0)

@@ -37,7 +37,7 @@ from vidfind.categories.softcpt import (
     sgd,
 )
 from vidfind.categories.tasks import ClassExamples, Floats, Heads, Task, Vectors, task_of
-from vidfind.encoders.towers import has_plain_text_tower, read_embedded
+from vidfind.encoders.towers import embedding_table, has_plain_text_tower, read_embedded
 from vidfind.errors import Unusable
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def make_tower(encoder: Encoder) -> Tower:
     model = encoder.model
     if not has_plain_text_tower(model):
         raise Unusable(f"Prompts of {encoder.identity.model} cannot be tuned: its text tower is of another kind.")
-    embedding = model.token_embedding.weight.detach().float()
+    embedding = embedding_table(model).float()
     scale = float(model.logit_scale.detach().exp())
     dtype = encoder.dtype
 

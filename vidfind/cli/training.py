@@ -105,6 +105,14 @@ def finetune_command(
             help="Train only the text half: quick, the index stays valid, and enough for names of what the model sees.",
         ),
     ] = False,
+    word: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WORD[=NOUN]",
+            help="A word of your captions to teach, and the kind of thing that it names: Rex=dog. Repeatable. Words "
+            "that the model cannot place are found without it.",
+        ),
+    ] = None,
     adapter: Annotated[
         str | None,
         adapter_option("The adapter to continue training from, or none.", "with --text-only the index's own, or none"),
@@ -150,6 +158,7 @@ def finetune_command(
     if full and text_only:
         raise typer.BadParameter("Give either --full or --text-only.")
     asked = EncoderChoice(model, pretrained, encoder, adapter, frames)
+    words = dict(map(_word_and_noun, word or []))
 
     from vidfind.display import console
     from vidfind.display.activity import Activity
@@ -172,7 +181,7 @@ def finetune_command(
         use_threads(threads)
         store = _store_if_any(index_name)
         base, start = load_for_training(choose_start(asked, store, text_only), device, activity.announce)
-        with FineTuning(good, base, recipe, start, use_autocast(dtype, base), skip_bad) as training:
+        with FineTuning(good, base, recipe, start, use_autocast(dtype, base), skip_bad, words) as training:
             was_stopped = _train(training, activity)
         tuned = training.adapter(name, pairs_digest(training.training))
     if tuned is None:
@@ -185,6 +194,14 @@ def finetune_command(
         raise typer.Exit(ExitCode.INTERRUPTED)
     if use or not saved.is_worse:
         _offer(saved.info, store, training, use, RunOptions(device, dtype, threads))
+
+
+def _word_and_noun(text: str) -> tuple[str, str]:
+    """Returns the two parts of a --word: `Rex=dog`, or `Rex` without a noun."""
+    word, equals, noun = (part.strip() for part in text.partition("="))
+    if not any(map(str.isalnum, word)) or (equals and not any(map(str.isalpha, noun))):
+        raise typer.BadParameter(f"Give --word a word, and what kind of thing it names: Rex=dog, not {text!r}.")
+    return word, noun
 
 
 def _store_if_any(index_name: str) -> "Store | None":
@@ -230,7 +247,9 @@ def _show_saved(saved: "Saved", training: "FineTuning") -> None:
 
     assert training.before and training.after
     name, encoder = saved.info.name, saved.info.encoder
-    show_before_and_after(training.before, training.after, len(training.pool), training.is_better)
+    show_before_and_after(
+        training.before, training.after, len(training.pool), training.is_better, training.words, training.marks
+    )
     if saved.info.kind == "frozen":
         console.note(f"Before: plain CLIP, the encoder mean, as {encoder} knows nothing before it is trained.")
     console.message(f"Saved as {name}. More about it: {show_command(name)}")

@@ -71,6 +71,8 @@ def show_adapter(adapter: "SavedAdapter", used_by: Sequence[str]) -> None:
             "Captions": plural(info.num_pairs, "pair") if info.num_pairs else "unknown",
             "Made": f"{info.created or 'unknown'}, with vidfind {info.version}",
         }
+    if info and info.words:
+        rows |= {f"Word {word}": word_facts(facts) for word, facts in info.words.items()}
     rows["Size"] = file_size(adapter.size_bytes)
     rows["Default"] = "yes: new indexes of its model use it" if adapter.is_default else "no"
     rows["Indexes"] = ", ".join(used_by) or "none"
@@ -79,6 +81,18 @@ def show_adapter(adapter: "SavedAdapter", used_by: Sequence[str]) -> None:
         show(recall)
     if adapter.problem:
         message(adapter.problem)
+
+
+VERDICTS = {"learned": "learned", "not learned": "not learned", "unknown": "too few to tell"}
+
+
+def word_facts(facts: Mapping[str, Any]) -> str:
+    """Returns what a learned word began as, and how its held-out captions do."""
+    said = f"began as {facts.get('noun', '?')}; {plural(facts.get('captions', 0), 'caption')}"
+    if held_out := facts.get("held_out"):
+        found = f"of {held_out} held out, {facts.get('before')} were found first before and {facts.get('after')} after"
+        said += f"; {found}: {VERDICTS.get(facts.get('verdict', ''), '?')}"
+    return said
 
 
 def show_defaults(defaults: Mapping[str, str]) -> None:

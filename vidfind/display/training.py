@@ -12,6 +12,7 @@ from rich.text import Text
 from vidfind.display.console import errors, new_table, note, say, show, show_list
 from vidfind.display.text import gflops, milliseconds, plural, printable
 from vidfind.system.times import clock
+from vidfind.training.recall import likely_range
 from vidfind.training.recipe import FEWEST_TO_TELL
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from vidfind.training.captions import BadLine
     from vidfind.training.evaluate import Verdict
     from vidfind.training.finetune import Stepped, Validated
-    from vidfind.training.recall import Recall, Retrieval
+    from vidfind.training.recall import Recall, Retrieval, WordMarks
 
 # What a row shows, how, and which of its values is the best.
 RECALL_ROWS: dict[str, tuple[Callable[["Recall"], float], str, Callable[..., float]]] = {
@@ -129,14 +130,22 @@ def training_facts(stepped: "Stepped", judged: Sequence["Validated"]) -> str:
     return "  ".join(filter(None, facts))
 
 
-def show_before_and_after(before: "Retrieval", after: "Retrieval", pool: int, is_better: bool) -> None:
-    """Shows how many of the held-out captions find their video first among `pool`, before and after training."""
+def show_before_and_after(
+    before: "Retrieval",
+    after: "Retrieval",
+    pool: int,
+    is_better: bool,
+    words: Mapping[str, Mapping[str, Any]],
+    marks: Mapping[str, "WordMarks"],
+) -> None:
+    """Shows how many of the held-out captions find their video first among `pool`, before and after training: of all,
+    and of those with each learned word."""
     count = before.text_to_video.count
     firsts = [round(one.text_to_video.r1 * count / 100) for one in (before, after)]
     show(
         Text(
             f"Of {plural(count, 'caption')} held out from training, {firsts[0]:,} found their video first among "
-            f"{pool:,} before, and {firsts[1]:,} after."
+            f"{pool:,} before, and {firsts[1]:,} after{likely(firsts[1], count)}."
         )
     )
     if not is_better:
@@ -146,6 +155,33 @@ def show_before_and_after(before: "Retrieval", after: "Retrieval", pool: int, is
             if few
             else "That may be chance."
         )
+    for word, facts in words.items():
+        show(Text(word_line(word, facts, marks.get(word))))
+
+
+def likely(found: int, count: int) -> str:
+    """Returns the range of the true share where it is wide, since few captions were held out; else nothing."""
+
+    low, high = likely_range(found, count)
+    return f" ({low:.0f} to {high:.0f} % are likely of others)" if count < FEWEST_TO_TELL else ""
+
+
+def word_line(word: str, facts: Mapping[str, Any], marks: "WordMarks | None") -> str:
+    """Returns whether a word was learned, by which held-out captions, and what helps if it was not."""
+    own = f"{printable(word)} began as {printable(str(facts['noun']))}, with {plural(facts['captions'], 'caption')}"
+    if not marks or not marks.count:
+        return f"{own}; none was held out to judge it by: give it more captions."
+    found = (
+        f"of {plural(marks.count, 'caption')} held out, {marks.before} found their video first before, and "
+        f"{marks.after} after{likely(marks.after, marks.count)}"
+    )
+    helps = "More captions with it help most, then captions of like things without it, and its kind: "
+    said = {
+        "learned": "It was learned: without it they find less.",
+        "unknown": "That is too few to tell whether it was learned. More captions with it help.",
+        "not learned": f"The new word was not learned. {helps}--word {printable(word)}=NOUN.",
+    }
+    return f"{own}; {found}. {said[marks.verdict]}"
 
 
 def verdict_json(verdict: "Verdict") -> Iterator[dict[str, Any]]:

@@ -122,6 +122,28 @@ def add_mlp(block: Any, tokens: Tokens) -> Tokens:
     return replace(tokens, x=tokens.x + block.ls_2(block.mlp(block.ln_2(tokens.x))))
 
 
+class WordEmbedding(nn.Module):
+    """The token embedding of a text tower with rows (K, W) for learned words, which have the ids -K to -1."""
+
+    def __init__(self, weight: nn.Parameter, rows: Tensor) -> None:
+        super().__init__()
+        self.weight = weight
+        self.rows = nn.Parameter(rows)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        known = F.embedding(ids.clamp(min=0), self.weight)
+        return torch.where((ids < 0)[..., None], self.rows[ids.clamp(max=-1)], known)
+
+
+def embedding_table(model: Any) -> Tensor:
+    """Returns the embeddings of all tokens (V, W); those of learned words come last, where their ids find them."""
+    embedding = model.token_embedding
+    if isinstance(embedding, WordEmbedding):
+        return torch.cat([embedding.weight, embedding.rows]).detach()
+    table: Tensor = embedding.weight.detach()
+    return table
+
+
 def encode_tokens(model: Any, ids: Tensor) -> Tensor:
     """Token ids (N, length) -> (N, D). Ids after the last end of text are cut off, because they have no influence."""
     end = ids.argmax(dim=-1)  # the end of text has the highest id

@@ -6,6 +6,7 @@
     visual.transformer.resblocks.{i}.prompts            (4, C)       tfvl
     visual.word_projection                              (C, W)       tfvl: W is the width of the text tower
     any weight of the model, under its own name                      full fine-tuning only
+    token_embedding.rows                                (K, W)       rows of learned words, in the order of the header
 
 On disk: safetensors, with AdapterInfo as JSON in the header. Knows nothing of models: lora.py applies an adapter.
 torch is imported where tensors are touched, so that adapters are listed in no time.
@@ -27,6 +28,7 @@ from safetensors import SafetensorError, safe_open
 from vidfind import __version__
 from vidfind.commands import doctor_command
 from vidfind.errors import ModelUnavailable
+from vidfind.models.tokenizer import Learned, learned_ids
 from vidfind.system.paths import adapter_path
 from vidfind.system.storage import atomic_write, storage_errors
 
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 PARAMETER = re.compile(r"visual\.(transformer\.resblocks\.\d+\.(temporal_position|prompts)|word_projection)")
 """Names of tensors that belong to the encoder, not to the model."""
 LORA = re.compile(r"\.lora_[ab]$")
+LEARNED = "token_embedding.rows"
+"""The name of the tensor with the embeddings of learned words."""
 HEADER = "vidfind"
 FIELD_TYPES: Mapping[str, type] = {"str": str, "int": int, "Mapping[str, Any]": Mapping}
 UNREADABLE = (OSError, SafetensorError, ValueError, TypeError, AttributeError, RuntimeError)
@@ -67,6 +71,20 @@ class AdapterInfo:
     video_digest: str = ""
     """Digest of the tensors that change video vectors; empty if none does. `write_adapter` fills it in."""
     version: str = __version__
+    words: Mapping[str, Any] = field(default_factory=dict)
+    """The learned words as their owner writes them. Of each: `noun`, the known word that it started from; `tokens`, the
+    number of its rows in the tensor LEARNED; `captions`, how many of the training pairs have it; and how well the
+    held-out captions with it do, if there were any: see `training.recall.WordMarks`."""
+
+    @property
+    def learned(self) -> Learned:
+        """The token ids of the learned words."""
+        return learned_words(self.words)
+
+
+def learned_words(words: Mapping[str, Mapping[str, Any]]) -> Learned:
+    """Returns the token ids of learned words, from the facts about them in a header."""
+    return learned_ids({word: facts["tokens"] for word, facts in words.items()})
 
 
 @dataclass(frozen=True)
@@ -125,6 +143,9 @@ def read_adapter(path: Path) -> Adapter:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
             adapter = Adapter(tensors, _info_of(file.metadata()))
         _check_tensors(tensors)
+        rows = sum(map(len, adapter.info.learned.values())) if adapter.info else 0
+        if len(tensors.get(LEARNED, ())) != rows:
+            raise ValueError(f"it has {len(tensors.get(LEARNED, ()))} rows for learned words, not {rows}")
         if adapter.info and adapter.info.video_digest != video_digest(tensors):
             raise ValueError("its numbers are not those that were saved")
         return adapter
@@ -142,7 +163,10 @@ def write_adapter(path: Path, adapter: Adapter) -> None:
     metadata = {}
     if adapter.info:
         info = dataclasses.replace(adapter.info, video_digest=video_digest(tensors))
-        metadata[HEADER] = json.dumps(dataclasses.asdict(info))
+        values = dataclasses.asdict(info)
+        if not info.words:
+            del values["words"]  # earlier versions of vidfind can read the file
+        metadata[HEADER] = json.dumps(values)
     with atomic_write(path) as part:
         save_file(tensors, part, metadata=metadata)
 
@@ -163,6 +187,9 @@ def _info_of(metadata: Mapping[str, str] | None) -> AdapterInfo | None:
             raise ValueError(f"its {name} is {getattr(info, name)!r}")
     if info.num_frames < 1:
         raise ValueError(f"its num_frames is {info.num_frames}")
+    for word, facts in info.words.items():
+        if not isinstance(facts, dict) or not isinstance(facts.get("tokens"), int) or facts["tokens"] < 1:
+            raise ValueError(f"it does not say how many tokens {word!r} has")
     return info
 
 
@@ -171,7 +198,7 @@ def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not tensor.float().sum().isfinite():
             raise ValueError(f"{name} holds what is not a finite number")
-        if (LORA.search(name) or PARAMETER.fullmatch(name)) and tensor.ndim != 2:
+        if (LORA.search(name) or PARAMETER.fullmatch(name) or name == LEARNED) and tensor.ndim != 2:
             raise ValueError(f"{name} has {tensor.ndim} dimensions, not 2")
         if LORA.search(name):
             a, b = (tensors.get(LORA.sub(f".lora_{x}", name)) for x in "ab")

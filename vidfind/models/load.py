@@ -133,7 +133,7 @@ def build(
     from vidfind.encoders.encoder import Encoder, choose_device
     from vidfind.encoders.towers import has_int8_tower
     from vidfind.models.adapter_file import read_adapter
-    from vidfind.models.lora import fold_adapter
+    from vidfind.models.lora import fold_adapter, with_words
     from vidfind.precision.formats import choose_format, float_type
     from vidfind.precision.trial import Trial
 
@@ -148,6 +148,7 @@ def build(
         check_weights(info, model, pretrained, digest)
         fold_adapter(clip, adapter)
         parameters |= adapter.parameters()
+        tokenizer = with_words(tokenizer, info.learned)
         digest = joint_digest(digest, info.video_digest)
     name = info.name if info else None
     identity = EncoderIdentity(model, pretrained, digest, resolved.encoder, name, resolved.num_frames)

@@ -1,18 +1,23 @@
-"""LoRA on the attention of both towers: attached for training, folded into the weights for use.
+"""The additions of an adapter to a model: LoRA on the attention of both towers, and the embeddings of learned words.
 
-Knows nothing of files.
+Both are attached for training, and folded into the model for use. Knows nothing of files.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from vidfind.encoders.towers import WordEmbedding
 from vidfind.errors import ModelUnavailable
-from vidfind.models.adapter_file import PARAMETER, Adapter
+from vidfind.models.adapter_file import LEARNED, PARAMETER, Adapter
+from vidfind.models.tokenizer import Learned, tokenize_all
+
+Tokenizer = Callable[..., Tensor]
+"""Texts and `context_length`, by default that of the model -> token ids (N, length), as open_clip's tokenizers."""
 
 
 class LoRA(nn.Module):
@@ -51,6 +56,27 @@ def attach_lora(model: Any, rank: int, text_only: bool = False) -> dict[str, nn.
     return parameters
 
 
+def attach_words(model: Any, rows: Tensor) -> nn.Parameter:
+    """Adds rows (K, W) for learned words to the token embedding, in place of earlier ones; returns their parameter."""
+    embedding = WordEmbedding(model.token_embedding.weight, rows.to(model.token_embedding.weight))
+    model.token_embedding = embedding
+    return embedding.rows
+
+
+def with_words(tokenizer: Tokenizer, learned: Learned) -> Tokenizer:
+    """Returns CLIP's tokenizer that also knows the learned words."""
+    length = tokenizer([""]).shape[-1]
+
+    def tokenize(texts: Sequence[str], context_length: int = length) -> Tensor:
+        ids = tokenize_all([texts] if isinstance(texts, str) else list(texts), context_length, learned)
+        padded = torch.zeros(len(ids), context_length, dtype=torch.long)
+        for row, one in zip(padded, ids, strict=True):
+            row[: len(one)] = torch.tensor(one)
+        return padded
+
+    return tokenize if learned else tokenizer
+
+
 def fold_adapter(model: Any, adapter: Adapter) -> None:
     """Folds the adapter into the weights of the model, in place; at inference it costs nothing.
 
@@ -70,6 +96,8 @@ def fold_adapter(model: Any, adapter: Adapter) -> None:
             is_projection = kind == "word_projection"
             expected = (width, model.token_embedding.weight.shape[1]) if is_projection else (len(tensor), width)
             fits = tensor.shape == expected
+        elif name == LEARNED:
+            fits = tensor.shape[1:] == model.token_embedding.weight.shape[1:]
         else:
             fits = name in weights and tensor.shape == weights[name].shape
         if not fits:
@@ -77,6 +105,8 @@ def fold_adapter(model: Any, adapter: Adapter) -> None:
             raise ModelUnavailable(
                 f"The adapter{called} does not fit the model: {name} {tuple(tensor.shape)} has no place in it."
             )
+    if LEARNED in adapter.tensors:
+        attach_words(model, adapter.tensors[LEARNED])
     with torch.no_grad():
         for name, tensor in adapter.tensors.items():
             if name in weights:

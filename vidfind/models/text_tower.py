@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 import mmap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.models.tokenizer import VOCABULARY_SIZE, open_clip_folder
+from vidfind.models.adapter_file import LEARNED
+from vidfind.models.tokenizer import NO_WORDS, VOCABULARY_SIZE, Learned, open_clip_folder, tokenize, tokenize_all
 
 Array = npt.NDArray[Any]
 Vector = npt.NDArray[np.float32]
@@ -43,6 +44,24 @@ class TextTower:
     heads: int
     context_length: int
     quick_gelu: bool
+    learned: Learned = field(default_factory=dict)
+    """The words that an adapter has taught, whose embeddings are in the tensor LEARNED."""
+
+    def tokenize(self, text: str) -> tuple[list[int], bool]:
+        """Returns the token ids of a text, and whether it was cut."""
+        return tokenize(text, self.context_length, self.learned)
+
+    def tokenize_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns the token ids of each text."""
+        return tokenize_all(texts, self.context_length, self.learned)
+
+    def embed(self, ids: Sequence[int]) -> Array:
+        """Token ids (N) -> their embeddings (N, C), in the number format of the weights."""
+        places = np.asarray(ids, dtype=np.int64)
+        embedded: Array = self.tensors[EMBEDDING][places]
+        if (is_learned := places < 0).any():
+            embedded[is_learned] = self.tensors[LEARNED][places[is_learned]]
+        return embedded
 
     def encode(self, ids: Sequence[int]) -> Vector:
         """Token ids of a text (N) -> (D,), not of unit length. Ids after the end of text have no influence."""
@@ -50,7 +69,7 @@ class TextTower:
             return self._features(ids[: ids.index(max(ids)) + 1])  # the end of text has the highest id
 
     def _features(self, ids: Sequence[int]) -> Vector:
-        x = self.tensors[EMBEDDING][ids].astype(np.float32)  # (N, C)
+        x = self.embed(ids).astype(np.float32)  # (N, C)
         x = x + self.tensors["positional_embedding"][: len(ids)]
         for i in range(self.layers):
             block = f"transformer.resblocks.{i}."
@@ -100,8 +119,12 @@ def _normal_share(x: Vector) -> Vector:
     return share
 
 
-def read_text_tower(config: Mapping[str, Any], weights: Path, adapter: Path | None = None) -> TextTower | None:
+def read_text_tower(
+    config: Mapping[str, Any], weights: Path, adapter: Path | None = None, learned: Learned = NO_WORDS
+) -> TextTower | None:
     """Returns the text tower of a model with this `config` of open_clip, with an adapter folded in.
+
+    `learned`: the words that the adapter has taught.
 
     None if anything is unusual: a checkpoint that is not safetensors, another kind of tower or tokenizer, an adapter
     that does not fit."""
@@ -123,7 +146,12 @@ def read_text_tower(config: Mapping[str, Any], weights: Path, adapter: Path | No
         return None
     if any(tower[name].shape != shape for name, shape in shapes.items()):
         return None
-    return TextTower(tower, layers, heads, length, bool(config.get("quick_gelu")))
+    if learned:
+        rows = changes.get(LEARNED, np.empty((0, 0)))
+        if rows.shape != (sum(map(len, learned.values())), width):
+            return None
+        tower[LEARNED] = rows
+    return TextTower(tower, layers, heads, length, bool(config.get("quick_gelu")), learned)
 
 
 def _shapes(dim: int, width: int, layers: int, length: int, mlp_ratio: float) -> dict[str, tuple[int, ...]]:

@@ -8,7 +8,7 @@ import html
 import importlib.util
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,22 +25,82 @@ WORDS = rf"{START_OF_TEXT}|{END_OF_TEXT}|'s|'t|'re|'ve|'m|'ll|'d|[LETTER]+|[DIGI
 """Splits a lower-case text into words."""
 
 
+Learned = Mapping[str, Sequence[int]]
+"""Words that fine-tuning has taught, as `word_key` spells them: the ids of their tokens.
+
+The ids are negative: -1 is the last row of the embeddings of all learned words. So the end of text keeps the highest
+id of a text."""
+NO_WORDS: Learned = {}
+
+
 # Tokens
 
 
-def tokenize(text: str, context_length: int) -> tuple[list[int], bool]:
-    """Returns the ids that open_clip's tokenizer gives, with start and end of text, and whether the text was cut."""
-    vocabulary = _vocabulary()
-    ids = itertools.chain.from_iterable(vocabulary.ids(split_words(text, context_length)))
-    return _framed(list(ids), context_length)
+def tokenize(text: str, context_length: int, learned: Learned = NO_WORDS) -> tuple[list[int], bool]:
+    """Returns the ids that open_clip's tokenizer gives, with start and end of text, and whether the text was cut.
+
+    Only a learned word has other ids: see `Learned`."""
+    words = _join_learned(split_words(text, context_length), learned)
+    plain = [word for word in words if word not in learned]
+    ids = {**dict(zip(plain, _vocabulary().ids(plain), strict=True)), **learned}
+    return _framed([id for word in words for id in ids[word]], context_length)
 
 
-def tokenize_all(texts: Sequence[str], context_length: int) -> list[list[int]]:
+def tokenize_all(texts: Sequence[str], context_length: int, learned: Learned = NO_WORDS) -> list[list[int]]:
     """Returns the ids of several texts, as `tokenize` does, far quicker than one after the other."""
-    split = [split_words(text, context_length) for text in texts]
-    words = list(dict.fromkeys(itertools.chain.from_iterable(split)))
-    ids = dict(zip(words, _vocabulary().ids(words), strict=True))
+    split = [_join_learned(split_words(text, context_length), learned) for text in texts]
+    words = list(dict.fromkeys(word for one in split for word in one if word not in learned))
+    ids = {**dict(zip(words, _vocabulary().ids(words), strict=True)), **learned}
     return [_framed([id for word in one for id in ids[word]], context_length)[0] for one in split]
+
+
+def learned_ids(tokens: Mapping[str, int]) -> Learned:
+    """Returns the ids of learned words, from the number of tokens that each has; their rows lie in this order."""
+    ids, first = {}, -sum(tokens.values())
+    for word, count in tokens.items():
+        ids[word_key(word)] = range(first, first + count)
+        first += count
+    return ids
+
+
+def word_key(word: str) -> str:
+    """Returns a word, or several that stand together, as they are looked up among learned words: "grandma 's garden".
+
+    Case and spaces make no difference."""
+    return " ".join(split_words(word, VOCABULARY_SIZE))
+
+
+def find_words(text: str, learned: Learned) -> list[str]:
+    """Returns the learned words of a text, each once, as `word_key` spells them."""
+    words = _join_learned(split_words(text, VOCABULARY_SIZE), learned)
+    return list(dict.fromkeys(word for word in words if word in learned))
+
+
+def _join_learned(words: list[str], learned: Learned) -> list[str]:
+    """Returns words with those joined that are one learned word, the longest first; a plural becomes its singular."""
+    if not learned:
+        return words
+    longest = max(name.count(" ") for name in learned) + 1
+    joined, place = [], 0
+    while place < len(words):
+        for count in range(min(longest, len(words) - place), 0, -1):
+            found = _learned_word(words[place : place + count], learned)
+            if found:
+                break
+        joined.append(found or words[place])
+        place += count
+    return joined
+
+
+def _learned_word(words: Sequence[str], learned: Learned) -> str:
+    """Returns the learned word that some words are, if need be without a plural's ending; empty if they are none.
+
+    A plural is one only where CLIP reads it in pieces: "Mars" is not the plural of "Mar"."""
+    name = " ".join(words)
+    if name in learned:
+        return name
+    singular = next((one for end in ("s", "es") if (one := name.removesuffix(end)) != name and one in learned), "")
+    return singular if singular and len(_vocabulary().ids(words[-1:])[0]) > 1 else ""
 
 
 def split_words(text: str, context_length: int) -> list[str]:

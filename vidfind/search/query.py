@@ -20,7 +20,6 @@ import numpy as np
 from vidfind.models import load as registry
 from vidfind.models import text_tower as text
 from vidfind.models.catalog import MULTILINGUAL
-from vidfind.models.tokenizer import tokenize
 from vidfind.search.expression import query_words
 from vidfind.search.kept import KeptVectors, QueryVector, Vector
 from vidfind.store.folder import QUERIES_FILE
@@ -61,7 +60,7 @@ class QueryEncoder:
         if self._tower is None:
             assert self.whole
         else:
-            self._tower.encode(tokenize("a", self._tower.context_length)[0])
+            self._tower.encode(self._tower.tokenize("a")[0])
 
     def vector(self, query: str, typed: str | None = None) -> Vector:
         """A query in words -> (D,), of unit length. A warning tells when the model reads only its beginning.
@@ -114,7 +113,7 @@ class QueryEncoder:
 
     def _encode(self, words: str) -> QueryVector:
         if self._tower is not None:
-            ids, is_cut = tokenize(words, self._tower.context_length)
+            ids, is_cut = self._tower.tokenize(words)
             features = self._tower.encode(ids)
             if np.isfinite(length := np.linalg.norm(features)) and length > 0:
                 return QueryVector(features / length, is_cut)

@@ -28,10 +28,15 @@ OPERATIONS: tuple[Callable[[Tensor, float], Tensor], ...] = (
 )
 
 
+def names_side(caption: str) -> bool:
+    """Whether a caption names a side or a sense of rotation, which a mirror would change."""
+    return SIDES.search(caption) is not None
+
+
 def augment(clip: Tensor, caption: str, rng: Random) -> Tensor:
     """Returns a changed clip (T, S, S, 3) uint8; half of the clips are mirrored, unless the caption names a side."""
     frames = clip.permute(0, 3, 1, 2)  # (T, 3, S, S)
-    if rng.random() < MIRRORED and not SIDES.search(caption):
+    if rng.random() < MIRRORED and not names_side(caption):
         frames = frames.flip(-1)
     for operation in rng.choices(OPERATIONS, k=LAYERS):
         frames = operation(frames, rng.uniform(-1, 1))

@@ -11,13 +11,13 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,26 +26,32 @@ from torch import Tensor, nn
 
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput, BadPairs
-from vidfind.models.adapter_file import Adapter, AdapterInfo, write_adapter
+from vidfind.models.adapter_file import LEARNED, Adapter, AdapterInfo, learned_words, write_adapter
 from vidfind.models.saved_adapters import SavedAdapter, check_free, saved_adapter
 from vidfind.precision.formats import fastest_float
-from vidfind.training.augment import augment
+from vidfind.training.augment import augment, names_side
 from vidfind.training.captions import BadLine
 from vidfind.training.clip_cache import ClipCache
-from vidfind.training.optimize import backward_in_chunks, contrastive_loss, make_optimizer
+from vidfind.training.optimize import backward_in_chunks, contrastive_loss, in_lanes, make_optimizer
 from vidfind.training.pairs import Pair, false_negative_mask, split_pairs, warn_of_long
-from vidfind.training.recall import Retrieval, clearly_rose, ranks, recall_of
+from vidfind.training.recall import Retrieval, WordMarks, clearly_rose, ranks, recall_of
 from vidfind.training.recipe import FEWEST_EPOCHS, FEWEST_STEPS, Recipe, is_frozen, kind_of
 from vidfind.training.trainable import prepare
+from vidfind.training.words import can_learn_words, check_words, first_rows, may_be_words, new_words, teach
+from vidfind.words.naming import NewWord, has_word, replaced
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 CAPTION_TOKENS = 32  # captions are cut to so many in training, as in the paper
 CAPTIONS_A_CHUNK = 32
 MAX_SCALE = 100.0  # of the logits, as CLIP's own training holds it
 MAX_NORM = 1.0  # of all gradients together
-VALIDATIONS = 20  # times that the held-out pairs are judged in the course of a training
+VALIDATIONS = 6  # times that the held-out pairs are judged in the course of a training
 POOL = 100  # pairs that held-out ones are told from
-PATIENCE = 6  # validations without a better one, after which it stops
+VARIANTS = 4  # of each clip
+FRESH = 1 / 3  # share of the clips of few pairs that is computed at a step
+FEWEST_FRESH = 12
+PATIENCE = 4  # validations without a better one, after which it stops
 CHUNK_BYTES = 3 * 10**9  # of activations, where the device does not tell how much room it has
 ROOM_SHARE = 0.7  # of what a CUDA device has free
 
@@ -66,6 +72,16 @@ class Stepped:
     steps: int
     loss: float
     seconds_left: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How well the held-out pairs are found in one state."""
+
+    retrieval: Retrieval
+    loss: float
+    first: np.ndarray  # (C,) whether each held-out caption finds its video first
+    gains: Mapping[str, np.ndarray]  # of each learned word, see FineTuning._gains
 
 
 @dataclass(frozen=True)
@@ -104,11 +120,14 @@ class FineTuning:
         start: Adapter | None = None,
         autocast: bool = False,
         skip_bad: bool = False,
+        words: Mapping[str, str] | None = None,
     ) -> None:
         """`start`: an adapter to go on from, not yet in the encoder. `autocast`: multiply in bfloat16. `skip_bad`: do
-        without moments that cannot be decoded; they are in `bad` after the decoding.
+        without moments that cannot be decoded; they are in `bad` after the decoding. `words`: words to teach, each with
+        a known noun for its kind, or "" for the one that fits best; words that the model cannot place are added.
 
-        Raises BadInput for pairs that nothing can be learned from, UnsupportedModel for a text tower of another kind.
+        Raises BadInput for pairs that nothing can be learned from, and for a word that no caption has; UnsupportedModel
+        for a text tower of another kind.
         """
         self.recipe = recipe or Recipe()
         self.encoder = encoder
@@ -120,12 +139,23 @@ class FineTuning:
         """The same of the best state so far."""
         self.is_better = False
         """Whether clearly more of the held-out captions find their video first in that state: see `clearly_rose`."""
-        self._first: np.ndarray | None = None  # (C,) whether each did before
+        self.marks: dict[str, WordMarks] = {}
+        """How the held-out captions with each learned word do in that state."""
+        self._first: np.ndarray | None = None  # (C,) whether each found its video before
         torch.manual_seed(self.recipe.seed)
         self._rng = Random(self.recipe.seed)
         self.bad: list[BadLine] = []
         self._skip_bad = skip_bad
         self._autocast = autocast
+        self._asked = dict(words or {})
+        check_words(self._asked, [pair.caption for pair in pairs])
+        self._learns_words = can_learn_words(encoder) and not is_frozen(encoder)
+        if self._asked and not self._learns_words:
+            raise BadInput(
+                f"{encoder.identity.model} with {encoder.identity.encoder} cannot be taught words: leave out --word."
+            )
+        self.words: dict[str, dict[str, Any]] = dict(start.info.words) if start and start.info else {}
+        """The learned words, with the facts that the adapter keeps: see `AdapterInfo.words`."""
         self._trained, self._kept = prepare(encoder, self.recipe, start)
         # What has learned nothing yet is compared with plain CLIP, which it leaves as it is.
         self._before = (encoder.with_encoder("mean") if is_frozen(encoder) else encoder).copy()
@@ -134,8 +164,13 @@ class FineTuning:
         self._clips = ClipCache(list(segments), encoder.num_frames, encoder.image_size)
         self._chunk = max(1, activation_room(encoder.device) // activation_bytes(encoder, autocast))  # clips
         self._known: dict[int, Tensor] = {}
+        self._varied: dict[tuple[int, bool, int], Tensor] = {}
+        self._texts: dict[str, Tensor] = {}
+        self._last: dict[int, Tensor] = {}
+        self._start: dict[str, Tensor] = {}
+        self._drift = self._most_drift = 0.0
         self._best: dict[str, Tensor] = {}
-        self._best_key = (-math.inf, -math.inf)
+        self._best_key = -math.inf
 
     def __enter__(self) -> FineTuning:
         return self
@@ -146,12 +181,25 @@ class FineTuning:
     def run(self) -> Generator[Event, None, None]:
         """Decodes all clips and trains. Stop it at any time: what was best so far is kept.
 
-        Raises BadPairs, with all of them, when clips cannot be decoded."""
+        Raises BadPairs, with all of them, when clips cannot be decoded, and BadInput for a noun that the model does not
+        know."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # of each lane
+        try:
+            yield from self._run()
+        finally:
+            torch.set_num_threads(threads)
+
+    def _run(self) -> Generator[Event, None, None]:
         yield from self._decode()
+        found = self._find_words() if self._learns_words else []
         batches = max(1, round(len(self.training) / self.recipe.batch_size))  # an epoch
         steps = batches * (self.recipe.epochs or max(FEWEST_EPOCHS, math.ceil(FEWEST_STEPS / batches)))
         yield self._validate(0)
-        optimizer, schedule = make_optimizer(self._trained, self.recipe, steps)
+        self._learn(found)
+        self._start = {name: p.detach().clone() for name, p in self._trained.items() if name != LEARNED}
+        self._most_drift = self.recipe.max_drift * self._distance_between_clips()
+        optimizer = make_optimizer(self._trained, self.recipe, steps)
         since_best = 0
         began = time.monotonic()
         for step in range(1, steps + 1):
@@ -162,8 +210,7 @@ class FineTuning:
             loss = self.backward(batch)
             nn.utils.clip_grad_norm_(self._trained.values(), MAX_NORM)
             optimizer.step()
-            optimizer.zero_grad()
-            schedule.step()
+            self._hold_back()
             yield Stepped(step, steps, loss, (time.monotonic() - began) / step * (steps - step))
             if step % math.ceil(steps / VALIDATIONS) == 0 or step == steps:
                 validated = self._validate(step)
@@ -172,6 +219,42 @@ class FineTuning:
                 if since_best == PATIENCE and self.recipe.epochs is None:
                     log.info("no better for %d validations: stopped at step %d of %d", PATIENCE, step, steps)
                     return
+
+    def _distance_between_clips(self) -> float:
+        """The mean of 1 - cosine between the training clips, as they were before training."""
+        numbers = list(dict.fromkeys(map(self._of, self.training)))[:POOL]
+        vectors = F.normalize(self._features(numbers, self._before), dim=-1)
+        count = len(vectors)
+        return float((1 - vectors @ vectors.T).sum()) / max(1, count * (count - 1))
+
+    def _find_words(self) -> list[NewWord]:
+        """Returns the words to be learned. Holds out some of the captions of each, to tell whether it was."""
+        everything = [*self.training, *self.held_out]
+        may_be_new = [*self._asked, *may_be_words([pair.caption for pair in everything], self.encoder)]
+        self.training, self.held_out = split_pairs(everything, self.recipe.val, self.recipe.seed, may_be_new)
+        numbers = [self._of(pair) for pair in self.training]
+        captions = [pair.caption for pair in self.training]
+        return new_words(captions, self._features(numbers, self._before), self.encoder, self._asked, self.words)
+
+    def _learn(self, found: Sequence[NewWord]) -> None:
+        """Gives the words that were found their place among the tokens, where each means its noun."""
+        if not found:
+            return
+        log.info("new words: %s", ", ".join(f"{word.text} ({word.noun})" for word in found))
+        rows = [first_rows(self.encoder, word.noun) for word in found]
+        captions = [pair.caption for pair in self.training]
+        self.words |= {
+            word.text: {
+                "noun": word.noun,
+                "tokens": len(own),
+                "captions": sum(has_word(caption, word.text) for caption in captions),
+            }
+            for word, own in zip(found, rows, strict=True)
+        }
+        known = [self._trained[LEARNED].detach()] if LEARNED in self._trained else []
+        together, learned = torch.cat([*known, *rows]), learned_words(self.words)
+        teach(self._before, learned, together)
+        self._trained[LEARNED] = teach(self.encoder, learned, together)
 
     @property
     def is_worse(self) -> bool:
@@ -184,27 +267,67 @@ class FineTuning:
         return [*self.held_out, *self.training[: max(0, POOL - len(self.held_out))]]
 
     def backward(self, batch: Sequence[Pair]) -> float:
-        """The loss of a batch; its gradients are added to the trained parameters."""
-        ids = torch.split(self._token_ids(batch), CAPTIONS_A_CHUNK)
-        clips = self._varied_clips(batch)
-        mask = false_negative_mask(batch)
+        """The loss of a batch; its gradients are added to the trained parameters.
+
+        Where few pairs are repeated often, a part of the clips is computed at each step, and the others are contrasted
+        as they were last (cross-batch memory: Wang et al., CVPR 2020): they hardly move from step to step."""
+        fresh, stale = self._split_batch(batch)
+        ids = torch.split(self._token_ids([*fresh, *stale]), CAPTIONS_A_CHUNK)
+        mask = false_negative_mask([*fresh, *stale])
+        variants = [self._rng.randrange(VARIANTS) for _ in fresh]
+        clips = self._varied_clips(fresh, variants)
+        old = self._last_features(stale)
         while True:
-            parts = torch.split(clips, self._chunk)
+            parts = torch.split(clips, self._part)
             try:
-                with torch.no_grad():
-                    before = [
-                        torch.cat([self._video(self._before, part) for part in parts]),
-                        torch.cat([self._text(self._before, part) for part in ids]),
-                    ]
+                before = [self._video_before(fresh, variants, clips), self._text_before([*fresh, *stale])]
                 return backward_in_chunks(
                     [partial(self._video, self.encoder, part) for part in parts],
                     [partial(self._text, self.encoder, part) for part in ids],
-                    partial(self._loss_and_change, false_negatives=mask, before=before),
+                    partial(self._loss_and_change, fresh=fresh, old=old, false_negatives=mask, before=before),
+                    list(self._trained.values()),
+                    self._lanes,
+                    keep=len(fresh) <= self._chunk,
                 ).item()
             except torch.OutOfMemoryError as error:
                 for parameter in self._trained.values():
                     parameter.grad = None
                 self._use_less_memory(error)
+
+    @torch.no_grad()
+    def _hold_back(self) -> None:
+        """Takes what is trained a part of the way back to where it started, if clips have moved too far from it.
+
+        Vectors of clips without new words may move by the share `max_drift` of the distance between clips: what the
+        model knew of other videos gets lost with more. Half the way back (as WiSE-FT goes afterwards: Wortsman et al.,
+        CVPR 2022) leaves about a quarter of the change of vectors."""
+        if self.recipe.text_only or self._drift <= self._most_drift:
+            return
+        share = math.sqrt(self._most_drift / self._drift)
+        for name, start in self._start.items():
+            self._trained[name].lerp_(start, 1 - share)
+
+    def _split_batch(self, batch: Sequence[Pair]) -> tuple[Sequence[Pair], Sequence[Pair]]:
+        """The pairs whose clips are computed at this step, and those that are as they were last."""
+        repeats = self.recipe.epochs is None and len(batch) == len(self.training) and not self.recipe.text_only
+        count = max(FEWEST_FRESH, round(len(batch) * FRESH)) if repeats else len(batch)
+        return batch[:count], batch[count:]
+
+    def _last_features(self, pairs: Sequence[Pair]) -> list[Tensor]:
+        """The features (D,) of clips as they were last computed: at first, as they were before training."""
+        missing = [number for number in dict.fromkeys(map(self._of, pairs)) if number not in self._last]
+        if missing:
+            self._last |= zip(missing, self._features(missing, self._before), strict=True)
+        return [self._last[self._of(pair)] for pair in pairs]
+
+    @property
+    def _part(self) -> int:
+        """How many clips are computed together: few in each lane of a CPU, where more are no quicker."""
+        return min(self._chunk, self.encoder.batch_size) if self.encoder.device.type == "cpu" else self._chunk
+
+    @property
+    def _lanes(self) -> int:
+        return self.encoder.lanes if self.encoder.device.type == "cpu" else 1
 
     def adapter(self, name: str, digest: str = "") -> Adapter | None:
         """The best state so far, to be saved as `name`; None before the first validation. `digest`: of the pairs."""
@@ -229,6 +352,7 @@ class FineTuning:
                 "after": self.after.as_dict(),
                 "pairs": len(self.held_out),
             },
+            words={word: {**facts, **self._marks_of(word)} for word, facts in self.words.items()},
         )
         return Adapter({**self._kept, **self._best}, info)
 
@@ -241,6 +365,13 @@ class FineTuning:
             raise BadInput("Nothing has been learned yet: let the training run first.")
         write_adapter(check_free(name, force), adapter)
         return saved_adapter(name)
+
+    def _marks_of(self, word: str) -> dict[str, Any]:
+        """The facts about a word that the adapter keeps."""
+        marks = self.marks.get(word)
+        if marks is None or not marks.count:
+            return {}
+        return {"held_out": marks.count, "before": marks.before, "after": marks.after, "verdict": marks.verdict}
 
     def _decode(self) -> Iterator[Decoded]:
         bad: dict[int, str] = {}
@@ -260,15 +391,65 @@ class FineTuning:
         self.training, self.held_out = split_pairs(good, self.recipe.val, self.recipe.seed)
 
     def _loss(self, video: Tensor, text: Tensor, false_negatives: Tensor) -> Tensor:
-        scale = self.encoder.model.logit_scale.detach().exp().clamp(max=MAX_SCALE)
-        return contrastive_loss(video.float(), text.float(), scale, false_negatives)
+        return contrastive_loss(video.float(), text.float(), self._scale, false_negatives)
+
+    @property
+    def _scale(self) -> Tensor:
+        scale: Tensor = self.encoder.model.logit_scale.detach().exp().clamp(max=MAX_SCALE).float()
+        return scale
 
     def _loss_and_change(
-        self, video: Tensor, text: Tensor, false_negatives: Tensor, before: Sequence[Tensor]
+        self,
+        video: Tensor,
+        text: Tensor,
+        fresh: Sequence[Pair],
+        old: Sequence[Tensor],
+        false_negatives: Tensor,
+        before: Sequence[Tensor],
     ) -> Tensor:
-        """The contrastive loss, and by how much features (B, D) have moved from what they were before training."""
+        """The contrastive loss, and by how much features (B, D) have moved from what they were before training.
+
+        `video` are the features of the `fresh` pairs, `old` those of the others."""
+        self._last |= zip(map(self._of, fresh), video.detach(), strict=True)
         moved = [1 - F.cosine_similarity(a.float(), b.float()) for a, b in zip((video, text), before, strict=True)]
-        return self._loss(video, text, false_negatives) + self.recipe.distill_weight * torch.cat(moved).mean()
+        usual = torch.tensor([not any(has_word(pair.caption, word) for word in self.words) for pair in fresh])
+        self._drift = float(moved[0].detach()[usual].mean()) if usual.any() else 0.0
+        everything = torch.cat([video, torch.stack(list(old)).to(video.dtype)]) if old else video
+        loss = self._loss(everything, text, false_negatives)
+        return loss + self.recipe.distill_weight * torch.cat(moved).mean()
+
+    @torch.no_grad()
+    def _video_before(self, batch: Sequence[Pair], variants: Sequence[int], clips: Tensor) -> Tensor:
+        """(B, D) of varied clips before training; each variant is computed once."""
+        if self.recipe.text_only:
+            return clips
+        keys = [(self._of(pair), names_side(pair.caption), one) for pair, one in zip(batch, variants, strict=True)]
+        places = [place for place, key in enumerate(keys) if key not in self._varied]
+        for part, features in self._computed(places, lambda part: self._video(self._before, clips[part])):
+            self._varied |= zip((keys[place] for place in part), features.cpu(), strict=True)
+        return torch.stack([self._varied[key] for key in keys]).to(clips.device)
+
+    @torch.no_grad()
+    def _text_before(self, batch: Sequence[Pair]) -> Tensor:
+        """(B, D) of the captions before training; each is computed once."""
+        new = [pair for pair in {pair.caption: pair for pair in batch}.values() if pair.caption not in self._texts]
+        for part in _parts(new, CAPTIONS_A_CHUNK):
+            features = self._text(self._before, self._token_ids(part)).cpu()
+            self._texts |= zip((pair.caption for pair in part), features, strict=True)
+        return torch.stack([self._texts[pair.caption] for pair in batch]).to(self.encoder.device)
+
+    def _computed(
+        self, items: Sequence[int], compute: Callable[[Sequence[int]], Tensor]
+    ) -> Iterator[tuple[Sequence[int], Tensor]]:
+        """Yields parts of items, each with what `compute` returns for it, several lanes at a time."""
+
+        def one(part: Sequence[int]) -> Tensor:
+            with torch.no_grad():  # a setting of each thread
+                return compute(part)
+
+        parts = list(_parts(items, self._part))
+        with in_lanes(self._lanes) as run:
+            yield from zip(parts, run(one, parts), strict=True)
 
     def _video(self, encoder: Encoder, clips: Tensor) -> Tensor:
         if self.recipe.text_only:  # they are features already
@@ -290,48 +471,56 @@ class FineTuning:
     def _clip(self, number: int) -> Tensor:
         return torch.from_numpy(self._clips[number]).to(self.encoder.device)
 
-    def _varied_clips(self, batch: Sequence[Pair]) -> Tensor:
+    def _varied_clips(self, batch: Sequence[Pair], variants: Sequence[int]) -> Tensor:
         """(B, T, S, S, 3); features (B, D) of the clips as they are where the video tower is not trained."""
+        numbers = [self._of(pair) for pair in batch]
         if self.recipe.text_only:
-            return self._features([self._of(pair) for pair in batch])
-        return torch.stack([augment(self._clip(self._of(pair)), pair.caption, self._rng) for pair in batch])
+            return self._features(numbers)
+        seeds = [f"{self.recipe.seed} {number} {one}" for number, one in zip(numbers, variants, strict=True)]
+        return torch.stack(
+            [
+                augment(self._clip(number), pair.caption, Random(seed))
+                for number, pair, seed in zip(numbers, batch, seeds, strict=True)
+            ]
+        )
 
-    @torch.no_grad()
     def _features(self, numbers: Sequence[int], encoder: Encoder | None = None) -> Tensor:
-        """(b, D) of clips as they are; computed once where the video tower is not trained."""
+        """(b, D) of clips as they are; computed once for the encoder before training, and where it stays as it is."""
         encoder = encoder or self.encoder
-        known = self._known if self.recipe.text_only else {}
-        for part in _parts([number for number in numbers if number not in known], self._chunk):
+        known = self._known if self.recipe.text_only or encoder is self._before else {}
+
+        def compute(part: Sequence[int]) -> Tensor:
             with self._number_format():
-                features = encoder.video_features(torch.stack([self._clip(number) for number in part]))
-            known |= dict(zip(part, features.float(), strict=True))
+                return encoder.video_features(torch.stack([self._clip(number) for number in part])).float()
+
+        for part, features in self._computed([n for n in dict.fromkeys(numbers) if n not in known], compute):
+            known |= zip(part, features, strict=True)
         return torch.stack([known[number] for number in numbers])
 
-    def _token_ids(self, pairs: Sequence[Pair]) -> Tensor:
-        ids: Tensor = self.encoder.tokenizer([pair.caption for pair in pairs], context_length=CAPTION_TOKENS)
+    def _token_ids(self, pairs: Sequence[Pair] | Sequence[str]) -> Tensor:
+        captions = [pair.caption if isinstance(pair, Pair) else pair for pair in pairs]
+        ids: Tensor = self.encoder.tokenizer(captions, context_length=CAPTION_TOKENS)
         return ids.to(self.encoder.device)
 
     def _validate(self, step: int) -> Validated:
         """Judges the held-out pairs, and keeps the state if it is the best of those after the first step."""
-        retrieval, loss, first = self._rank_held_out(self.encoder if step else self._before)
-        is_best = step > 0 and self._remember_best(retrieval, loss, first)
+        judged = self._judge_held_out(self.encoder if step else self._before)
+        is_best = step > 0 and self._remember_best(judged)
         if step == 0:
-            self.before, self._first = retrieval, first
-        log.info("step %d: held-out loss %.3f, R-Sum %.1f", step, loss, retrieval.r_sum)
-        return Validated(step, loss, retrieval, is_best)
+            self.before, self._first = judged.retrieval, judged.first
+        log.info("step %d: held-out loss %.3f, R-Sum %.1f", step, judged.loss, judged.retrieval.r_sum)
+        return Validated(step, judged.loss, judged.retrieval, is_best)
 
     @torch.no_grad()
-    def _rank_held_out(self, encoder: Encoder) -> tuple[Retrieval, float, np.ndarray]:
-        """How well the held-out pairs are found, with the clips encoded by `encoder`, and the loss of the pool; then
-        (C,) whether each held-out caption finds its video first.
+    def _judge_held_out(self, encoder: Encoder) -> Judged:
+        """How well the held-out pairs are found with `encoder`.
 
         A few clips are soon told apart: they are to be found among up to POOL pairs, the others from training."""
         pairs = self.pool
         numbers = list(dict.fromkeys(self._of(pair) for pair in pairs))
         own = [numbers.index(self._of(pair)) for pair in pairs]  # the clip of each pair
         video = F.normalize(self._features(numbers, encoder), dim=-1)
-        ids = torch.split(self._token_ids(pairs), CAPTIONS_A_CHUNK)
-        text = F.normalize(torch.cat([self._text(self.encoder, part).float() for part in ids]), dim=-1)
+        text = self._text_vectors(encoder, [pair.caption for pair in pairs])
         mask = false_negative_mask(pairs)
         relevant = torch.zeros(len(pairs), len(numbers), dtype=torch.bool)
         for column, number in enumerate(own):
@@ -343,17 +532,61 @@ class FineTuning:
             recall_of(of_captions),
             recall_of(ranks(similarity[:, :clips].T, right[:, :clips].T)),
         )
-        return retrieval, self._loss(video[own], text, mask).item(), of_captions <= 1
+        gains = {word: self._gains(word, encoder, text, video, own) for word in self.words}
+        return Judged(retrieval, self._held_out_loss(text, video, right), of_captions <= 1, gains)
 
-    def _remember_best(self, retrieval: Retrieval, loss: float, first: np.ndarray) -> bool:
+    def _held_out_loss(self, text: Tensor, video: Tensor, right: np.ndarray) -> float:
+        """The mean of minus the logarithm of the probability of a right clip, over the held-out captions; `text` (P, D)
+        and `video` (N, D) of the pool, `right` (P, N)."""
+        count = len(self.held_out)
+        logits = self._scale * text[:count] @ video.T
+        own = logits.masked_fill(torch.from_numpy(~right[:count]).to(logits.device), -math.inf)
+        return float((logits.logsumexp(dim=1) - own.logsumexp(dim=1)).mean())
+
+    def _gains(self, word: str, encoder: Encoder, text: Tensor, video: Tensor, own: Sequence[int]) -> np.ndarray:
+        """By how much a word raises the logarithm of the probability of the right clip, for each held-out caption that
+        has it; `text` (P, D), `video` (N, D) and the clip `own` of each pair of the pool."""
+        places = self._held_out_with(word)
+        if not places:
+            return np.zeros(0)
+        without = self._text_vectors(encoder, [replaced(self.held_out[place].caption, word, "") for place in places])
+        target = torch.tensor([own[place] for place in places], device=video.device)
+        losses = [
+            F.cross_entropy(self._scale * one @ video.T, target, reduction="none") for one in (without, text[places])
+        ]
+        gains: np.ndarray = (losses[0] - losses[1]).cpu().numpy()
+        return gains
+
+    def _held_out_with(self, word: str) -> list[int]:
+        return [place for place, pair in enumerate(self.held_out) if has_word(pair.caption, word)]
+
+    def _text_vectors(self, encoder: Encoder, texts: Sequence[str]) -> Tensor:
+        """(N, D), of unit length."""
+        ids = encoder.tokenizer(list(texts), context_length=CAPTION_TOKENS).to(encoder.device)
+        parts = [self._text(encoder, part).float() for part in torch.split(ids, CAPTIONS_A_CHUNK)]
+        return F.normalize(torch.cat(parts), dim=-1)
+
+    def _marks(self, judged: Judged) -> dict[str, WordMarks]:
+        marks = {}
+        for word, gains in judged.gains.items():
+            places = self._held_out_with(word)
+            before = int(self._first[places].sum()) if self._first is not None else 0
+            error = float(gains.std(ddof=1) / len(gains) ** 0.5) if len(gains) > 1 else math.inf
+            gain = float(gains.mean()) if len(gains) else 0.0
+            marks[word] = WordMarks(len(places), before, int(judged.first[places].sum()), gain, error)
+        return marks
+
+    def _remember_best(self, judged: Judged) -> bool:
         """Keeps the trained parameters if no earlier state was better, and returns whether they were kept."""
-        # With few pairs the recall often stays the same: then the loss decides which state is better.
-        key = (retrieval.r_sum, -loss)
+        # Not by the recall: of few captions, it changes by chance.
+        key = -judged.loss
         if key <= self._best_key:
             return False
-        self.is_better = self._first is not None and clearly_rose(self._first, first)
+        self.is_better = self._first is not None and clearly_rose(self._first, judged.first)
+        self.marks = self._marks(judged)
         best = {name: tensor.detach().cpu().clone() for name, tensor in self._trained.items()}
-        self._best, self._best_key, self.after = best, key, retrieval  # last what makes it count: Ctrl-C may strike
+        # Last what makes it count: Ctrl-C may strike.
+        self._best, self._best_key, self.after = best, key, judged.retrieval
         return True
 
     def _use_less_memory(self, error: torch.OutOfMemoryError) -> None:
@@ -391,5 +624,5 @@ def activation_room(device: torch.device) -> int:
     return CHUNK_BYTES
 
 
-def _parts(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    return (numbers[i : i + size] for i in range(0, len(numbers), size))
+def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[i : i + size] for i in range(0, len(items), size))

@@ -6,7 +6,10 @@ Letters: B pairs of a clip and a caption, D embedding size.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidfind.models.adapter_file import LEARNED
 from vidfind.training.recipe import Recipe
 from vidfind.training.trainable import is_addition
 
@@ -35,57 +39,133 @@ def contrastive_loss(video: Tensor, text: Tensor, scale: Tensor, false_negatives
 
 
 def backward_in_chunks(
-    video: Sequence[Chunk], text: Sequence[Chunk], loss_of: Callable[[Tensor, Tensor], Tensor]
+    video: Sequence[Chunk],
+    text: Sequence[Chunk],
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    parameters: Sequence[nn.Parameter],
+    lanes: int = 1,
+    keep: bool = False,
 ) -> Tensor:
-    """Returns the loss of all chunks together, detached, and adds its gradients to the parameters of the chunks.
+    """Returns the loss of all chunks together, detached, and adds its gradients to `parameters`.
 
-    Memory holds the activations of only one chunk at a time, at the price of a second forward pass: first all features
-    without activations; then the gradient of the loss at the features; then each chunk again, with its part of that
-    gradient (GradCache: Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", 2021).
-    The result is exact. Adding up losses of parts would not be, because contrast needs all pairs at once.
+    Memory holds the activations of only `lanes` chunks at a time, at the price of a second forward pass: first all
+    features without activations; then the gradient of the loss at the features; then each chunk again, with its part of
+    that gradient (GradCache: Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup",
+    2021). With `keep` the activations of all chunks are held instead. The result is exact in both ways. Adding up
+    losses of parts would not be, because contrast needs all pairs at once.
+
+    Several `lanes` work on chunks at the same time, each in a thread of its own and with one thread of torch: threads
+    that share the work on one chunk spin while they wait for each other, wherever a core is not free.
     """
-    if len(video) == len(text) == 1:
-        loss = loss_of(video[0](), text[0]())
+    chunks = [*video, *text]
+
+    def forward(chunk: Chunk) -> Tensor:
+        with torch.set_grad_enabled(keep):  # a setting of each thread
+            return chunk()
+
+    def gradients(chunk: Chunk, held: Tensor, gradient: Tensor) -> Sequence[Tensor | None]:
+        with torch.enable_grad():
+            again = held if keep else chunk()
+        if not again.requires_grad:  # the frozen tower of a text-only training
+            return [None] * len(parameters)
+        return torch.autograd.grad(again, parameters, gradient, allow_unused=True)
+
+    with in_lanes(lanes) as run:
+        parts = list(run(forward, chunks))
+        features = [torch.cat(part).detach().requires_grad_() for part in (parts[: len(video)], parts[len(video) :])]
+        loss = loss_of(*features)
         torch.autograd.backward(loss)
-        return loss.detach()
-    with torch.no_grad():
-        parts = [[chunk() for chunk in chunks] for chunks in (video, text)]
-    features = [torch.cat(part).requires_grad_() for part in parts]
-    loss = loss_of(*features)
-    torch.autograd.backward(loss)
-    for chunks, part, whole in zip((video, text), parts, features, strict=True):
-        assert whole.grad is not None
-        for chunk, gradient in zip(chunks, torch.split(whole.grad, [len(p) for p in part]), strict=True):
-            again = chunk()
-            if again.requires_grad:  # not the frozen tower of a text-only training
-                torch.autograd.backward(again, gradient)
+        split = [
+            part
+            for whole, sizes in zip(features, (parts[: len(video)], parts[len(video) :]), strict=True)
+            for part in torch.split(gradient_of(whole), [len(one) for one in sizes])
+        ]
+        for found in run(gradients, chunks, parts, split):  # summed in the same order whatever lane is first
+            for parameter, gradient in zip(parameters, found, strict=True):
+                if gradient is not None:
+                    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
     return loss.detach()
 
 
+def gradient_of(tensor: Tensor) -> Tensor:
+    assert tensor.grad is not None
+    return tensor.grad
+
+
+@contextmanager
+def in_lanes(lanes: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """Yields a `map` that runs in so many threads, each with one thread of torch; with one lane, the usual `map`."""
+    if lanes <= 1:
+        yield map
+        return
+    with ThreadPoolExecutor(lanes, "lane", initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield pool.map
+
+
 CLIP_RATE = 0.01  # full fine-tuning: learning rate of CLIP's own weights, as a share of that of new parameters
+WORD_RATE = 3.0  # learning rate of the embeddings of learned words, as a multiple of that of new parameters
 
 
-def make_optimizer(
-    trained: Mapping[str, nn.Parameter], recipe: Recipe, steps: int
-) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
-    """Returns AdamW, and the schedule of its learning rate over `steps` steps.
+def make_optimizer(trained: Mapping[str, nn.Parameter], recipe: Recipe, steps: int) -> AdamW:
+    """Returns AdamW with the schedule of its learning rate over `steps` steps.
 
-    In full fine-tuning CLIP's own weights learn slowly, and biases and norms are not decayed. Prompts are never
-    decayed, because they are tokens and not weights.
+    In full fine-tuning CLIP's own weights learn slowly, and biases and norms are not decayed. Prompts and learned words
+    are never decayed, because they are tokens and not weights.
     """
-    prompts = [p for name, p in trained.items() if name.endswith(".prompts")]
-    new = [p for name, p in trained.items() if is_addition(name) and not name.endswith(".prompts")]
+    tokens = {name: p for name, p in trained.items() if name.endswith(".prompts") or name == LEARNED}
+    new = [p for name, p in trained.items() if is_addition(name) and name not in tokens]
     own = [p for name, p in trained.items() if not is_addition(name)]
-    groups: list[dict[str, Any]] = [
-        {"params": new},
-        {"params": prompts, "weight_decay": 0.0},
-        {"params": [p for p in own if p.ndim >= 2], "lr": recipe.learning_rate * CLIP_RATE},
-        {"params": [p for p in own if p.ndim < 2], "lr": recipe.learning_rate * CLIP_RATE, "weight_decay": 0.0},
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    groups = [
+        Group(new, rate, decay),
+        Group([p for name, p in tokens.items() if name != LEARNED], rate, 0.0),
+        Group([p for name, p in tokens.items() if name == LEARNED], rate * WORD_RATE, 0.0),
+        Group([p for p in own if p.ndim >= 2], rate * CLIP_RATE, decay),
+        Group([p for p in own if p.ndim < 2], rate * CLIP_RATE, 0.0),
     ]
-    optimizer = torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, partial(rate_factor, steps, recipe.warm_up))
+    return AdamW([group for group in groups if group.parameters], partial(rate_factor, steps, recipe.warm_up))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that learn alike."""
+
+    parameters: Sequence[nn.Parameter]
+    rate: float
+    """The highest learning rate."""
+    decay: float
+
+
+class AdamW:
+    """AdamW (Loshchilov and Hutter, 2019), with torch's defaults; torch.optim takes seconds to import.
+
+    `factor` returns the share of the learning rate after a number of steps."""
+
+    def __init__(self, groups: Sequence[Group], factor: Callable[[int], float]) -> None:
+        self.groups = groups
+        self._factor = factor
+        self._steps = 0
+        self._moments = {p: (torch.zeros_like(p), torch.zeros_like(p)) for group in groups for p in group.parameters}
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Changes the parameters by their gradients, which are then forgotten."""
+        factor = self._factor(self._steps)
+        self._steps += 1
+        for group in self.groups:
+            rate = group.rate * factor
+            for p in group.parameters:
+                if p.grad is None:
+                    continue
+                mean, square = self._moments[p]
+                mean.lerp_(p.grad, 1 - BETAS[0])
+                square.lerp_(p.grad.square(), 1 - BETAS[1])
+                size = (square / (1 - BETAS[1] ** self._steps)).sqrt_().add_(EPSILON)
+                p.mul_(1 - rate * group.decay).addcdiv_(mean, size, value=-rate / (1 - BETAS[0] ** self._steps))
+                p.grad = None
+
+
+BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 
 def rate_factor(steps: int, warm_up: float, step: int) -> float:

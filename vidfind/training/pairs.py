@@ -33,6 +33,7 @@ from vidfind.media.sampling import Segment
 from vidfind.system.times import parse_time
 from vidfind.training.captions import QUOTES, BadLine, Record, read_records
 from vidfind.training.recipe import FEWEST_HELD_OUT
+from vidfind.words.naming import has_word
 
 log = logging.getLogger(__name__)
 
@@ -301,12 +302,16 @@ def _time(path: Path, name: str, text: str) -> float:
 
 
 FEWEST_PAIRS = 8
+HELD_OUT_OF_WORD = 0.25  # share of the captions of a new word, to tell whether it was learned
 
 
-def split_pairs(pairs: Sequence[Pair], val: float, seed: int) -> tuple[list[Pair], list[Pair]]:
+def split_pairs(
+    pairs: Sequence[Pair], val: float, seed: int, words: Sequence[str] = ()
+) -> tuple[list[Pair], list[Pair]]:
     """Returns the pairs to train on, and the held-out pairs: random whole videos, a share `val` of all pairs.
 
-    At least FEWEST_HELD_OUT are held out. Raises BadInput if too few are left to learn from or to judge by."""
+    At least FEWEST_HELD_OUT are held out, and of the pairs with each of `words` a quarter. Raises BadInput if
+    too few are left to learn from or to judge by."""
     if len(pairs) < FEWEST_PAIRS:
         raise BadInput(
             f"Too few pairs to learn from: {len(pairs)}. At least {FEWEST_PAIRS} are needed, and 40 are better. "
@@ -324,6 +329,10 @@ def split_pairs(pairs: Sequence[Pair], val: float, seed: int) -> tuple[list[Pair
             break
         chosen.add(path)
         count += sum(pair.path == path for pair in pairs)
+    for word in words:
+        having = [pair.path for pair in pairs if has_word(pair.caption, word)]
+        short = int(HELD_OUT_OF_WORD * len(having)) - sum(path in chosen for path in having)
+        chosen.update([path for path in paths if path in having and path not in chosen][: max(0, short)])
     training = [pair for pair in pairs if pair.path not in chosen]
     if len({pair.path for pair in training}) < 2 or len(training) < FEWEST_PAIRS - FEWEST_HELD_OUT:
         videos = "1 video" if len(paths) == 1 else f"{len(paths)} videos"

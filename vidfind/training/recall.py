@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.training.recipe import FEWEST_TO_TELL
+from vidfind.training.recipe import FEWEST_OF_WORD, FEWEST_TO_TELL
 
 CHANCE = 0.01  # not 0.05: the best of several states of a training is judged, which flatters it
 
@@ -53,6 +53,41 @@ class Retrieval:
     def from_dict(cls, values: Mapping[str, Any]) -> Retrieval:
         """Returns the object that `as_dict` was called on."""
         return cls(Recall(**values["text_to_video"]), Recall(**values["video_to_text"]))
+
+
+@dataclass(frozen=True)
+class WordMarks:
+    """How the held-out captions that have a learned word find their videos. `count` captions; the others in number."""
+
+    count: int
+    before: int
+    """Found first before training, when the model did not know the word."""
+    after: int
+    """Found first after it."""
+    gain: float
+    """By how much the word adds to the logarithm of the probability of the right video, in the mean of the captions:
+    more than without the word."""
+    error: float
+    """The standard error of `gain`."""
+
+    @property
+    def verdict(self) -> str:
+        """`learned`, `not learned`, or `unknown` where the captions are too few to tell."""
+        if self.count >= FEWEST_OF_WORD and self.gain <= 0:
+            return "not learned"
+        return "learned" if self.count >= FEWEST_OF_WORD and self.gain > self.error else "unknown"
+
+
+def likely_range(found: int, count: int) -> tuple[float, float]:
+    """Returns the shares, in percent, between which `found` of `count` leave the true share with 95 % confidence.
+
+    Wilson's interval."""
+    if not count:
+        return 0.0, 100.0
+    z = 1.96
+    share, spread = found / count, z * math.sqrt(found * (count - found) / count + z * z / 4) / count
+    middle, width = share + z * z / (2 * count), 1 + z * z / count
+    return 100 * max(0.0, (middle - spread) / width), 100 * min(1.0, (middle + spread) / width)
 
 
 def clearly_rose(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_]) -> bool:

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
 
 FEWEST_EPOCHS = 5
-FEWEST_STEPS = 100  # a small set is repeated until this many steps are done
+FEWEST_STEPS = 60  # a small set is repeated until this many steps are done
 FEWEST_HELD_OUT = 4  # pairs; with fewer, recall means nothing
+FEWEST_OF_WORD = 3  # held-out captions of a word; with fewer, nothing tells whether it was learned
 FEWEST_TO_TELL = 20  # held-out captions; with fewer, no gain is told from chance
 
 
@@ -28,7 +29,7 @@ class Recipe:
     """
 
     epochs: int | None = None
-    """Passes through all pairs. None: 5, or as many as 100 steps take; then it may also stop when nothing improves."""
+    """Passes through all pairs. None: 5, or as many as 60 steps take; then it may also stop when nothing improves."""
     learning_rate: float = 6e-4
     """The highest learning rate: that of the end of the warm-up."""
     rank: int = 8
@@ -46,6 +47,9 @@ class Recipe:
     """Weight of a distillation loss that is not in the paper: 1 - cosine between a vector and the vector that the
     encoder gave for the same clip or caption before training. It keeps what the model knows; a few pairs cannot
     teach everything else again."""
+    max_drift: float = 0.02
+    """How far vectors of clips without new words may move on average, as a share of the mean distance between clips.
+    Not in the paper either: with more, other videos are found worse than before."""
     full: bool = False
     """Train all weights of CLIP, at a smaller learning rate, instead of LoRA."""
     text_only: bool = False

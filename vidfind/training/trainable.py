@@ -10,9 +10,10 @@ from vidfind.encoders.table import ENCODERS
 from vidfind.encoders.tempme import fit_position
 from vidfind.encoders.towers import has_plain_text_tower
 from vidfind.errors import UnsupportedModel
-from vidfind.models.adapter_file import PARAMETER, Adapter
+from vidfind.models.adapter_file import LEARNED, PARAMETER, Adapter
 from vidfind.models.lora import attach_lora, fold_adapter
 from vidfind.training.recipe import Recipe, check_recipe, is_frozen
+from vidfind.training.words import teach
 
 
 def prepare(
@@ -26,6 +27,8 @@ def prepare(
     if not has_plain_text_tower(model):
         raise UnsupportedModel(f"{encoder.identity.model} cannot be fine-tuned: its text tower is not CLIP's own.")
     start = start or Adapter({})
+    words = start.tensors.get(LEARNED)
+    start = Adapter({name: tensor for name, tensor in start.tensors.items() if name != LEARNED}, start.info)
     check_recipe(encoder, recipe)
     model.requires_grad_(False)
     trained: dict[str, nn.Parameter] = {}
@@ -53,9 +56,14 @@ def prepare(
         for name, untrained in ENCODERS[encoder.identity.encoder].parameters(encoder.backbone).items():
             value = fit_position(known.get(name, untrained), len(untrained)).to(encoder.device)
             encoder.parameters[name] = trained[name] = nn.Parameter(value.detach().clone())
+    if words is not None and start.info:
+        rows = teach(encoder, start.info.learned, words)
+        trained |= {LEARNED: rows} if not is_frozen(encoder) else {}
+        kept |= {LEARNED: words} if is_frozen(encoder) else {}
     return trained, kept
 
 
 def is_addition(name: str) -> bool:
-    """Whether a tensor of an adapter is an addition to CLIP's own weights: LoRA, or a parameter of the encoder."""
-    return ".lora_" in name or PARAMETER.fullmatch(name) is not None
+    """Whether a tensor of an adapter is an addition to CLIP's own weights: LoRA, a parameter of the encoder, or learned
+    words."""
+    return ".lora_" in name or PARAMETER.fullmatch(name) is not None or name == LEARNED

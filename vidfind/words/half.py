@@ -17,7 +17,7 @@ from vidfind.models import text_tower as text
 from vidfind.models.adapter_file import read_info
 from vidfind.models.catalog import OPENAI, TINY, TINY_FOLDER, known_hub
 from vidfind.models.hub import find_weights
-from vidfind.models.tokenizer import tokenize, tokenize_all
+from vidfind.models.tokenizer import NO_WORDS, tokenize, tokenize_all
 from vidfind.models.weights import SAFETENSORS
 from vidfind.store.mismatch import require_weights
 from vidfind.store.settings import Generation, adapter_file_name
@@ -47,12 +47,13 @@ def read_text_half(
     require_weights(path, ours)
     weights = find_weights(ours.model, ours.pretrained, announce)
     digest = registry.weights_digest(ours.model, weights)
-    if adapter:
-        digest = registry.joint_digest(digest, read_info(adapter).video_digest)
+    info = read_info(adapter) if adapter else None
+    if info:
+        digest = registry.joint_digest(digest, info.video_digest)
     if digest != ours.weights_digest:
         return None
     log.info("reading the text half of %s", weights)
-    return text.read_text_tower(config, weights, adapter)
+    return text.read_text_tower(config, weights, adapter, info.learned if info else {})
 
 
 def own_adapter(path: Path, generation: Generation) -> Path | None:
@@ -79,12 +80,11 @@ def knows_only_english(model: str) -> bool:
 
 def unknown_words(half: text.TextTower, query: str) -> list[str]:
     """Returns the words of a text that the model has not learned: the embeddings of their tokens are all zero."""
-    embedding = half.tensors[text.EMBEDDING]
-    if embedding[tokenize(query, half.context_length)[0]].any(axis=1).all():
+    if half.embed(half.tokenize(query)[0]).any(axis=1).all():
         return []
     words = list(dict.fromkeys(word.strip(string.punctuation) for word in query.split() if is_word(word)))
-    tokens = [ids[1:-1] for ids in tokenize_all(words, half.context_length)]  # between start and end of text
-    return [word for word, ids in zip(words, tokens, strict=True) if ids and not embedding[ids].any()]
+    tokens = [ids[1:-1] for ids in half.tokenize_all(words)]  # between start and end of text
+    return [word for word, ids in zip(words, tokens, strict=True) if ids and not half.embed(ids).any()]
 
 
 FUNCTION_WORDS = frozenset(
@@ -102,7 +102,7 @@ def knows_nothing(half: text.TextTower, query: str) -> bool:
 
 def encode_texts(half: text.TextTower, texts: Sequence[str]) -> npt.NDArray[np.float32]:
     """Returns the vectors (N, D) of N texts, of unit length."""
-    features = np.stack([half.encode(ids) for ids in tokenize_all(texts, half.context_length)])
+    features = np.stack([half.encode(ids) for ids in half.tokenize_all(texts)])
     vectors: npt.NDArray[np.float32] = features / np.linalg.norm(features, axis=1, keepdims=True)
     return vectors
 
@@ -115,11 +115,11 @@ def text_encoder(
     `load` is called for the whole encoder otherwise. The function raises Unusable for a text that is longer than the
     model can read."""
     half = read_text_half(store.path, store.generation, announce)
-    length = half.context_length if half else CLIP_LENGTH
+    length, learned = (half.context_length, half.learned) if half else (CLIP_LENGTH, NO_WORDS)
 
     def encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        for one, ids in zip(texts, tokenize_all(texts, length), strict=True):
-            if len(ids) == length and tokenize(one, length)[1]:
+        for one, ids in zip(texts, tokenize_all(texts, length, learned), strict=True):
+            if len(ids) == length and tokenize(one, length, learned)[1]:
                 raise Unusable(f"The model reads {length} tokens, and this is longer: {one!r}. Use a shorter name.")
         vectors: npt.NDArray[np.float32] = (
             encode_texts(half, texts) if half else load().encode_text(list(texts)).numpy()
