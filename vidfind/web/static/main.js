@@ -108,7 +108,7 @@ async function fetchMore(index) {
 
 function showAnswers() {
   stopPreview();
-  $("remarks").replaceChildren(...answers.remarks.map((remark) => make("p", { class: "remark" }, remark)));
+  $("remarks").replaceChildren(...answers.remarks.map((remark) => make("p", {}, remark)));
   grid.show(answers);
   const best = answers.moments[0] && percent(answers.moments[0]);
   $("count").textContent = `${answers.size}${best ? `, the best matches by ${best}` : ""}`;

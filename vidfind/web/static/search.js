@@ -4,6 +4,7 @@ import { ask } from "./server.js";
 import { count } from "./words.js";
 
 export const PAGE = 60;
+const FAR = "Nothing here fits well. These are the nearest.";
 
 const NOTHING = { q: "", like: "", picture: "", in: [], since: "", until: "", tag: [], no_tag: [], is: [], min_match: "" };
 const EXAMPLES = ["q", "like", "picture"];
@@ -54,7 +55,7 @@ export class Answers {
       const answer = await ask(`api/search?${this.parameters}&offset=${page * PAGE}&limit=${PAGE}`, { signal: this.stop.signal });
       answer.results.forEach((moment, at) => (this.moments[page * PAGE + at] = moment));
       this.total = Math.max(this.total, answer.total); // it grows while there are more to find
-      if (!page) this.remarks = answer.remarks ?? [];
+      if (!page) this.remarks = answer.nothing_fits ? [...answer.remarks, FAR] : answer.remarks;
       return true;
     } catch (error) {
       this.asked.delete(page);

@@ -35,5 +35,6 @@ function show({ videos, segments, model, run }) {
 
 document.addEventListener("server", ({ detail: answers }) => {
   $("gone").hidden = answers;
+  $("run").hidden = true;
   $("gone").textContent = answers ? "" : "vidfind has stopped. Start it again with “vidfind web”, and use the page that it opens.";
 });
