@@ -5,16 +5,21 @@ import { ask } from "./server.js";
 import { isNarrowed } from "./search.js";
 import { count, isoDay, lastPart } from "./words.js";
 
-const MANY = 12; // folders, from which on there is a field to find one
+const MANY = 12; // with more folders or tags, there is a field to find one
 
 /** Keeps the panels and the question alike. `change(values)` is told what the owner has chosen. */
 export class Filters {
   constructor(change) {
     Object.assign(this, { change, folders: [], tags: [], classes: [], question: null });
-    for (const panel of document.querySelectorAll(".panel")) panel.addEventListener("beforetoggle", () => placePanel(panel));
+    for (const panel of document.querySelectorAll(".panel")) {
+      panel.addEventListener("beforetoggle", ({ newState }) => {
+        placePanel(panel);
+        if (newState === "open") this.showChoices();
+      });
+    }
     for (const name of ["since", "until"]) $(name).addEventListener("change", () => change({ [name]: $(name).value }));
     $("min-match").addEventListener("input", () => change({ min_match: $("min-match").value === "0" ? "" : $("min-match").value }));
-    $("find-folder").addEventListener("input", () => this.showFolders(this.question));
+    for (const id of ["find-folder", "find-tag"]) $(id).addEventListener("input", () => this.showChoices());
     $("date-quick").append(...quickDates().map(([words, since, until]) => quick(words, () => change({ since, until }))));
   }
 
@@ -32,8 +37,7 @@ export class Filters {
     $("until").value = until;
     $("min-match").value = min_match || 0;
     $("match-shown").textContent = `${min_match || 0} %`;
-    this.showFolders(question);
-    this.showTags(question);
+    if (document.querySelector(".panel:popover-open")) this.showChoices();
     const tags = [...question.tag, ...question.is, ...question.no_tag.map((tag) => `not ${tag}`)];
     label("by-folder", "Folder", question.in.map(lastPart).join(", "));
     label("by-date", "Date", period(since, until));
@@ -43,14 +47,19 @@ export class Filters {
     $("clear-filters").hidden = !isNarrowed(question);
   }
 
+  /** Draws the folders and tags, of which there may be thousands: only while somebody looks at them. */
+  showChoices() {
+    this.showFolders(this.question);
+    this.showTags(this.question);
+  }
+
   showFolders(question) {
     const known = new Map(this.folders.map((folder) => [folder.path, folder.videos]));
     const paths = [...question.in.filter((path) => !known.has(path)), ...known.keys()];
-    const wanted = $("find-folder").value.toLowerCase();
-    $("find-folder").hidden = paths.length <= MANY;
+    const isWanted = finder("find-folder", paths.length);
     redraw(
       $("folders"),
-      paths.filter((path) => question.in.includes(path) || path.toLowerCase().includes(wanted)).map((path) => {
+      paths.filter((path) => question.in.includes(path) || isWanted(path)).map((path) => {
         const row = check(path, question.in.includes(path), (on) => this.change({ in: changed(question.in, path, on) }));
         if (known.has(path)) row.append(make("span", { class: "number" }, count(known.get(path), "video")));
         return row;
@@ -60,9 +69,10 @@ export class Filters {
 
   showTags(question) {
     const kinds = [...this.tags.map((name) => ["tag", name]), ...this.classes.map((name) => ["is", name])];
+    const isWanted = finder("find-tag", kinds.length);
     redraw(
       $("tags"),
-      kinds.map(([kind, name]) => {
+      kinds.filter(([, name]) => isWanted(name)).map(([kind, name]) => {
         const row = check(name, question[kind].includes(name), (on) => this.change({ [kind]: changed(question[kind], name, on), no_tag: changed(question.no_tag, name, false) }));
         if (kind === "is") return row;
         const without = check("without", question.no_tag.includes(name), (on) => this.change({ no_tag: changed(question.no_tag, name, on), tag: changed(question.tag, name, false) }));
@@ -72,6 +82,13 @@ export class Filters {
       }),
     );
   }
+}
+
+/** Returns whether a name is wanted, by what the field holds that finds one of many. */
+function finder(id, many) {
+  $(id).hidden = many <= MANY;
+  const wanted = $(id).value.toLowerCase();
+  return (name) => name.toLowerCase().includes(wanted);
 }
 
 const changed = (names, name, on) => [...names.filter((other) => other !== name), ...(on ? [name] : [])];

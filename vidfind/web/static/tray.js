@@ -4,7 +4,7 @@ import { $, iconButton, make } from "./elements.js";
 import { ask, pictureOf, send } from "./server.js";
 import { clock, count, described, span } from "./words.js";
 
-const KEPT = "vidfind tray"; // survives a reload, and ends with the tab
+const KEPT = `vidfind tray ${location.pathname}`; // survives a reload, and ends with the tab; another server knows other ids
 const LOOK_AGAIN = 400; // milliseconds between two questions about a running export
 
 export class Tray {
