@@ -113,3 +113,15 @@ def test_a_terminal_without_pictures_says_why(
 
 def test_in_a_test_the_terminal_was_not_asked() -> None:
     assert pictures._library().Image is UnicodeImage
+
+
+@pytest.mark.parametrize("draw", [HalfcellImage, SixelImage], ids=["blocks", "Sixel"])
+def test_one_picture_of_a_review_stays_in_its_box(draw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "_library", lambda: type("Library", (), {"Image": draw}))
+    file = io.StringIO()
+    screen = Console(file=file, width=80, force_terminal=True, color_system="truecolor", legacy_windows=False)
+    screen.print(pictures.picture_of(WIDE, 36))
+    assert ("\x1bP" if draw is SixelImage else "\N{UPPER HALF BLOCK}") in file.getvalue()
+    assert 9 <= file.getvalue().count("\n") <= 12
+    screen.print(pictures.picture_of("is offline", 36))
+    assert "is offline" in file.getvalue()

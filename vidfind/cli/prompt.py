@@ -149,18 +149,23 @@ def moment_of_rank(moments: "Sequence[Moment]", rank: int, use: str = "") -> "Mo
 
 def play_moment(moments: "Sequence[Moment]", rank: int) -> None:
     """Starts a player. Raises BadInput if there is no such result, or nothing to play it with."""
+    moment = moment_of_rank(moments, rank, " to open")
+    play_file(moment.path, moment.start)
+
+
+def play_file(path: Path, start: float) -> None:
+    """Starts a player at a time in seconds, and says so. Raises BadInput if there is nothing to play it with."""
     from vidfind.display import console
     from vidfind.system import player
     from vidfind.system.times import clock
 
-    moment = moment_of_rank(moments, rank, " to open")
-    played = player.play(moment.path, moment.start)
+    played = player.play(path, start)
     if played.at_moment:
-        console.message(f"Playing {moment.path.name} from {clock(moment.start)}.")
+        console.message(f"Playing {path.name} from {clock(start)}.")
     else:
         console.message(
-            f"Playing {moment.path.name} from the beginning, as this player cannot do otherwise: go to "
-            f"{clock(moment.start)}. With mpv or VLC installed, it would start there."
+            f"Playing {path.name} from the beginning, as this player cannot do otherwise: go to {clock(start)}. With "
+            "mpv or VLC installed, it would start there."
         )
     if played.said:
         console.message(f"The player has ended already. It said: {played.said}")

@@ -10,6 +10,7 @@ import typer
 from vidfind.cli.indexing import whole_loader
 from vidfind.cli.named import VideosAndTags, open_index, videos_and_tags
 from vidfind.cli.options import Device, Dtype, IndexName, Json, MaxSeconds, Quiet, Seed, Verbose
+from vidfind.cli.prompt import play_file
 from vidfind.system import paths
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def review(
         for one in reviewed.upcoming():
             console.json_line(suggestion_json(one, files[one.video]))
     elif sys.stdin is not None and sys.stdin.isatty() and console.is_screen(console.results):
-        review_at_terminal(reviewed, lambda one: _file_of(store, one, files), _play)
+        review_at_terminal(reviewed, lambda one: _file_of(store, one, files), play_file)
     else:
         show_suggestions(reviewed.upcoming(), files)
 
@@ -183,13 +184,3 @@ def _file_of(store: "Store", one: "Suggested", files: "Mapping[str, Path]") -> P
     """Returns the file of a suggestion: one of its copies that is there now, or the first."""
     copies = sorted(row.path for row in store.videos_of([one.content]))
     return next((path for path in copies if path.is_file()), files[one.video])
-
-
-def _play(path: Path, start: float) -> None:
-    """Plays a file from a moment. Raises BadInput."""
-    from vidfind.display import console
-    from vidfind.system import player
-
-    played = player.play(path, start)
-    if played.said:
-        console.message(f"The player has ended already. It said: {played.said}")

@@ -65,6 +65,11 @@ def show_pictures(moments: Sequence["Moment"], pictures: Iterable[bytes | str]) 
         results.print(row)
 
 
+def picture_of(picture: bytes | str, width: int) -> RenderableType:
+    """Returns a JPEG in a box of so many cells, or the reason why there is none, for this terminal."""
+    return _fitted(picture, width, _library().Image)
+
+
 def picture_rows(
     moments: Sequence["Moment"], pictures: Iterable[bytes | str], width: int, draw: Callable[..., RenderableType]
 ) -> Iterator[RenderableType]:

@@ -2,13 +2,12 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from vidfind.display.console import error, is_screen, message, messages, new_table, result_path, say, show_list
+from vidfind.display.console import error, message, messages, new_table, result_path, say, show_list
 from vidfind.display.text import near_path, plural, printable, span
 from vidfind.errors import Terminated, VidfindError
 
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from vidfind.tagging.review import Review
 
 KEYS = {"y": "yes", "n": "no", "s": "skip", "p": "play", "u": "undo", "q": "quit"}
-PICTURE_SIZE = 192  # pixels on each side
-PICTURE_ROWS = 9  # lines of the terminal
+PICTURE_WIDTH = 36  # cells
 
 
 def suggestion_json(one: "Suggested", path: Path) -> dict[str, Any]:
@@ -71,7 +69,7 @@ def review_at_terminal(
 
 
 def _show(one: "Suggested", path: Path, left: int) -> None:
-    _show_picture(path, one.start, one.end)
+    _show_picture(one, path)
     name = Text(f"{printable(one.name)}?", style="bold")
     place = f"  {near_path(path)}  {span(one.start, one.end)}  confidence {one.confidence:.2f}, {left:,} to go"
     say(messages, Text.assemble(name, place))
@@ -108,23 +106,14 @@ def _ask_key() -> str:
     return application.run()
 
 
-def _show_picture(path: Path, start: float, end: float) -> None:
-    """Shows a frame of a moment, if the terminal can show pictures and the file can be read."""
-    if not (is_screen(messages) and _can_show_pictures()):
+def _show_picture(one: "Suggested", path: Path) -> None:
+    """Shows a picture of a moment, where the terminal can and the file is there."""
+    from vidfind.display.pictures import picture_of, why_no_pictures
+    from vidfind.pictures.cache import PictureCache
+    from vidfind.pictures.thumbnail import shot_of
+
+    if why_no_pictures():
         return
-    with suppress(VidfindError, OSError):
-        from PIL.Image import fromarray
-        from textual_image.renderable import Image
-
-        from vidfind.media.decoding import read_clip
-        from vidfind.media.sampling import Segment
-
-        [frame] = read_clip(path, Segment(start, end), 1, PICTURE_SIZE)
-        messages.print(Image(fromarray(frame), height=PICTURE_ROWS, width="auto"))
-
-
-def _can_show_pictures() -> bool:
-    """Whether the terminal shows pixels, as Kitty does, and those that know Sixel; it is asked once."""
-    from textual_image.renderable import Image, SixelImage, TGPImage
-
-    return Image in (SixelImage, TGPImage)
+    shot = shot_of(path, one.video, one.start, one.end, (one.start + one.end) / 2, path.is_file())
+    [picture] = PictureCache().pictures([shot])
+    messages.print(picture_of(picture, PICTURE_WIDTH))
