@@ -48,6 +48,21 @@ def test_the_tags_of_a_deleted_index_are_kept_in_a_list(library: Library, run: R
     assert "tags-default-1.csv" in run("remove", "--all", "--yes").err
 
 
+def test_the_tags_of_removed_videos_are_kept_with_those_of_a_deleted_index(
+    library: Library, run: Run, tmp_path: Path
+) -> None:
+    run("learn", "add", "pets", "rex", library.folder / "a.mp4")
+    before = library.said()
+    run("remove", library.folder / "a.mp4")
+    assert library.said() == ["b.mp4 -dog"]
+    run("remove", "--all", "--yes")
+    library.folder.rename(tmp_path / "away")
+    again = make_library(tmp_path, run, "a.mp4", "b.mp4")
+    assert run("tag", "import", tmp_path / "home" / "tags-default.csv").code == 0
+    assert [line.casefold() for line in again.said()] == [line.casefold() for line in before]
+    assert run("learn", "import", tmp_path / "home" / "classes-default.csv").code == 0
+
+
 def test_doctor_keeps_the_tags_that_can_be_read(library: Library, run: Run) -> None:
     before = library.said()
     library.run("tag", "add", library.folder / "a.mp4", "later")

@@ -72,10 +72,11 @@ EXPORTED = ("task", "class", "path", "start", "end", "describe")
 
 
 def class_rows(store: Store, rows: Mapping[str, VideoRow]) -> Iterator[dict[str, object]]:
-    """Yields the examples of all classes as `read_class_list` reads them; `rows` are videos by their fingerprints."""
-    for label in store.labels("class"):
-        values = (label.task, label.name, path_cell(rows[label.video].path), label.start, label.end, label.described)
-        yield dict(zip(EXPORTED, values, strict=True))
+    """Yields the examples among videos as `read_class_list` reads them; `rows` are these by their fingerprints."""
+    for label in store.labels("class", also_gone=True):
+        if row := rows.get(label.video):
+            values = (label.task, label.name, path_cell(row.path), label.start, label.end, label.described)
+            yield dict(zip(EXPORTED, values, strict=True))
 
 
 def read_class_list(data: bytes, name: str, finder: VideoFinder, multi: Collection[str] = ()) -> ClassList:

@@ -225,7 +225,7 @@ def remove_command(
 
 
 def _save_labels(index: Path) -> list[tuple[str, Path, str]]:
-    """Writes the tags and classes that the owner gave to lists in the home of vidfind.
+    """Writes the tags and classes that the owner gave, also to removed videos, to lists in the home of vidfind.
 
     Returns what each list holds, its file, and the command that takes it back; none without tags and classes."""
     from vidfind.categories.labels import EXPORTED, class_rows
@@ -237,7 +237,7 @@ def _save_labels(index: Path) -> list[tuple[str, Path, str]]:
 
     try:
         store = Store.open(index)
-        videos = rows_by_file(store)
+        videos = {one.row.fingerprint: one.row for one in store.removed().values()} | rows_by_file(store)
         lists = [
             ("tags", [*tag_rows(store, videos)], COLUMNS, tag_import_command),
             ("classes", [*class_rows(store, videos)], EXPORTED, learn_import_command),

@@ -180,15 +180,16 @@ def _take(found: Import, before: dict[str, tuple[Label, int]], label: Label, lin
 
 
 def tag_rows(store: Store, rows: Mapping[str, VideoRow]) -> Iterator[dict[str, object]]:
-    """Yields what the owner said as `read_tags` reads it; `rows` are videos by their fingerprints."""
-    for label in store.labels("tag"):
-        yield {
-            "path": path_cell(rows[label.video].path),
-            "tag": label.name,
-            "value": "yes" if label.is_yes else "no",
-            "start": label.start,
-            "end": label.end,
-        }
+    """Yields what the owner said of videos as `read_tags` reads it; `rows` are these by their fingerprints."""
+    for label in store.labels("tag", also_gone=True):
+        if row := rows.get(label.video):
+            yield {
+                "path": path_cell(row.path),
+                "tag": label.name,
+                "value": "yes" if label.is_yes else "no",
+                "start": label.start,
+                "end": label.end,
+            }
 
 
 def path_cell(path: Path) -> str:

@@ -71,7 +71,7 @@ class Choice:
 
 
 def choose(examples: Examples, recipe: Recipe | None, seed: int = 0) -> Choice:
-    """Learns the tags in each way, and returns the best. `recipe` None: nothing is trained.
+    """Learns the tags in each way, and returns the best. `recipe` None: there is no time to train.
 
     The time of the recipe is shared by all trainings."""
     began = time.monotonic()
@@ -100,7 +100,7 @@ def choose(examples: Examples, recipe: Recipe | None, seed: int = 0) -> Choice:
     of_tags = {way: one[~np.isnan(one)] for way, one in of_tags.items()}
     way = best_way(of_tags)
     precisions = {name: float(one.mean()) for name, one in of_tags.items() if len(one)}
-    steps, is_cut = (trainer.steps, trainer.is_cut) if trainer else (0, False)
+    steps, is_cut = (trainer.steps, trainer.is_cut) if trainer else (0, recipe is None and is_enough)
     return Choice(way, weights[way], judged[way][0], precisions, steps, is_cut, failed)
 
 
