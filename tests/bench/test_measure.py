@@ -19,6 +19,7 @@ from vidfind.bench.program import ProgramFailed, run_python
 from vidfind.display import diagnose as display_bench
 from vidfind.errors import BadInput
 from vidfind.models.catalog import TINY_WEIGHTS
+from vidfind.precision.formats import measure_speeds
 
 SMALL = Kind("small", "libx264", 128, 96, 10, 200_000, 1.0, {"preset": "ultrafast", "bf": "0", "sc_threshold": "0"})
 
@@ -108,6 +109,9 @@ def test_encoding_is_measured_for_each_encoder_beside_plain_clip() -> None:
     assert {"plain", "mean/float32", "tempme/float32"} <= told.keys()
     assert all(len(one["ms"]) == 2 and min(one["ms"]) > 0 for one in told.values())
     assert min(told["tempme/float32"]["products"]) > 0
+    assert "cosines" not in told["tempme/float32"]
+    assert [key for key in told if key.startswith("mean/")] == [f"mean/{name}" for name in measure_speeds().gflops]
+    assert all(min(told[key]["cosines"]) > 0.99 for key in told if key.startswith("mean/") and key != "mean/float32")
 
 
 @pytest.mark.soak

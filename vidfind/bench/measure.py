@@ -40,7 +40,8 @@ NOISE = 0.05
 
 @dataclass(frozen=True)
 class Row:
-    """One figure: the values of some runs. `beside` has its ratios to other figures, by their names.
+    """One figure: the values of some runs. `beside` has its ratios to other figures, by their names, and of vectors the
+    median `cosine` to those in float32.
 
     If a figure depends on a size, its `key` contains the size: only rows with the same key can be compared."""
 
@@ -156,15 +157,23 @@ def measure_encoding(setup: Setup) -> Iterator[Row]:
     """Encodes clips with each encoder and number format, interleaved; the baseline is plain CLIP in float32."""
     weights = setup.weights_file()
     setup.say("Measuring: encoding")
+    if setup.device in ("auto", "cpu"):
+        [told] = work("formats")
+        for name, speed in told["gflops"].items():
+            bits = " with weights of 7 bits" if name == "int8" and told["largest_weight"] < 127 else ""
+            beside = {"float32": speed / told["gflops"]["float32"]} if name != "float32" else {}
+            yield Row(f"encode/products/{name}", f"products in {name}{bits}, on a core", "GFLOP/s", [speed], beside)
     clips = 2 if setup.quick else 4
     common = {"model": setup.model, "weights": weights, "device": setup.device, "threads": setup.threads}
-    told = {one["key"]: one for one in work("encode", **common, clips=clips, runs=setup.runs(5))}
-    plain = median(told["plain"]["ms"])
-    for key, one in told.items():
+    costs = {one["key"]: one for one in work("encode", **common, clips=clips, runs=setup.runs(5))}
+    plain = median(costs["plain"]["ms"])
+    for key, one in costs.items():
         value = median(one["ms"])
         beside = {"real time": SEGMENT_LENGTH * 1000 / value}
         if key != "plain":
             beside["plain CLIP"] = plain / value
+        if "cosines" in one:
+            beside["cosine"] = median(one["cosines"])
         yield Row(f"encode/{key}", one["what"], "ms a clip", one["ms"], beside)
         if "products" in one:
             what, products = "  of which matrix products and attention", one["products"]

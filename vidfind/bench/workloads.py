@@ -16,12 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidfind.encoders.costs import time_interleaved
+from vidfind.encoders.costs import encode_in_lanes, time_interleaved
 from vidfind.errors import VidfindError
 from vidfind.media.sampling import SEGMENT_LENGTH
 
 if TYPE_CHECKING:
-    from vidfind.encoders.encoder import Encoder
+    import numpy as np
+    from numpy.typing import NDArray
 
 Told = Iterator[dict[str, Any]]
 
@@ -143,38 +144,74 @@ def decode(paths: Sequence[str], samplings: Sequence[str], runs: int) -> Told:
         yield {"sampling": sampling, "seconds": seconds}
 
 
+def formats() -> Told:
+    """Yields the speed of products on one core in each number format, measured now."""
+    from vidfind.precision.formats import measure_speeds
+
+    speeds = measure_speeds()
+    yield {"gflops": dict(speeds.gflops), "largest_weight": speeds.largest_weight}
+
+
 def encode(model: str, weights: str, device: str, threads: int, clips: int, runs: int) -> Told:
-    """Yields milliseconds a clip, for clips of noise, by encoder and number format; plain CLIP comes first."""
+    """Yields milliseconds a clip by encoder and number format, and cosines to float32; plain CLIP comes first.
+
+    The encoders work as in indexing, with a clip on each core."""
     import torch
 
-    from vidfind.encoders.encoder import choose_device
+    from vidfind.encoders.encoder import Encoder, choose_device
     from vidfind.models.catalog import TINY, default_pretrained
     from vidfind.models.load import load_clip, load_encoder
+    from vidfind.precision.integers import largest_weight
 
     torch.set_num_threads(threads)
     device = choose_device(device)
     pretrained = default_pretrained(TINY) if model == TINY else weights
     plain = load_clip(model, pretrained, Path(weights))[0].to(device).eval()
+    exact = load_encoder(model, pretrained, "mean", device=device, dtype="float32")
+    loaded = exact.model, exact.tokenizer, exact.identity, exact.parameters, device
+    by_format = {"float32": exact}
+    by_format["bfloat16"] = load_encoder(model, pretrained, "mean", device=device, dtype="bfloat16")
+    if device == "cpu" and largest_weight():
+        by_format["int8"] = Encoder(*loaded, int8=True)
+    encoders = {
+        f"{name}/{key}": one.with_encoder(name) for name in ("mean", "tempme") for key, one in by_format.items()
+    }
     titles = {"plain": "plain CLIP in float32, open_clip itself"}
-    encoders: dict[str, Encoder] = {}
-    for name in ("mean", "tempme"):
-        for dtype in ("float32", "bfloat16"):
-            encoders[f"{name}/{dtype}"] = load_encoder(model, pretrained, name, device=device, dtype=dtype)
-            titles[f"{name}/{dtype}"] = f"{name} in {dtype}"
-    size = next(iter(encoders.values())).image_size
-    pixels = torch.randn(clips * NUM_FRAMES, 3, size, size, device=device)
-    frames = torch.randint(0, 256, (clips, NUM_FRAMES, size, size, 3), dtype=torch.uint8)
+    titles |= {f"{name}/{key}": f"{name} in {key}" for name, _, key in (key.partition("/") for key in encoders)}
+    pixels = torch.randn(clips * NUM_FRAMES, 3, exact.image_size, exact.image_size, device=device)
+    frames = torch.from_numpy(draw_clips(clips, exact.image_size))
     works: dict[str, Callable[[], object]] = {"plain": partial(encode_plainly, plain, pixels)}
-    works |= {key: partial(encoder.encode_video, frames) for key, encoder in encoders.items()}
+    works |= {key: partial(encode_in_lanes, encoder, frames.numpy()) for key, encoder in encoders.items()}
     time_interleaved(works, 1)  # the first run costs more
     if device == "cpu":
-        works |= {f"{key}/products": products_of(works[key]) for key in encoders}
+        floats = {key: encoder for key, encoder in encoders.items() if not encoder.int8}
+        works |= {f"{key}/products": products_of(partial(one.encode_video, frames)) for key, one in floats.items()}
     times = time_interleaved(works, runs)
+    vectors = {key: encoder.encode_video(frames) for key, encoder in encoders.items()}
     for key, title in titles.items():
         told: dict[str, Any] = {"key": key, "what": title, "ms": [1000 * one / clips for one in times[key]]}
+        name, _, number_format = key.partition("/")
+        if number_format not in ("", "float32"):
+            told["cosines"] = (vectors[key] * vectors[f"{name}/float32"]).sum(dim=1).tolist()
         if seconds := times.get(f"{key}/products"):
             told["products"] = [1000 * one / clips for one in seconds]
         yield told
+
+
+def draw_clips(count: int, size: int) -> NDArray[np.uint8]:
+    """Draws clips (count, T, size, size, 3) in which the camera pans over pictures like photographs.
+
+    Of noise, vectors would depend on the last bit: all tokens are equally alike, and merged by chance."""
+    import numpy as np
+
+    from vidfind.bench.drawn import texture
+
+    rng = np.random.default_rng(0)
+    clips = []
+    for _ in range(count):
+        picture = np.stack([texture(rng, size, size + 2 * NUM_FRAMES, 20, 235, 1.1) for _ in range(3)], axis=-1)
+        clips.append(np.stack([picture[:, 2 * i : 2 * i + size] for i in range(NUM_FRAMES)]))
+    return np.stack(clips)
 
 
 def encode_plainly(clip: Any, pixels: Any) -> Any:
@@ -277,6 +314,7 @@ WORKLOADS: dict[str, Callable[..., Told]] = {
         make_index,
         describe,
         decode,
+        formats,
         encode,
         encode_on_gpu,
         search,

@@ -91,7 +91,9 @@ def spread(row: "Row") -> Text:
 
 
 def beside(row: "Row") -> str:
-    return ", ".join(f"{number(ratio)}x {name}" for name, ratio in row.beside.items())
+    return ", ".join(
+        f"{name} {value:.4f}" if name == "cosine" else f"{number(value)}x {name}" for name, value in row.beside.items()
+    )
 
 
 def show_facts(facts: Mapping[str, Any]) -> None:

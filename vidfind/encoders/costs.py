@@ -57,7 +57,7 @@ def clip_costs(
     for name, (encoder, clips) in encoders.items():  # the first run is slow: it is not timed
         say(name)
         counted[name] = count(encoder, clips[:1])
-    works = {name: partial(_encode_in_lanes, encoder, clips) for name, (encoder, clips) in encoders.items()}
+    works = {name: partial(encode_in_lanes, encoder, clips) for name, (encoder, clips) in encoders.items()}
     costs = {}
     for name, times in time_interleaved(works, RUNS, say).items():
         encoder, clips = encoders[name]
@@ -94,7 +94,7 @@ def clips_to_time(encoder: Encoder) -> int:
     return encoder.lanes * (1 if encoder.device.type == "cpu" else encoder.batch_size)
 
 
-def _encode_in_lanes(encoder: Encoder, clips: npt.NDArray[np.uint8]) -> None:
+def encode_in_lanes(encoder: Encoder, clips: npt.NDArray[np.uint8]) -> None:
     """Encodes the clips as indexing does: in parallel, some on each core or stream."""
     import numpy as np
 
