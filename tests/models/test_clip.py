@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from vidfind.models.catalog import INCEPTION_WEIGHTS, MODELS, OPENAI, OPENAI_HUBS, TINY_FOLDER, TINY_WEIGHTS
+from vidfind.models.clip import INCEPTION, OPENAI_MEAN, OPENAI_STD, ImageHalf, read_image_half
+from vidfind.models.load import known_config, load_clip, load_encoder
+
+CONFIG = json.loads((TINY_FOLDER / "tiny.json").read_text())
 
 
 def test_a_model_is_read_without_the_compiler() -> None:
@@ -13,3 +28,65 @@ def test_a_model_is_read_without_the_compiler() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1 False"
+
+
+def test_an_index_run_reads_the_image_half_alone_and_without_open_clip() -> None:
+    code = (
+        "import sys, numpy; from vidfind.models.load import load_encoder; "
+        "encoder = load_encoder('tiny', device='cpu'); "
+        "clips = numpy.zeros((1, 12, 56, 56, 3), numpy.uint8); print(len(encoder.encode_video(clips)), "
+        "sorted({'open_clip', 'torchvision', 'timm'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1 []"
+
+
+def read_tiny(weights: Path = TINY_WEIGHTS, **options: Any) -> ImageHalf | None:
+    return read_image_half(CONFIG, weights, torch.float32, lambda: load_clip("tiny", "builtin", weights)[0], **options)
+
+
+@pytest.mark.parametrize("is_mapped", [False, True])
+def test_the_image_half_is_that_of_the_whole_model(is_mapped: bool) -> None:
+    half, whole = read_tiny(is_mapped=is_mapped), load_clip("tiny", "builtin", TINY_WEIGHTS)[0]
+    assert half
+    ours, theirs = half.visual, whole.visual
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    assert all(torch.equal(tensor, theirs.state_dict()[name]) for name, tensor in ours.state_dict().items())
+    for name in ("image_size", "image_mean", "image_std", "output_dim", "grid_size", "patch_size", "pool_type"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert [block.attn.num_heads for block in ours.transformer.resblocks] == [4] * 6
+
+
+def test_the_rest_of_the_model_is_read_when_it_is_asked_for() -> None:
+    half = load_encoder("tiny", encoder="mean", device="cpu", dtype="float32")
+    whole = load_encoder("tiny", encoder="mean", device="cpu", dtype="float32").copy()
+    assert isinstance(half.model, ImageHalf) and isinstance(whole.model, open_clip.CLIP)
+    clips = torch.randint(0, 256, (2, 12, 56, 56, 3), dtype=torch.uint8)
+    torch.testing.assert_close(half.encode_video(clips), whole.encode_video(clips))
+    assert torch.equal(half.encode_text(["a red circle"]), whole.encode_text(["a red circle"]))
+    assert half.model.logit_scale.item() == whole.model.logit_scale.item()
+    assert isinstance(copy.deepcopy(half.model), open_clip.CLIP)
+    assert not hasattr(half.model, "_no_such_name") and not hasattr(half.model, "no_such_name")
+
+
+def test_models_of_another_kind_and_damaged_weights_are_left_to_open_clip(tmp_path: Path) -> None:
+    config = {**CONFIG, "vision_cfg": {**CONFIG["vision_cfg"], "pool_type": "avg"}}
+    assert read_image_half(config, TINY_WEIGHTS, torch.float32, dict) is None
+    assert read_image_half({**CONFIG, "custom_text": True}, TINY_WEIGHTS, torch.float32, dict) is None
+    tensors, file = load_file(TINY_WEIGHTS), tmp_path / "weights.safetensors"
+    for name, change in {"visual.proj": torch.nan, "visual.other": 0.0}.items():
+        save_file({**tensors, name: torch.full_like(tensors["visual.proj"], change)}, file)
+        assert read_tiny(file) is None
+    save_file({name: tensor for name, tensor in tensors.items() if name != "visual.proj"}, file)
+    assert read_tiny(file) is None
+
+
+def test_known_weights_are_normalised_as_open_clip_does() -> None:
+    known = {(entry.model, entry.pretrained) for entry in MODELS if entry.hub}
+    known |= {(model, OPENAI) for model in OPENAI_HUBS}
+    assert known >= INCEPTION_WEIGHTS
+    for model, pretrained in known:
+        tag, config = open_clip.get_pretrained_cfg(model, pretrained), known_config(model, pretrained)
+        inception = (model, pretrained) in INCEPTION_WEIGHTS
+        assert (tag["mean"], tag["std"]) == ((INCEPTION, INCEPTION) if inception else (OPENAI_MEAN, OPENAI_STD))
+        assert config and bool(config.get("quick_gelu")) == tag.get("quick_gelu", False)

@@ -29,6 +29,10 @@ OPENAI_HUBS = {
 """Repositories of OpenAI's weights; listed here so that a search for words finds them without importing open_clip."""
 
 
+INCEPTION_WEIGHTS = frozenset({("ViT-L-14", "laion2b_s32b_b82k")})
+"""Of the weights in this module, those trained with pixels from -1 to 1; all others normalise them as OpenAI does."""
+
+
 @dataclass(frozen=True)
 class ModelEntry:
     """A model that vidfind recommends. Every other model of open_clip with a plain vision transformer works too."""

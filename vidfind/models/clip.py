@@ -5,8 +5,10 @@ Knows nothing of where weights come from, or of how a model is used.
 
 from __future__ import annotations
 
+import copy
+import functools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,12 @@ from vidfind.system.imports import import_open_clip
 
 if TYPE_CHECKING:
     import torch
+
+PLAIN_CONFIG = frozenset({"embed_dim", "quick_gelu", "vision_cfg", "text_cfg"})
+PLAIN_VISION_CONFIG = frozenset({"image_size", "layers", "width", "patch_size", "head_width"})
+"""The settings that a model may have whose image tower is CLIP's own; any other setting may change the tower."""
+OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+INCEPTION = (0.5, 0.5, 0.5)
 
 
 def read_plain_clip(
@@ -30,7 +38,7 @@ def read_plain_clip(
 
     open_clip = import_open_clip()
     config = open_clip.get_model_config(model)
-    is_plain = config.keys() <= {"embed_dim", "quick_gelu", "vision_cfg", "text_cfg"}
+    is_plain = config.keys() <= PLAIN_CONFIG
     if weights.suffix != ".safetensors" or not is_plain or "hf_model_name" in config["text_cfg"]:
         return None
     with _uninitialised():
@@ -49,6 +57,73 @@ def read_plain_clip(
     if clip.attn_mask is not None:  # the one tensor that is in no file
         clip.attn_mask = torch.full(clip.attn_mask.shape, float("-inf"), dtype=dtype).triu(1)
     return clip
+
+
+def read_image_half(
+    config: Mapping[str, Any],
+    weights: Path,
+    dtype: torch.dtype,
+    read_all: Callable[[], Any],
+    is_inception: bool = False,
+    is_mapped: bool = False,
+) -> ImageHalf | None:
+    """Reads only the image tower of a CLIP of OpenAI's kind from a safetensors file, without importing open_clip.
+
+    `config` is open_clip's configuration of the model; None for all other kinds. `read_all` reads the whole model, when
+    something else of it is asked for. `is_inception`: pixels are normalised from -1 to 1, not as OpenAI does.
+    `is_mapped`: the weights stay in the file, and are read when they are used: it must not be overwritten meanwhile."""
+    import torch
+    from safetensors import safe_open
+
+    vision = config["vision_cfg"]
+    is_plain = config.keys() <= PLAIN_CONFIG and vision.keys() <= PLAIN_VISION_CONFIG
+    if weights.suffix != ".safetensors" or not is_plain or not all(isinstance(one, int) for one in vision.values()):
+        return None
+    from vidfind.models.image_tower import ImageTower
+
+    with _uninitialised():
+        tower = ImageTower(**vision, embed_dim=config["embed_dim"], quick_gelu=bool(config.get("quick_gelu")))
+    tower.image_mean, tower.image_std = (INCEPTION, INCEPTION) if is_inception else (OPENAI_MEAN, OPENAI_STD)
+    shapes = {f"visual.{name}": list(tensor.shape) for name, tensor in tower.state_dict().items()}
+    with safe_open(weights, "pt") as file:
+        names = [name for name in file.keys() if name.startswith("visual.")]  # noqa: SIM118, no mapping
+        if {name: file.get_slice(name).get_shape() for name in names} != shapes:
+            return None
+        state = {name.removeprefix("visual."): file.get_tensor(name).to(dtype, copy=not is_mapped) for name in names}
+    if not all(torch.isfinite(weight.sum()) for weight in state.values()):
+        return None  # reading all of it says what is wrong
+    tower.load_state_dict(state, assign=True)
+    return ImageHalf(tower, read_all)
+
+
+class ImageHalf:
+    """The image tower of a CLIP in place of the whole model, which is read when something else of it is asked for."""
+
+    def __init__(self, visual: Any, read_all: Callable[[], Any]) -> None:
+        self.visual = visual
+        self._read_all = functools.cache(read_all)
+        self._place: dict[str, Any] = {}
+
+    def to(self, **place: Any) -> ImageHalf:
+        self.visual.to(**place)
+        self._place = place
+        return self
+
+    def eval(self) -> ImageHalf:
+        self.visual.eval()
+        return self
+
+    def whole(self) -> Any:
+        """The whole model, with an image tower of its own."""
+        return self._read_all().to(**self._place).eval()
+
+    def __getattr__(self, name: str) -> Any:  # of what it has not itself
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.whole(), name)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return copy.deepcopy(self.whole(), memo)
 
 
 def random_clip(model: str) -> Any:

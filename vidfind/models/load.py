@@ -6,10 +6,11 @@ inside functions, so that a missing network is reported before seconds are spent
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -22,21 +23,25 @@ from vidfind.models.adapter_file import find_adapter, read_info
 from vidfind.models.catalog import (
     DEFAULT_ENCODER,
     DEFAULT_MODEL,
+    INCEPTION_WEIGHTS,
+    OPENAI,
     TINY,
     TINY_FOLDER,
     TINY_POSITIONS,
     TINY_WEIGHTS,
     check_model,
     default_pretrained,
+    known_hub,
 )
-from vidfind.models.clip import read_plain_clip
+from vidfind.models.clip import ImageHalf, read_image_half, read_plain_clip
 from vidfind.models.default_adapters import default_name
 from vidfind.models.hub import find_weights, look_for_weights
 from vidfind.models.saved_adapters import list_adapters
 from vidfind.models.text_tower import open_clip_config, read_config
-from vidfind.models.weights import first_line, loading_problem
+from vidfind.models.weights import SAFETENSORS, first_line, loading_problem
 from vidfind.system.files import fingerprint
 from vidfind.system.imports import import_open_clip
+from vidfind.system.machine import one_thread
 
 if TYPE_CHECKING:
     import torch
@@ -124,9 +129,15 @@ def resolve(choice: EncoderChoice) -> ResolvedChoice:
 
 
 def build(
-    resolved: ResolvedChoice, device: str = "auto", dtype: str = "auto", announce: Callable[[str], None] = log.info
+    resolved: ResolvedChoice,
+    device: str = "auto",
+    dtype: str = "auto",
+    announce: Callable[[str], None] = log.info,
+    whole: bool = False,
 ) -> Encoder:
-    """Fetches the weights if need be, and loads them, the adapter on top. Errors are those of `load_encoder`."""
+    """Fetches the weights if need be, and loads them, the adapter on top. Errors are those of `load_encoder`.
+
+    `whole`: also those parts of the model that are else read when they are needed."""
     model, pretrained, adapter = resolved.model, resolved.pretrained, resolved.adapter
     weights = find_weights(model, pretrained, announce)
 
@@ -140,7 +151,13 @@ def build(
     device = choose_device(device)
     number_format = choose_format(dtype, device, tower_width(model))
     float_dtype = float_type(number_format)
-    clip, tokenizer = load_clip(model, pretrained, weights, None if adapter else float_dtype)  # folded in float32
+    with one_thread():  # of several, each waits for the slowest; there is nothing to compute
+        is_mapped = number_format == "int8"  # it is read once, when the integers are made
+        half = None if adapter or whole else load_image_half(model, pretrained, weights, float_dtype, is_mapped)
+        if half:
+            clip, tokenizer = half, lambda *args, **options: open_clip_tokenizer(model)(*args, **options)
+        else:
+            clip, tokenizer = load_clip(model, pretrained, weights, None if adapter else float_dtype)
     digest = weights_digest(model, weights)
     parameters = read_adapter(TINY_POSITIONS).parameters() if weights == TINY_WEIGHTS else {}
     info = adapter.info if adapter else None
@@ -171,7 +188,7 @@ def load_for_training(
 
     Arguments and errors are those of `load_encoder`, but that no encoder needs an adapter yet."""
     resolved = resolve(choice)
-    plain = build(replace(resolved, encoder="mean", adapter=None), device, "float32", announce)
+    plain = build(replace(resolved, encoder="mean", adapter=None), device, "float32", announce, whole=True)
     if resolved.adapter and resolved.adapter.info:
         base = plain.identity
         check_weights(resolved.adapter.info, base.model, base.pretrained, base.weights_digest)
@@ -259,6 +276,46 @@ def check_weights(info: AdapterInfo, model: str, pretrained: str, digest: str) -
         )
 
 
+def load_image_half(
+    model: str, pretrained: str, weights: Path, dtype: torch.dtype, is_mapped: bool
+) -> ImageHalf | None:
+    """The image tower of a model with its weights, without open_clip; None for models that need it.
+
+    `is_mapped` is as in `read_image_half`."""
+    config = known_config(model, pretrained)
+    if config is None:
+        return None
+
+    def read_all() -> Any:
+        return load_clip(model, pretrained, weights, dtype)[0]
+
+    try:
+        is_inception = (model, pretrained) in INCEPTION_WEIGHTS
+        return read_image_half(config, weights, dtype, read_all, is_inception, is_mapped)
+    except Exception as error:  # reading the whole model says what is wrong
+        log.info("the image tower of %s is not read by itself: %s", weights, first_line(error))
+        return None
+
+
+def known_config(model: str, pretrained: str) -> Mapping[str, Any] | None:
+    """Returns open_clip's configuration of a model; None if its weights need more than that to be read."""
+    if model == TINY:
+        return read_config(TINY_FOLDER / "tiny.json")
+    if not (pretrained.endswith(SAFETENSORS) or known_hub(model, pretrained)):
+        return None
+    config = open_clip_config(model)
+    return {**config, "quick_gelu": True} if config and pretrained == OPENAI else config
+
+
+@functools.cache
+def open_clip_tokenizer(model: str) -> Any:
+    """open_clip's tokenizer of a model, whose configuration `load_clip` has checked, or `known_config` has."""
+    open_clip = import_open_clip()
+    if model == TINY:
+        open_clip.add_model_config(TINY_FOLDER / "tiny.json")
+    return open_clip.get_tokenizer(model)
+
+
 def load_clip(model: str, pretrained: str, weights: Path, dtype: torch.dtype | None = None) -> tuple[Any, Any]:
     """open_clip's model with its weights, of `dtype` if it can be read so, and its tokenizer.
 
@@ -296,7 +353,7 @@ def load_clip(model: str, pretrained: str, weights: Path, dtype: torch.dtype | N
         torch.isfinite(weight.sum()) for weight in clip.state_dict().values()
     ):  # 50 ms; of each number, a second
         raise ModelUnavailable(f"{weights} is damaged: some of its numbers are infinite or none at all. Fetch it anew.")
-    return clip, open_clip.get_tokenizer(model)
+    return clip, open_clip_tokenizer(model)
 
 
 def misfit(error: Exception) -> str:

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 
 from vidfind.errors import BadInput, StorageError
 from vidfind.precision.integers import Product, largest_weight, quantise
-from vidfind.system.machine import cpu_features, cpu_name
+from vidfind.system.machine import cpu_features, cpu_name, one_thread
 from vidfind.system.paths import home
 from vidfind.system.storage import write_text
 
@@ -152,22 +152,17 @@ def measure_speeds() -> Speeds:
         a_row = max(clock() - began, 1e-6) / rows
         seconds[name] = min(a_row, seconds.get(name, a_row))
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.inference_mode():
-            for _ in range(2):  # the first run of each costs more
-                for name in works:
-                    run(name, FEW_ROWS)
-            quick = [name for name in works if seconds[name] < SLOW * seconds["float32"]]
+    with one_thread(), torch.inference_mode():
+        for _ in range(2):  # the first run of each costs more
+            for name in works:
+                run(name, FEW_ROWS)
+        quick = [name for name in works if seconds[name] < SLOW * seconds["float32"]]
+        for name in quick:
+            del seconds[name]
+        for number in range(ROUNDS):
             for name in quick:
-                del seconds[name]
-            for number in range(ROUNDS):
-                for name in quick:
-                    if not number or seconds[name] < 2 * min(seconds.values()):
-                        run(name, ROWS)
-    finally:
-        torch.set_num_threads(threads)
+                if not number or seconds[name] < 2 * min(seconds.values()):
+                    run(name, ROWS)
     return Speeds({name: 2 * WIDTH * HIDDEN / a_row / 1e9 for name, a_row in seconds.items()}, largest)
 
 

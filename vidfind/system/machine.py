@@ -57,6 +57,19 @@ def use_threads(count: int | None) -> None:
         torch.set_num_threads(count)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Lets torch compute with one CPU thread inside this context."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def parallel_map(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[tuple[T, R]]:
     """Yields each item, in order, with the result of `function(item)`: `workers` items at a time, one core for each.
 

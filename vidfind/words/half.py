@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,10 @@ from vidfind.errors import Unusable
 from vidfind.models import load as registry
 from vidfind.models import text_tower as text
 from vidfind.models.adapter_file import read_info
-from vidfind.models.catalog import OPENAI, TINY, TINY_FOLDER, known_hub
+from vidfind.models.catalog import OPENAI, TINY
 from vidfind.models.hub import find_weights
+from vidfind.models.load import known_config as known_config
 from vidfind.models.tokenizer import NO_WORDS, tokenize, tokenize_all
-from vidfind.models.weights import SAFETENSORS
 from vidfind.store.mismatch import require_weights
 from vidfind.store.settings import Generation, adapter_file_name
 from vidfind.words.bank import is_word
@@ -60,16 +60,6 @@ def own_adapter(path: Path, generation: Generation) -> Path | None:
     """Returns the index's own copy of its adapter; None if it is not there."""
     file = path / generation.adapter_file
     return file if generation.adapter_file and file.is_file() else None
-
-
-def known_config(model: str, pretrained: str) -> Mapping[str, Any] | None:
-    """Returns open_clip's configuration of a model; None if its weights need more than that to be read."""
-    if model == TINY:
-        return text.read_config(TINY_FOLDER / "tiny.json")
-    if not (pretrained.endswith(SAFETENSORS) or known_hub(model, pretrained)):
-        return None
-    config = text.open_clip_config(model)
-    return {**config, "quick_gelu": True} if config and pretrained == OPENAI else config
 
 
 def knows_only_english(model: str) -> bool:
