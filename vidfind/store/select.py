@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from fnmatch import fnmatch
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -176,7 +177,9 @@ def _nearest(texts: pa.ChunkedArray[pa.StringScalar], place: Path) -> Path | Non
 
 def _fits(texts: pa.ChunkedArray[pa.StringScalar], pattern: Path) -> Mask:
     """Which paths are at or under what a pattern names."""
-    return pa.array([_matches(path_from_text(text).parts, pattern.parts) for text in _texts(texts)], pa.bool_())
+    # Of several ** in a row one says the same, and the others would take long.
+    parts = [part for before, part in pairwise(["", *pattern.parts]) if not before == part == "**"]
+    return pa.array([_matches(path_from_text(text).parts, parts) for text in _texts(texts)], pa.bool_())
 
 
 def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:

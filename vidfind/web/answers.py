@@ -33,7 +33,7 @@ ReadQuery = Callable[[str, Filters, Sequence[Example]], tuple[Expression | None,
 PAGE = 60
 MOST_A_PAGE = 200
 MOST_RESULTS = 10_000
-LOOK_AHEAD = 8
+LOOK_AHEAD = 2
 """So many times more moments than were asked for are found at once when somebody scrolls."""
 LONGEST_QUERY = 2000
 KEPT_ANSWERS = 8

@@ -8,7 +8,7 @@ from typing import Any
 
 from vidfind.commands import index_command
 from vidfind.store.folder import read_run
-from vidfind.store.tables import VideoRow
+from vidfind.store.tables import VideoRow, path_from_text
 from vidfind.web.answers import folder_text, plays
 from vidfind.web.library import Library, present
 from vidfind.web.replies import readable
@@ -40,9 +40,14 @@ def video_json(library: Library, row: VideoRow) -> dict[str, Any]:
 
 def folders_json(library: Library) -> dict[str, Any]:
     """Returns the folders that videos lie in, and those above them up to the indexed ones, with numbers of videos."""
+    videos = library.store.columns("path", "folder")
+    texts = zip(videos["path"].to_pylist(), videos["folder"].to_pylist(), strict=True)
+    lying = Counter((path_from_text(str(path)).parent, str(root)) for path, root in texts)
     counts: Counter[Path] = Counter()
-    for row in library.store.videos().values():
-        counts.update(one for one in row.path.parents if one.is_relative_to(row.folder))
+    for (folder, root_text), count in lying.items():
+        root = path_from_text(root_text)
+        above = [one for one in (folder, *folder.parents) if one.is_relative_to(root)]
+        counts.update(dict.fromkeys(above or [folder], count))  # a video may have been indexed by itself
     return {
         "folders": [
             {"path": readable(folder), "name": readable(folder.name or folder), "videos": count}

@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -28,6 +28,8 @@ from vidfind.system.files import find_present, fingerprint, state_of
 from vidfind.web.replies import NotHere
 
 ID_BYTES = 12
+MOST_ROWS = 20_000
+"""Videos that are kept as the index has them."""
 MOST_STATES = 10_000
 """States of files whose contents are known."""
 MOMENT = re.compile(r"([0-9a-f]{24})\.(\d{1,10})-(\d{1,10})-(\d{1,10})", re.ASCII)
@@ -68,7 +70,10 @@ class Library:
         self._state: tuple[int, int] | None = None
         self._secret = secret.encode()
         self._known: dict[str, Path] = {}
+        self._rows: dict[str, VideoRow] = {}
         self._version: tuple[int, ...] = ()
+        self._has_all = False
+        """Whether the ids of all videos of this version are known."""
         self._same: dict[tuple[str, int, int, int], bool] = {}
 
     @property
@@ -93,12 +98,10 @@ class Library:
 
     def video(self, video_id: str) -> VideoRow:
         """Returns the video with an id. Raises NotHere if it is not in the index, or could not be read."""
-        store = self.store
-        path = self._known.get(video_id)
-        if path is None:
-            self._look(store)
-            path = self._known.get(video_id)
-        row = store.videos_at([path]).get(path) if path is not None else None
+        store = self._follow()
+        row = self._rows.get(video_id)
+        if row is None and (path := self._path(video_id, store)) is not None:
+            row = self._read(store, [path]).get(path)
         if row is None or row.failed:
             raise NotHere(GONE)
         return row
@@ -114,18 +117,35 @@ class Library:
             raise BadInput("The moment is not within its video.")
         return Part(row, start, min(end, row.duration), at)
 
-    def rows_of(self, moments: Sequence[Moment]) -> Mapping[Path, VideoRow]:
+    def rows_of(self, moments: Sequence[Moment]) -> dict[Path, VideoRow]:
         """Returns the videos of moments, and knows their ids from then on."""
-        rows = self.store.videos_at({moment.path for moment in moments})
+        store = self._follow()
+        paths = {moment.path for moment in moments}
+        known = {path: row for path in paths if (row := self._rows.get(self.id_of(path)))}
+        return {**known, **self._read(store, paths - known.keys())}
+
+    def _follow(self) -> Store:
+        """Returns the index, and forgets what it held before its last change."""
+        store = self.store
+        if (version := store.version()) != self._version:
+            self._version, self._rows, self._has_all = version, {}, False
+        return store
+
+    def _read(self, store: Store, paths: Collection[Path]) -> dict[Path, VideoRow]:
+        """Returns videos by path, and keeps them until the index changes."""
+        rows = store.videos_at(paths) if paths else {}
+        if len(self._rows) > MOST_ROWS:
+            self._rows = {}
+        self._rows.update({self.id_of(path): row for path, row in rows.items()})
         self._known.update({self.id_of(path): path for path in rows})
         return rows
 
-    def _look(self, store: Store) -> None:
-        """Learns the ids of all videos, if any may have come since the last time."""
-        version = store.version()
-        if version != self._version:
+    def _path(self, video_id: str, store: Store) -> Path | None:
+        """Returns the path of a video that may not have been shown yet."""
+        if video_id not in self._known and not self._has_all:
             self._known = {self.id_of(path): path for path in select_videos(store).paths()}
-            self._version = version
+            self._has_all = True
+        return self._known.get(video_id)
 
     # Files
 
@@ -138,19 +158,19 @@ class Library:
     def open(self, row: VideoRow) -> tuple[Opened, Path]:
         """Opens the file of a video, or of a copy where that is not there. Raises NotHere, also for other contents."""
         error = NotHere(AWAY.format(name=row.path.name))
-        for one in self._copies(row):
+        for one in self._with_copies(row):
             try:
-                return self._open(one), one.path
+                if one.path in present([one]):
+                    return self._open(one), one.path
             except NotHere as problem:
                 error = problem if one is row else error
             except OSError:
                 continue
         raise error
 
-    def _copies(self, row: VideoRow) -> list[VideoRow]:
-        others = [one for one in self.store.videos_of([row.content]) if one.path != row.path]
-        there = present([row, *others])
-        return [one for one in [row, *others] if one.path in there]
+    def _with_copies(self, row: VideoRow) -> Iterator[VideoRow]:
+        yield row
+        yield from (one for one in self.store.videos_of([row.content]) if one.path != row.path)
 
     def _open(self, row: VideoRow) -> Opened:
         """Raises OSError, or NotHere if the file is no file any more, or has other contents."""
