@@ -15,7 +15,6 @@ import typer.main
 from vidfind import __version__
 from vidfind.cli import (
     assistants,
-    categories,
     demo,
     diagnose,
     export,
@@ -23,10 +22,11 @@ from vidfind.cli import (
     library,
     models,
     search,
-    tagging,
     training,
     web,
 )
+from vidfind.cli.labels.classes import classes
+from vidfind.cli.labels.tags import tags
 from vidfind.cli.options import Quiet, Verbose
 from vidfind.cli.usage import Command, Group, usage_sentence
 from vidfind.errors import ExitCode, Unusable, VidfindError
@@ -156,5 +156,5 @@ COMMANDS: dict[str, Callable[..., None]] = {
 for name, command in COMMANDS.items():
     app.command(name=name, cls=search.QueryCommand if name in ("search", "export") else Command)(command)
 app.add_typer(models.adapters)
-app.add_typer(tagging.tags)
-app.add_typer(categories.classes)
+app.add_typer(tags)
+app.add_typer(classes)

@@ -7,16 +7,15 @@ from typing import Annotated, Literal
 import typer
 
 from vidfind.cli.indexing import whole_loader
-from vidfind.cli.named import (
+from vidfind.cli.labels.lists import Strict, require_rows, write_list
+from vidfind.cli.labels.named import (
     Begin,
     End,
-    Strict,
     ask_before,
     named_videos,
     open_finder,
     open_index,
     part_of,
-    require_rows,
 )
 from vidfind.cli.options import Device, Dtype, IndexName, Json, MaxSeconds, Quiet, Seed, Verbose, Yes
 from vidfind.cli.usage import Command, Group
@@ -308,7 +307,6 @@ def export_file(
       vidfind learn export classes.csv
     """
     from vidfind.categories.labels import EXPORTED, class_rows
-    from vidfind.cli.tagging import write_list
     from vidfind.tagging.edit import rows_by_file
 
     store = open_index(name)

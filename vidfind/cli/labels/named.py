@@ -12,10 +12,8 @@ from vidfind.errors import BadInput, IndexNotFound, Unusable
 from vidfind.system import paths
 
 if TYPE_CHECKING:
-    from vidfind.categories.labels import ClassList
     from vidfind.store.store import Store
     from vidfind.store.tables import VideoRow
-    from vidfind.tagging.edit import Import
     from vidfind.tagging.lists import Part, VideoFinder
 
 VideosAndTags = Annotated[
@@ -26,7 +24,6 @@ VideosAndTags = Annotated[
     ),
 ]
 Begin = Annotated[str | None, typer.Option("--from", metavar="TIME", help="Only from here on, such as 0:10.")]
-Strict = Annotated[bool, typer.Option("--strict", help="End with code 1 if a row cannot be used.")]
 End = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only up to here.")]
 
 
@@ -123,16 +120,6 @@ def part_of(begin: str | None, end: str | None, row: "VideoRow") -> "Part":
     if part.note:
         console.message(f"The part {part.note}.")
     return part
-
-
-def require_rows(found: "Import | ClassList", shown: str) -> None:
-    """Raises Unusable if no row of a list can be used, after showing why. `shown` is the name of the list."""
-    from vidfind.display.tagging import show_skipped
-
-    if not found.labels:
-        show_skipped(found.skipped)
-        what = f"None of the {len(found.skipped)} rows of {shown} can be used." if found.skipped else ""
-        raise Unusable(what or f"{shown} has no rows below its header.")
 
 
 MOST_UNASKED = 20

@@ -2,17 +2,17 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidfind.cli import suggestions
-from vidfind.cli.named import (
+from vidfind.cli.labels import suggestions
+from vidfind.cli.labels.lists import Strict, require_rows, write_list, write_sidecars
+from vidfind.cli.labels.named import (
     Begin,
     End,
-    Strict,
     TagCommand,
     VideosAndTags,
     ask_before,
@@ -20,7 +20,6 @@ from vidfind.cli.named import (
     open_finder,
     open_index,
     part_of,
-    require_rows,
     videos_and_tags,
 )
 from vidfind.cli.options import IndexName, Json, Quiet, Verbose, Yes
@@ -29,7 +28,7 @@ from vidfind.errors import BadInput, ExitCode, Unusable
 from vidfind.system import paths
 
 if TYPE_CHECKING:
-    from vidfind.store.store import Store
+    pass
 
 tags = typer.Typer(name="tag", cls=Group, no_args_is_help=True)
 
@@ -314,63 +313,11 @@ def export_file(
         raise typer.BadParameter("Give one of FILE, --xmp FOLDER and --beside.")
     store = open_index(name)
     if xmp is not None or beside:
-        _write_sidecars(store, None if xmp is None else Path(os.path.expanduser(xmp)), force, as_json)
+        write_sidecars(store, None if xmp is None else Path(os.path.expanduser(xmp)), force, as_json)
         return
     rows = [*tag_rows(store, rows_by_file(store))]
     gone = len(store.labels("tag", also_gone=True)) - len(rows)
     write_list(rows, COLUMNS, "tag", file, force, as_json, gone)
-
-
-def _write_sidecars(store: "Store", folder: Path | None, force: bool, as_json: bool) -> None:
-    """Writes the sidecars of all videos with tags into a folder, or beside the videos where it is None."""
-    from vidfind.display import console
-    from vidfind.display.text import plural
-    from vidfind.tagging.sidecars import sidecars, write_sidecar
-
-    written, there = 0, 0
-    for path, names in sidecars(store, folder):
-        if path.exists() and not force:
-            there += 1
-            continue
-        try:
-            write_sidecar(path, names)
-        except BadInput as error:
-            console.message(f"Left out: {path} {error}")
-            continue
-        written += 1
-        if as_json:
-            console.json_line({"path": path, "tags": names})
-    console.message(f"Wrote {plural(written, 'sidecar')}{f' into {folder}' if folder else ' beside the videos'}.")
-    if there:
-        console.message(f"{plural(there, 'sidecar')} there already stayed as they are. To replace their tags: --force")
-
-
-def write_list(
-    rows: Sequence[Mapping[str, object]],
-    columns: Sequence[str],
-    what: str,
-    file: Path | None,
-    force: bool,
-    as_json: bool,
-    gone: int,
-) -> None:
-    """Writes a list of tags or classes (`what`) to a file, or prints it; `gone`: those of videos not in the index."""
-    from vidfind.display import console
-    from vidfind.display.text import plural
-    from vidfind.system.storage import write_text
-    from vidfind.tagging.edit import list_text
-    from vidfind.tagging.lists import JSON_ENDINGS
-
-    text = list_text(rows, columns, as_json or (file is not None and file.name.lower().endswith(JSON_ENDINGS)))
-    if file is None or str(file) == "-":
-        sys.stdout.write(text)
-    else:
-        if file.exists() and not force:
-            raise Unusable(f"{file} is there already. To replace it, add --force.")
-        write_text(file, text)
-        console.message(f"Wrote {plural(len(rows), what)} to {file}.")
-    if gone:
-        console.message(f"{plural(gone, what)} of videos that are not in the index now left out.")
 
 
 tags.command(cls=Command)(suggestions.fill)
