@@ -2,7 +2,9 @@
 
 import functools
 import ipaddress
+import os
 import socket
+import sys
 import threading
 import webbrowser
 from collections.abc import Sequence
@@ -63,20 +65,24 @@ def web_command(
     is_local = _is_local(host)
     if not is_local:
         console.message(
-            "Warning: this page can be reached from other machines. Whoever has its address sees your videos, and what "
-            "is sent is not encrypted."
+            "Warning: other machines can reach this page. Whoever has its address sees your videos and can start your "
+            "player, and what is sent is not encrypted."
         )
 
     def started(app: "Guard", end: object) -> None:
         console.message("Open this address in a browser; keep it to yourself. Ctrl-C ends.")
         console.result_line(address_of(listening, token))
-        if not no_browser:
+        if not no_browser and _has_screen():
             address = address_of(listening, app.ticket())
             threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
         threading.Thread(target=_prepare, args=[searcher], daemon=True).start()
 
     with opened_app(searcher, read_query, token, hosts=_names(host), any_address=not is_local) as app:
-        serve(app, listening, functools.partial(started, app))
+        try:
+            serve(app, listening, functools.partial(started, app))
+        except KeyboardInterrupt:
+            console.message("The page is closed.")
+            raise
 
 
 def read_query(line: str, filters: Filters, likes: Sequence[Example]) -> tuple[Expression | None, Filters]:
@@ -85,6 +91,13 @@ def read_query(line: str, filters: Filters, likes: Sequence[Example]) -> tuple[E
     None: the moments that the tags and classes in the line name. Raises BadInput for a line that makes no sense."""
     expression, answers = read_line(line, Answers(filters=filters), likes=likes)
     return expression, answers.filters
+
+
+def _has_screen() -> bool:
+    """Whether a browser has a window to show: without one, Python would start a browser in the terminal."""
+    if sys.platform in ("darwin", "win32"):
+        return True
+    return any(os.environ.get(name) for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def _is_local(host: str) -> bool:
