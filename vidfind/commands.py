@@ -187,7 +187,7 @@ def learn_list_command(index: Path | None = None) -> str:
 
 def class_search_command(name: str, index: Path | None = None) -> str:
     """Search for moments with a class, such as pets:rex."""
-    return _line("search", "QUERY", "--is", name, index=index)
+    return _line("search", "--is", name, index=index)
 
 
 def bench_command() -> str:

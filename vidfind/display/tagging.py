@@ -69,8 +69,8 @@ def show_skipped(skipped: Sequence["Skipped"], what: str = "could not be used") 
 def show_by_name(found: Mapping[str, Path]) -> None:
     """Shows which videos only the names of their files told; of many, one as an example."""
     for text, path in [*found.items()][:1]:
-        many = f"{plural(len(found), 'path')} of other places; videos of these names were taken, such as"
-        message(f"{f'{many} {path.name}' if len(found) > 1 else f'{text} was found by its name'}: {near_path(path)}.")
+        many = f"{plural(len(found), 'video')} found by the names of their files alone, such as {text}"
+        message(f"{many if len(found) > 1 else f'{text} was found by its name'}: {near_path(path)}")
 
 
 def show_remarks(found: "Import | ClassList") -> None:
