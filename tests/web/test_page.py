@@ -24,6 +24,7 @@ from vidfind.cli.web import read_query
 from vidfind.encoders.encoder import Encoder
 from vidfind.pictures.cache import PictureCache
 from vidfind.search.searcher import Searcher
+from vidfind.store.folder import noting_run
 from vidfind.web.app import opened_app
 
 QUERY = "a blue star"
@@ -327,6 +328,13 @@ def test_an_empty_index_says_how_to_fill_it(opened: Opened, tmp_path: Path, tiny
         page = opened(base=address)
         expect(page.get_by_role("heading", name="There are no videos in this index yet")).to_be_visible()
         page.close()
+
+
+def test_a_run_that_encodes_videos_is_shown(opened: Opened, library: Path) -> None:
+    with noting_run(library.parent / "index", 8):
+        page = opened()
+        expect(page.get_by_text("Indexing 0 of 8")).to_be_visible()
+        expect(page.get_by_role("progressbar", name="Indexing")).to_be_visible()
 
 
 def test_the_page_is_usable_400_pixels_wide_and_dark(opened: Opened) -> None:
