@@ -27,11 +27,13 @@ import pytest
 
 from tests.support.small_adapters import save_adapter
 from tests.support.waiting import PATIENCE
+from vidfind.categories.saved import read_classes
 from vidfind.demo.collection import draw_collection
 from vidfind.models.adapter_file import read_adapter
 from vidfind.store.health import check_index
 from vidfind.store.settings import is_index
 from vidfind.store.store import Store
+from vidfind.tagging.saved import read_tagger
 
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="there is no fork"),
@@ -238,6 +240,61 @@ def test_the_run_after_a_kill_finishes_and_the_index_equals_one_never_killed(
         if told["killed"] == kills:
             break
     print(dict(told))
+
+
+LABELLED = {
+    "tags": ("tag", "import", "tags.csv"),
+    "automatic tags": ("tag", "fill", "--max-seconds", "0", "--min-confidence", "0.1"),
+    "classes": ("learn", "import", "classes.csv"),
+    "learned classes": ("learn", "fit", "--mode", "prototype"),
+}
+
+
+def said_and_learned(path: Path) -> tuple[Any, ...]:
+    """What the owner says of videos, what models say, and how much of the models can be read."""
+    store = Store.open(path)
+    labels = sorted((one.id, one.value, one.described) for kind in ("tag", "class") for one in store.labels(kind))
+    tagger, classes = read_tagger(store), read_classes(store)
+    models = tagger and tagger.names, classes and classes.names
+    return labels, store.marks(), store.run_of("tag"), store.run_of("class"), models
+
+
+@with_kills
+def test_what_is_said_and_learned_of_videos_is_all_of_before_or_all_of_after_a_kill(
+    nursery: Nursery, scenarios: list[Scenario], tmp_path: Path, kills: int
+) -> None:
+    videos = sorted(Store.open(scenarios[0].goal / "indexes" / "default").videos())
+    lists = {"tags.csv": "path,tag", "classes.csv": "task,class,path"}
+    for number, video in enumerate(videos):
+        lists["tags.csv"] += f"\n{video},{('dog', 'beach')[number % 2]}"
+        lists["classes.csv"] += f"\npets,{('rex', 'mia')[number % 2]},{video}"
+    for name, text in lists.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    start = scenarios[0].goal
+    for name, words in LABELLED.items():
+        goal = tmp_path / name
+        shutil.copytree(start, goal)
+        arguments = {"arguments": [str(tmp_path / word) if word in lists else word for word in words]}
+        ran = nursery.run(goal, "command", **arguments)
+        assert ran["said"] == ""
+        writing = Scenario(name, start, "command", arguments, goal, ran["points"])
+        states = [said_and_learned(home / "indexes" / "default") for home in (start, goal)]
+        assert states[0] != states[1]
+        for strike in islice(strikes([writing]), max(2, kills // 4)):
+            home = tmp_path / "home"
+            shutil.copytree(start, home)
+            path = home / "indexes" / "default"
+            killed = nursery.run(home, "command", strike.kill, **arguments)
+            assert (killed["said"], killed["left"]) == ("", []), strike
+            assert said_and_learned(path) in states, strike
+            assert nursery.run(home, "command", **arguments)["said"] == "", strike
+            assert said_and_learned(path) == states[1], strike
+            assert check_index(path) == [], strike
+            models = (path / "models").glob("*")
+            assert sorted(file.stem for file in models) == sorted(run for run in states[1][2:4] if run), strike
+            print(strike, "->", "killed" if killed["killed"] else "done before the kill")
+            shutil.rmtree(home)
+        start = goal
 
 
 def adapter_files(home: Path) -> dict[str, bytes]:

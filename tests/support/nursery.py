@@ -39,6 +39,9 @@ def main() -> None:
     import lancedb  # noqa: F401, seconds that no child has to spend
     import torch
 
+    import vidfind.categories.fitting
+    import vidfind.cli.app
+    import vidfind.tagging.fill
     import vidfind.training.finetune  # noqa: F401
     from tests.support import small_adapters
 

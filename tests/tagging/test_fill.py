@@ -118,6 +118,16 @@ def test_filling_twice_is_filling_once_and_a_rejected_tag_never_comes_back(home:
     assert (home.rows[video].content, sorted(names)[0]) not in suggested
 
 
+def test_a_damaged_model_is_written_again(home: Home) -> None:
+    fill_tags(home.store, encode, QUICK)
+    file = model_file(home.store.path, home.store.run_of("tag"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    assert read_tagger(home.store) is None
+    fill_tags(home.store, encode, QUICK)
+    assert file.read_bytes() == whole and read_tagger(home.store)
+
+
 def test_a_dry_run_writes_nothing(home: Home) -> None:
     filled = fill_tags(home.store, encode, dataclasses.replace(QUICK, dry_run=True))
     assert sum(one.added for one in filled.tags) > 0

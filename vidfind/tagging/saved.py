@@ -1,7 +1,7 @@
-"""Trained tags as a file beside the tables of an index: arrays and names, never code.
+"""What was learnt as a file beside the tables of an index, tags or classes: arrays and names, never code.
 
-A model is named by its content. The index says in its tables which one made its marks, so that a new model and its
-marks come into use in one commit.
+A model is named by its kind and content. The index says in its tables which one made its marks, so that a new model
+and its marks come into use in one commit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +30,15 @@ from vidfind.tagging.guard import HeldOut, confidences
 from vidfind.tagging.vectors import Flags, Floats, Numbers, centred, pooled
 
 FORMAT = 1
-KIND = "tags"
+TAGS, CLASSES = "tags", "classes"
+"""The kinds of models, as their files are called."""
+MARKS_OF = {TAGS: "tag", CLASSES: "class"}
+"""The kind of marks that each makes."""
 COMPARED = ("model", "weights_digest", "encoder", "num_frames")
-"""The parts of an identity that vectors depend on: tags that were trained with another of these mean nothing."""
+"""The parts of an identity that vectors depend on: what was learnt with another of these means nothing."""
+DAMAGED = (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError)
+"""The errors of reading a file that is damaged or missing."""
+Model = TypeVar("Model")
 
 
 @dataclass(frozen=True)
@@ -105,72 +112,92 @@ def write_tagger(store: Store, tagger: Tagger, text_shift: Floats, seed: int) ->
         "states": tagger.held_out.states,
     }
     meta = {
-        "format": FORMAT,
-        "version": __version__,
         "seed": seed,
-        "identity": described(store.settings.identity),
         "names": tagger.names,
         "scale": tagger.weights.scale,
         "steps": tagger.weights.steps,
         "way": tagger.way,
         "precisions": tagger.precisions,
     }
-    return _write(store, arrays, meta)
+    return write_model(store, TAGS, arrays, meta)
 
 
 def rename_in_tagger(store: Store, renamed: Callable[[str], str | None]) -> str:
     """Gives tags of the saved model other names, and returns that of the model; one without a new name is never given.
 
     Returns the name of the model in use where it cannot be read: it gives no tags either. Raises StorageError."""
-    run = store.run_of("tag")
+    run = store.run_of(MARKS_OF[TAGS])
     try:
-        with np.load(model_file(store.path, run), allow_pickle=False) as file:
-            arrays = dict(file)
-        meta = json.loads(str(arrays.pop("meta")))
+        arrays, meta = _read(model_file(store.path, run))
         names = [renamed(name) for name in meta["names"]]
         arrays["thresholds"] = np.where([name is None for name in names], np.inf, arrays["thresholds"])
         meta["names"] = [name or old for name, old in zip(names, meta["names"], strict=True)]
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError):
+    except DAMAGED:
         return run
-    return _write(store, arrays, meta)
-
-
-def _write(store: Store, arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
-    """Writes a model, and returns its name. Raises StorageError."""
-    content = io.BytesIO()
-    np.savez(content, meta=np.array(json.dumps(meta)), **arrays)
-    run = f"{KIND}-{hashlib.sha256(content.getvalue()).hexdigest()[:16]}"
-    file = model_file(store.path, run)
-    if not file.is_file():
-        with storage_errors(store.path):
-            file.parent.mkdir(exist_ok=True)
-        with atomic_write(file) as part:
-            part.write_bytes(content.getvalue())
-    return run
+    return _write(store, TAGS, arrays, meta)
 
 
 def read_tagger(store: Store) -> Tagger | None:
     """Returns the tags that the marks of an index were made with; None where none were trained with its vectors."""
-    name = store.run_of("tag")
-    if not name:
+    return read_model(store, TAGS, _tagger)
+
+
+def _tagger(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> Tagger:
+    scores = arrays["scores"]
+    return Tagger(
+        tuple(meta["names"]),
+        Weights(arrays["vectors"], arrays["bias"], meta["scale"], meta["steps"]),
+        arrays["shift"],
+        arrays["thresholds"],
+        HeldOut(np.arange(len(scores)), scores, arrays["states"]),
+        meta["way"],
+        meta["precisions"],
+    )
+
+
+# Files of any kind
+
+
+def write_model(store: Store, kind: str, arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
+    """Writes a model into the folder of an index, atomically, and returns its name. Raises StorageError.
+
+    `meta` are values that JSON can hold; the format and what the vectors depend on are added."""
+    known = {"format": FORMAT, "version": __version__, "identity": described(store.settings.identity)}
+    return _write(store, kind, arrays, known | dict(meta))
+
+
+def _write(store: Store, kind: str, arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
+    content = io.BytesIO()
+    np.savez(content, meta=np.array(json.dumps(meta)), **arrays)
+    run = f"{kind}-{hashlib.sha256(content.getvalue()).hexdigest()[:16]}"
+    file = model_file(store.path, run)
+    with storage_errors(store.path):
+        file.parent.mkdir(exist_ok=True)
+    with atomic_write(file) as part:  # also where there is one of this name: it may be damaged
+        part.write_bytes(content.getvalue())
+    return run
+
+
+def read_model(store: Store, kind: str, make: Callable[[dict[str, Any], dict[str, Any]], Model]) -> Model | None:
+    """Returns what `make` makes of the arrays and meta values of the model that the marks of an index were made with.
+
+    None where there is no model, where it is damaged, and where it was learnt with other vectors."""
+    run = store.run_of(MARKS_OF[kind])
+    if not run:
         return None
-    with suppress(OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError):  # damaged: as if not trained
-        with np.load(model_file(store.path, name), allow_pickle=False) as file:
-            arrays = dict(file)
-        meta = json.loads(str(arrays["meta"]))
-        if meta["format"] != FORMAT or meta["identity"] != described(store.settings.identity):
-            return None
-        scores = arrays["scores"]
-        return Tagger(
-            tuple(meta["names"]),
-            Weights(arrays["vectors"], arrays["bias"], meta["scale"], meta["steps"]),
-            arrays["shift"],
-            arrays["thresholds"],
-            HeldOut(np.arange(len(scores)), scores, arrays["states"]),
-            meta["way"],
-            meta["precisions"],
-        )
+    with suppress(*DAMAGED):
+        arrays, meta = _read(model_file(store.path, run))
+        if meta["format"] == FORMAT and meta["identity"] == described(store.settings.identity):
+            return make(arrays, meta)
     return None
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns the arrays and the meta values of a model. Raises one of DAMAGED."""
+    with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as stored:
+        arrays = dict(stored)
+    meta = json.loads(str(arrays.pop("meta")))
+    return arrays, meta
 
 
 def described(identity: EncoderIdentity) -> dict[str, Any]:
@@ -178,8 +205,8 @@ def described(identity: EncoderIdentity) -> dict[str, Any]:
     return {name: getattr(identity, name) for name in COMPARED}
 
 
-def delete_others(store: Store, run: str) -> None:
-    """Deletes the models of earlier runs, and what a killed run left of one."""
-    for file in model_file(store.path, run).parent.glob(f"*{KIND}-*"):
+def delete_others(store: Store, kind: str, run: str) -> None:
+    """Deletes the models of a kind but that of this run: those of earlier runs, and what a killed one left."""
+    for file in model_file(store.path, run).parent.glob(f"*{kind}-*"):
         if file != model_file(store.path, run):
             file.unlink(missing_ok=True)
