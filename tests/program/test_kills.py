@@ -274,7 +274,7 @@ def test_what_is_said_and_learned_of_videos_is_all_of_before_or_all_of_after_a_k
     for name, words in LABELLED.items():
         goal = tmp_path / name
         shutil.copytree(start, goal)
-        arguments = {"arguments": [str(tmp_path / word) if word in lists else word for word in words]}
+        arguments: dict[str, Any] = {"arguments": [str(tmp_path / word) if word in lists else word for word in words]}
         ran = nursery.run(goal, "command", **arguments)
         assert ran["said"] == ""
         writing = Scenario(name, start, "command", arguments, goal, ran["points"])

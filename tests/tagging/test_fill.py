@@ -88,12 +88,12 @@ def home(store: Store) -> Home:
 
 def test_tags_are_added_where_they_are_sure_and_what_the_owner_said_stays(home: Home) -> None:
     before = home.store.labels()
-    filled = fill_tags(home.store, encode, FillOptions(seconds=0.5))
+    filled = fill_tags(home.store, encode, FillOptions(seconds=2.0))
     assert set(filled.choice.precisions) == {"text", "blend", "trained"}
     tags = home.tags()
     added = [(video, name.lower()) for video, names in tags.items() for name in names]
     right = [name in home.shown[video] for video, name in added]
-    assert len(added) >= 8 and np.mean(right) > 0.9
+    assert len(added) >= 4 and np.mean(right) > 0.9
     assert sum(one.added for one in filled.tags) == len(added)
     assert {one.name for one in filled.tags} == {"Beach", "Dog", "Snow"}
     first = [mark for mark in home.store.marks() if mark.tags and mark.start == 0]

@@ -7,7 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vidfind.tagging.examples import LEFT_OUT, NO, UNKNOWN, YES, Examples, Recipe, Weights, fit_blend, fit_text
+from vidfind.tagging.examples import (
+    LEFT_OUT,
+    NO,
+    UNKNOWN,
+    YES,
+    Examples,
+    Recipe,
+    Weights,
+    blend_alone,
+    fit_blend,
+    fit_text,
+)
 from vidfind.tagging.guard import (
     BLEND,
     TEXT,
@@ -70,6 +81,12 @@ def test_a_tag_that_the_text_does_not_know_is_found_from_examples() -> None:
     assert precision(text, examples, true)[0] < 0.4
     assert precision(blend, examples, true)[0] > 0.8
     assert precision(trained, examples, true)[0] > precision(text, examples, true)[0] + 0.3
+
+
+def test_an_unknown_tag_is_looked_for_in_the_segments_that_its_examples_share() -> None:
+    examples, true = library(videos=160)
+    few = replace(examples, states=examples.states[:, :1], text=examples.text[:1])
+    assert precision(fit_blend(few), few, true[:, :1])[0] > precision(blend_alone(few), few, true[:, :1])[0] + 0.02
 
 
 def test_the_same_seed_gives_the_same_weights_and_the_order_of_tags_does_not_matter() -> None:

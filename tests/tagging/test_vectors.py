@@ -11,6 +11,7 @@ from vidfind.tagging.vectors import (
     centred,
     grouped_folds,
     mean_vectors,
+    most_alike,
     near_duplicates,
     pooled,
     prompts,
@@ -19,6 +20,7 @@ from vidfind.tagging.vectors import (
     text_shift,
     text_vectors,
     unit,
+    whitening,
 )
 
 RNG = np.random.default_rng(0)
@@ -113,3 +115,22 @@ def test_bags_are_found_by_their_segments() -> None:
     means = mean_vectors(np.eye(5), starts)
     np.testing.assert_allclose(means[2, 2:], 3**-0.5, rtol=1e-6)
     assert (means[1] == 0).all()
+
+
+def test_directions_in_which_all_segments_differ_count_less() -> None:
+    vectors = np.random.default_rng(0).normal(size=(200, 4)) * [9, 1, 1, 1]
+    metric = whitening(vectors)
+    assert metric[0, 0] < 0.6 < metric[1, 1] <= 1
+    np.testing.assert_allclose(metric, metric.T, atol=1e-6)
+    np.testing.assert_allclose(whitening(np.ones((5, 4))), np.eye(4))
+    np.testing.assert_allclose(whitening(np.ones((1, 4))), np.eye(4))
+
+
+def test_the_segments_that_are_most_alike_are_those_that_show_the_same() -> None:
+    rng = np.random.default_rng(1)
+    sizes = np.array([3, 1, 4, 2, 5])
+    starts = np.concatenate([[0], sizes.cumsum()])
+    vectors = unit(rng.normal(size=(15, 16)))
+    shown = starts[:-1] + rng.integers(0, sizes)
+    vectors[shown] = unit(vectors[shown] + 1.5 * unit(rng.normal(size=16)))
+    assert most_alike(vectors, starts, np.eye(16)).tolist() == shown.tolist()

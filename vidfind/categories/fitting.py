@@ -26,7 +26,7 @@ from vidfind.store.labels import Label
 from vidfind.store.marks import Mark
 from vidfind.store.store import Store
 from vidfind.tagging.labels import name_key
-from vidfind.tagging.saved import CLASSES, delete_others
+from vidfind.tagging.saved import delete_others
 from vidfind.tagging.vectors import text_shift, text_vectors
 
 Encode = Callable[[Sequence[str]], Vectors]
@@ -100,7 +100,7 @@ def fit_classes(store: Store, encode: Encode, asked: FitOptions, load_encoder: L
         with store.writing() as writer:
             run = write_classes(store, learned, asked.learning.seed)
             writer.replace_marks("class", run, learned.names, marks)
-            delete_others(store, CLASSES, run)
+            delete_others(store, "class", run)
     found = count_found(store, marks)
     return Fitted(learned, found, gathered.segments, gathered.unusable, time.monotonic() - began)
 
@@ -186,7 +186,7 @@ def drop_classes(store: Store, labels: Sequence[Label], whole_task: bool) -> Non
             run = write_classes(store, left, 0) if left else ""
         writer.rename_marks("class", run, kept)
         writer.change_labels([], labels)
-        delete_others(store, CLASSES, run)
+        delete_others(store, "class", run)
 
 
 def _is_of(name: str, label: Label, whole_task: bool) -> bool:

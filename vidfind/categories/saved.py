@@ -10,7 +10,7 @@ import numpy as np
 
 from vidfind.categories.tasks import Heads, LearnedClasses, Task
 from vidfind.store.store import Store
-from vidfind.tagging.saved import CLASSES, read_model, write_model
+from vidfind.tagging.saved import read_model, write_model
 
 
 def write_classes(store: Store, learned: LearnedClasses, seed: int) -> str:
@@ -37,12 +37,12 @@ def write_classes(store: Store, learned: LearnedClasses, seed: int) -> str:
         "steps": learned.steps,
         "most_steps": learned.most_steps,
     }
-    return write_model(store, CLASSES, arrays, meta)
+    return write_model(store, "class", arrays, meta)
 
 
 def read_classes(store: Store) -> LearnedClasses | None:
     """Returns the classes that the marks of an index were made with; None where none were learned with its vectors."""
-    return read_model(store, CLASSES, _learned)
+    return read_model(store, "class", _learned)
 
 
 def _learned(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> LearnedClasses:

@@ -33,7 +33,7 @@ from vidfind.tagging.labels import (
     spellings,
 )
 from vidfind.tagging.lists import FILE_URI, Skipped, VideoFinder, read_list, read_part, read_value
-from vidfind.tagging.saved import TAGS, delete_others, rename_in_tagger
+from vidfind.tagging.saved import delete_others, rename_in_tagger
 
 COLUMNS = ("path", "tag", "value", "start", "end")
 
@@ -100,7 +100,7 @@ def _change_marks(store: Store, writer: StoreWriter, renamed: Callable[[str], st
     if any(renamed(name) != name for name in store.mark_names("tags")):
         run = rename_in_tagger(store, renamed)
         writer.rename_marks("tag", run, renamed)
-        delete_others(store, TAGS, run)
+        delete_others(store, "tag", run)
 
 
 def _spelled(store: Store) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.tagging.vectors import Flags, Numbers, bag_rows, blend, pooled, prototypes
+from vidfind.tagging.vectors import Flags, Numbers, bag_rows, blend, most_alike, pooled, prototypes, unit, whitening
 
 YES, NO, UNKNOWN, LEFT_OUT = 1, -1, 0, 2
 """States of a tag in a bag. One that is left out is known of another bag, of the same video."""
@@ -24,6 +24,10 @@ QUANTILE = 0.95
 
 GOOD_AREA = 0.75
 """Area under the ROC curve from which on a text is trusted as a whole."""
+TRUSTED = 0.6
+"""Trust below which the text does not say which segments of an example show its tag."""
+MOST_COMPARED = 1000
+"""Segments of the examples of a tag that are compared with one another at most."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,9 @@ class Examples:
     text: npt.NDArray[np.float32]
     """(C, D), centred."""
     text_scores: npt.NDArray[np.float32] | None = None
-    """The pooled products of bags and texts (B, C), which do not depend on states, if they have been computed."""
+    """The pooled products of bags and texts (B, C), if they have been computed."""
+    whitening: npt.NDArray[np.float32] | None = None
+    """The whitening (D, D) of all segments, if it has been computed."""
 
     @cached_property
     def sizes(self) -> Numbers:
@@ -73,11 +79,12 @@ class Examples:
             text_scores=None if self.text_scores is None else self.text_scores[bags],
         )
 
-    def with_text_scores(self) -> Examples:
-        """Returns the same with `text_scores`."""
-        if self.text_scores is not None:
+    def prepared(self) -> Examples:
+        """Returns the same with `text_scores` and `whitening`, which do not depend on states."""
+        if self.text_scores is not None and self.whitening is not None:
             return self
-        return replace(self, text_scores=pooled(self.vectors @ self.text.T, self.starts))
+        scores = pooled(self.vectors @ self.text.T, self.starts)
+        return replace(self, text_scores=scores, whitening=whitening(self.vectors))
 
     def without_labels_of(self, bags: Flags) -> Examples:
         """Returns the same, where nothing is known of some bags (B,)."""
@@ -145,16 +152,35 @@ def fit_text(examples: Examples) -> Weights:
 
 
 def fit_blend(examples: Examples) -> Weights:
-    """Returns weights that follow the texts and the mean looks of the examples; nothing is trained."""
-    return with_vectors(examples, blend_alone(examples).vectors)
+    """Returns weights that follow the texts and the looks of the examples; nothing is trained.
+
+    Where the text of a tag is not to be trusted, its look is that of those segments of the examples that are most
+    alike."""
+    examples = examples.prepared()
+    trusted = trust(examples)
+    text = examples.text * trusted[:, None] ** 2
+    looks = prototypes(examples.vectors, examples.starts, examples.states == YES, text)
+    for tag in np.flatnonzero((trusted < TRUSTED) & (examples.counts > 1)):
+        bags = np.flatnonzero((examples.states[:, tag] == YES) & (examples.sizes > 0))
+        rows = bag_rows(examples.starts, bags)
+        if len(bags) > 1 and len(rows) <= MOST_COMPARED:
+            own, starts = examples.vectors[rows], np.append(0, examples.sizes[bags].cumsum())
+            looks[tag] = unit(own[most_alike(own, starts, _metric(examples))].mean(axis=0))
+    return with_vectors(examples, blend(text, unit(looks @ _metric(examples)), examples.counts))
 
 
 def blend_alone(examples: Examples) -> Weights:
-    """Returns the same without scale and bias, which takes less time: scores of one tag are in the same order."""
+    """Returns about the same in less time: without scale and bias, and with all segments of an example."""
+    examples = examples.prepared()
     text = examples.text * trust(examples)[:, None] ** 2
     looks = prototypes(examples.vectors, examples.starts, examples.states == YES, text)
-    vectors = blend(text, looks, examples.counts)
+    vectors = blend(text, unit(looks @ _metric(examples)), examples.counts)
     return Weights(vectors, np.zeros(len(vectors), np.float32), 1.0)
+
+
+def _metric(examples: Examples) -> npt.NDArray[np.float32]:
+    assert examples.whitening is not None
+    return examples.whitening
 
 
 def with_vectors(examples: Examples, vectors: npt.NDArray[np.float32]) -> Weights:
@@ -172,7 +198,7 @@ def trust(examples: Examples) -> npt.NDArray[np.float32]:
 
     A text that ranks the examples no higher than other videos, as the name of a dog does, is not to be trusted. Few
     examples say little about it."""
-    best = examples.with_text_scores().text_scores
+    best = examples.prepared().text_scores
     assert best is not None
     is_yes, there = examples.states == YES, examples.sizes > 0
     is_other = ~is_yes & (examples.states != LEFT_OUT) & there[:, None]

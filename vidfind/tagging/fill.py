@@ -32,7 +32,7 @@ from vidfind.tagging.guard import (
     threshold,
 )
 from vidfind.tagging.labels import SHORT, clean_name, name_key, spellings
-from vidfind.tagging.saved import TAGS, Tagger, delete_others, read_tagger, usable, write_tagger
+from vidfind.tagging.saved import Tagger, delete_others, read_tagger, usable, write_tagger
 from vidfind.tagging.vectors import Flags, Numbers, centred, pooled, segment_shift, text_shift, text_vectors
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def fill_tags(store: Store, encode: Encode, asked: FillOptions = FillOptions()) 
             run = write_tagger(store, tagger, neutral, asked.seed)
             kept = _kept(store, names, asked)
             writer.replace_marks("tag", run, {*tagger.names}, [*marks, *kept])
-            delete_others(store, TAGS, run)
+            delete_others(store, "tag", run)
     return Filled(tags, choice, len(library.vectors), library.unusable, time.monotonic() - began)
 
 

@@ -75,7 +75,7 @@ def choose(examples: Examples, recipe: Recipe | None, seed: int = 0) -> Choice:
 
     The time of the recipe is shared by all trainings."""
     began = time.monotonic()
-    examples = examples.with_text_scores()
+    examples = examples.prepared()
     folds = _folds(examples, seed)
     judged = {way: _judge(examples, folds, fit) for way, fit in ((TEXT, fit_text), (BLEND, fit_blend))}
     weights = {TEXT: fit_text(examples), BLEND: fit_blend(examples)}

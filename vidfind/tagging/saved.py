@@ -22,6 +22,7 @@ import numpy.typing as npt
 from vidfind import __version__
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.store.folder import model_file
+from vidfind.store.labels import LabelKind
 from vidfind.store.marks import Mark
 from vidfind.store.store import Store
 from vidfind.system.storage import atomic_write, storage_errors
@@ -30,10 +31,8 @@ from vidfind.tagging.guard import HeldOut, confidences
 from vidfind.tagging.vectors import Flags, Floats, Numbers, centred, pooled
 
 FORMAT = 1
-TAGS, CLASSES = "tags", "classes"
-"""The kinds of models, as their files are called."""
-MARKS_OF = {TAGS: "tag", CLASSES: "class"}
-"""The kind of marks that each makes."""
+FILES: Mapping[LabelKind, str] = {"tag": "tags", "class": "classes"}
+"""The names of files of a model begin with this, by the kind of its marks."""
 COMPARED = ("model", "weights_digest", "encoder", "num_frames")
 """The parts of an identity that vectors depend on: what was learnt with another of these means nothing."""
 DAMAGED = (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError)
@@ -119,14 +118,14 @@ def write_tagger(store: Store, tagger: Tagger, text_shift: Floats, seed: int) ->
         "way": tagger.way,
         "precisions": tagger.precisions,
     }
-    return write_model(store, TAGS, arrays, meta)
+    return write_model(store, "tag", arrays, meta)
 
 
 def rename_in_tagger(store: Store, renamed: Callable[[str], str | None]) -> str:
     """Gives tags of the saved model other names, and returns that of the model; one without a new name is never given.
 
     Returns the name of the model in use where it cannot be read: it gives no tags either. Raises StorageError."""
-    run = store.run_of(MARKS_OF[TAGS])
+    run = store.run_of("tag")
     try:
         arrays, meta = _read(model_file(store.path, run))
         names = [renamed(name) for name in meta["names"]]
@@ -134,12 +133,12 @@ def rename_in_tagger(store: Store, renamed: Callable[[str], str | None]) -> str:
         meta["names"] = [name or old for name, old in zip(names, meta["names"], strict=True)]
     except DAMAGED:
         return run
-    return _write(store, TAGS, arrays, meta)
+    return _write(store, "tag", arrays, meta)
 
 
 def read_tagger(store: Store) -> Tagger | None:
     """Returns the tags that the marks of an index were made with; None where none were trained with its vectors."""
-    return read_model(store, TAGS, _tagger)
+    return read_model(store, "tag", _tagger)
 
 
 def _tagger(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> Tagger:
@@ -158,7 +157,7 @@ def _tagger(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> Tagger:
 # Files of any kind
 
 
-def write_model(store: Store, kind: str, arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
+def write_model(store: Store, kind: LabelKind, arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
     """Writes a model into the folder of an index, atomically, and returns its name. Raises StorageError.
 
     `meta` are values that JSON can hold; the format and what the vectors depend on are added."""
@@ -166,10 +165,10 @@ def write_model(store: Store, kind: str, arrays: Mapping[str, Any], meta: Mappin
     return _write(store, kind, arrays, known | dict(meta))
 
 
-def _write(store: Store, kind: str, arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
+def _write(store: Store, kind: LabelKind, arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
     content = io.BytesIO()
     np.savez(content, meta=np.array(json.dumps(meta)), **arrays)
-    run = f"{kind}-{hashlib.sha256(content.getvalue()).hexdigest()[:16]}"
+    run = f"{FILES[kind]}-{hashlib.sha256(content.getvalue()).hexdigest()[:16]}"
     file = model_file(store.path, run)
     with storage_errors(store.path):
         file.parent.mkdir(exist_ok=True)
@@ -178,11 +177,11 @@ def _write(store: Store, kind: str, arrays: Mapping[str, Any], meta: Mapping[str
     return run
 
 
-def read_model(store: Store, kind: str, make: Callable[[dict[str, Any], dict[str, Any]], Model]) -> Model | None:
+def read_model(store: Store, kind: LabelKind, make: Callable[[dict[str, Any], dict[str, Any]], Model]) -> Model | None:
     """Returns what `make` makes of the arrays and meta values of the model that the marks of an index were made with.
 
     None where there is no model, where it is damaged, and where it was learnt with other vectors."""
-    run = store.run_of(MARKS_OF[kind])
+    run = store.run_of(kind)
     if not run:
         return None
     with suppress(*DAMAGED):
@@ -205,8 +204,8 @@ def described(identity: EncoderIdentity) -> dict[str, Any]:
     return {name: getattr(identity, name) for name in COMPARED}
 
 
-def delete_others(store: Store, kind: str, run: str) -> None:
+def delete_others(store: Store, kind: LabelKind, run: str) -> None:
     """Deletes the models of a kind but that of this run: those of earlier runs, and what a killed one left."""
-    for file in model_file(store.path, run).parent.glob(f"*{kind}-*"):
+    for file in model_file(store.path, run).parent.glob(f"*{FILES[kind]}-*"):
         if file != model_file(store.path, run):
             file.unlink(missing_ok=True)

@@ -35,6 +35,10 @@ MOST_POOLED = 4
 """The score of a bag is the mean of at most so many of its segments."""
 DUPLICATE = 0.98
 """Cosine from which on the mean vectors of two videos count as those of one."""
+FLATTENING = 3.0
+"""How little whitening does: so many times their mean is added to the variances of all directions."""
+ALIKE_ROUNDS, MOST_STARTS = 4, 64
+"""Of the search for segments that are alike: rounds from each start, and starts."""
 ROWS_AT_ONCE = 4096
 """Rows of a matrix of all pairs that are in memory together."""
 
@@ -104,6 +108,39 @@ def prototypes(vectors: Floats, starts: Numbers, positive: Flags, text: Floats) 
         weights /= np.repeat(np.add.reduceat(weights, begins), sizes)
         result[tag] = weights @ examples
     return unit(result)
+
+
+def whitening(vectors: Floats) -> npt.NDArray[np.float32]:
+    """Returns a matrix (D, D) that makes directions count less in which segments (N, D) differ much anyway."""
+    if len(vectors) < 2:
+        return np.eye(vectors.shape[1], dtype=np.float32)
+    known = vectors - vectors.mean(axis=0)
+    covariance = (known.T @ known).astype(np.float64) / len(known)
+    added = FLATTENING * np.trace(covariance) / len(covariance)
+    if not added > 0:
+        return np.eye(len(covariance), dtype=np.float32)
+    # Times what was added, so that nothing changes where segments do not differ.
+    return np.asarray(added * np.linalg.inv(covariance + added * np.eye(len(covariance))), np.float32)
+
+
+def most_alike(vectors: Floats, starts: Numbers, metric: Floats) -> Numbers:
+    """Returns a segment of each bag (B,), so that those chosen of the segments (N, D) are most alike.
+
+    `metric` (D, D) weighs directions. No bag may be empty. The search begins at several segments, and chooses of each
+    bag the one that is most like those chosen before."""
+    products = (vectors @ metric) @ vectors.T  # (N, N)
+    sizes = starts[1:] - starts[:-1]
+    places = np.arange(sizes.max())
+    rows = np.where(places < sizes[:, None], starts[:-1, None] + places, -1)  # (B, width)
+    begins = np.unique(np.linspace(0, len(vectors) - 1, min(len(vectors), MOST_STARTS)).astype(int))
+    scores = products[:, begins]
+    for _ in range(ALIKE_ROUNDS):
+        found = np.where(rows[..., None] >= 0, scores[rows], -np.inf)  # (B, width, starts)
+        chosen = np.take_along_axis(rows, found.argmax(axis=1), axis=1)  # (B, starts)
+        scores = products[:, chosen].sum(axis=1)
+    pairs = [products[np.ix_(one, one)].sum() - products[one, one].sum() for one in chosen.T]
+    result: Numbers = chosen[:, int(np.argmax(pairs))]
+    return result
 
 
 def blend(text: Floats, looks: Floats, counts: Numbers, beta: float = 1.0) -> npt.NDArray[np.float32]:
