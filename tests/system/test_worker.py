@@ -185,6 +185,21 @@ def test_time_in_which_all_was_stopped_does_not_count(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+def test_a_worker_that_is_started_ahead_is_the_one_that_is_borrowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_idle", [])
+    worker.start_ahead(1)
+    [ahead] = worker._idle
+    worker.start_ahead(1)
+    assert worker._idle == [ahead]
+    with borrow_worker() as borrowed:
+        borrowed.start()  # waits for the thread that starts it
+        process = borrowed.pid
+        assert borrowed is ahead and process
+        borrowed.start()
+        assert borrowed.pid == process
+        borrowed.end()
+
+
 @posix
 def test_a_worker_ends_when_its_parent_is_killed() -> None:
     with parent("fail, 'spin'", seconds=LONG) as process:

@@ -27,6 +27,7 @@ from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow
 from vidfind.system.paths import NO_ADAPTER, adapter_path
 from vidfind.system.storage import require_file_system
+from vidfind.system.worker import start_ahead
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder, EncoderLoader
@@ -112,6 +113,8 @@ def open_to_index(
     check_folders(folders, path)
     if folders and not needs_index(folders, path, options):
         return None
+    if not is_index(path):
+        start_ahead(1)  # a decoder, while the model is loaded
     return open_store(path, load_encoder, asked, segment_length, default_adapter, announce, overlap)
 
 

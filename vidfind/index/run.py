@@ -26,13 +26,14 @@ from vidfind.index.prepare import check_folders, cost
 from vidfind.index.presence import Disk
 from vidfind.index.walk import Walk, is_under, walk_folders
 from vidfind.media.dates import Recorded, when_recorded
-from vidfind.media.decoding import probe, read_date
+from vidfind.media.decoding import DECODERS, probe, read_date
 from vidfind.media.probe import SMALL_FILE
 from vidfind.store.folder import noting_run
 from vidfind.store.store import Store
 from vidfind.store.tables import TRY_AGAIN, VideoRow
 from vidfind.store.writer import StoreWriter
 from vidfind.system.files import VideoFile, fingerprint
+from vidfind.system.worker import start_ahead
 from vidfind.words.levels import update_levels
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def _run(
     yield from _settle(plan, walk, writer, disk)
     if not plan.encode:
         return None
+    start_ahead(min(len(plan.encode), options.workers or DECODERS))  # while the model is loaded
     encoder = load_encoder()
     store.require_identity(encoder.identity)
     with noting_run(store.path, len(plan.encode)) as note:

@@ -60,6 +60,7 @@ class Worker:
     """A process that runs one generator function after another. It starts when first needed, and again after a loss."""
 
     def __init__(self) -> None:
+        self._starting = threading.Lock()
         self._process: BaseProcess | None = None
         self._connection: Connection[Any, Any]
         self._printed: int | None = None  # descriptor of the file that its libraries print to
@@ -70,8 +71,7 @@ class Worker:
         Errors of the function are raised here. Raises DecoderLost if the process ends, needs more than MAX_MEMORY, or
         yields nothing for `seconds`; time in which this process or the machine was stopped does not count. Raises
         VidfindError if no process can be started. Closing the generator early ends the process."""
-        if self._process is None:
-            self._start()
+        self.start()
         assert self._printed is not None
         os.ftruncate(self._printed, 0)
         is_done = False
@@ -90,6 +90,12 @@ class Worker:
                 self.end()
         if isinstance(message, _Raised):
             raise message.error
+
+    def start(self) -> None:
+        """Starts the process, if there is none. Raises VidfindError if that fails."""
+        with self._starting:
+            if self._process is None:
+                self._start()
 
     def noise(self) -> str:
         """Returns the end of what libraries have printed in the worker since the last `run` began."""
@@ -174,6 +180,21 @@ class Worker:
 
 
 _idle: list[Worker] = []
+
+
+def start_ahead(count: int) -> None:
+    """Starts `count` workers of the pool, if it has none, while this process does other things, such as imports.
+
+    Whoever borrows one meanwhile waits until it is there."""
+    if not _idle:
+        for worker in [Worker() for _ in range(count)]:
+            threading.Thread(target=_start_quietly, args=[worker], name="start", daemon=True).start()
+            _idle.append(worker)
+
+
+def _start_quietly(worker: Worker) -> None:
+    with suppress(Exception):  # raised again when the worker is needed
+        worker.start()
 
 
 @contextmanager
