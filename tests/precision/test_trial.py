@@ -131,6 +131,7 @@ def test_the_format_of_an_index_is_shown(run: Run, made: Path, home: Path) -> No
     told = json.loads(run("status", "--json").out)["precision"]
     assert told["words"].startswith("int8 (cosine to float32 of 8 clips: median ")
     assert told["before"] == []
+    assert "tempme, in int8 (cosine to float32 of 8 clips: median " in " ".join(run("doctor").out.split())
     assert run("index", made, *options, "--dtype", "float32", "--force").code == 0
     assert "Numbers   float32; before in int8" in run("status").out
     assert run("search", "a red circle", "--dtype", "int8", "--json").code == 0

@@ -90,6 +90,7 @@ def look_at_index(path: Path) -> Found:
         made_with = f"{identity.model} / {identity.pretrained}, {identity.encoder}"
         facts = f"{plural(status.videos, 'video')}, {plural(status.segments, 'segment')}, {made_with}"
         facts += f", adapter {identity.adapter}" if identity.adapter else ""
+        facts += f", in {status.precision.words}" if status.precision else ""
         facts += f", {len(status.failed):,} could not be read" if status.failed else ""
         problems += _other_weights(path)
     return Found(facts, problems)
