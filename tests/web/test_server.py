@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from tests.support.page import ADDRESS, TOKEN, VIDEOS, add_videos, first_result, page_of_clips
+from tests.support.page import (
+    ADDRESS,
+    TOKEN,
+    VIDEOS,
+    add_videos,
+    first_result,
+    make_index,
+    opened_page,
+    page_of_clips,
+)
+from tests.support.stored import remove
 from vidfind.encoders.encoder import Encoder
-from vidfind.store.folder import RUN_FILE, noting_run
+from vidfind.store.folder import RUN_FILE, delete_index, noting_run
 from vidfind.store.store import Store
 from vidfind.web.files import Unsatisfiable, parse_range
 from vidfind.web.guard import host_name
@@ -281,3 +293,32 @@ def test_a_picture_that_is_kept_is_shown_when_the_video_is_away(
     assert first_result(page, "a black star spins")["present"] is False
     lost = page.get(f"picture/{moment['video']}?at=1.5")
     assert (lost.status_code, lost.json()["error"]) == (404, "away.mp4 is not there now.")
+
+
+# An index that changes ------------------------------------------------------------------------------------------------
+
+
+def test_videos_that_come_and_go_are_noticed(folder: Path, clips: Path, tmp_path: Path, tiny_encoder: Encoder) -> None:
+    files = [tmp_path / name for name in ("first.mp4", "second.mp4")]
+    for file in files:
+        shutil.copy(clips / "h264.mp4" if file is files[0] else clips / "hevc.mp4", file)
+    store = make_index(tmp_path / "index", tiny_encoder, {files[0]: "a red star"})
+    with opened_page(tmp_path / "index", tmp_path / "pictures", tiny_encoder) as client:
+        assert client.get("api/status").json()["videos"] == 1
+        add_videos(store, tiny_encoder, {files[1]: "a green circle"})  # as a run under way does
+        assert first_result(client, "a green circle")["name"] == "second.mp4"
+        gone = first_result(client, "a red star")["video"]
+        remove(store, [files[0]])
+        assert [one["name"] for one in search(client, "a red star")] == ["second.mp4"]
+        assert client.get(f"video/{gone}").json()["error"] == "The video is not in the index any more."
+        delete_index(tmp_path / "index")
+        lost = client.get("api/search", params={"q": "a red star"})
+        assert (lost.status_code, client.get("api/status").status_code) == (503, 503)
+        assert "There is no index 'index' yet" in lost.json()["error"]
+        make_index(tmp_path / "index", tiny_encoder, {files[0]: "a red star"})
+        assert [one["name"] for one in search(client, "a red star")] == ["first.mp4"]
+
+
+def search(client: TestClient, query: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.get("api/search", params={"q": query}).json()["results"]
+    return found
