@@ -253,10 +253,12 @@ def test_a_search_writes_a_sheet_beside_its_answer(at_home: Path, run: Run, tmp_
 def test_each_line_of_a_pipe_gets_a_sheet_of_its_own(
     at_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pipe(monkeypatch, f"a star\na circle --sheet {tmp_path / 'circle.png'}\n--sheet a.pdf a star".encode())
+    monkeypatch.chdir(tmp_path)
+    lines = ["a star", "a circle --sheet circle.png", "--sheet a.pdf a star", "a star --sheet ~nobody-here/a.html"]
+    pipe(monkeypatch, "\n".join(lines).encode())
     ran = run("search", "--sheet", tmp_path / "all.jpg", "-n", "1")
-    assert sorted(os.listdir(tmp_path)) == ["all.jpg", "circle.png"]
-    assert ran.code == 1 and "a.pdf is no name of a sheet" in ran.err
+    assert sorted(os.listdir(tmp_path)) == ["all.jpg", "circle.png", "~nobody-here"]
+    assert ran.code == 1 and "a.pdf is no name of a sheet" in ran.err and "mistake" not in ran.err
 
 
 # The prompt

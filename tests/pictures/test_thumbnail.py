@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -140,6 +141,13 @@ def test_what_has_no_picture_is_a_clear_error(near: float, clips: Path, tmp_path
     for name, reason in reasons.items():
         with pytest.raises(UnreadableVideo, match=reason):
             thumbnail(tmp_path / name, 1.0, near=near)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(UnreadableVideo, match="is not a regular file"):
+        thumbnail(tmp_path / "pipe.mp4", 1.0)
 
 
 @pytest.mark.parametrize("wrong", [{"size": 0}, {"near": -1.0}, {"time": float("nan")}, {"near": float("nan")}])

@@ -7,6 +7,7 @@ import atexit
 import dataclasses
 import functools
 import gc
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -323,7 +324,7 @@ def _answers(given: Mapping[str, Any], answers: Answers) -> Answers:
     others = {name: value for name, value in given.items() if name in OTHERS}
     if sheet := others.get("sheet"):
         check_sheet(sheet)
-        others["sheet"] = sheet.expanduser()  # no shell does that in a line
+        others["sheet"] = Path(os.path.expanduser(sheet))  # no shell does that in a line
     return dataclasses.replace(answers.filtered(**filters), **others)
 
 

@@ -32,10 +32,12 @@ def thumbnail(path: Path, time: float, size: int = SIZE, near: float = NEAR) -> 
 
     Raises UnreadableVideo, whose text is a reason that follows the name of the file: `{path} {error}.`
     """
+    from vidfind.media.frames import check_regular
     from vidfind.media.read import is_picture, read_frame, read_whole_picture  # only here: PyAV takes time
 
     if size < 1 or not math.isfinite(time) or not near >= 0:
         raise ValueError(f"there is no picture of size {size} at {time} s, near {near} s")
+    check_regular(path)  # a pipe would be waited for
     try:
         return to_jpeg(read_whole_picture(path, size) if is_picture(path) else read_frame(path, time, near, size))
     except OSError as error:
