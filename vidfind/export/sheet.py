@@ -109,12 +109,12 @@ def page_of(title: str, cards: Sequence[Card], pictures: Iterable[bytes | str]) 
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{heading}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{heading}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
         f"<h1>{heading}</h1>\n<p>{count}, found by vidfind</p>\n<ol>\n"
     )
     for card, picture in zip(cards, pictures, strict=True):
         yield f"<li>\n{_pictured(card, picture)}\n<dl>\n{''.join(_facts(card))}</dl>\n</li>\n"
-    yield "</ol>\n</body>\n</html>\n"
+    yield "</ol>\n</main>\n</body>\n</html>\n"
 
 
 def _pictured(card: Card, picture: bytes | str) -> str:
