@@ -140,6 +140,14 @@ def test_names_with_every_odd_character_are_searched_played_and_exported(
         with open(file, "ab") as end:
             end.write(b"\0" * number)  # so that none is a copy of another
     add_videos(Store.open(folder / "index"), tiny_encoder, {file: "a small odd thing" for file in files})
+    odd = Path(os.fsdecode(os.fsencode(folder / "videos") + b"/f\xe9\xff*"))
+    odd.mkdir()
+    shutil.copy(clips / "one_frame.mp4", odd)
+    add_videos(Store.open(folder / "index"), tiny_encoder, {odd / "one_frame.mp4": "a small odd thing"})
+    offered = [one["path"] for one in page.get("api/folders").json()["folders"]]
+    assert clean(str(odd)) in offered
+    inside = page.get("api/search", params={"q": "a small odd thing", "in": clean(str(odd))}).json()["results"]
+    assert [one["name"] for one in inside] == ["one_frame.mp4"]
     shown = {one["name"]: one for one in find(page, "a small odd thing")}
     for file in files:
         moment = shown[clean(file.name)]

@@ -79,7 +79,7 @@ class Answers:
         query = asked.get("q", "")
         if len(query) > LONGEST_QUERY:
             raise BadInput(f"The query is too long. Use at most {LONGEST_QUERY:,} characters.")
-        filters = read_filters(asked)
+        filters = read_filters(asked, self._library.folder)
         if likes and not plain_words(query):
             return Question(Expression(like=likes), filters)
         expression, filters = self._read_query(query, filters, likes)
@@ -170,11 +170,11 @@ def plays(row: VideoRow) -> Plays:
     return "direct" if row.codec in DIRECT.get(ending, ()) else "converted"
 
 
-def read_filters(asked: QueryParams) -> Filters:
-    """Returns the filters of an address. Raises BadInput for impossible ones."""
+def read_filters(asked: QueryParams, folder: Callable[[str], str]) -> Filters:
+    """Returns the filters of an address; `folder` returns the path of one that is shown. Raises BadInput."""
     since, until = asked.get("since"), asked.get("until")
     return Filters(
-        folder=tuple(filter(None, asked.getlist("in"))) or None,
+        folder=tuple(map(folder, filter(None, asked.getlist("in")))) or None,
         since=parse_period(since).first if since else None,
         until=parse_period(until).last if until else None,
         tags=tuple(filter(None, asked.getlist("tag"))),

@@ -25,7 +25,7 @@ from vidfind.store.settings import SETTINGS_FILE
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow, path_to_text
 from vidfind.system.files import find_present, fingerprint, state_of
-from vidfind.web.replies import NotHere
+from vidfind.web.replies import MARK, NotHere, readable
 
 ID_BYTES = 12
 MOST_ROWS = 20_000
@@ -123,6 +123,13 @@ class Library:
         paths = {moment.path for moment in moments}
         known = {path: row for path in paths if (row := self._rows.get(self.id_of(path)))}
         return {**known, **self._read(store, paths - known.keys())}
+
+    def folder(self, shown: str) -> str:
+        """Returns the path of a folder that is shown as this text, in which bytes that are no text are marks."""
+        if MARK not in shown:
+            return shown
+        folders = (folder for path in select_videos(self.store).paths() for folder in path.parents)
+        return next((os.fspath(folder) for folder in folders if readable(folder) == shown), shown)
 
     def _follow(self) -> Store:
         """Returns the index, and forgets what it held before its last change."""

@@ -10,6 +10,9 @@ from starlette.responses import Response
 
 from vidfind.errors import BadInput, VidfindError
 
+MARK = "\ufffd"
+"""Stands for a byte of a name that is no text."""
+
 
 class NotHere(VidfindError):
     """There is no such thing in the index, or its file is not there now."""
@@ -49,7 +52,7 @@ def readable(text: object) -> str:
     >>> readable("caf\\udce9")
     'caf\ufffd'
     """
-    return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in str(text))
+    return "".join(MARK if "\ud800" <= char <= "\udfff" else char for char in str(text))
 
 
 def _to_json(value: object) -> str:
