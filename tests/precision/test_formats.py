@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput
 from vidfind.precision import formats
 from vidfind.precision.formats import Speeds, choose_format, fastest_float, float_type, measured_speeds
 from vidfind.precision.integers import largest_weight
+from vidfind.training.finetune import use_autocast
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +84,17 @@ def test_without_operators_for_integers_int8_is_refused_and_auto_does_without(mo
     assert choose_format("auto", "cpu") in ("float32", "bfloat16")
     with pytest.raises(BadInput, match="--dtype int8 cannot be used: this CPU, or its PyTorch, has no exact products"):
         choose_format("int8", "cpu")
+
+
+def test_training_is_in_floats_and_refuses_int8_before_it_begins(
+    tiny_encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if largest_weight():
+        assert use_autocast("int8", tiny_encoder) is use_autocast("auto", tiny_encoder) is False
+    largest_weight.cache_clear()
+    monkeypatch.setattr(torch.ops, "onednn", object())
+    with pytest.raises(BadInput, match="--dtype int8 cannot be used"):
+        use_autocast("int8", tiny_encoder)
 
 
 def test_int8_is_for_cpus() -> None:

@@ -28,7 +28,7 @@ from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput, BadPairs
 from vidfind.models.adapter_file import LEARNED, Adapter, AdapterInfo, learned_words, write_adapter
 from vidfind.models.saved_adapters import SavedAdapter, check_free, saved_adapter
-from vidfind.precision.formats import fastest_float
+from vidfind.precision.formats import choose_format, fastest_float
 from vidfind.training.augment import augment, names_side
 from vidfind.training.captions import BadLine
 from vidfind.training.clip_cache import ClipCache
@@ -602,7 +602,11 @@ class FineTuning:
 
 
 def use_autocast(dtype: str, encoder: Encoder) -> bool:
-    """Whether to multiply in bfloat16: as asked, or with "auto" and "int8" where that is faster."""
+    """Whether to multiply in bfloat16: as asked, or with "auto" and "int8" where that is faster.
+
+    Raises BadInput for int8 where it could not be used afterwards."""
+    if dtype == "int8":
+        choose_format(dtype, str(encoder.device))
     if dtype in ("auto", "int8"):  # 8-bit integers have no gradients
         dtype = fastest_float(str(encoder.device), encoder.model.visual.transformer.width)
     return dtype == "bfloat16"
