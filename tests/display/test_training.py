@@ -7,10 +7,11 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from tests.support.drawn import drawn
-from vidfind.display.training import recall_table, training_lines
+from vidfind.display.training import recall_table, training_lines, word_found, word_line
 from vidfind.encoders.costs import ClipCost
+from vidfind.training.evaluate import WordFound
 from vidfind.training.finetune import Stepped, Validated
-from vidfind.training.recall import Recall, Retrieval
+from vidfind.training.recall import Recall, Retrieval, WordMarks
 
 GOOD = Retrieval(Recall(90, 100, 100, 1, 1.25, 40), Recall(50, 60.04, 70, 1.5, 123.4, 40))
 WORSE = replace(GOOD, text_to_video=Recall(25, 75, 100, 2, 3.5, 40))
@@ -96,3 +97,27 @@ def test_a_training_shows_its_steps_loss_recall_and_time_left_below_a_bar() -> N
     bar, facts = drawn(training_lines(Stepped(24, 100, 0.7512, 83.0), judged, 100), 100)
     assert set(bar.strip()) <= set("━╸╺ ")
     assert facts.strip() == "step 24 of 100  loss 0.751  first hit right 25 → 75 %  1:23 left"
+
+
+@pytest.mark.parametrize(
+    ("marks", "says"),
+    [
+        (WordMarks(4, 0, 3, 1.0, 0.2), "of 4 captions held out, 0 found their video first before, and 3 after"),
+        (WordMarks(4, 0, 3, 1.0, 0.2), "(30 to 95 % are likely of others). It was learned"),
+        (WordMarks(3, 1, 0, -0.5, 0.2), "The new word was not learned. More captions with it help most"),
+        (WordMarks(3, 1, 0, -0.5, 0.2), "--word Rex=NOUN"),
+        (WordMarks(1, 0, 1, 2.0, float("inf")), "too few to tell whether it was learned"),
+        (None, "none was held out to judge it by"),
+    ],
+)
+def test_a_learned_word_is_judged_in_plain_words(marks: WordMarks | None, says: str) -> None:
+    line = word_line("Rex", {"noun": "dog", "captions": 9}, marks)
+    assert line.startswith("Rex began as dog, with 9 captions") and says in line
+
+
+def test_captions_with_a_word_are_counted_for_each_encoder() -> None:
+    assert word_found("Rex", WordFound(4, {"home": 3})) == (
+        "Of 4 captions with Rex, 3 find theirs first (30 to 95 % are likely of others)."
+    )
+    both = word_found("Rex", WordFound(40, {"tempme": 3, "home": 30}))
+    assert both == "Of 40 captions with Rex, 3 with tempme and 30 with home find theirs first."

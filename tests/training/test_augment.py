@@ -5,7 +5,7 @@ from random import Random
 import pytest
 import torch
 
-from vidfind.training.augment import OPERATIONS, SIDES, augment
+from vidfind.training.clips import OPERATIONS, SIDES, augment
 
 
 @pytest.fixture

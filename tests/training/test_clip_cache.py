@@ -13,7 +13,7 @@ from vidfind.media.probe import probe
 from vidfind.media.read import read_clips
 from vidfind.media.sampling import Segment
 from vidfind.system.worker import _idle as idle_workers
-from vidfind.training.clip_cache import ClipCache
+from vidfind.training.clips import ClipCache
 
 
 @pytest.fixture

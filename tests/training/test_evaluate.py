@@ -446,3 +446,11 @@ def test_tfvl_with_an_adapter_is_judged_beside_plain_clip(sentences: Path, drawn
     judged = verdict(drawn[:6], encoders)
     assert judged.retrieval["mean"] != judged.retrieval["tfvl"]
     assert judged.costs["tfvl"].flops > judged.costs["mean"].flops
+
+
+def test_captions_with_a_word_are_judged_by_themselves(drawn: list[Pair], tiny_encoder: Encoder) -> None:
+    *_, last = evaluate(drawn[:6], {"it": tiny_encoder}, words=["circle", "zorp"])
+    assert isinstance(last, Verdict)
+    count = sum("circle" in pair.caption for pair in drawn[:6])
+    assert count and {word: found.captions for word, found in last.words.items()} == {"circle": count}
+    assert 0 <= last.words["circle"].first["it"] <= count

@@ -1,9 +1,20 @@
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from vidfind.training.recall import Recall, Retrieval, clearly_rose, judge, ranks, recall_of
+from vidfind.training.recall import (
+    Recall,
+    Retrieval,
+    clearly_rose,
+    judge,
+    judge_held_out,
+    log_probabilities,
+    mark_word,
+    ranks,
+    recall_of,
+)
 
 
 def draw_case(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -104,3 +115,34 @@ def test_a_gain_counts_only_if_it_is_hardly_chance(gained: int, lost: int, kept:
     after = np.array([True] * gained + [False] * lost + [True] * kept)
     assert clearly_rose(before, after) is rose
     assert clearly_rose(after, before) is False
+
+
+def test_queries_that_are_not_asked_stay_candidates() -> None:
+    similarity = np.array([[0.9, 0.1, 0.2], [0.1, 0.2, 0.8], [0.95, 0.1, 0.9]])
+    relevant = np.eye(3, dtype=bool)
+    some = judge(similarity, relevant, captions=2, items=1)
+    assert (some.text_to_video.count, some.text_to_video.mean) == (2, 1.5)  # the second: behind the third clip
+    assert (some.video_to_text.count, some.video_to_text.mean) == (1, 2)  # behind the third caption
+
+
+def test_probabilities_of_several_right_items_add_up() -> None:
+    logits = np.log(np.array([[1.0, 2.0, 5.0], [1.0, 1.0, 2.0]]))
+    relevant = np.array([[True, True, False], [False, False, True]])
+    np.testing.assert_allclose(np.exp(log_probabilities(logits, relevant)), [3 / 8, 1 / 2])
+
+
+def test_a_word_is_marked_by_what_it_adds_to_held_out_captions() -> None:
+    captions = ["red blip", "blue blip", "green blip", "a star", "a circle"]
+
+    def similarity(texts: Sequence[str]) -> np.ndarray:
+        """What has no blip is like all clips; with one it is like its own."""
+        of_word = np.eye(5)[[captions.index(text) if "blip" in text else 0 for text in texts]]
+        return np.where(np.array(["blip" in text for text in texts])[:, None], of_word, 0.0)
+
+    judged = judge_held_out(similarity, captions, np.eye(5, dtype=bool), 4, 4, ["blip", "dax"], 3.0)
+    places, gains = judged.words["blip"]
+    assert list(places) == [0, 1, 2] and judged.first[:3].all()
+    marks = mark_word(np.zeros(3, bool), judged.first[:3], gains)
+    assert (marks.count, marks.before, marks.after, marks.verdict) == (3, 0, 3, "learned")
+    none = mark_word(np.zeros(0, bool), np.zeros(0, bool), judged.words["dax"][1])
+    assert (none.count, none.verdict) == (0, "unknown")

@@ -21,9 +21,8 @@ from vidfind.models.text_tower import read_config, read_text_tower
 from vidfind.models.tokenizer import find_words, learned_ids, tokenize, tokenize_all
 from vidfind.training.recall import WordMarks, likely_range
 from vidfind.training.recipe import Recipe
-from vidfind.training.trainable import prepare
-from vidfind.training.words import check_words, new_words
-from vidfind.words.naming import best_noun, candidates, has_word, replaced
+from vidfind.training.trainable import new_words, prepare
+from vidfind.words.naming import best_noun, candidates, check_words, has_word, replaced
 
 WORDS = learned_ids({"Rex": 1, "grandma's garden": 2, "Mar": 1})
 

@@ -288,7 +288,7 @@ def answer_prompt(name: str, answers: Answers, read_line: ReadLine) -> None:
 
     preparing = threading.Thread(target=prepare, daemon=True)
     preparing.start()  # while the first query is typed
-    prompt = make_prompt()
+    prompt = make_prompt(searcher.owner_words)
     console.message(
         "Type what you remember. A number plays that result, --like NUMBER finds more like it, --not WORDS leaves out."
         " ? says more, Ctrl-D ends"
@@ -357,9 +357,10 @@ def _ask(prompt: "PromptSession[str]") -> str:
             return ""
 
 
-def make_prompt() -> "PromptSession[str]":
-    """Returns an input line on stderr; the arrow keys bring back earlier queries."""
+def make_prompt(words: Sequence[str] = ()) -> "PromptSession[str]":
+    """Returns an input line on stderr; the arrow keys bring back earlier queries, and Tab completes `words`."""
     from prompt_toolkit import PromptSession
+    from prompt_toolkit.completion import WordCompleter
     from prompt_toolkit.history import FileHistory, InMemoryHistory
     from prompt_toolkit.output import create_output
 
@@ -372,4 +373,6 @@ def make_prompt() -> "PromptSession[str]":
         history=FileHistory(file) if can_keep else InMemoryHistory(),
         output=create_output(stream, always_prefer_tty=True),
         enable_suspend=True,  # Ctrl-Z, as in every command
+        completer=WordCompleter(list(words), ignore_case=True),
+        complete_while_typing=False,
     )

@@ -170,7 +170,8 @@ def finetune_command(
         from vidfind.models.load import load_for_training
         from vidfind.system.machine import use_threads
         from vidfind.training.adopt import choose_start, save_trained
-        from vidfind.training.finetune import FineTuning, use_autocast
+        from vidfind.training.features import use_autocast
+        from vidfind.training.finetune import FineTuning
         from vidfind.training.pairs import pairs_digest, split_pairs
 
         recipe = Recipe(epochs, lr, rank, batch_size, seed, val, full=full, text_only=text_only)
@@ -366,7 +367,7 @@ def evaluate_command(
     with Activity("Loading PyTorch", enabled=not (as_json and sys.stdout.isatty())) as activity:
         from vidfind.models.load import load_choice
         from vidfind.store.settings import IndexSettings
-        from vidfind.training.choose import choose_encoders, load_encoders
+        from vidfind.training.choose import choose_encoders, load_encoders, words_of
         from vidfind.training.evaluate import Measuring, Verdict, check_pairs, evaluate
 
         store = _store_if_any(name)
@@ -386,7 +387,7 @@ def evaluate_command(
         length = segment or (settings or IndexSettings).segment_length
         overlaps = (settings or IndexSettings).overlap if overlap is None else overlap
         verdict: Verdict | None = None
-        with closing(evaluate(good, encoders, length, sampling, overlaps)) as events:
+        with closing(evaluate(good, encoders, length, sampling, overlaps, words_of(choices))) as events:
             for event in events:
                 if isinstance(event, Verdict):
                     verdict = event

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vidfind.encoders.costs import ClipCost
     from vidfind.search.trial import Trial
     from vidfind.training.captions import BadLine
-    from vidfind.training.evaluate import Verdict
+    from vidfind.training.evaluate import Verdict, WordFound
     from vidfind.training.finetune import Stepped, Validated
     from vidfind.training.recall import Recall, Retrieval, WordMarks
 
@@ -72,9 +72,21 @@ def show_verdict(verdict: "Verdict", details: bool = False) -> None:
         )
     else:
         show(found_table(verdict))
+    for word, found_word in verdict.words.items():
+        show(Text(word_found(word, found_word)))
     note(measured(verdict))
     if details:
         note(costs_measured(verdict))
+
+
+def word_found(word: str, found: "WordFound") -> str:
+    """Returns how many captions with a word of the owner's find what they describe first."""
+    own = f"Of {plural(found.captions, 'caption')} with {printable(word)}, "
+    if len(found.first) == 1:
+        (count,) = found.first.values()
+        return f"{own}{count:,} find theirs first{likely(count, found.captions)}."
+    counts = [f"{count:,} with {printable(name)}" for name, count in found.first.items()]
+    return f"{own}{', '.join(counts[:-1])} and {counts[-1]} find theirs first."
 
 
 def found(recall: "Recall", share: float) -> str:
@@ -186,10 +198,13 @@ def word_line(word: str, facts: Mapping[str, Any], marks: "WordMarks | None") ->
 
 def verdict_json(verdict: "Verdict") -> Iterator[dict[str, Any]]:
     """Yields a line of `vidfind eval --json` for each encoder."""
-    counts = {key: value for key, value in vars(verdict).items() if key not in ("retrieval", "costs", "time_error")}
+    counts = {
+        key: value for key, value in vars(verdict).items() if key not in ("retrieval", "costs", "time_error", "words")
+    }
     counts["off"] = verdict.time_error
     for name, retrieval in verdict.retrieval.items():
-        yield {"name": name, **retrieval.as_dict(), **verdict.costs[name].as_dict(), **counts}
+        words = {word: {"captions": one.captions, "first": one.first[name]} for word, one in verdict.words.items()}
+        yield {"name": name, **retrieval.as_dict(), **verdict.costs[name].as_dict(), **counts, "words": words}
 
 
 def recall_table(columns: Mapping[str, "Retrieval"], costs: Mapping[str, "ClipCost"] | None = None) -> Table:

@@ -31,6 +31,7 @@ from vidfind.store.settings import SETTINGS_FILE, read_generation
 from vidfind.store.store import Store
 from vidfind.system.files import fingerprint, state_of
 from vidfind.system.paths import DEFAULT_INDEX, index_path
+from vidfind.words.half import owner_words
 from vidfind.words.levels import Levels, read_levels
 
 if TYPE_CHECKING:
@@ -102,6 +103,11 @@ class Searcher:
             if self._store is None:
                 self._store = Store.open(self.path, self._generation)
             return self._store
+
+    @property
+    def owner_words(self) -> list[str]:
+        """The words that fine-tuning has taught the model of the index."""
+        return owner_words(self.path, self._generation)
 
     def prepare(self) -> None:
         """Loads now what the first query needs. Raises the errors of `find`."""

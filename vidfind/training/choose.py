@@ -100,6 +100,12 @@ def load_encoders(
     return encoders
 
 
+def words_of(choices: Mapping[str, EncoderChoice]) -> list[str]:
+    """Returns the words that the adapters among the choices have learned."""
+    adapters = [one.wanted_adapter for one in choices.values() if one.wanted_adapter]
+    return list(dict.fromkeys(word for adapter in adapters for word in _adapter_info(adapter).words))
+
+
 def _adapter_info(adapter: str | Path) -> AdapterInfo:
     try:
         return read_info(find_adapter(adapter))

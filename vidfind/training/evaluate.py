@@ -26,6 +26,7 @@ from vidfind.media.decoding import Clip, decode_ahead
 from vidfind.media.sampling import DEFAULT_SAMPLING, SEGMENT_LENGTH, Sampling, Segment
 from vidfind.training.pairs import Pair, normal_caption, warn_of_long
 from vidfind.training.recall import Retrieval, judge, ranks, recall_of
+from vidfind.words.naming import has_word
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
@@ -62,6 +63,16 @@ class Verdict:
     segment_length: float
     overlap: bool = False
     time_error: float = 0.0
+    words: Mapping[str, WordFound] = dataclasses.field(default_factory=dict)
+    """How the captions with each word of the owner's did."""
+
+
+@dataclass(frozen=True)
+class WordFound:
+    """The distinct captions with a word of the owner's, and how many of them find theirs first with each encoder."""
+
+    captions: int
+    first: Mapping[str, int]
 
 
 def check_pairs(pairs: Sequence[Pair]) -> None:
@@ -78,6 +89,7 @@ def evaluate(
     segment_length: float = SEGMENT_LENGTH,
     sampling: Sampling = DEFAULT_SAMPLING,
     overlap: bool = False,
+    words: Sequence[str] = (),
 ) -> Generator[Progress | Measuring | Verdict]:
     """Decodes and encodes the videos of the pairs; yields Progress, and at last the Verdict.
 
@@ -89,7 +101,8 @@ def evaluate(
     100.0
 
     A video counts again in Progress for encoders that look at other frames. `overlap` puts one more segment between
-    each two, as an index of overlapping segments has them.
+    each two, as an index of overlapping segments has them. The captions with each of `words` are also judged by
+    themselves, as in fine-tuning.
 
     Each distinct caption is one query; where several videos have the same one, all of them are right.
 
@@ -133,8 +146,9 @@ def evaluate(
     yield Measuring()
     # Afterwards and in turn: in the run itself decoders take the cores away, now from one encoder and now from another.
     costs = clip_costs(timed)
+    judged = {name: _judge(pairs, encoded[_video_identity(encoder)], encoder) for name, encoder in encoders.items()}
     yield Verdict(
-        {name: _judge(pairs, encoded[_video_identity(encoder)], encoder) for name, encoder in encoders.items()},
+        {name: retrieval for name, (retrieval, _) in judged.items()},
         {name: costs[_video_identity(encoder)] for name, encoder in encoders.items()},
         clips_at_a_time=clips_to_time(next(iter(encoders.values()))),
         captions=len({normal_caption(pair.caption) for pair in pairs}),
@@ -144,7 +158,20 @@ def evaluate(
         segment_length=segment_length,
         overlap=overlap,
         time_error=time_error,
+        words=_find_words(words, {name: first for name, (_, first) in judged.items()}),
     )
+
+
+def _find_words(words: Sequence[str], first: Mapping[str, Mapping[str, bool]]) -> dict[str, WordFound]:
+    """Returns how the captions with each word did, from whether each caption found its own first with each encoder."""
+    found = {}
+    for word in words:
+        having = [caption for caption in next(iter(first.values())) if has_word(caption, word)]
+        if having:
+            found[word] = WordFound(
+                len(having), {name: sum(of[caption] for caption in having) for name, of in first.items()}
+            )
+    return found
 
 
 def _video_identity(encoder: Encoder) -> EncoderIdentity:
@@ -230,8 +257,10 @@ def _captioned(pairs: Sequence[Pair]) -> list[VideoSegment]:
     return list(dict.fromkeys((pair.path, pair.segment) for pair in pairs))
 
 
-def _judge(pairs: Sequence[Pair], encoded: _Encoded, encoder: Encoder) -> Retrieval:
-    """Letters: C distinct captions, N segments, M captioned moments."""
+def _judge(pairs: Sequence[Pair], encoded: _Encoded, encoder: Encoder) -> tuple[Retrieval, dict[str, bool]]:
+    """Returns recall, and whether each caption finds its own first.
+
+    Letters: C distinct captions, N segments, M captioned moments."""
     captions: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
         captions[normal_caption(pair.caption)].append(pair)
@@ -252,9 +281,11 @@ def _judge(pairs: Sequence[Pair], encoded: _Encoded, encoder: Encoder) -> Retrie
             moment_is_right[caption, overlapping] = True
     best = np.stack([similarity[:, rows[moment]].max(axis=1) for moment in moments], axis=1)  # (C, M)
     found = judge(best, moment_is_right)
+    of_captions = ranks(best, moment_is_right)
     if any(pair.has_moment for pair in pairs):
-        found = dataclasses.replace(found, text_to_video=recall_of(ranks(similarity, segment_is_right)))
-    return found
+        of_captions = ranks(similarity, segment_is_right)
+        found = dataclasses.replace(found, text_to_video=recall_of(of_captions))
+    return found, dict(zip(captions, (bool(rank <= 1) for rank in of_captions), strict=True))
 
 
 def _rows_of(

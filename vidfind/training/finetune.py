@@ -11,13 +11,12 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,32 +27,23 @@ from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput, BadPairs
 from vidfind.models.adapter_file import LEARNED, Adapter, AdapterInfo, learned_words, write_adapter
 from vidfind.models.saved_adapters import SavedAdapter, check_free, saved_adapter
-from vidfind.precision.formats import choose_format, fastest_float
-from vidfind.training.augment import augment, names_side
 from vidfind.training.captions import BadLine
-from vidfind.training.clip_cache import ClipCache
-from vidfind.training.optimize import backward_in_chunks, contrastive_loss, in_lanes, make_optimizer
+from vidfind.training.features import CAPTION_TOKENS, CAPTIONS_A_CHUNK, VARIANTS, Features
+from vidfind.training.optimize import backward_in_chunks, contrastive_loss, make_optimizer
 from vidfind.training.pairs import Pair, false_negative_mask, split_pairs, warn_of_long
-from vidfind.training.recall import Retrieval, WordMarks, clearly_rose, ranks, recall_of
+from vidfind.training.recall import Judged, Retrieval, WordMarks, clearly_rose, judge_held_out, mark_word
 from vidfind.training.recipe import FEWEST_EPOCHS, FEWEST_STEPS, Recipe, is_frozen, kind_of
-from vidfind.training.trainable import prepare
-from vidfind.training.words import can_learn_words, check_words, first_rows, may_be_words, new_words, teach
-from vidfind.words.naming import NewWord, has_word, replaced
+from vidfind.training.trainable import can_learn_words, first_rows, may_be_words, new_words, prepare, teach
+from vidfind.words.naming import NewWord, check_words, has_word
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
-CAPTION_TOKENS = 32  # captions are cut to so many in training, as in the paper
-CAPTIONS_A_CHUNK = 32
 MAX_SCALE = 100.0  # of the logits, as CLIP's own training holds it
 MAX_NORM = 1.0  # of all gradients together
 VALIDATIONS = 6  # times that the held-out pairs are judged in the course of a training
 POOL = 100  # pairs that held-out ones are told from
-VARIANTS = 4  # of each clip
 FRESH = 1 / 3  # share of the clips of few pairs that is computed at a step
 FEWEST_FRESH = 12
 PATIENCE = 4  # validations without a better one, after which it stops
-CHUNK_BYTES = 3 * 10**9  # of activations, where the device does not tell how much room it has
-ROOM_SHARE = 0.7  # of what a CUDA device has free
 
 
 @dataclass(frozen=True)
@@ -72,16 +62,6 @@ class Stepped:
     steps: int
     loss: float
     seconds_left: float
-
-
-@dataclass(frozen=True)
-class Judged:
-    """How well the held-out pairs are found in one state."""
-
-    retrieval: Retrieval
-    loss: float
-    first: np.ndarray  # (C,) whether each held-out caption finds its video first
-    gains: Mapping[str, np.ndarray]  # of each learned word, see FineTuning._gains
 
 
 @dataclass(frozen=True)
@@ -146,7 +126,6 @@ class FineTuning:
         self._rng = Random(self.recipe.seed)
         self.bad: list[BadLine] = []
         self._skip_bad = skip_bad
-        self._autocast = autocast
         self._asked = dict(words or {})
         check_words(self._asked, [pair.caption for pair in pairs])
         self._learns_words = can_learn_words(encoder) and not is_frozen(encoder)
@@ -160,13 +139,7 @@ class FineTuning:
         # What has learned nothing yet is compared with plain CLIP, which it leaves as it is.
         self._before = (encoder.with_encoder("mean") if is_frozen(encoder) else encoder).copy()
         segments = dict.fromkeys((pair.path, pair.segment) for pair in [*self.training, *self.held_out])
-        self._number = {segment: number for number, segment in enumerate(segments)}
-        self._clips = ClipCache(list(segments), encoder.num_frames, encoder.image_size)
-        self._chunk = max(1, activation_room(encoder.device) // activation_bytes(encoder, autocast))  # clips
-        self._known: dict[int, Tensor] = {}
-        self._varied: dict[tuple[int, bool, int], Tensor] = {}
-        self._texts: dict[str, Tensor] = {}
-        self._last: dict[int, Tensor] = {}
+        self._features = Features(encoder, self._before, list(segments), self.recipe, autocast)
         self._start: dict[str, Tensor] = {}
         self._drift = self._most_drift = 0.0
         self._best: dict[str, Tensor] = {}
@@ -176,7 +149,7 @@ class FineTuning:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._clips.close()
+        self._features.clips.close()
 
     def run(self) -> Generator[Event, None, None]:
         """Decodes all clips and trains. Stop it at any time: what was best so far is kept.
@@ -222,8 +195,8 @@ class FineTuning:
 
     def _distance_between_clips(self) -> float:
         """The mean of 1 - cosine between the training clips, as they were before training."""
-        numbers = list(dict.fromkeys(map(self._of, self.training)))[:POOL]
-        vectors = F.normalize(self._features(numbers, self._before), dim=-1)
+        numbers = list(dict.fromkeys(map(self._features.of, self.training)))[:POOL]
+        vectors = F.normalize(self._features.of_clips(numbers, self._before), dim=-1)
         count = len(vectors)
         return float((1 - vectors @ vectors.T).sum()) / max(1, count * (count - 1))
 
@@ -232,9 +205,9 @@ class FineTuning:
         everything = [*self.training, *self.held_out]
         may_be_new = [*self._asked, *may_be_words([pair.caption for pair in everything], self.encoder)]
         self.training, self.held_out = split_pairs(everything, self.recipe.val, self.recipe.seed, may_be_new)
-        numbers = [self._of(pair) for pair in self.training]
+        clips = self._features.of_clips([self._features.of(pair) for pair in self.training], self._before)
         captions = [pair.caption for pair in self.training]
-        return new_words(captions, self._features(numbers, self._before), self.encoder, self._asked, self.words)
+        return new_words(captions, F.normalize(clips, dim=-1), self.encoder, self._asked, self.words)
 
     def _learn(self, found: Sequence[NewWord]) -> None:
         """Gives the words that were found their place among the tokens, where each means its noun."""
@@ -272,27 +245,27 @@ class FineTuning:
         Where few pairs are repeated often, a part of the clips is computed at each step, and the others are contrasted
         as they were last (cross-batch memory: Wang et al., CVPR 2020): they hardly move from step to step."""
         fresh, stale = self._split_batch(batch)
-        ids = torch.split(self._token_ids([*fresh, *stale]), CAPTIONS_A_CHUNK)
-        mask = false_negative_mask([*fresh, *stale])
+        everything, features = [*fresh, *stale], self._features
+        captions = [pair.caption for pair in everything]
+        ids = torch.split(features.token_ids(captions), CAPTIONS_A_CHUNK)
+        mask = false_negative_mask(everything)
         variants = [self._rng.randrange(VARIANTS) for _ in fresh]
-        clips = self._varied_clips(fresh, variants)
-        old = self._last_features(stale)
+        clips, old = features.varied(fresh, variants), features.last(stale)
         while True:
-            parts = torch.split(clips, self._part)
             try:
-                before = [self._video_before(fresh, variants, clips), self._text_before([*fresh, *stale])]
+                before = [features.varied_before(fresh, variants, clips), features.text_before(captions)]
                 return backward_in_chunks(
-                    [partial(self._video, self.encoder, part) for part in parts],
-                    [partial(self._text, self.encoder, part) for part in ids],
+                    [partial(features.video, self.encoder, part) for part in torch.split(clips, features.part)],
+                    [partial(features.text, self.encoder, part) for part in ids],
                     partial(self._loss_and_change, fresh=fresh, old=old, false_negatives=mask, before=before),
                     list(self._trained.values()),
-                    self._lanes,
-                    keep=len(fresh) <= self._chunk,
+                    features.lanes,
+                    keep=len(fresh) <= features.chunk,
                 ).item()
             except torch.OutOfMemoryError as error:
                 for parameter in self._trained.values():
                     parameter.grad = None
-                self._use_less_memory(error)
+                features.use_less_memory(error)
 
     @torch.no_grad()
     def _hold_back(self) -> None:
@@ -312,22 +285,6 @@ class FineTuning:
         repeats = self.recipe.epochs is None and len(batch) == len(self.training) and not self.recipe.text_only
         count = max(FEWEST_FRESH, round(len(batch) * FRESH)) if repeats else len(batch)
         return batch[:count], batch[count:]
-
-    def _last_features(self, pairs: Sequence[Pair]) -> list[Tensor]:
-        """The features (D,) of clips as they were last computed: at first, as they were before training."""
-        missing = [number for number in dict.fromkeys(map(self._of, pairs)) if number not in self._last]
-        if missing:
-            self._last |= zip(missing, self._features(missing, self._before), strict=True)
-        return [self._last[self._of(pair)] for pair in pairs]
-
-    @property
-    def _part(self) -> int:
-        """How many clips are computed together: few in each lane of a CPU, where more are no quicker."""
-        return min(self._chunk, self.encoder.batch_size) if self.encoder.device.type == "cpu" else self._chunk
-
-    @property
-    def _lanes(self) -> int:
-        return self.encoder.lanes if self.encoder.device.type == "cpu" else 1
 
     def adapter(self, name: str, digest: str = "") -> Adapter | None:
         """The best state so far, to be saved as `name`; None before the first validation. `digest`: of the pairs."""
@@ -375,19 +332,18 @@ class FineTuning:
 
     def _decode(self) -> Iterator[Decoded]:
         bad: dict[int, str] = {}
-        for done, (number, reason) in enumerate(self._clips.fill(), start=1):
+        for done, (number, reason) in enumerate(self._features.clips.fill(), start=1):
             if reason:
                 bad[number] = reason
-            yield Decoded(done, len(self._clips))
+            yield Decoded(done, len(self._features.clips))
         if not bad:
             return
         everything = [*self.training, *self.held_out]
-        self.bad = [
-            BadLine(pair.line, f"{pair.path} {bad[number]}") for pair in everything if (number := self._of(pair)) in bad
-        ]
+        numbered = [(pair, self._features.of(pair)) for pair in everything]
+        self.bad = [BadLine(pair.line, f"{pair.path} {bad[number]}") for pair, number in numbered if number in bad]
         if not self._skip_bad:
             raise BadPairs(f"{len(self.bad)} moments cannot be decoded. To go on without: add --skip-bad", self.bad)
-        good = [pair for pair in everything if self._of(pair) not in bad]
+        good = [pair for pair in everything if self._features.of(pair) not in bad]
         self.training, self.held_out = split_pairs(good, self.recipe.val, self.recipe.seed)
 
     def _loss(self, video: Tensor, text: Tensor, false_negatives: Tensor) -> Tensor:
@@ -410,97 +366,13 @@ class FineTuning:
         """The contrastive loss, and by how much features (B, D) have moved from what they were before training.
 
         `video` are the features of the `fresh` pairs, `old` those of the others."""
-        self._last |= zip(map(self._of, fresh), video.detach(), strict=True)
+        self._features.note(fresh, video)
         moved = [1 - F.cosine_similarity(a.float(), b.float()) for a, b in zip((video, text), before, strict=True)]
         usual = torch.tensor([not any(has_word(pair.caption, word) for word in self.words) for pair in fresh])
         self._drift = float(moved[0].detach()[usual].mean()) if usual.any() else 0.0
         everything = torch.cat([video, torch.stack(list(old)).to(video.dtype)]) if old else video
         loss = self._loss(everything, text, false_negatives)
-        return loss + self.recipe.distill_weight * torch.cat(moved).mean()
-
-    @torch.no_grad()
-    def _video_before(self, batch: Sequence[Pair], variants: Sequence[int], clips: Tensor) -> Tensor:
-        """(B, D) of varied clips before training; each variant is computed once."""
-        if self.recipe.text_only:
-            return clips
-        keys = [(self._of(pair), names_side(pair.caption), one) for pair, one in zip(batch, variants, strict=True)]
-        places = [place for place, key in enumerate(keys) if key not in self._varied]
-        for part, features in self._computed(places, lambda part: self._video(self._before, clips[part])):
-            self._varied |= zip((keys[place] for place in part), features.cpu(), strict=True)
-        return torch.stack([self._varied[key] for key in keys]).to(clips.device)
-
-    @torch.no_grad()
-    def _text_before(self, batch: Sequence[Pair]) -> Tensor:
-        """(B, D) of the captions before training; each is computed once."""
-        new = [pair for pair in {pair.caption: pair for pair in batch}.values() if pair.caption not in self._texts]
-        for part in _parts(new, CAPTIONS_A_CHUNK):
-            features = self._text(self._before, self._token_ids(part)).cpu()
-            self._texts |= zip((pair.caption for pair in part), features, strict=True)
-        return torch.stack([self._texts[pair.caption] for pair in batch]).to(self.encoder.device)
-
-    def _computed(
-        self, items: Sequence[int], compute: Callable[[Sequence[int]], Tensor]
-    ) -> Iterator[tuple[Sequence[int], Tensor]]:
-        """Yields parts of items, each with what `compute` returns for it, several lanes at a time."""
-
-        def one(part: Sequence[int]) -> Tensor:
-            with torch.no_grad():  # a setting of each thread
-                return compute(part)
-
-        parts = list(_parts(items, self._part))
-        with in_lanes(self._lanes) as run:
-            yield from zip(parts, run(one, parts), strict=True)
-
-    def _video(self, encoder: Encoder, clips: Tensor) -> Tensor:
-        if self.recipe.text_only:  # they are features already
-            return clips
-        with self._number_format():
-            return encoder.video_features(clips)
-
-    def _text(self, encoder: Encoder, ids: Tensor) -> Tensor:
-        with self._number_format():
-            return encoder.text_features(ids)
-
-    def _number_format(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.encoder.device.type, torch.bfloat16) if self._autocast else nullcontext()
-
-    def _of(self, pair: Pair) -> int:
-        """The number of a pair's clip."""
-        return self._number[pair.path, pair.segment]
-
-    def _clip(self, number: int) -> Tensor:
-        return torch.from_numpy(self._clips[number]).to(self.encoder.device)
-
-    def _varied_clips(self, batch: Sequence[Pair], variants: Sequence[int]) -> Tensor:
-        """(B, T, S, S, 3); features (B, D) of the clips as they are where the video tower is not trained."""
-        numbers = [self._of(pair) for pair in batch]
-        if self.recipe.text_only:
-            return self._features(numbers)
-        seeds = [f"{self.recipe.seed} {number} {one}" for number, one in zip(numbers, variants, strict=True)]
-        return torch.stack(
-            [
-                augment(self._clip(number), pair.caption, Random(seed))
-                for number, pair, seed in zip(numbers, batch, seeds, strict=True)
-            ]
-        )
-
-    def _features(self, numbers: Sequence[int], encoder: Encoder | None = None) -> Tensor:
-        """(b, D) of clips as they are; computed once for the encoder before training, and where it stays as it is."""
-        encoder = encoder or self.encoder
-        known = self._known if self.recipe.text_only or encoder is self._before else {}
-
-        def compute(part: Sequence[int]) -> Tensor:
-            with self._number_format():
-                return encoder.video_features(torch.stack([self._clip(number) for number in part])).float()
-
-        for part, features in self._computed([n for n in dict.fromkeys(numbers) if n not in known], compute):
-            known |= zip(part, features, strict=True)
-        return torch.stack([known[number] for number in numbers])
-
-    def _token_ids(self, pairs: Sequence[Pair] | Sequence[str]) -> Tensor:
-        captions = [pair.caption if isinstance(pair, Pair) else pair for pair in pairs]
-        ids: Tensor = self.encoder.tokenizer(captions, context_length=CAPTION_TOKENS)
-        return ids.to(self.encoder.device)
+        return loss + self.recipe.distill_weight * (moved[0].mean() + moved[1].mean()) / 2
 
     def _validate(self, step: int) -> Validated:
         """Judges the held-out pairs, and keeps the state if it is the best of those after the first step."""
@@ -511,70 +383,27 @@ class FineTuning:
         log.info("step %d: held-out loss %.3f, R-Sum %.1f", step, judged.loss, judged.retrieval.r_sum)
         return Validated(step, judged.loss, judged.retrieval, is_best)
 
-    @torch.no_grad()
     def _judge_held_out(self, encoder: Encoder) -> Judged:
         """How well the held-out pairs are found with `encoder`.
 
         A few clips are soon told apart: they are to be found among up to POOL pairs, the others from training."""
-        pairs = self.pool
-        numbers = list(dict.fromkeys(self._of(pair) for pair in pairs))
-        own = [numbers.index(self._of(pair)) for pair in pairs]  # the clip of each pair
-        video = F.normalize(self._features(numbers, encoder), dim=-1)
-        text = self._text_vectors(encoder, [pair.caption for pair in pairs])
-        mask = false_negative_mask(pairs)
-        relevant = torch.zeros(len(pairs), len(numbers), dtype=torch.bool)
+        pairs, count = self.pool, len(self.held_out)
+        numbers = list(dict.fromkeys(self._features.of(pair) for pair in pairs))
+        own = [numbers.index(self._features.of(pair)) for pair in pairs]  # the clip of each pair
+        clips = F.normalize(self._features.of_clips(numbers, encoder), dim=-1)
+        mask = false_negative_mask(pairs).numpy()
+        right = np.zeros((len(pairs), len(numbers)), bool)
         for column, number in enumerate(own):
-            relevant[:, number] |= mask[:, column]
-        similarity, right = (text @ video.T).cpu().numpy(), relevant.numpy()
-        captions, clips = len(self.held_out), len(set(own[: len(self.held_out)]))  # held out: they come first
-        of_captions = ranks(similarity[:captions], right[:captions])
-        retrieval = Retrieval(
-            recall_of(of_captions),
-            recall_of(ranks(similarity[:, :clips].T, right[:, :clips].T)),
+            right[:, number] |= mask[:, column]
+
+        def similarity(captions: Sequence[str]) -> np.ndarray:
+            found: np.ndarray = (self._features.text_vectors(encoder, captions) @ clips.T).cpu().numpy()
+            return found
+
+        captions = [pair.caption for pair in pairs]
+        return judge_held_out(
+            similarity, captions, right, count, len(set(own[:count])), list(self.words), float(self._scale)
         )
-        gains = {word: self._gains(word, encoder, text, video, own) for word in self.words}
-        return Judged(retrieval, self._held_out_loss(text, video, right), of_captions <= 1, gains)
-
-    def _held_out_loss(self, text: Tensor, video: Tensor, right: np.ndarray) -> float:
-        """The mean of minus the logarithm of the probability of a right clip, over the held-out captions; `text` (P, D)
-        and `video` (N, D) of the pool, `right` (P, N)."""
-        count = len(self.held_out)
-        logits = self._scale * text[:count] @ video.T
-        own = logits.masked_fill(torch.from_numpy(~right[:count]).to(logits.device), -math.inf)
-        return float((logits.logsumexp(dim=1) - own.logsumexp(dim=1)).mean())
-
-    def _gains(self, word: str, encoder: Encoder, text: Tensor, video: Tensor, own: Sequence[int]) -> np.ndarray:
-        """By how much a word raises the logarithm of the probability of the right clip, for each held-out caption that
-        has it; `text` (P, D), `video` (N, D) and the clip `own` of each pair of the pool."""
-        places = self._held_out_with(word)
-        if not places:
-            return np.zeros(0)
-        without = self._text_vectors(encoder, [replaced(self.held_out[place].caption, word, "") for place in places])
-        target = torch.tensor([own[place] for place in places], device=video.device)
-        losses = [
-            F.cross_entropy(self._scale * one @ video.T, target, reduction="none") for one in (without, text[places])
-        ]
-        gains: np.ndarray = (losses[0] - losses[1]).cpu().numpy()
-        return gains
-
-    def _held_out_with(self, word: str) -> list[int]:
-        return [place for place, pair in enumerate(self.held_out) if has_word(pair.caption, word)]
-
-    def _text_vectors(self, encoder: Encoder, texts: Sequence[str]) -> Tensor:
-        """(N, D), of unit length."""
-        ids = encoder.tokenizer(list(texts), context_length=CAPTION_TOKENS).to(encoder.device)
-        parts = [self._text(encoder, part).float() for part in torch.split(ids, CAPTIONS_A_CHUNK)]
-        return F.normalize(torch.cat(parts), dim=-1)
-
-    def _marks(self, judged: Judged) -> dict[str, WordMarks]:
-        marks = {}
-        for word, gains in judged.gains.items():
-            places = self._held_out_with(word)
-            before = int(self._first[places].sum()) if self._first is not None else 0
-            error = float(gains.std(ddof=1) / len(gains) ** 0.5) if len(gains) > 1 else math.inf
-            gain = float(gains.mean()) if len(gains) else 0.0
-            marks[word] = WordMarks(len(places), before, int(judged.first[places].sum()), gain, error)
-        return marks
 
     def _remember_best(self, judged: Judged) -> bool:
         """Keeps the trained parameters if no earlier state was better, and returns whether they were kept."""
@@ -582,51 +411,13 @@ class FineTuning:
         key = -judged.loss
         if key <= self._best_key:
             return False
-        self.is_better = self._first is not None and clearly_rose(self._first, judged.first)
-        self.marks = self._marks(judged)
+        assert self._first is not None
+        self.is_better = clearly_rose(self._first, judged.first)
+        self.marks = {
+            word: mark_word(self._first[places], judged.first[places], gains)
+            for word, (places, gains) in judged.words.items()
+        }
         best = {name: tensor.detach().cpu().clone() for name, tensor in self._trained.items()}
         # Last what makes it count: Ctrl-C may strike.
         self._best, self._best_key, self.after = best, key, judged.retrieval
         return True
-
-    def _use_less_memory(self, error: torch.OutOfMemoryError) -> None:
-        """Smaller chunks, then checkpointing; both are exact. Raises BadInput when neither is left."""
-        if self._chunk > 1:
-            self._chunk //= 2
-        elif not self.encoder.checkpointing:
-            self.encoder.checkpointing = True
-        else:
-            raise BadInput(f"{self.encoder.device} has too little memory to train on: try --device cpu.") from error
-        log.info("out of memory: going on with chunks of %d", self._chunk)
-        torch.cuda.empty_cache()
-
-
-def use_autocast(dtype: str, encoder: Encoder) -> bool:
-    """Whether to multiply in bfloat16: as asked, or with "auto" and "int8" where that is faster.
-
-    Raises BadInput for int8 where it could not be used afterwards."""
-    if dtype == "int8":
-        choose_format(dtype, str(encoder.device))
-    if dtype in ("auto", "int8"):  # 8-bit integers have no gradients
-        dtype = fastest_float(str(encoder.device), encoder.model.visual.transformer.width)
-    return dtype == "bfloat16"
-
-
-def activation_bytes(encoder: Encoder, autocast: bool) -> int:
-    """About what training holds of one clip: some twenty tensors a block for each token, before any merging."""
-    visual = encoder.model.visual
-    tokens = encoder.num_frames * (visual.grid_size[0] * visual.grid_size[1] + 1)
-    size = 20 * len(visual.transformer.resblocks) * int(tokens) * int(visual.transformer.width) * 4
-    return size // 2 if autocast else size
-
-
-def activation_room(device: torch.device) -> int:
-    """Bytes that activations may take."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(free * ROOM_SHARE)
-    return CHUNK_BYTES
-
-
-def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    return (items[i : i + size] for i in range(0, len(items), size))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfind.training.recipe import FEWEST_OF_WORD, FEWEST_TO_TELL
+from vidfind.words.naming import has_word, replaced
 
 CHANCE = 0.01  # not 0.05: the best of several states of a training is judged, which flatters it
 
@@ -101,16 +102,79 @@ def clearly_rose(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_]) ->
     return len(before) >= FEWEST_TO_TELL and chance <= CHANCE
 
 
-def judge(similarity: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_]) -> Retrieval:
+def judge(
+    similarity: npt.NDArray[np.floating],
+    relevant: npt.NDArray[np.bool_],
+    captions: int | None = None,
+    items: int | None = None,
+) -> Retrieval:
     """Returns both directions, from similarities of captions and items (C, N) and a mask (C, N) of right pairs.
 
-    A caption or item without a right partner is not a query, but stays a candidate for the others. Raises ValueError
-    if there is no right pair."""
-    captions, items = relevant.any(axis=1), relevant.any(axis=0)
+    Only the first `captions` and `items` are queries, by default all; the others stay candidates. So does a caption or
+    item without a right partner. Raises ValueError if there is no right pair."""
+    queries, asked = relevant[:captions].any(axis=1), relevant[:, :items].any(axis=0)
     return Retrieval(
-        recall_of(ranks(similarity[captions], relevant[captions])),
-        recall_of(ranks(similarity[:, items].T, relevant[:, items].T)),
+        recall_of(ranks(similarity[:captions][queries], relevant[:captions][queries])),
+        recall_of(ranks(similarity[:, :items][:, asked].T, relevant[:, :items][:, asked].T)),
     )
+
+
+def log_probabilities(logits: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Returns the logarithm of the probability (softmax) of a right item for each query: (Q, N), (Q, N) -> (Q,)."""
+    logits = logits - logits.max(axis=1, keepdims=True)
+    right = np.where(relevant, np.exp(logits), 0.0).sum(axis=1)
+    found: npt.NDArray[np.float64] = np.log(np.maximum(right, 1e-30)) - np.log(np.exp(logits).sum(axis=1))
+    return found
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How well the held-out captions and clips are found in one state of a training."""
+
+    retrieval: Retrieval
+    loss: float
+    """The mean of minus the logarithm of the probability of a right clip, over the held-out captions."""
+    first: npt.NDArray[np.bool_]
+    """(C,) whether each held-out caption finds its clip first."""
+    words: Mapping[str, tuple[Sequence[int], npt.NDArray[np.float64]]]
+    """Of each learned word, the places of the held-out captions that have it, and how much the word adds to the
+    logarithm of the probability of their right clips."""
+
+
+def judge_held_out(
+    similarity: Callable[[Sequence[str]], npt.NDArray[np.floating]],
+    captions: Sequence[str],
+    relevant: npt.NDArray[np.bool_],
+    held_out: int,
+    clips: int,
+    words: Sequence[str],
+    scale: float,
+) -> Judged:
+    """Judges the first `held_out` captions and the first `clips` clips among all.
+
+    `similarity` turns captions into similarities (C, N) with the clips; `relevant` (P, N) are the right ones of all P
+    captions; `scale` makes logits of similarities."""
+    found = similarity(captions)
+    placed = log_probabilities(scale * found[:held_out], relevant[:held_out])
+    gains = {}
+    for word in words:
+        places = [place for place, caption in enumerate(captions[:held_out]) if has_word(caption, word)]
+        gains[word] = places, placed[places]
+        if places:
+            without = similarity([replaced(captions[place], word, "") for place in places])
+            gains[word] = places, placed[places] - log_probabilities(scale * without, relevant[places])
+    first = ranks(found[:held_out], relevant[:held_out]) <= 1
+    return Judged(judge(found, relevant, held_out, clips), float(-placed.mean()), first, gains)
+
+
+def mark_word(
+    before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_], gains: npt.NDArray[np.floating]
+) -> WordMarks:
+    """Returns the marks of a word, from the captions (C,) that have it: which find their item first before training and
+    after, and how much the word adds to the logarithm of the probability of the right item."""
+    count = len(gains)
+    error = float(gains.std(ddof=1) / math.sqrt(count)) if count > 1 else math.inf
+    return WordMarks(count, int(before.sum()), int(after.sum()), float(gains.mean()) if count else 0.0, error)
 
 
 def ranks(similarity: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import string
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.errors import Unusable
+from vidfind.errors import ModelUnavailable, Unusable
 from vidfind.models import load as registry
 from vidfind.models import text_tower as text
 from vidfind.models.adapter_file import read_info
@@ -60,6 +61,14 @@ def own_adapter(path: Path, generation: Generation) -> Path | None:
     """Returns the index's own copy of its adapter; None if it is not there."""
     file = path / generation.adapter_file
     return file if generation.adapter_file and file.is_file() else None
+
+
+def owner_words(path: Path, generation: Generation) -> list[str]:
+    """Returns the words that the adapter of an index has learned, as their owner writes them."""
+    with suppress(ModelUnavailable):  # a damaged adapter is reported by the search itself
+        if adapter := own_adapter(path, generation):
+            return list(read_info(adapter).words)
+    return []
 
 
 def knows_only_english(model: str) -> bool:

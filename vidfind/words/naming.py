@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from vidfind.errors import BadInput
 from vidfind.models.catalog import TINY, TINY_FOLDER
-from vidfind.models.tokenizer import tokenize_all
+from vidfind.models.tokenizer import tokenize_all, word_key
 from vidfind.words.bank import is_word
 from vidfind.words.half import FUNCTION_WORDS
 
@@ -116,6 +117,13 @@ def replaced(caption: str, word: str, other: str) -> str:
 def _pattern(word: str) -> re.Pattern[str]:
     spaced = r"\s+".join(map(re.escape, word.split()))
     return re.compile(rf"(?<!\w){spaced}(?:e?s)?(?!\w)", re.IGNORECASE)
+
+
+def check_words(asked: Mapping[str, str], captions: Sequence[str]) -> None:
+    """Raises BadInput for a word that the user wants to teach, but that no caption has."""
+    for word in asked:
+        if not word_key(word) or not any(has_word(caption, word) for caption in captions):
+            raise BadInput(f"No caption has the word {word!r}. Give --word a word of your captions: --word Rex=dog.")
 
 
 def best_noun(

@@ -1,20 +1,25 @@
-"""Keeps the decoded clips of one training in a temporary file of limited size, which vanishes when it is closed.
+"""The clips of one training: keeps them decoded in a temporary file of limited size, and augments them.
 
-Knows nothing of models or captions.
+All frames of a clip get the same random changes, so that its motion stays the same. Knows nothing of models.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from random import Random
 from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as transforms
 
 from vidfind.errors import UnreadableVideo
 from vidfind.media.decoding import DECODERS, read_clip
@@ -99,3 +104,51 @@ class ClipCache:
     def _decode(self, number: int) -> Frames:
         path, segment = self.segments[number]
         return read_clip(path, segment, self.shape[0], self.shape[1])
+
+
+SIDES = re.compile(r"\b(left|right|(anti-?|counter-?)?clockwise)(wards?)?\b", re.IGNORECASE)
+MIRRORED = 0.5  # share of the clips whose captions name no side
+LAYERS = 2  # operations on one clip
+GREY = 118.0  # the mean of ImageNet
+
+# RandAugment (Cubuk et al., 2020), as TempMe trains with it, but without solarize, posterize, equalize, colour and
+# contrast: captions of one's own videos are full of colours ("the blue kayak"). Strengths are random, -1 to 1.
+OPERATIONS: tuple[Callable[[Tensor, float], Tensor], ...] = (
+    lambda x, strength: x,
+    lambda x, strength: _move(x, angle=9 * strength),
+    lambda x, strength: _move(x, right=strength * 0.1),
+    lambda x, strength: _move(x, down=strength * 0.1),
+    lambda x, strength: _move(x, scale=1 + 0.15 * strength),
+    lambda x, strength: transforms.adjust_brightness(x, 1 + 0.25 * strength),
+    lambda x, strength: transforms.adjust_sharpness(x, 1 + 0.5 * strength),
+)
+
+
+def names_side(caption: str) -> bool:
+    """Whether a caption names a side or a sense of rotation, which a mirror would change."""
+    return SIDES.search(caption) is not None
+
+
+def augment(clip: Tensor, caption: str, rng: Random) -> Tensor:
+    """Returns a changed clip (T, S, S, 3) uint8; half of the clips are mirrored, unless the caption names a side."""
+    frames = clip.permute(0, 3, 1, 2)  # (T, 3, S, S)
+    if rng.random() < MIRRORED and not names_side(caption):
+        frames = frames.flip(-1)
+    for operation in rng.choices(OPERATIONS, k=LAYERS):
+        frames = operation(frames, rng.uniform(-1, 1))
+    return frames.permute(0, 2, 3, 1)
+
+
+def _move(x: Tensor, angle: float = 0, right: float = 0, down: float = 0, scale: float = 1) -> Tensor:
+    """Rotates by degrees, moves by shares of the picture, and scales; fills empty parts with a medium grey."""
+    size = x.shape[-1]
+    moved: Tensor = transforms.affine(
+        x,
+        angle=angle,
+        translate=[right * size, down * size],
+        scale=scale,
+        shear=[0.0, 0.0],
+        interpolation=InterpolationMode.BILINEAR,
+        fill=[GREY] * 3,
+    )
+    return moved
