@@ -10,7 +10,7 @@ from vidfind.errors import BadInput
 from vidfind.precision import formats
 from vidfind.precision.formats import Speeds, choose_format, fastest_float, float_type, measured_speeds
 from vidfind.precision.integers import largest_weight
-from vidfind.training.finetune import use_autocast
+from vidfind.training.features import use_autocast
 
 
 @pytest.fixture(autouse=True)
