@@ -24,6 +24,7 @@ from vidfind.tagging.guard import (
     TEXT,
     TRAINED,
     HeldOut,
+    are_close,
     best_way,
     choose,
     confidences,
@@ -158,6 +159,12 @@ def test_a_more_complicated_way_must_be_clearly_better(
         precisions[TRAINED] = np.array([50.0, 60]) + trained
     assert best_way(precisions) == way
     assert best_way({name: one[:0] for name, one in precisions.items()}) == BLEND
+
+
+def test_the_mean_is_used_of_two_ways_that_labels_cannot_tell_apart() -> None:
+    found = {TEXT: 40.0, BLEND: 50.0, TRAINED: 51.9}
+    assert are_close(found, TRAINED) and are_close(found, BLEND) and not are_close(found, TEXT)
+    assert not are_close(found | {TRAINED: 52.1}, TRAINED) and not are_close({TEXT: 40.0, BLEND: 50.0}, BLEND)
 
 
 def test_the_choice_is_about_as_good_as_the_best_way() -> None:

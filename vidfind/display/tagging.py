@@ -153,7 +153,12 @@ def _said(label: "Label") -> str:
     return f"{'' if label.is_yes else 'not '}{label.name}{part}"
 
 
-WAYS = {"text": "their names alone", "blend": "names and examples", "trained": "training"}
+WAYS = {
+    "text": "their names alone",
+    "blend": "names and examples",
+    "trained": "training",
+    "blend + trained": "the mean of names and examples and of training, which are close",
+}
 """The ways to find tags, in words; see tagging/guard.py."""
 
 

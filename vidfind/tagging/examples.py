@@ -96,7 +96,7 @@ class Weights:
     """The learnt weights: the logit of a segment is `scale` times its product with a vector, plus a bias."""
 
     vectors: npt.NDArray[np.float32]
-    """(C, D), of unit length."""
+    """(C, D), of unit length; the mean of two ways is shorter."""
     bias: npt.NDArray[np.float32]
     """(C,)"""
     scale: float

@@ -39,8 +39,12 @@ LOWEST_YES = 0.25
 NEARLY_ALL = 0.9
 """A tag that so many of the labelled videos have, without a no, cannot be told from others."""
 
+CLOSE = 2.0
+"""Points of mean average precision that so few labels cannot tell apart: of ways so close, the mean is used."""
 TEXT, BLEND, TRAINED = "text", "blend", "trained"
 """The ways to find tags, the simplest first."""
+BOTH = "blend + trained"
+"""The mean of two ways, where they are close."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,11 @@ def choose(examples: Examples, recipe: Recipe | None, seed: int = 0) -> Choice:
     of_tags = {way: one[~np.isnan(one)] for way, one in of_tags.items()}
     way = best_way(of_tags)
     precisions = {name: float(one.mean()) for name, one in of_tags.items() if len(one)}
+    if recipe and recipe.graph == "none" and are_close(precisions, way):
+        way = BOTH
+        weights[BOTH] = _mean_weights(weights[BLEND], weights[TRAINED])
+        held = [judged[one][0] for one in (BLEND, TRAINED)]
+        judged[BOTH] = replace(held[0], scores=np.float32(0.5) * (held[0].scores + held[1].scores)), judged[BLEND][1]
     steps, is_cut = (trainer.steps, trainer.is_cut) if trainer else (0, recipe is None and is_enough)
     return Choice(way, weights[way], judged[way][0], precisions, steps, is_cut, failed)
 
@@ -115,6 +124,17 @@ def best_way(precisions: Mapping[str, Floats]) -> str:
         if way in precisions and (precisions[way] - precisions[best]).mean() >= BETTER:
             best = way
     return best
+
+
+def are_close(precisions: Mapping[str, float], way: str) -> bool:
+    """Whether the blend and what is trained from it are about as good, one of which is the way that is used."""
+    return way != TEXT and TRAINED in precisions and abs(precisions[TRAINED] - precisions[BLEND]) < CLOSE
+
+
+def _mean_weights(one: Weights, other: Weights) -> Weights:
+    """Returns weights whose logits are the mean of those of two, which have the same scale."""
+    half = np.float32(0.5)
+    return replace(other, vectors=half * (one.vectors + other.vectors), bias=half * (one.bias + other.bias))
 
 
 class _Trainer:
