@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 from prompt_toolkit.application import create_app_session
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
 from prompt_toolkit.input import PipeInput, create_pipe_input
 
 from tests.support.players import noting_player
@@ -335,6 +337,13 @@ def test_ctrl_c_stops_a_search_and_not_the_prompt(
     answer_prompt("default", Answers(limit=1), read_line)
     captured = capsys.readouterr()
     assert ("Stopped." in captured.err, tables(captured.out)) == (True, 1)
+
+
+def test_learned_words_are_completed_whatever_their_case(keyboard: PipeInput) -> None:
+    completer = make_prompt(["Rex", "blip"]).completer
+    assert completer
+    found = completer.get_completions(Document("a re"), CompleteEvent())
+    assert [one.text for one in found] == ["Rex"]
 
 
 def test_queries_of_earlier_times_are_under_the_arrow_keys(
