@@ -66,6 +66,7 @@ def test_the_rest_of_the_model_is_read_when_it_is_asked_for() -> None:
     assert torch.equal(half.encode_text(["a red circle"]), whole.encode_text(["a red circle"]))
     assert half.model.logit_scale.item() == whole.model.logit_scale.item()
     assert isinstance(copy.deepcopy(half.model), open_clip.CLIP)
+    assert half.model.visual is half.model.whole().visual  # what is trained is what encodes
     assert not hasattr(half.model, "_no_such_name") and not hasattr(half.model, "no_such_name")
 
 

@@ -6,7 +6,6 @@ Knows nothing of where weights come from, or of how a model is used.
 from __future__ import annotations
 
 import copy
-import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -101,11 +100,14 @@ class ImageHalf:
 
     def __init__(self, visual: Any, read_all: Callable[[], Any]) -> None:
         self.visual = visual
-        self._read_all = functools.cache(read_all)
+        self._read_all = read_all
+        self._whole: Any = None
         self._place: dict[str, Any] = {}
 
     def to(self, **place: Any) -> ImageHalf:
         self.visual.to(**place)
+        if self._whole is not None:
+            self._whole.to(**place)
         self._place = place
         return self
 
@@ -114,8 +116,12 @@ class ImageHalf:
         return self
 
     def whole(self) -> Any:
-        """The whole model, with an image tower of its own."""
-        return self._read_all().to(**self._place).eval()
+        """The whole model. Its image tower, with the weights as they are now, becomes that of the half."""
+        if self._whole is None:
+            whole = self._read_all().to(**self._place).eval()
+            whole.visual.load_state_dict(self.visual.state_dict())
+            self.visual, self._whole = whole.visual, whole
+        return self._whole
 
     def __getattr__(self, name: str) -> Any:  # of what it has not itself
         if name.startswith("_"):

@@ -36,8 +36,9 @@ class LoRA(nn.Module):
 
 def attention_blocks(model: Any) -> Iterator[tuple[str, nn.MultiheadAttention]]:
     """Yields the name and the attention of every block of both towers."""
-    for prefix, tower in (("visual.", model.visual), ("", model)):
-        for i, block in enumerate(tower.transformer.resblocks):
+    text = model.transformer  # first: an `ImageHalf` reads the whole model for it
+    for prefix, transformer in (("visual.", model.visual.transformer), ("", text)):
+        for i, block in enumerate(transformer.resblocks):
             yield f"{prefix}transformer.resblocks.{i}.attn", block.attn
 
 
