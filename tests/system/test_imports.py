@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vidfind.store.store import Store
 from vidfind.system import imports
 
 USE_INDEX = """
@@ -132,3 +133,14 @@ with imports.without_nvidia():
 print(sys.modules["nvidia"] is real)
 """
     assert run(code) == "None True"
+
+
+def test_tables_are_read_without_the_package_which_can_follow(store: Store) -> None:
+    code = """
+from pathlib import Path
+from vidfind.store.store import Store
+store = Store.open(Path(sys.argv[1]))
+print(store.count_segments(), "lancedb" in sys.modules, "pydantic" in sys.modules)
+print(hasattr(imports.import_lancedb(), "connect"), store.tables.videos.whole.count_rows())
+"""
+    assert run(code, store.path) == "0 False False\nTrue 0"

@@ -73,25 +73,29 @@ class TextTower:
         x = x + self.tensors["positional_embedding"][: len(ids)]
         for i in range(self.layers):
             block = f"transformer.resblocks.{i}."
-            x = x + self._scale(f"{block}ls_1", self._attend(block, self._norm(f"{block}ln_1", x)))
+            kept = 1 if i == self.layers - 1 else len(ids)  # the tower's output is that of the last token alone
+            attended = self._attend(block, self._norm(f"{block}ln_1", x), kept)
+            x = x[-kept:] + self._scale(f"{block}ls_1", attended)
             hidden = self._gelu(self._linear(f"{block}mlp.c_fc", self._norm(f"{block}ln_2", x)))
             x = x + self._scale(f"{block}ls_2", self._linear(f"{block}mlp.c_proj", hidden))
         features: Vector = self._norm("ln_final", x[-1]) @ self.tensors["text_projection"]
         return features
 
-    def _attend(self, block: str, x: Vector) -> Vector:  # (N, C) -> (N, C)
+    def _attend(self, block: str, x: Vector, kept: int) -> Vector:  # (N, C) -> (kept, C), of the last tokens
         n, width = x.shape
-        qkv = x @ self.tensors[f"{block}attn.in_proj_weight"].T + self.tensors[f"{block}attn.in_proj_bias"]
-        q, k, v = qkv.reshape(n, 3, self.heads, -1).transpose(1, 2, 0, 3)  # each (heads, N, C / heads)
+        weight, bias = (self.tensors[f"{block}attn.in_proj_{part}"] for part in ("weight", "bias"))
+        q = _product(x[-kept:], weight[:width]) + bias[:width]
+        kv = _product(x, weight[width:]) + bias[width:]
+        q = q.reshape(kept, self.heads, -1).transpose(1, 0, 2)  # (heads, kept, C / heads)
+        k, v = kv.reshape(n, 2, self.heads, -1).transpose(1, 2, 0, 3)  # each (heads, N, C / heads)
         logits = q @ k.transpose(0, 2, 1) / np.sqrt(np.float32(width // self.heads))
-        logits[:, ~np.tri(n, dtype=bool)] = -np.inf  # no token sees those after it
+        logits[:, ~np.tri(kept, n, n - kept, dtype=bool)] = -np.inf  # no token sees those after it
         weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
         weights /= weights.sum(axis=-1, keepdims=True)
-        return self._linear(f"{block}attn.out_proj", (weights @ v).transpose(1, 0, 2).reshape(n, width))
+        return self._linear(f"{block}attn.out_proj", (weights @ v).transpose(1, 0, 2).reshape(kept, width))
 
     def _linear(self, name: str, x: Vector) -> Vector:
-        product: Vector = x @ self.tensors[f"{name}.weight"].T + self.tensors[f"{name}.bias"]
-        return product
+        return _product(x, self.tensors[f"{name}.weight"]) + self.tensors[f"{name}.bias"]
 
     def _norm(self, name: str, x: Vector) -> Vector:
         centred = x - x.mean(axis=-1, keepdims=True)
@@ -106,6 +110,14 @@ class TextTower:
     def _gelu(self, x: Vector) -> Vector:
         share: Vector = 1 / (1 + np.exp(np.float32(-1.702) * x)) if self.quick_gelu else _normal_share(x)
         return x * share
+
+
+def _product(x: Vector, weight: Array) -> Vector:
+    """Returns x (N, I) times the transpose of a weight (O, I): (N, O).
+
+    In this order OpenBLAS takes a fifth less time for the few tokens of a query than in that of the formula."""
+    product: Vector = (weight @ x.T).T
+    return product
 
 
 def _normal_share(x: Vector) -> Vector:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,9 @@ from vidfind.store.tables import content_in
 if TYPE_CHECKING:
     import pyarrow as pa
     from lancedb.index import IvfSq
-    from lancedb.query import LanceVectorQueryBuilder
     from lancedb.table import Table
+
+    from vidfind.store.reading import TableReader
 
 # From this number of segments on the index pays: comparing all their vectors takes 50 ms.
 INDEXED_ROWS = 30_000
@@ -39,24 +40,24 @@ TRAINED = re.compile(r"vector_(\d+)")
 
 
 def nearest(
-    table: Table, vector: npt.NDArray[np.floating], limit: int, contents: Collection[int] | None = None
+    table: TableReader | Table, vector: npt.NDArray[np.floating], limit: int, contents: Collection[int] | None = None
 ) -> pa.Table:
     """Returns the `limit` rows of a table of segments nearest to `vector` (D,), as an Arrow table without the vectors.
 
     Fewer rows only if there are no more. Exact among the rows of `contents`, if given, and in small tables."""
     query = _by_cosine(table, vector).limit(limit).select(["content", "start", "end", "_distance"])
     if contents is not None:
-        query = query.where(content_in(contents), prefilter=True)
+        query = query.where(content_in(contents))
     elif limit <= APPROXIMATE_LIMIT:
-        found = (
-            query.nprobes(PARTS_SEARCHED).refine_factor(CANDIDATES).to_arrow()
-        )  # as an index, if any, is to be asked
+        # As an index, if any, is to be asked.
+        found: pa.Table = query.nprobes(PARTS_SEARCHED).refine_factor(CANDIDATES).to_arrow()
         if found.num_rows == limit:
             return found
-    return query.bypass_vector_index().to_arrow()
+    found = query.bypass_vector_index().to_arrow()
+    return found
 
 
-def is_worthwhile(table: Table) -> bool:
+def is_worthwhile(table: TableReader | Table) -> bool:
     """Whether a table of segments lacks its indexes, or has those of a much smaller table."""
     rows: int = table.count_rows()
     trained = _trained(table)
@@ -82,9 +83,8 @@ def try_indexes(table: Table) -> None:
     nearest(table, vector, 1, found["content"].to_numpy().tolist())
 
 
-def _by_cosine(table: Table, vector: npt.NDArray[np.floating]) -> LanceVectorQueryBuilder:
-    query = cast("LanceVectorQueryBuilder", table.search(np.asarray(vector, np.float32)))
-    return query.distance_type("cosine")
+def _by_cosine(table: Any, vector: npt.NDArray[np.floating]) -> Any:
+    return table.search(np.asarray(vector, np.float32)).distance_type("cosine")
 
 
 def approximate(rows: int) -> IvfSq:
@@ -95,7 +95,7 @@ def approximate(rows: int) -> IvfSq:
     return IvfSq(distance_type="cosine", num_partitions=parts, max_iterations=TRAINING_ROUNDS)
 
 
-def _trained(table: Table) -> dict[str, int]:
+def _trained(table: TableReader | Table) -> dict[str, int]:
     """Returns the approximate indexes of a table, and the rows each was trained on: one, or two after a kill."""
     names = (re.fullmatch(TRAINED, index.name) for index in table.list_indices())
     return {found[0]: int(found[1]) for found in names if found}

@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidfind.errors import VidfindError
+from vidfind.store.reading import TableReader
 from vidfind.store.settings import damaged
 from vidfind.system.imports import import_lancedb
 from vidfind.system.mounts import Place
@@ -187,10 +188,15 @@ def connect(path: Path) -> DBConnection:
 def open_table(database: DBConnection, name: str, kind: TableKind) -> Table:
     """A table of an index. Raises ValueError if it lacks columns, which LanceDB does not notice."""
     table = database.open_table(name)
-    needed = SEGMENT_COLUMNS if kind is TableKind.SEGMENTS else set(SCHEMAS[kind].names) - ADDED_COLUMNS.keys()
-    if missing := needed - set(table.schema.names):
-        raise ValueError(f"the table {name} has no columns {', '.join(sorted(missing))}")
+    require_columns(table.schema, name, kind)
     return table
+
+
+def require_columns(schema: pa.Schema, name: str, kind: TableKind) -> None:
+    """Raises ValueError if a table lacks columns."""
+    needed = SEGMENT_COLUMNS if kind is TableKind.SEGMENTS else set(SCHEMAS[kind].names) - ADDED_COLUMNS.keys()
+    if missing := needed - set(schema.names):
+        raise ValueError(f"the table {name} has no columns {', '.join(sorted(missing))}")
 
 
 def make_table(path: Path, database: DBConnection, name: str, schema: pa.Schema) -> None:
@@ -203,8 +209,8 @@ def make_table(path: Path, database: DBConnection, name: str, schema: pa.Schema)
 class Tables:
     """The open tables of one generation of the index at `path`. Both see at once what other processes commit."""
 
-    videos: Table
-    segments: Table
+    videos: TableReader
+    segments: TableReader
 
     def __init__(self, path: Path, number: int) -> None:
         """Raises IndexDamaged, StorageError."""
@@ -212,19 +218,22 @@ class Tables:
         self._open()
 
     def _open(self) -> None:
-        database = connect(self._path)
         with table_errors(self._path):
-            self.videos, self.segments = (
-                open_table(database, table_name(kind, self._number), kind) for kind in REQUIRED
-            )
+            self.videos, self.segments = map(self._reader, REQUIRED)
 
-    def find(self, kind: TableKind) -> Table | None:
+    def _reader(self, kind: TableKind) -> TableReader:
+        name = table_name(kind, self._number)
+        reader = TableReader(self._path, name, lambda: open_table(connect(self._path), name, kind))
+        require_columns(reader.schema, name, kind)
+        return reader
+
+    def find(self, kind: TableKind) -> TableReader | None:
         """A table that is not in every index; None if it has no rows. Raises IndexDamaged, StorageError."""
         folder = self.folder(kind)
         if not (any(folder.glob("data/*")) and is_made(folder)):  # before it is opened: most indexes have none
             return None
         with table_errors(self._path):
-            return open_table(connect(self._path), folder.stem, kind)
+            return self._reader(kind)
 
     def fill(self, kind: TableKind, rows: pa.Table) -> None:
         """Makes `rows` all rows of a table that is not in every index, in one commit."""
@@ -246,7 +255,7 @@ class Tables:
         before = set(folder.rglob("*"))
         with table_errors(self._path):
             opened = {TableKind.VIDEOS: self.videos, TableKind.SEGMENTS: self.segments}
-            yield opened.get(kind) or open_table(connect(self._path), folder.stem, kind)
+            yield (opened.get(kind) or self._reader(kind)).whole
             new = set(folder.rglob("*")) - before
             if all(map(is_whole, new)):
                 return
