@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.rows import embed, make_row
+from tests.support.stored import put
 from vidfind.store.store import Store
 from vidfind.system import imports
 
@@ -135,12 +137,17 @@ print(sys.modules["nvidia"] is real)
     assert run(code) == "None True"
 
 
-def test_tables_are_read_without_the_package_which_can_follow(store: Store) -> None:
+def test_a_search_imports_no_more_than_it_needs(store: Store) -> None:
+    row = make_row("/v/1.mp4")
+    put(store, [row], [embed(row)])
     code = """
 from pathlib import Path
-from vidfind.store.store import Store
-store = Store.open(Path(sys.argv[1]))
-print(store.count_segments(), "lancedb" in sys.modules, "pydantic" in sys.modules)
+import numpy
+import vidfind.cli.search
+from vidfind.search.searcher import Searcher
+store = Searcher(Path(sys.argv[1])).store
+print(len(store.search(numpy.ones(16), 5)), len(store.videos_of([int(sys.argv[2])])))
+print(sys.modules.keys() & {"lancedb", "pyarrow.compute", "urllib.request", "av", "torch"})
 print(hasattr(imports.import_lancedb(), "connect"), store.tables.videos.whole.count_rows())
 """
-    assert run(code, store.path) == "0 False False\nTrue 0"
+    assert run(code, store.path, row.content) == "2 1\nset()\nTrue 1"

@@ -225,12 +225,14 @@ def find_moments(
     """Returns the moments for an expression, and the way to search that found them.
 
     None: those that tags and classes name."""
-    from vidfind.media.read import is_picture
-
+    likes = expression.likes if expression is not None else ()
     searcher, activity = open_searcher(name, device, dtype)
     with activity:
-        if expression is not None and any(is_picture(example.file) for example in expression.likes):
-            activity.announce("A picture shows no motion: videos in which something moves may rank low.")
+        if likes:
+            from vidfind.media.read import is_picture  # only here: PyAV takes time
+
+            if any(is_picture(example.file) for example in likes):
+                activity.announce("A picture shows no motion: videos in which something moves may rank low.")
         find = functools.partial(searcher.find, expression)
         return answers.find(find), find
 

@@ -13,7 +13,6 @@ from vidfind.media.sampling import SEGMENT_LENGTH, Segment
 from vidfind.search.expression import Example
 from vidfind.search.kept import Vector
 from vidfind.search.moments import Asked
-from vidfind.store.select import find_content
 from vidfind.store.store import Store
 from vidfind.system.times import clock
 
@@ -39,6 +38,8 @@ def stored_example(store: Store, example: Example) -> tuple[Vector, Asked] | Non
     """The stored vector (D,) of a moment of an indexed video, and its segment; None for what is not indexed.
 
     Needs no file. Raises BadInput for a time outside the video."""
+    from vidfind.store.select import find_content  # only here: Arrow's functions take time
+
     path, time = example
     content = find_content(store, path) if time is not None else None
     if content is None or time is None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +24,13 @@ from vidfind.errors import BadInput
 from vidfind.search.expression import Example
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.search.tagged import NamedSegments, Tags, named_segments
-from vidfind.store.select import SelectedVideos, select_videos
 from vidfind.store.store import Hit, Store
 from vidfind.store.tables import VideoRow
 from vidfind.system.files import find_present
 from vidfind.system.times import touches_time_of_day
+
+if TYPE_CHECKING:
+    from vidfind.store.select import SelectedVideos
 
 # Neighbours of one scene score within about 0.02 of each other (ViT-B-32); another scene differs by more.
 MERGE_MARGIN = 0.02
@@ -230,6 +232,8 @@ def select(store: Store, filters: Filters, tagged: NamedSegments | None = None) 
     narrowing = (filters.places, filters.excluded, filters.since, filters.until, filters.online, filters.between)
     if not any(narrowing) and contents is None:
         return None
+    from vidfind.store.select import select_videos  # only here: Arrow's functions take time
+
     return select_videos(
         store,
         filters.places,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +31,10 @@ from vidfind.search.moments import (
     videos_of,
 )
 from vidfind.search.tagged import NamedSegments, named_segments
-from vidfind.store.select import SelectedVideos
 from vidfind.store.store import Hit, Store
+
+if TYPE_CHECKING:
+    from vidfind.store.select import SelectedVideos
 
 # Hits of each step that tell which videos can be among the best; then so many times more.
 FIRST_HITS = 500
