@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import typer.main
 
 from tests.support.ran import Run
 from tests.support.reference import all_commands
-from vidfind.cli.app import BUG, app
+from vidfind.cli.app import app
+from vidfind.system import mistakes
+from vidfind.system.mistakes import BUG, UPGRADED
 
 COMMANDS = dict(all_commands(typer.main.get_group(app)))
 NUMBERS = ["-1", "9" * 30, "nan", "1e400", "many"]
@@ -113,3 +116,16 @@ def test_a_device_that_is_not_there_is_refused_at_once(run: Run, path: str) -> N
     ran = run(*path.split()[1:], *NEEDED.get(path, []), "--device", "mps")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("Error: This machine has no Apple GPU. Use --device auto or cpu.\n")
+
+
+def test_what_fails_after_an_upgrade_under_way_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vidfind.store.status", None)
+    assert f"{BUG}: ModuleNotFoundError" in run("status").err
+    monkeypatch.setattr(mistakes, "STARTED", 0.0)
+    ran = run("status")
+    assert ran.code == 1 and ran.err == f"Error: {UPGRADED}\n"
+
+
+def test_an_error_in_a_task_group_is_shown_as_itself() -> None:
+    error = OSError("no terminal")
+    assert mistakes.cause_of(ExceptionGroup("outer", [ExceptionGroup("inner", [error]), ValueError()])) is error

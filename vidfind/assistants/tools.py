@@ -34,6 +34,7 @@ from vidfind.search.searcher import Searcher
 from vidfind.store.status import index_status
 from vidfind.store.store import Store
 from vidfind.system.files import find_present
+from vidfind.system.mistakes import mistake_sentence
 
 MOST_MOMENTS = 100
 MOST_PIXELS = 1568
@@ -67,6 +68,8 @@ def explained(tool: Tool) -> Tool:
             raise ToolError(plain_text(error)) from error
         except OSError as error:  # a full disk, a folder that may not be read
             raise ToolError(plain_text(f"{error.filename}: {error.strerror}" if error.filename else error)) from error
+        except Exception as error:
+            raise ToolError(plain_text(mistake_sentence(error))) from error
 
     return call  # type: ignore[return-value]  # has the signature of the tool
 

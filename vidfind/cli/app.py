@@ -31,10 +31,10 @@ from vidfind.cli.options import Quiet, Verbose
 from vidfind.cli.usage import Command, Group, usage_sentence
 from vidfind.errors import ExitCode, Unusable, VidfindError
 from vidfind.system import times
+from vidfind.system.mistakes import UPGRADED, cause_of, mistake_sentence
 from vidfind.system.paths import has_current_folder
 from vidfind.system.streams import prepare_streams
 
-BUG = "This is a mistake in vidfind"
 app = typer.Typer(
     name="vidfind",
     cls=Group,
@@ -101,6 +101,7 @@ def _show_error(error: Exception) -> None:
     from vidfind.display import console
 
     logging.getLogger(__name__).debug("Where it happened:", exc_info=error)
+    error = cause_of(error)
     if isinstance(error, VidfindError):
         console.error(error)
     elif not has_current_folder():
@@ -108,8 +109,8 @@ def _show_error(error: Exception) -> None:
     elif isinstance(error, OSError):  # a full disk, a folder that may not be read
         console.error(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error)
     else:
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
-        console.error(f"{BUG}: {text}. -v shows where it happened; please report it.")
+        sentence = mistake_sentence(error)
+        console.error(sentence if sentence == UPGRADED else f"{sentence} -v shows where it happened; please report it.")
 
 
 def _show_version(wanted: bool) -> None:

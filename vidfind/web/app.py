@@ -27,6 +27,7 @@ from vidfind.pictures.thumbnail import NEAR, SIZE
 from vidfind.search.expression import Example
 from vidfind.search.searcher import Searcher
 from vidfind.system import player
+from vidfind.system.mistakes import cause_of, mistake_sentence
 from vidfind.web.answers import Answers, ReadQuery, remarks_for_the_page
 from vidfind.web.details import folders_json, status_json, tags_json, video_json
 from vidfind.web.exports import Exports, job_json, read_object, read_order
@@ -295,4 +296,4 @@ async def _not_allowed(request: Request, error: Exception) -> Response:
 
 async def _mistake(request: Request, error: Exception) -> Response:
     log.debug("A request failed: %s", request.url.path, exc_info=error)
-    return json_reply({"error": f"This is a mistake in vidfind: {type(error).__name__}.", "remedy": ""}, 500)
+    return json_reply({"error": mistake_sentence(cause_of(error)), "remedy": ""}, 500)

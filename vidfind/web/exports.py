@@ -25,6 +25,7 @@ from vidfind.export.names import safe_name
 from vidfind.export.source import Cut, make_cuts
 from vidfind.export.timeline import write_timeline
 from vidfind.export.wanted import Wanted
+from vidfind.system.mistakes import mistake_sentence
 from vidfind.web.replies import Busy, NotHere, readable, split_remedy
 
 FORMS = ("clips", "join", "otio", "edl", "fcpxml", "m3u", "csv")
@@ -148,7 +149,7 @@ def _run(job: Job) -> None:
     except VidfindError as error:
         job.error = error
     except Exception as error:
-        job.error = VidfindError(f"This is a mistake in vidfind: {type(error).__name__}: {error}")
+        job.error = VidfindError(mistake_sentence(error))
     if job.error:
         shutil.rmtree(job.folder, ignore_errors=True)
 
