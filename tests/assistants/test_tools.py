@@ -54,7 +54,15 @@ def home(tiny_encoder: Encoder, clips: Path, tmp_path_factory: pytest.TempPathFa
         file = Path(shutil.copy(clips / name.replace(os.fsdecode(b"\xff"), ""), home / name))
         info = probe(file)
         rows.append(
-            make_row(str(file), 1, folder=home, fingerprint=fingerprint(file), duration=info.duration, codec="h264")
+            make_row(
+                str(file),
+                1,
+                folder=home,
+                size=file.stat().st_size,
+                fingerprint=fingerprint(file),
+                duration=info.duration,
+                codec="h264",
+            )
         )
     put(store, rows, [Embedded(row.content, [(0.0, 1.0)], vectors[i : i + 1]) for i, row in enumerate(rows)])
     update_levels(store)
@@ -225,16 +233,20 @@ def test_a_path_may_lead_through_a_link(call: Call, home: Path, tmp_path: Path) 
     assert values(call("video_details", video=str(tmp_path / "link" / "h264_sound.mp4")))["present"]
 
 
-def test_what_has_taken_the_place_of_a_video_is_never_read(call: Call, home: Path, clips: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("put_there", [lambda other, file: file.symlink_to(other), shutil.copy], ids=["link", "copy"])
+def test_what_has_taken_the_place_of_a_video_is_never_read(
+    put_there: Callable[[Path, Path], None], call: Call, home: Path, clips: Path, tmp_path: Path
+) -> None:
     file = home / "h264_sound.mp4"
     kept = file.rename(tmp_path / "kept.mp4")
     try:
-        file.symlink_to(clips / "h264.mp4")
+        put_there(clips / "h264.mp4", file)
         results = [
             call("export_clip", video=str(file), start=0, end=1),
             call("moment_picture", video=str(file), time=0),
         ]
     finally:
+        file.unlink()
         kept.replace(file)
     for result in results:
         assert "is not what was indexed. Somebody must index it again: vidfind index" in said(result)

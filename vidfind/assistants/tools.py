@@ -31,6 +31,7 @@ from vidfind.search.expression import Expression
 from vidfind.search.filters import LIMIT, Filters
 from vidfind.search.moments import Moment
 from vidfind.search.searcher import Searcher
+from vidfind.store.files import IndexedFiles, find_present_files
 from vidfind.store.status import index_status
 from vidfind.store.store import Store
 from vidfind.system.files import find_present
@@ -80,7 +81,7 @@ class Tools:
     def __init__(self, index: Path, clips: Path | None, why_nothing: WhyNothing) -> None:
         self._index, self._clips, self._why_nothing = index, clips, why_nothing
         self._searcher: Searcher | None = None
-        self._pictures = PictureCache()
+        self._pictures, self._files = PictureCache(), IndexedFiles()
         self._searching, self._exporting = threading.Lock(), threading.Lock()
         """One search and one export at a time: each takes all cores."""
         self._is_stopping = threading.Event()
@@ -187,7 +188,7 @@ class Tools:
         kept = self._pictures.kept(rows[0].fingerprint, time, size, near=0)  # also of a video that is not there now
         if kept:
             return Image(data=kept, format="jpeg")
-        file = file_of(rows)
+        file = file_of(rows, self._files)
         try:
             return Image(data=self._pictures.picture(file, rows[0].fingerprint, time, size, near=0), format="jpeg")
         except UnreadableVideo as error:
@@ -198,7 +199,7 @@ class Tools:
         """Tell the length, size, date, tags and copies of a video."""
         store = self._store
         rows = find_video(store, video)
-        return Video.of(rows, store, bool(find_present({rows[0].path: rows[0].path.parent})))
+        return Video.of(rows, store, bool(find_present_files(rows[:1])))
 
     @explained
     def index_status(self) -> Status:
@@ -230,7 +231,7 @@ class Tools:
             raise BadInput(f"The clip would end, at {end:g} s, before it begins, at {start:g} s.")
         if end - start + 2 * pad > LONGEST_CLIP:
             raise BadInput(f"A clip is at most {LONGEST_CLIP} seconds long. Export a part of it.")
-        wanted = padded([Wanted(file_of(find_video(self._store, video)), start, end)], pad)
+        wanted = padded([Wanted(file_of(find_video(self._store, video), self._files), start, end)], pad)
         with self._exporting, closing(export_clips(wanted, self._clips)) as events:
             told = 0.0
             for event in events:

@@ -13,10 +13,10 @@ from pathlib import Path
 from vidfind.commands import index_command
 from vidfind.errors import BadInput
 from vidfind.search.expression import Example
+from vidfind.store.files import IndexedFiles, find_present_files
 from vidfind.store.select import find_content
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow
-from vidfind.system.files import find_present, fingerprint
 from vidfind.system.times import parse_time
 
 
@@ -42,14 +42,15 @@ def find_video(store: Store, text: str) -> list[VideoRow]:
     raise BadInput(f"The index holds no video {text!r}. Take a path that a search found, as it is written there.")
 
 
-def file_of(rows: Sequence[VideoRow]) -> Path:
+def file_of(rows: Sequence[VideoRow], files: IndexedFiles) -> Path:
     """Returns the first file that is there and holds the same as when it was indexed.
 
     So what has taken the place of a video, such as a link to another file, is never read. Raises BadInput."""
-    there = find_present({row.path: row.path.parent for row in rows})
+    there = find_present_files(rows)
     for row in rows:
         try:
-            if row.path in there and fingerprint(row.path) == row.fingerprint:
+            if row.path in there and (opened := files.open(row)):
+                opened.file.close()
                 return row.path
         except OSError:
             continue

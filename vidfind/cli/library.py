@@ -106,9 +106,9 @@ def list_command(
     from vidfind.display import console
     from vidfind.display.library import listed_json, show_listed
     from vidfind.search.tagged import named_segments
+    from vidfind.store.files import find_present_files
     from vidfind.store.select import select_videos
     from vidfind.store.store import Store
-    from vidfind.system.files import find_present
 
     if as_json and (as_paths or print0):
         raise typer.BadParameter(f"Give either --json or {'--print0' if print0 else '--paths'}.")
@@ -127,7 +127,7 @@ def list_command(
     rows = [stored[path] for path in selected.paths() if path in stored]
     if named := named_segments(store, filters):
         rows = [*named.is_about(store, rows)]
-    there = find_present({row.path: row.path.parent if row.folder == row.path else row.folder for row in rows})
+    there = find_present_files(rows)
     rows = [row for row in rows if row.path in there or not online]
     if as_json:
         for row in rows:

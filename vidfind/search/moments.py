@@ -24,9 +24,9 @@ from vidfind.errors import BadInput
 from vidfind.search.expression import Example
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.search.tagged import NamedSegments, Tags, named_segments
+from vidfind.store.files import find_present_files
 from vidfind.store.store import Hit, Store
 from vidfind.store.tables import VideoRow
-from vidfind.system.files import find_present
 from vidfind.system.times import touches_time_of_day
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def show_best(
     count = limit * (COLLAPSED if filters.collapse else 1)
     while True:
         found = find(count)
-        there = find_present({row.path: _folder_of(row) for one in found for row in one.rows})
+        there = find_present_files([row for one in found for row in one.rows])
         moments = [Candidate(_moment(one, there, filters.online), one.rows[0].content) for one in found]
         moments.sort(key=lambda one: (-one.moment.score, not one.moment.online))  # of equals, first what can be played
         there_or_not = [one for one in moments if one.moment.online or not filters.online]
@@ -401,7 +401,3 @@ def fold(videos: dict[int, list[VideoRow]]) -> dict[int, list[VideoRow]]:
     for content, rows in videos.items():
         folded.setdefault(first.setdefault(rows[0].fingerprint, content), []).extend(rows)
     return folded
-
-
-def _folder_of(row: VideoRow) -> Path:
-    return row.path.parent if row.folder == row.path else row.folder

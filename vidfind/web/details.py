@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from vidfind.commands import index_command
+from vidfind.store.files import find_present_files
 from vidfind.store.folder import read_run
 from vidfind.store.tables import VideoRow, path_from_text
 from vidfind.web.answers import folder_text, plays
-from vidfind.web.library import Library, present
+from vidfind.web.library import Library
 from vidfind.web.replies import readable
 
 MOST_FOLDERS = 2000
@@ -33,7 +34,7 @@ def video_json(library: Library, row: VideoRow) -> dict[str, Any]:
         "segments": row.segments,
         "indexed_at": row.indexed_at,
         "damage": row.damage,
-        "present": row.path in present([row]),
+        "present": row.path in find_present_files([row]),
         "plays": plays(row),
     }
 

@@ -16,7 +16,7 @@ from anyio import CancelScope
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from vidfind.web.library import Opened
+from vidfind.store.files import Opened
 from vidfind.web.replies import readable
 
 BLOCK = 256 * 1024  # bytes read at a time

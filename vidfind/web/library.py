@@ -10,34 +10,29 @@ import hashlib
 import math
 import os
 import re
-import stat
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
 
 from vidfind.errors import BadInput
 from vidfind.search.moments import Moment
 from vidfind.search.searcher import Searcher
+from vidfind.store.files import IndexedFiles, Opened, find_present_files
 from vidfind.store.select import select_videos
 from vidfind.store.settings import SETTINGS_FILE
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow, path_to_text
-from vidfind.system.files import find_present, fingerprint, state_of
+from vidfind.system.files import state_of
 from vidfind.web.replies import MARK, NotHere, readable
 
 ID_BYTES = 12
 MOST_ROWS = 20_000
 """Videos that are kept as the index has them."""
-MOST_STATES = 10_000
-"""States of files whose contents are known."""
 MOMENT = re.compile(r"([0-9a-f]{24})\.(\d{1,10})-(\d{1,10})-(\d{1,10})", re.ASCII)
 GONE = "The video is not in the index any more. Search again."
 AWAY = "{name} is not there now. Connect its drive, or index the folder that it is in now."
 CHANGED = "{name} has changed since it was indexed. Index its folder again."
-OPENING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-"""How a file is opened: a pipe that took its place must not make the server wait."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +43,6 @@ class Part:
     start: float
     end: float
     at: float
-
-
-class Opened(NamedTuple):
-    """An open file, and what the disk says of it."""
-
-    file: BinaryIO
-    status: os.stat_result
 
 
 class Library:
@@ -74,7 +62,7 @@ class Library:
         self._version: tuple[int, ...] = ()
         self._has_all = False
         """Whether the ids of all videos of this version are known."""
-        self._same: dict[tuple[str, int, int, int], bool] = {}
+        self._files = IndexedFiles()
 
     @property
     def store(self) -> Store:
@@ -167,45 +155,19 @@ class Library:
         error = NotHere(AWAY.format(name=row.path.name))
         for one in self._with_copies(row):
             try:
-                if one.path in present([one]):
-                    return self._open(one), one.path
-            except NotHere as problem:
-                error = problem if one is row else error
+                if one.path not in find_present_files([one]):
+                    continue
+                if opened := self._files.open(one):
+                    return opened, one.path
             except OSError:
                 continue
+            if one is row:
+                error = NotHere(CHANGED.format(name=row.path.name))
         raise error
 
     def _with_copies(self, row: VideoRow) -> Iterator[VideoRow]:
         yield row
         yield from (one for one in self.store.videos_of([row.content]) if one.path != row.path)
-
-    def _open(self, row: VideoRow) -> Opened:
-        """Raises OSError, or NotHere if the file is no file any more, or has other contents."""
-        file = os.fdopen(os.open(row.path, OPENING), "rb")
-        try:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or not self._is_same(row, file, status):
-                raise NotHere(CHANGED.format(name=row.path.name))
-        except BaseException:
-            file.close()
-            raise
-        return Opened(file, status)
-
-    def _is_same(self, row: VideoRow, file: BinaryIO, status: os.stat_result) -> bool:
-        """Whether an open file has the contents that were indexed; these are compared once for each state of it."""
-        state = (row.fingerprint, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)  # nobody can set the last
-        if status.st_size != row.size:
-            return False
-        if state not in self._same:
-            self._same[state] = fingerprint(os.dup(file.fileno())) == row.fingerprint
-            while len(self._same) > MOST_STATES:
-                self._same.pop(next(iter(self._same)), None)
-        return self._same[state]
-
-
-def present(rows: Collection[VideoRow]) -> set[Path]:
-    """Returns the paths of the videos whose files are there now; a share that does not answer at once is not there."""
-    return find_present({row.path: row.path.parent if row.folder == row.path else row.folder for row in rows})
 
 
 def seconds_in(text: str | None, usual: float, most: float) -> float:
