@@ -89,3 +89,17 @@ def test_commits_of_others_are_seen_at_once(store: Store) -> None:
     assert store.version() > before
     assert isinstance(store.tables.videos, TableReader)
     assert store.tables.videos._half is not None
+
+
+def test_columns_are_read_again_after_each_commit(store: Store) -> None:
+    other = Store.open(store.path)
+    row = make_row("/v/new.mp4")
+    assert store.columns("path", "content").num_rows == 0
+    put(other, [row], [embed(row)])
+    known = store.columns("path", "content")
+    assert known["content"].to_pylist() == [row.content]
+    assert store.columns("path", "content") is known
+    assert store.columns("path").column_names == ["path"]
+    with other.writing() as writer:
+        writer.remove([row.path])
+    assert store.columns("path", "content").num_rows == 0

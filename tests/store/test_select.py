@@ -66,6 +66,9 @@ def test_the_videos_chosen_are_those_that_a_look_at_each_row_gives(
     }
     selected = select_videos(stored, [folder] if folder else [], since, until)
     assert selected.contents() == {content for _, content in expected}
+    assert selected.contents_among([*selected.contents(), 0]) == selected.contents()
+    assert selected.contents_among([0]) == selected.contents_among([]) == set()
+    assert [selected.has_more_contents(count) for count in (0, len(selected.contents()))] == [bool(expected), False]
     assert selected.paths_of(sorted(selected.contents())) == {path for path, _ in expected}
     one = min((content for _, content in expected), default=None)
     assert selected.paths_of([one] if one else []) == {path for path, content in expected if content == one}

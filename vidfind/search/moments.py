@@ -368,17 +368,17 @@ def _best_videos(
     """The contents of the `limit` best videos, or fewer if no more are there, best first, each with its videos.
 
     Looks further as long as one video with many good segments, or vectors without a video, crowd the others out."""
-    wanted = None if chosen is None else chosen.contents()
-    is_few = wanted is not None and len(wanted) <= FEW_VIDEOS
+    is_few = chosen is not None and not chosen.has_more_contents(FEW_VIDEOS)
     count = limit * HITS_A_VIDEO
     while True:
-        hits = store.search(vector, count, wanted if is_few else None)
+        hits = store.search(vector, count, chosen.contents() if chosen is not None and is_few else None)
         good = dict.fromkeys(hit.content for hit in hits if hit.score >= filters.min_score and allows(hit))
-        contents = [content for content in good if wanted is None or content in wanted]
+        wanted = good if chosen is None else chosen.contents_among([*good])
+        contents = [content for content in good if content in wanted]
         videos = fold(videos_of(store, contents, chosen))
         if len(videos) >= limit or len(hits) < count or hits[-1].score < filters.min_score:
             return dict(itertools.islice(videos.items(), limit))
-        is_few = wanted is not None  # they are hard to find among all others
+        is_few = chosen is not None  # they are hard to find among all others
         count *= 4
 
 

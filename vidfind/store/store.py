@@ -47,8 +47,18 @@ from vidfind.store.settings import (
     read_generation,
     write_generation,
 )
-from vidfind.store.tables import Tables, VideoRow, content_in, path_in, rows_of, table_errors, vectors_of
-from vidfind.system.files import find_present
+from vidfind.store.tables import (
+    VERSIONS,
+    TableKind,
+    Tables,
+    VideoRow,
+    content_in,
+    path_in,
+    rows_of,
+    table_errors,
+    vectors_of,
+)
+from vidfind.system.files import find_present, state_of
 from vidfind.system.storage import storage_errors
 
 if TYPE_CHECKING:
@@ -92,6 +102,8 @@ class Store:
         """Whether these are the tables of an encoding that searches do not use yet."""
         self.tables = Tables(path, generation.number)
         """For the modules of this package alone."""
+        self._columns: dict[tuple[Sequence[str], bool], tuple[object, pa.Table]] = {}
+        """The columns of videos that were read last, and the version of the table that they are of."""
 
     @classmethod
     def create(cls, path: Path, settings: IndexSettings, dim: int, adapter: Path | None = None) -> Store:
@@ -262,7 +274,12 @@ class Store:
     def columns(self, *names: str, with_failed: bool = False) -> pa.Table:
         """Columns of all videos that did not fail, in no order, as an Arrow table: far quicker than their rows.
 
-        `with_failed` takes the others too. A column of texts that an older vidfind did not have is empty."""
+        `with_failed` takes the others too. A column of texts that an older vidfind did not have is empty. Columns that
+        were read before are read again only after a commit: those of 100,000 videos take 70 ms."""
+        version = self.version(), state_of(self.tables.folder(TableKind.VIDEOS) / VERSIONS)
+        known_version, table = self._columns.get((names, with_failed), (None, None))
+        if table is not None and known_version == version:
+            return table
         with table_errors(self.path):
             known = self.tables.videos.schema.names
             query = self.tables.videos.search().select([n for n in names if n in known])
@@ -270,6 +287,7 @@ class Store:
         for name in names:
             if name not in known:
                 table = table.append_column(name, pa.array([""] * table.num_rows, pa.string()))
+        self._columns[names, with_failed] = version, table
         return table
 
     def folders(self) -> list[Path]:

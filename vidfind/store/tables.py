@@ -95,6 +95,8 @@ MARK_COLUMNS: Mapping[str, pa.DataType] = {
 }
 MARKS = pa.schema(MARK_COLUMNS)
 LANCE_FILES = (".lance", ".idx")
+VERSIONS = "_versions"
+"""The folder in that of a table with a file for each version."""
 LANCE_END = b"LANC"
 """The last bytes of LanceDB's files of data, and of its indexes."""
 
@@ -267,7 +269,7 @@ class Tables:
 
 def is_made(folder: Path) -> bool:
     """Whether a folder holds a table, and not just the beginning of one."""
-    return any(folder.glob("_versions/*.manifest"))
+    return any(folder.glob(f"{VERSIONS}/*.manifest"))
 
 
 def is_whole(file: Path) -> bool:
