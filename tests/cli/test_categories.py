@@ -456,7 +456,7 @@ def test_a_name_that_is_too_long_for_the_model_is_refused(videos: Videos, run: R
 
 
 def test_classes_of_other_vectors_are_learned_again(fitted: Videos, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidfind.categories.saved.described", lambda identity: {"model": "another"})
+    monkeypatch.setattr("vidfind.tagging.saved.described", lambda identity: {"model": "another"})
     ran = run("learn", "apply")
     assert (ran.code, "vidfind learn fit" in ran.err) == (1, True)
 

@@ -24,7 +24,13 @@ CALLS = [
     name for name in NAMES if not dataclasses.is_dataclass(getattr(vidfind, name)) and not hasattr(errors, name)
 ]  # what is called: no results, no settings, no errors
 WITHIN = {"ReaderFailed"}  # errors that vidfind handles itself
-MADE_FOR_USERS = {"Adapter", "Asked", "EncoderIdentity"}  # arguments that other public calls make and pass on
+MADE_FOR_USERS = {
+    "Adapter",
+    "Asked",
+    "EncoderIdentity",
+    "Int8Tower",
+    "Trial",
+}  # arguments that other public calls make and pass on
 OWN_CLASSES = {
     name
     for file in Path(vidfind.__file__).parent.rglob("*.py")

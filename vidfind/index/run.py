@@ -28,7 +28,7 @@ from vidfind.index.walk import Walk, is_under, walk_folders
 from vidfind.media.dates import Recorded, when_recorded
 from vidfind.media.decoding import DECODERS, probe, read_date
 from vidfind.media.probe import SMALL_FILE
-from vidfind.store.folder import noting_run
+from vidfind.store.folder import forget_run, noting_run
 from vidfind.store.store import Store
 from vidfind.store.tables import TRY_AGAIN, VideoRow
 from vidfind.store.writer import StoreWriter
@@ -114,6 +114,7 @@ def _run(
         yield Reencoding(store.settings.identity.adapter, cost(store, again))
     yield from _settle(plan, walk, writer, disk)
     if not plan.encode:
+        forget_run(store.path)
         return None
     start_ahead(min(len(plan.encode), options.workers or DECODERS))  # while the model is loaded
     encoder = load_encoder()

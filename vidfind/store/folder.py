@@ -188,8 +188,13 @@ def noting_run(path: Path, total: int) -> Iterator[Callable[[int], None]]:
     try:
         yield note
     finally:
-        with suppress(OSError):
-            (path / RUN_FILE).unlink(missing_ok=True)
+        forget_run(path)
+
+
+def forget_run(path: Path) -> None:
+    """Deletes what was noted of a run, also that of a run which was killed."""
+    with suppress(OSError):
+        (path / RUN_FILE).unlink(missing_ok=True)
 
 
 def read_run(path: Path) -> RunState | None:
