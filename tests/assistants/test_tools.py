@@ -259,7 +259,7 @@ def test_the_status_names_folders_and_what_could_not_be_read(call: Call, home: P
     assert {"path": str(home), "present": True} in status["folders"]
     assert (status["tags"], status["classes"], status["run"]) == (["beach", "dog"], [], None)
     with noting_run(home / "indexes" / "default", total=3):
-        assert values(call("index_status"))["run"] == {"done": 0, "total": 3}
+        assert values(call("index_status"))["run"] == {"done": 0, "total": 3, "seconds_left": None}
 
 
 def test_without_an_index_each_tool_says_how_to_make_one(tmp_path: Path) -> None:

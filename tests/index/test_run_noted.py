@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
+from tests.support.ran import Run
 from vidfind.encoders.encoder import Encoder
 from vidfind.index.run import index_videos
-from vidfind.store.folder import read_run
+from vidfind.store.folder import RUN_FILE, read_run
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store
+from vidfind.system import paths
 
 
 def test_a_run_notes_how_far_it_is(made: Path, tmp_path: Path, tiny_encoder: Encoder) -> None:
@@ -17,3 +21,15 @@ def test_a_run_notes_how_far_it_is(made: Path, tmp_path: Path, tiny_encoder: Enc
     totals = {state.total for state in seen if state}
     assert totals == {3}
     assert read_run(store.path) is None
+
+
+def test_status_tells_of_a_run_under_way(run: Run, tmp_path: Path, tiny_encoder: Encoder) -> None:
+    store = Store.create(paths.index_path("default"), IndexSettings(tiny_encoder.identity), tiny_encoder.dim)
+    assert "Running" not in run("status").out
+    state = {"done": 3, "total": 7, "process": os.getpid()}
+    (store.path / RUN_FILE).write_text(json.dumps(state))  # as an older version notes it
+    out = run("status").out
+    assert "3 of 7 videos done" in out and " left" not in out
+    (store.path / RUN_FILE).write_text(json.dumps({**state, "seconds_left": 83.4}))
+    assert "3 of 7 videos done, 1:23 left" in run("status").out
+    assert json.loads(run("status", "--json").out)["run"] == {"done": 3, "total": 7, "seconds_left": 83.4}

@@ -270,8 +270,8 @@ def test_the_port_of_a_host_does_not_matter(host: str, name: str) -> None:
 def test_the_progress_of_a_run_is_told_while_it_lasts(page: TestClient, folder: Path) -> None:
     index = folder / "index"
     with noting_run(index, 7) as note:
-        assert page.get("api/status").json()["run"] == {"done": 0, "total": 7}
-        note(3)
+        assert page.get("api/status").json()["run"] == {"done": 0, "total": 7, "seconds_left": None}
+        note(3, 8.0)
         assert page.get("api/status").json()["run"]["total"] == 7
     assert page.get("api/status").json()["run"] is None
     (index / RUN_FILE).write_text('{"done": 3, "total": 7, "process": 999999999}')  # as a killed run leaves it

@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field
 from vidfind.assistants.videos import plain_text
 from vidfind.search.moments import Moment
 from vidfind.search.tagged import Tags
-from vidfind.store.folder import read_run
 from vidfind.store.status import IndexStatus
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow
@@ -139,6 +138,7 @@ class Run(BaseModel):
 
     done: int
     total: int
+    seconds_left: float | None = Field(description="How long it still takes, in seconds; null if that is not known.")
 
 
 class Status(BaseModel):
@@ -175,7 +175,7 @@ class Status(BaseModel):
             adapter=ours.adapter,
             tags=sorted({*store.label_names("tag"), *store.mark_names("tags")}, key=str.casefold)[:NAMED],
             classes=sorted(store.mark_names("classes"), key=str.casefold)[:NAMED],
-            run=Run(done=run.done, total=run.total) if (run := read_run(store.path)) else None,
+            run=Run(**vars(status.run)) if status.run else None,
             failed=len(status.failed),
             unreadable=[Unreadable(video=plain_text(path), reason=plain_text(why)) for path, why in unread[:LISTED]],
         )

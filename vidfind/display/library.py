@@ -131,6 +131,9 @@ def show_status(status: "IndexStatus", path: Path, online: Collection[Path], ign
         "Segments": f"{status.segments:,}",
         "Disk use": file_size(status.size_on_disk),
     }
+    if run := status.run:
+        left = f", {clock(run.seconds_left)} left" if run.seconds_left is not None else ""
+        rows["Running"] = f"{run.done:,} of {plural(run.total, 'video')} done{left}"
     if status.precision:
         earlier = f"; before in {', '.join(status.precision.before)}" if status.precision.before else ""
         rows["Numbers"] = f"{status.precision.words}{earlier}"
@@ -193,6 +196,7 @@ def status_json(
         ],
         "tags": {"names": status.tags, "videos": status.tagged, "automatic": status.tagged_automatically},
         "unfinished": vars(status.unfinished) if status.unfinished else None,
+        "run": vars(status.run) if status.run else None,
         "precision": vars(status.precision) if status.precision else None,
     }
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidfind.commands import adapter_command
+from vidfind.encoders.stream import Progress
 from vidfind.errors import UnreadableVideo
 from vidfind.index.encode import FolderOf, encode_planned
 from vidfind.index.events import Arranging, Event, NotRemoved, Offline, Outcome, Reencoding, Switched, Waiting
@@ -33,6 +34,7 @@ from vidfind.store.store import Store
 from vidfind.store.tables import TRY_AGAIN, VideoRow
 from vidfind.store.writer import StoreWriter
 from vidfind.system.files import VideoFile, fingerprint
+from vidfind.system.machine import running_clock
 from vidfind.system.worker import start_ahead
 from vidfind.words.levels import update_levels
 
@@ -120,10 +122,14 @@ def _run(
     encoder = load_encoder()
     store.require_identity(encoder.identity)
     with noting_run(store.path, len(plan.encode)) as note:
-        done = 0
+        done, started = 0, running_clock().now()
+        left: float | None = None
         for event in encode_planned(plan.encode, walk.folder_of, writer, encoder, options):
             done += isinstance(event, Outcome)
-            note(done)
+            if isinstance(event, Progress) and event.done_seconds:
+                speed = event.done_seconds / max(running_clock().now() - started, 1e-3)
+                left = round(max(0.0, event.total_seconds - event.done_seconds) / speed, 1)
+            note(done, left)
             yield event
     yield from _settle_duplicates(plan.duplicates, walk.folder_of, writer, disk)
     return encoder

@@ -164,27 +164,29 @@ def read_speed(path: Path) -> float | None:
 
 @dataclasses.dataclass(frozen=True)
 class RunState:
-    """How far a run is that encodes videos: `done` of `total`."""
+    """How far a run is that encodes videos: `done` of `total`, and how long it still takes, where that is known."""
 
     done: int
     total: int
+    seconds_left: float | None = None
 
 
 @contextmanager
-def noting_run(path: Path, total: int) -> Iterator[Callable[[int], None]]:
-    """Yields a function to be called with the number of videos done, which other processes can read meanwhile.
+def noting_run(path: Path, total: int) -> Iterator[Callable[[int, float | None], None]]:
+    """Yields a function that takes the number of videos done and the seconds left, which other processes can read.
 
     A run goes on if that cannot be noted."""
     noted = -math.inf
 
-    def note(done: int) -> None:
+    def note(done: int, seconds_left: float | None) -> None:
         nonlocal noted
         if time.monotonic() - noted >= NOTED_EVERY:
             noted = time.monotonic()
             with suppress(OSError, StorageError):
-                write_text(path / RUN_FILE, json.dumps({"done": done, "total": total, "process": os.getpid()}))
+                state = dataclasses.asdict(RunState(done, total, seconds_left))
+                write_text(path / RUN_FILE, json.dumps({**state, "process": os.getpid()}))
 
-    note(0)
+    note(0, None)
     try:
         yield note
     finally:
@@ -201,8 +203,10 @@ def read_run(path: Path) -> RunState | None:
     """Returns how far the run is that is under way; None if there is none, or a process was killed in it."""
     try:
         values = json.loads((path / RUN_FILE).read_text(encoding="utf-8"))
-        state, process = RunState(int(values["done"]), int(values["total"])), int(values["process"])
-    except (OSError, ValueError, KeyError, TypeError):
+        left = values.get("seconds_left")  # older versions of vidfind did not note it
+        state = RunState(int(values["done"]), int(values["total"]), None if left is None else float(left))
+        process = int(values["process"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     from psutil import pid_exists  # takes 20 ms to import
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vidfind.commands import adapter_command
-from vidfind.store.folder import Precision, read_precision, size_on_disk
+from vidfind.store.folder import Precision, RunState, read_precision, read_run, size_on_disk
 from vidfind.store.memory import LeftOut, RemovedVideo, read_left_out
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store, outer_folders
@@ -48,6 +48,8 @@ class IndexStatus:
     """How many videos the owner has tagged, also with a no."""
     tagged_automatically: int = 0
     """How many videos have tags that a saved model gave."""
+    run: RunState | None = None
+    """How far the run is that is under way; None if there is none."""
 
 
 def index_status(store: Store) -> IndexStatus:
@@ -71,6 +73,7 @@ def index_status(store: Store) -> IndexStatus:
         tags=len({label.name.casefold() for label in labels}),
         tagged=len({label.video for label in labels}),
         tagged_automatically=len({mark.content for mark in store.marks() if mark.tags}),
+        run=read_run(store.path),
     )
 
 
