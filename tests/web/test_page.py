@@ -158,6 +158,8 @@ def test_keys_do_everything(opened: Opened, tmp_path: Path, monkeypatch: pytest.
     expect(shots.first).to_be_focused()
     page.keyboard.press("/")
     expect(page.get_by_role("searchbox")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("searchbox")).to_have_value(QUERY)
     page.keyboard.press("ArrowDown")
     page.keyboard.press("m")
     expect(page.get_by_role("button", name="Take out: like")).to_be_visible()

@@ -187,6 +187,8 @@ addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || viewer.isOpen || $("keys").open) return;
   const isWriting = event.target.matches("input:not([type=checkbox], [type=range]), select, textarea");
   if (event.target === $("query") && event.key === "ArrowDown" && grid.total) grid.focus(grid.active);
+  else if (event.target === $("query") && event.key === "Escape") $("query").select(); // browsers would empty it
+  else if (event.target === $("query") && event.key === "?" && !$("query").value) $("keys").showModal();
   else if (event.key === "Escape" && event.target.closest(".card")) $("query").focus();
   else if (isWriting) return;
   else if (event.key === "/") $("query").select();
