@@ -70,6 +70,13 @@ def test_the_rest_of_the_model_is_read_when_it_is_asked_for() -> None:
     assert not hasattr(half.model, "_no_such_name") and not hasattr(half.model, "no_such_name")
 
 
+def test_a_model_that_was_first_read_for_a_query_can_be_trained() -> None:
+    encoder = load_encoder("tiny", device="cpu")
+    encoder.encode_text(["a blue star"])
+    encoder.text_features(encoder.tokenizer(["a blue star"])).sum().backward()
+    assert encoder.model.transformer.resblocks[0].ln_1.weight.grad is not None
+
+
 def test_models_of_another_kind_and_damaged_weights_are_left_to_open_clip(tmp_path: Path) -> None:
     config = {**CONFIG, "vision_cfg": {**CONFIG["vision_cfg"], "pool_type": "avg"}}
     assert read_image_half(config, TINY_WEIGHTS, torch.float32, dict) is None

@@ -118,8 +118,11 @@ class ImageHalf:
     def whole(self) -> Any:
         """The whole model. Its image tower, with the weights as they are now, becomes that of the half."""
         if self._whole is None:
-            whole = self._read_all().to(**self._place).eval()
-            whole.visual.load_state_dict(self.visual.state_dict())
+            import torch
+
+            with torch.inference_mode(False):  # else nothing could be trained that was first read for a query
+                whole = self._read_all().to(**self._place).eval()
+                whole.visual.load_state_dict(self.visual.state_dict())
             self.visual, self._whole = whole.visual, whole
         return self._whole
 
