@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 from pathlib import Path
@@ -21,7 +22,7 @@ from vidfind.models.text_tower import read_config, read_text_tower
 from vidfind.models.tokenizer import find_words, learned_ids, tokenize, tokenize_all
 from vidfind.training.recall import WordMarks, likely_range
 from vidfind.training.recipe import Recipe
-from vidfind.training.trainable import new_words, prepare
+from vidfind.training.trainable import can_learn_words, new_words, prepare
 from vidfind.words.naming import best_noun, candidates, check_words, has_word, replaced
 
 WORDS = learned_ids({"Rex": 1, "grandma's garden": 2, "Mar": 1})
@@ -152,6 +153,13 @@ def test_a_word_is_learned_through_the_command_line_and_searched_without_pytorch
     write_adapter(captioned.parent / "odd.safetensors", odd)
     with pytest.raises(ModelUnavailable, match="3 rows for learned words, not 1"):
         read_adapter(captioned.parent / "odd.safetensors")
+
+
+def test_encoders_from_python_can_be_taught_words_and_those_with_other_tokens_cannot(tiny_encoder: Encoder) -> None:
+    assert can_learn_words(tiny_encoder)
+    other = copy.copy(tiny_encoder)
+    other.tokenizer = lambda texts, context_length=77: torch.ones(len(texts), context_length, dtype=torch.long)
+    assert not can_learn_words(other)
 
 
 def test_words_that_cannot_be_taught_are_refused_with_the_remedy(tiny_encoder: Encoder, run: Run) -> None:

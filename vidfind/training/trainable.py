@@ -86,8 +86,11 @@ def is_addition(name: str) -> bool:
 
 def can_learn_words(encoder: Encoder) -> bool:
     """Whether the text tower and the tokenizer of an encoder are CLIP's own, which can be taught words."""
-    table = embedding_table(encoder.model) if has_plain_text_tower(encoder.model) else ()
-    return len(table) >= VOCABULARY_SIZE and getattr(encoder.tokenizer, "vocab_size", 0) == VOCABULARY_SIZE
+    if not has_plain_text_tower(encoder.model) or len(embedding_table(encoder.model)) < VOCABULARY_SIZE:
+        return False
+    ids, _ = tokenize("a dog", CONTEXT)
+    found: list[int] = encoder.tokenizer(["a dog"])[0].tolist()
+    return found[: len(ids)] == ids
 
 
 def may_be_words(captions: Sequence[str], encoder: Encoder) -> list[str]:
