@@ -1,4 +1,4 @@
-"""What `--pictures` and `--sheet` add to an answer: a picture of each moment, in the terminal and in a file."""
+"""Pictures of the moments of an answer: `--pictures` in the terminal, `--sheet` in a file."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -38,7 +38,7 @@ class Card:
     moment: str
     match: str
     note: str = ""
-    """What else there is to say, such as `offline`."""
+    """Anything else to say, such as `offline`."""
     rank: int = 0
     link: str = ""
     """The address of the moment in its file, for a page."""

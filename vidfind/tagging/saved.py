@@ -1,4 +1,4 @@
-"""What was learnt as a file beside the tables of an index, tags or classes: arrays and names, never code.
+"""Learned models of tags and classes, as files beside the tables of an index: arrays and names, never code.
 
 A model is named by its kind and content. The index says in its tables which one made its marks, so that a new model
 and its marks come into use in one commit.

@@ -83,7 +83,7 @@ def opened_app(
 
 
 class Page:
-    """What each address answers."""
+    """The answer of each address."""
 
     def __init__(self, library: Library, read_query: ReadQuery, pictures: PictureCache, folder: Path) -> None:
         """`folder` is for what the page makes; whoever made the folder deletes it."""

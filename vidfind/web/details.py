@@ -1,4 +1,4 @@
-"""What the page says beside moments: of a video, of the index, and what its filters can offer."""
+"""The details that the page shows beside moments: of a video, of the index, and the choices of its filters."""
 
 from __future__ import annotations
 
