@@ -15,11 +15,11 @@ from tests.support.ran import Run
 from vidfind.demo.collection import draw_collection
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput, ModelUnavailable
-from vidfind.models.adapter_file import LEARNED, Adapter, read_adapter, write_adapter
+from vidfind.models.adapter_file import Adapter, read_adapter, write_adapter
 from vidfind.models.catalog import TINY_FOLDER, TINY_WEIGHTS
 from vidfind.models.load import load_encoder
-from vidfind.models.text_tower import read_config, read_text_tower
-from vidfind.models.tokenizer import find_words, learned_ids, tokenize, tokenize_all
+from vidfind.text.tokenizer import LEARNED, find_words, learned_ids, tokenize, tokenize_all
+from vidfind.text.tower import read_config, read_text_tower
 from vidfind.training.recall import WordMarks, likely_range
 from vidfind.training.recipe import Recipe
 from vidfind.training.trainable import can_learn_words, new_words, prepare

@@ -1,1 +1,1 @@
-"""Where CLIP models and adapters come from: catalog, downloads, weights, text towers, saved adapters."""
+"""Where CLIP models and adapters come from: catalog, downloads, weights, saved adapters."""

@@ -28,9 +28,9 @@ from safetensors import SafetensorError, safe_open
 from vidfind import __version__
 from vidfind.commands import doctor_command
 from vidfind.errors import ModelUnavailable
-from vidfind.models.tokenizer import Learned, learned_ids
 from vidfind.system.paths import adapter_path
 from vidfind.system.storage import atomic_write, storage_errors
+from vidfind.text.tokenizer import LEARNED, Learned, learned_ids
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 PARAMETER = re.compile(r"visual\.(transformer\.resblocks\.\d+\.(temporal_position|prompts)|word_projection)")
 """Names of tensors that belong to the encoder, not to the model."""
 LORA = re.compile(r"\.lora_[ab]$")
-LEARNED = "token_embedding.rows"
-"""The name of the tensor with the embeddings of learned words."""
 HEADER = "vidfind"
 FIELD_TYPES: Mapping[str, type] = {"str": str, "int": int, "Mapping[str, Any]": Mapping}
 UNREADABLE = (OSError, SafetensorError, ValueError, TypeError, AttributeError, RuntimeError)

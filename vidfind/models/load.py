@@ -37,11 +37,11 @@ from vidfind.models.clip import ImageHalf, read_image_half, read_plain_clip
 from vidfind.models.default_adapters import default_name
 from vidfind.models.hub import find_weights, look_for_weights
 from vidfind.models.saved_adapters import list_adapters
-from vidfind.models.text_tower import open_clip_config, read_config
 from vidfind.models.weights import SAFETENSORS, first_line, loading_problem
 from vidfind.system.files import fingerprint
 from vidfind.system.imports import import_open_clip
 from vidfind.system.machine import one_thread
+from vidfind.text.tower import open_clip_config, read_config
 
 if TYPE_CHECKING:
     import torch

@@ -13,8 +13,8 @@ from torch.nn.utils import parametrize
 
 from vidfind.encoders.towers import WordEmbedding
 from vidfind.errors import ModelUnavailable
-from vidfind.models.adapter_file import LEARNED, PARAMETER, Adapter
-from vidfind.models.tokenizer import Learned, tokenize_all
+from vidfind.models.adapter_file import PARAMETER, Adapter
+from vidfind.text.tokenizer import LEARNED, Learned, tokenize_all
 
 Tokenizer = Callable[..., Tensor]
 """Texts and `context_length`, by default that of the model -> token ids (N, length), as open_clip's tokenizers."""

@@ -1,7 +1,7 @@
 """Turns the words of a query into a vector of an index, by the quickest way that works.
 
 The ways, quickest first: the vector kept from when the same was asked before (kept.py); the text half of the model
-alone (models/text_tower.py); the whole model (encoders/encoder.py), which takes seconds to import. Never prints.
+alone (text/tower.py); the whole model (encoders/encoder.py), which takes seconds to import. Never prints.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidfind.models import load as registry
-from vidfind.models import text_tower as text
 from vidfind.models.catalog import MULTILINGUAL
 from vidfind.search.expression import query_words
 from vidfind.search.kept import KeptVectors, QueryVector, Vector
@@ -26,6 +25,7 @@ from vidfind.store.folder import QUERIES_FILE
 from vidfind.store.mismatch import require_weights
 from vidfind.store.settings import Generation
 from vidfind.store.store import Store
+from vidfind.text import tower as text
 from vidfind.words.half import knows_nothing, knows_only_english, read_text_half, unknown_words
 from vidfind.words.language import other_language
 

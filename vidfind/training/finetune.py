@@ -25,8 +25,9 @@ from torch import Tensor, nn
 
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput, BadPairs
-from vidfind.models.adapter_file import LEARNED, Adapter, AdapterInfo, learned_words, write_adapter
+from vidfind.models.adapter_file import Adapter, AdapterInfo, learned_words, write_adapter
 from vidfind.models.saved_adapters import SavedAdapter, check_free, saved_adapter
+from vidfind.text.tokenizer import LEARNED
 from vidfind.training.captions import BadLine
 from vidfind.training.features import CAPTION_TOKENS, CAPTIONS_A_CHUNK, VARIANTS, Features
 from vidfind.training.optimize import backward_in_chunks, contrastive_loss, make_optimizer

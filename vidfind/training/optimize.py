@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidfind.models.adapter_file import LEARNED
+from vidfind.text.tokenizer import LEARNED
 from vidfind.training.recipe import Recipe
 from vidfind.training.trainable import is_addition
 

@@ -21,9 +21,9 @@ from vidfind.encoders.table import ENCODERS
 from vidfind.encoders.tempme import fit_position
 from vidfind.encoders.towers import embedding_table, has_plain_text_tower
 from vidfind.errors import BadInput, UnsupportedModel
-from vidfind.models.adapter_file import LEARNED, PARAMETER, Adapter
+from vidfind.models.adapter_file import PARAMETER, Adapter
 from vidfind.models.lora import attach_lora, attach_words, fold_adapter, with_words
-from vidfind.models.tokenizer import VOCABULARY_SIZE, Learned, tokenize, word_key
+from vidfind.text.tokenizer import LEARNED, VOCABULARY_SIZE, Learned, tokenize, word_key
 from vidfind.training.recipe import Recipe, check_recipe, is_frozen
 from vidfind.words.naming import NewWord, best_noun, candidates, read_nouns
 

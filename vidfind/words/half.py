@@ -14,14 +14,14 @@ import numpy.typing as npt
 
 from vidfind.errors import ModelUnavailable, Unusable
 from vidfind.models import load as registry
-from vidfind.models import text_tower as text
 from vidfind.models.adapter_file import read_info
 from vidfind.models.catalog import OPENAI, TINY
 from vidfind.models.hub import find_weights
 from vidfind.models.load import known_config as known_config
-from vidfind.models.tokenizer import NO_WORDS, tokenize, tokenize_all
 from vidfind.store.mismatch import require_weights
 from vidfind.store.settings import Generation, adapter_file_name
+from vidfind.text import tower as text
+from vidfind.text.tokenizer import NO_WORDS, tokenize, tokenize_all
 from vidfind.words.bank import is_word
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from vidfind.errors import BadInput
 from vidfind.models.catalog import TINY, TINY_FOLDER
-from vidfind.models.tokenizer import tokenize_all, word_key
+from vidfind.text.tokenizer import tokenize_all, word_key
 from vidfind.words.bank import is_word
 from vidfind.words.half import FUNCTION_WORDS
 

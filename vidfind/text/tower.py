@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.models.adapter_file import LEARNED
-from vidfind.models.tokenizer import NO_WORDS, VOCABULARY_SIZE, Learned, open_clip_folder, tokenize, tokenize_all
+from vidfind.text.tokenizer import LEARNED, NO_WORDS, VOCABULARY_SIZE, Learned, open_clip_folder, tokenize, tokenize_all
 
 Array = npt.NDArray[Any]
 Vector = npt.NDArray[np.float32]

@@ -17,8 +17,8 @@ from vidfind.models.adapter_file import Adapter, write_adapter
 from vidfind.models.catalog import TINY_FOLDER, TINY_WEIGHTS
 from vidfind.models.load import load_encoder
 from vidfind.models.lora import fold_adapter
-from vidfind.models.text_tower import open_clip_config, read_config, read_text_tower
-from vidfind.models.tokenizer import tokenize
+from vidfind.text.tokenizer import tokenize
+from vidfind.text.tower import open_clip_config, read_config, read_text_tower
 
 TEXTS = ["a dog catches a frisbee", "naïve café, 東京 🎉", "Tom &amp;amp; Jerry's <b>film</b>", "word " * 200, "a"]
 VISION = {"image_size": 32, "patch_size": 16, "width": 64, "layers": 1, "head_width": 32}

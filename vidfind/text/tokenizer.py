@@ -31,6 +31,8 @@ Learned = Mapping[str, Sequence[int]]
 The ids are negative: -1 is the last row of the embeddings of all learned words. So the end of text keeps the highest
 id of a text."""
 NO_WORDS: Learned = {}
+LEARNED = "token_embedding.rows"
+"""The name of the tensor with the embeddings of learned words, in an adapter."""
 
 
 # Tokens
