@@ -16,6 +16,7 @@ from tests.support.ran import Run
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store
+from vidfind.web.serve import address_of, listen
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_the_page_is_served_until_ctrl_c(home: Path) -> None:
         for path, status, words in (
             (address.path, 200, b"<title>"),
             (f"{address.path}api/status", 200, b'"next": "vidfind index FOLDER"'),
-            ("/", 404, b"Not found"),
+            ("/", 404, b"There is no page here"),
         ):
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -51,7 +52,18 @@ def test_an_address_that_cannot_be_had_is_told(run: Run, home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         said = run("web", "--no-browser", "--port", taken.getsockname()[1])
     assert said.code == 1
-    assert "Give another --port." in said.err
+    assert said.err.count("127.0.0.1") == 1  # Python's own words would name it again
     assert "Nothing can listen at nowhere.invalid" in run("web", "--no-browser", "--host", "nowhere.invalid").err
     assert run("web", "--no-browser", "--index", "missing").code == 1
     assert run("web", "--port", "70000").code == 2
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_the_address_is_one_that_other_machines_reach_where_they_may(host: str) -> None:
+    listening = listen(host, 0)
+    with listening:
+        port = listening.getsockname()[1]
+        assert address_of(listening, "token") == f"http://127.0.0.1:{port}/token/"
+        elsewhere = urlsplit(address_of(listening, "token", elsewhere=True))
+    assert elsewhere.port == port
+    assert (elsewhere.hostname == "127.0.0.1") == (host == "127.0.0.1") or socket.gethostname() == "localhost"

@@ -69,8 +69,8 @@ def test_pages_of_an_answer_follow_one_another(page: TestClient) -> None:
         ({"q": "a star --not"}, "--not needs words behind it."),
         ({"q": "x" * 3000}, "The query is too long."),
         ({"q": "a star", "since": "soon"}, "'soon' is not a date"),
-        ({"q": "a star", "min_match": "high"}, "'high' is not a whole number."),
-        ({"q": "a star", "offset": "-1"}, "'-1' is not a whole number."),
+        ({"q": "a star", "min_match": "high"}, "min_match takes a whole number, not 'high'."),
+        ({"q": "a star", "offset": "-1"}, "offset takes a whole number, not '-1'."),
         ({"q": "a star", "in": "/nowhere"}, "No indexed video is under /nowhere."),
         ({"q": "a star", "tag": "cat"}, "No video has the tag 'cat'."),
         ({"q": "a star", "like": "x"}, "'x' is not the id of a moment."),
@@ -244,7 +244,7 @@ def test_only_the_owners_page_gets_in(page: TestClient, address: str, headers: d
     assert answer.headers["cross-origin-resource-policy"] == "same-origin"
     assert "access-control-allow-origin" not in answer.headers
     if status == 404 and TOKEN not in address:
-        assert answer.text == "Not found"
+        assert answer.text == "There is no page here. Open the address that `vidfind web` printed last."
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "POST"])

@@ -41,7 +41,12 @@ class Command(TyperCommand):
 
     def parse_args(self, context: Any, words: list[str]) -> list[str]:
         if not context.resilient_parsing:  # as completion asks for
-            values, _, given = self.make_parser(context).parse_args(args=list(words))
+            try:
+                values, _, given = self.make_parser(context).parse_args(args=list(words))
+            except typer.TyperException as error:
+                mistake: Any = error
+                mistake.ctx = context  # names the command whose help may be read
+                raise
             parameter: Any
             for parameter in given:
                 value = values[parameter.name]

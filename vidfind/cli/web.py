@@ -71,7 +71,7 @@ def web_command(
 
     def started(app: "Guard", end: object) -> None:
         console.message("Open this address in a browser; keep it to yourself. Ctrl-C ends.")
-        console.result_line(address_of(listening, token))
+        console.result_line(address_of(listening, token, elsewhere=not is_local))
         if not no_browser and _has_screen():
             address = address_of(listening, app.ticket())
             threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()

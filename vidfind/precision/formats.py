@@ -170,7 +170,11 @@ def describe(speeds: Speeds) -> str:
     """The speeds in words."""
     told = ", ".join(f"{name} {speeds.gflops[name]:.0f}" for name in FORMATS if name in speeds.gflops)
     missing = "" if "int8" in speeds.gflops else "; no exact products in int8"
-    bits = "; weights of 7 bits, since products of 8 bits are wrong here" if speeds.largest_weight == 64 else ""
+    bits = (
+        "; int8 with weights of 7 bits, because this CPU multiplies those of 8 bits wrongly"
+        if speeds.largest_weight == 64
+        else ""
+    )
     return f"{told} GFLOP/s on a core{bits}{missing}"
 
 

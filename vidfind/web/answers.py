@@ -123,8 +123,8 @@ class Answers:
 
     def page(self, asked: QueryParams, likes: Sequence[Example] = ()) -> dict[str, Any]:
         """Returns the answer of `api/search`."""
-        offset = whole_in(asked.get("offset"), 0, MOST_RESULTS)
-        limit = whole_in(asked.get("limit"), PAGE, MOST_A_PAGE)
+        offset = whole_in(asked, "offset", 0, MOST_RESULTS)
+        limit = whole_in(asked, "limit", PAGE, MOST_A_PAGE)
         question = self.question(asked, likes)
         answer, total = self.find(question, offset, limit)
         shown = answer.moments[offset : min(offset + limit, MOST_RESULTS)]
@@ -180,16 +180,19 @@ def read_filters(asked: QueryParams, folder: Callable[[str], str]) -> Filters:
         tags=tuple(filter(None, asked.getlist("tag"))),
         no_tags=tuple(filter(None, asked.getlist("no_tag"))),
         classes=tuple(filter(None, asked.getlist("is"))),
-        min_match=whole_in(asked.get("min_match"), NO_FILTERS.min_match, 100),
+        min_match=whole_in(asked, "min_match", NO_FILTERS.min_match, 100),
     )
 
 
-def whole_in(text: str | None, usual: int, most: int) -> int:
-    """Returns a whole number from 0 to `most`; `usual` for no text. Raises BadInput for what is no such number."""
+def whole_in(asked: Mapping[str, str], name: str, usual: int, most: int) -> int:
+    """Returns a whole number from 0 to `most` that is asked for; `usual` if none is.
+
+    Raises BadInput for what is no such number."""
+    text = asked.get(name)
     if not text:
         return usual
     if not (text.isdecimal() and text.isascii() and len(text) < 10):
-        raise BadInput(f"{text[:80]!r} is not a whole number.")
+        raise BadInput(f"{name} takes a whole number, not {text[:80]!r}.")
     return min(int(text), most)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -14,6 +16,10 @@ from vidfind.web.guard import Guard
 
 ENDING = 1  # seconds that answers get to end when the server stops
 REQUEST_SECONDS = 15.0  # in which the head of a request must have come
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""For each address that stands for all of this machine, the one that this machine itself uses."""
+DOCUMENTATION: Mapping[int, str] = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+"""Addresses outside that belong to nobody (RFC 5737 and 3849)."""
 MOST_CONNECTIONS = 256
 """A browser opens six; each takes a file descriptor, of which a process has 1,024 on many systems."""
 
@@ -67,14 +73,27 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family)
     except OSError as error:
         reason = error.strerror or str(error)
+        if error.errno and not isinstance(error, socket.gaierror):
+            reason = os.strerror(error.errno)  # create_server adds the address
         raise BadInput(f"Nothing can listen at {host}, port {port}: {reason}. Give another --port.") from error
 
 
-def address_of(listening: socket.socket, secret: str) -> str:
-    """Returns the address of the page in a browser; `secret` is the token, or a ticket."""
+def address_of(listening: socket.socket, secret: str, elsewhere: bool = False) -> str:
+    """Returns the address of the page in a browser; `secret` is the token, or a ticket.
+
+    Where the server listens at every address of this machine, the browser is on this machine, unless `elsewhere`."""
     host, port = listening.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    if host in ANY_ADDRESS:
+        host = _own_address(listening.family) if elsewhere else ANY_ADDRESS[host]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/{secret}/"
+
+
+def _own_address(family: int) -> str:
+    """Returns the address at which other machines reach this one: that of the way out, or else its name."""
+    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as way_out:
+        way_out.connect((DOCUMENTATION[family], 9))  # sends nothing
+        return str(way_out.getsockname()[0])
+    return socket.gethostname()
 
 
 def serve(app: Guard, listening: socket.socket, started: Callable[[Callable[[], None]], None]) -> None:

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -26,9 +26,6 @@ from vidfind.cli.options import IndexName, Json, Quiet, Verbose, Yes
 from vidfind.cli.usage import Command, Group
 from vidfind.errors import BadInput, ExitCode, Unusable
 from vidfind.system import paths
-
-if TYPE_CHECKING:
-    pass
 
 tags = typer.Typer(name="tag", cls=Group, no_args_is_help=True)
 
