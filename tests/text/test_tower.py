@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,19 @@ def assert_same(config: dict[str, Any], file: Path, clip: open_clip.CLIP, adapte
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_a_text_becomes_the_vector_that_open_clip_makes_of_it(config: dict[str, Any], tmp_path: Path) -> None:
     assert_same(config, tmp_path / "clip.safetensors", random_clip(config, tmp_path / "clip.safetensors"))
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3])
+def test_a_text_has_the_same_vector_after_any_other_and_with_any_number_of_threads(lanes: int, tmp_path: Path) -> None:
+    config, file = CONFIGS["another-shape"], tmp_path / "clip.safetensors"
+    random_clip(config, file)
+    tower = read_text_tower(config, file)
+    assert tower
+    shared = replace(tower, lanes=lanes)
+    for text in ("a dog", "a dog", "a dog on a beach", "a dog on the beach", "cats", "", "a"):
+        ids = tokenize(text, 77)[0]
+        alone = replace(tower).encode(ids)
+        np.testing.assert_allclose(shared.encode(ids), alone, atol=1e-5)
 
 
 def test_weights_in_half_precision_are_read_too(tmp_path: Path) -> None:

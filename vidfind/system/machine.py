@@ -94,6 +94,19 @@ def parallel_map(function: Callable[[T], R], items: Iterable[T], workers: int) -
         torch.set_num_threads(threads)
 
 
+def in_threads(work: Callable[[int], R], count: int) -> list[R]:
+    """Returns work(0), ..., work(count - 1), of which the first is called in this thread, each other in its own.
+
+    For products of numpy, during which other threads of Python run. Those of OpenBLAS would spin while they wait."""
+    others = [_other_threads().submit(work, number) for number in range(1, count)]
+    return [work(0), *(other.result() for other in others)]
+
+
+@functools.cache
+def _other_threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="lane")
+
+
 def cpu_name() -> str:
     """Returns the name of the CPU, as far as the system knows it."""
     import platform

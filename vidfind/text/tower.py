@@ -9,18 +9,25 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
+from operator import eq
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from vidfind.system.machine import in_threads
 from vidfind.text.tokenizer import LEARNED, NO_WORDS, VOCABULARY_SIZE, Learned, open_clip_folder, tokenize, tokenize_all
 
 Array = npt.NDArray[Any]
 Vector = npt.NDArray[np.float32]
+R = TypeVar("R")
+Heads = Sequence[tuple[Vector, Vector]]
+"""The keys and values of tokens in one block, each (heads, N, C / heads), by lane."""
 DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 PLAIN_CONFIG = frozenset({"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "init_logit_scale", "init_logit_bias"})
 PLAIN_TEXT_CONFIG = frozenset(
@@ -29,6 +36,9 @@ PLAIN_TEXT_CONFIG = frozenset(
 """The settings that a model with CLIP's own text tower may have; any other setting changes the tower."""
 NORM_EPSILON = 1e-5
 EMBEDDING = "token_embedding.weight"
+LANES = min(2, os.cpu_count() or 1)
+WIDE = 512
+"""In narrower towers, handing work to another thread takes longer than the work."""
 
 
 # The text tower
@@ -45,6 +55,10 @@ class TextTower:
     quick_gelu: bool
     learned: Learned = field(default_factory=dict)
     """The words that an adapter has taught, whose embeddings are in the tensor LEARNED."""
+    lanes: int = 1
+    """So many threads share the work for a text."""
+    _last: list[tuple[Sequence[int], Sequence[Heads]]] = field(default_factory=list, init=False, repr=False)
+    """The ids of the last text, and the keys and values of its tokens in each block; or nothing."""
 
     def tokenize(self, text: str) -> tuple[list[int], bool]:
         """Returns the token ids of a text, and whether it was cut."""
@@ -68,33 +82,77 @@ class TextTower:
             return self._features(ids[: ids.index(max(ids)) + 1])  # the end of text has the highest id
 
     def _features(self, ids: Sequence[int]) -> Vector:
-        x = self.embed(ids).astype(np.float32)  # (N, C)
-        x = x + self.tensors["positional_embedding"][: len(ids)]
+        known, past = self._known(ids)
+        x = self.embed(ids[known:]).astype(np.float32)  # (N, C), of the tokens that are not known
+        x = x + self.tensors["positional_embedding"][known : len(ids)]
+        seen = []
         for i in range(self.layers):
             block = f"transformer.resblocks.{i}."
-            kept = 1 if i == self.layers - 1 else len(ids)  # the tower's output is that of the last token alone
-            attended = self._attend(block, self._norm(f"{block}ln_1", x), kept)
+            kept = 1 if i == self.layers - 1 else len(x)  # the tower's output is that of the last token alone
+            attended, keys_and_values = self._attend(block, self._norm(f"{block}ln_1", x), kept, past[i])
+            seen.append(keys_and_values)
             x = x[-kept:] + self._scale(f"{block}ls_1", attended)
-            hidden = self._gelu(self._linear(f"{block}mlp.c_fc", self._norm(f"{block}ln_2", x)))
-            x = x + self._scale(f"{block}ls_2", self._linear(f"{block}mlp.c_proj", hidden))
+            x = x + self._scale(f"{block}ls_2", self._mlp(block, self._norm(f"{block}ln_2", x)))
+        self._last[:] = [(ids, seen)]
         features: Vector = self._norm("ln_final", x[-1]) @ self.tensors["text_projection"]
         return features
 
-    def _attend(self, block: str, x: Vector, kept: int) -> Vector:  # (N, C) -> (kept, C), of the last tokens
-        n, width = x.shape
-        weight, bias = (self.tensors[f"{block}attn.in_proj_{part}"] for part in ("weight", "bias"))
-        q = _product(x[-kept:], weight[:width]) + bias[:width]
-        kv = _product(x, weight[width:]) + bias[width:]
-        q = q.reshape(kept, self.heads, -1).transpose(1, 0, 2)  # (heads, kept, C / heads)
-        k, v = kv.reshape(n, 2, self.heads, -1).transpose(1, 2, 0, 3)  # each (heads, N, C / heads)
-        logits = q @ k.transpose(0, 2, 1) / np.sqrt(np.float32(width // self.heads))
-        logits[:, ~np.tri(kept, n, n - kept, dtype=bool)] = -np.inf  # no token sees those after it
-        weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        weights /= weights.sum(axis=-1, keepdims=True)
-        return self._linear(f"{block}attn.out_proj", (weights @ v).transpose(1, 0, 2).reshape(kept, width))
+    def _known(self, ids: Sequence[int]) -> tuple[int, Sequence[Heads]]:
+        """Returns how many of the first tokens began the last text too, and their keys and values in each block.
 
-    def _linear(self, name: str, x: Vector) -> Vector:
-        return _product(x, self.tensors[f"{name}.weight"]) + self.tensors[f"{name}.bias"]
+        No token sees those after it, so these are the same in every text. The last of `ids` is never among them."""
+        last, seen = (*self._last, ((), ()))[0]
+        count = sum(1 for _ in takewhile(bool, map(eq, last, ids[:-1])))
+        return count, [[(k[:, :count], v[:, :count]) for k, v in block] for block in seen] or [[]] * self.layers
+
+    def _attend(self, block: str, x: Vector, kept: int, past: Heads) -> tuple[Vector, Heads]:
+        """(N, C) -> (kept, C), of the last tokens; and the keys and values of all tokens.
+
+        `past` are those of the tokens before."""
+        width = x.shape[1]
+        size = width // self.heads
+        weight = self.tensors[f"{block}attn.in_proj_weight"].reshape(3, width, width)
+        bias = self.tensors[f"{block}attn.in_proj_bias"].reshape(3, width)
+        out = self.tensors[f"{block}attn.out_proj.weight"]
+
+        def attend(number: int, heads: slice) -> tuple[Vector, tuple[Vector, Vector]]:
+            own = slice(heads.start * size, heads.stop * size)
+            q, k, v = (
+                (_product(tokens, weight[i, own]) + bias[i, own]).reshape(len(tokens), -1, size).transpose(1, 0, 2)
+                for i, tokens in enumerate((x[-kept:], x, x))
+            )  # each (heads, N, C / heads)
+            if past:
+                k, v = (np.concatenate(both, axis=1) for both in zip(past[number], (k, v), strict=True))
+            total = k.shape[1]
+            logits = q @ k.transpose(0, 2, 1) / np.sqrt(np.float32(size))
+            logits[:, ~np.tri(kept, total, total - kept, dtype=bool)] = -np.inf  # no token sees those after it
+            weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+            weights /= weights.sum(axis=-1, keepdims=True)
+            return _product((weights @ v).transpose(1, 0, 2).reshape(kept, -1), out[:, own]), (k, v)
+
+        parts = self._in_lanes(attend, self.heads)
+        attended: Vector = sum((part for part, _ in parts), self.tensors[f"{block}attn.out_proj.bias"])
+        return attended, [keys_and_values for _, keys_and_values in parts]
+
+    def _mlp(self, block: str, x: Vector) -> Vector:  # (N, C) -> (N, C)
+        weight, bias, out = (
+            self.tensors[f"{block}mlp.{name}"] for name in ("c_fc.weight", "c_fc.bias", "c_proj.weight")
+        )
+
+        def part(_: int, hidden: slice) -> Vector:
+            return _product(self._gelu(_product(x, weight[hidden]) + bias[hidden]), out[:, hidden])
+
+        added: Vector = sum(self._in_lanes(part, len(weight)), self.tensors[f"{block}mlp.c_proj.bias"])
+        return added
+
+    def _in_lanes(self, work: Callable[[int, slice], R], length: int) -> list[R]:
+        """Returns the results of `work` for each lane, called with its number and its part of a length."""
+
+        def run(number: int) -> R:
+            with np.errstate(all="ignore"):  # damaged weights; the caller of `encode` checks the result
+                return work(number, slice(length * number // self.lanes, length * (number + 1) // self.lanes))
+
+        return in_threads(run, self.lanes)
 
     def _norm(self, name: str, x: Vector) -> Vector:
         centred = x - x.mean(axis=-1, keepdims=True)
@@ -162,7 +220,9 @@ def read_text_tower(
         if rows.shape != (sum(map(len, learned.values())), width):
             return None
         tower[LEARNED] = rows
-    return TextTower(tower, layers, heads, length, bool(config.get("quick_gelu")), learned)
+    return TextTower(
+        tower, layers, heads, length, bool(config.get("quick_gelu")), learned, LANES if width >= WIDE else 1
+    )
 
 
 def _shapes(dim: int, width: int, layers: int, length: int, mlp_ratio: float) -> dict[str, tuple[int, ...]]:
