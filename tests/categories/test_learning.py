@@ -25,7 +25,7 @@ from vidfind.categories.judging import (
 from vidfind.categories.learning import RIDGE, learn, logit_scale, prototype, ridge, starting_bias
 from vidfind.categories.shared_network import fit_vectors
 from vidfind.categories.tasks import ClassExamples, LearnedClasses, Learning, Task, Texts
-from vidfind.tagging.vectors import prototypes, unit
+from vidfind.tagging.learning.vectors import prototypes, unit
 
 DIM = 128
 PETS = Task("pets", ("mia", "rex"), ("", ""))

@@ -13,7 +13,7 @@ from vidfind.categories.tasks import ClassExamples, Task
 from vidfind.categories.token_prompts import Tower, fit_reference, fit_tokens, make_tower
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import Unusable
-from vidfind.tagging.vectors import unit
+from vidfind.tagging.learning.vectors import unit
 
 TASKS = [Task("shape", ("circle", "star"), ("", "")), Task("colour", ("blue", "red"), ("", "the colour of blood"))]
 

@@ -22,7 +22,7 @@ from vidfind.index.writer import make_marker
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store
 from vidfind.store.writer import StoreWriter
-from vidfind.tagging.vectors import NEUTRAL, unit
+from vidfind.tagging.learning.vectors import NEUTRAL, unit
 
 PETS = ("rex", "mia")
 EXAMPLES = 4
@@ -57,7 +57,7 @@ class Videos:
 def videos(tmp_path: Path, run: Run, tiny_encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> Videos:
     made = Videos(tmp_path / "home", tmp_path / "films", tiny_encoder)
     monkeypatch.chdir(made.folder)
-    monkeypatch.setattr("vidfind.tagging.vectors.NEUTRAL", NEUTRAL[:2])  # of a hundred texts, which take a second
+    monkeypatch.setattr("vidfind.tagging.learning.vectors.NEUTRAL", NEUTRAL[:2])  # a hundred take a second
     return made
 
 

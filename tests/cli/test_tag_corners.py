@@ -15,8 +15,8 @@ from tests.support.stored import put
 from vidfind.encoders.encoder import Encoder
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store
-from vidfind.tagging.examples import Recipe
-from vidfind.tagging.vectors import NEUTRAL
+from vidfind.tagging.learning.examples import Recipe
+from vidfind.tagging.learning.vectors import NEUTRAL
 
 COLOURS = ("red", "green", "blue", "white")
 
@@ -59,7 +59,7 @@ class Films:
 
 @pytest.fixture
 def films(tmp_path: Path, run: Run, tiny_encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> Films:
-    monkeypatch.setattr("vidfind.tagging.vectors.NEUTRAL", NEUTRAL[:2])  # of a hundred texts, which take a second
+    monkeypatch.setattr("vidfind.tagging.learning.vectors.NEUTRAL", NEUTRAL[:2])  # a hundred take a second
     return Films(tmp_path / "home", tmp_path / "films", tiny_encoder, run)
 
 
@@ -112,7 +112,7 @@ def test_vectors_without_a_direction_are_left_out_and_counted(films: Films, run:
 def test_a_training_that_fails_or_is_cut_is_said(films: Films, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, colour in enumerate(COLOURS):
         films.tag(*(f"{number + 4 * one:02}" for one in range(3)), "--", colour)
-    monkeypatch.setattr("vidfind.tagging.guard.fit_better_than_shuffled", lambda *_: True)
+    monkeypatch.setattr("vidfind.tagging.learning.guard.fit_better_than_shuffled", lambda *_: True)
     _, last, _ = films.fill("--max-seconds", 0.05)
     assert (last["is_cut"], last["not_trained"]) == (True, None)
     ran = run("tag", "fill", "--max-seconds", 0.05)

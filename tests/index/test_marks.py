@@ -8,8 +8,8 @@ from tests.support.indexing import Index
 from tests.support.stored import begin_again
 from vidfind.index.writer import make_marker
 from vidfind.store.store import Embedded, Store
-from vidfind.tagging.examples import YES, Weights
-from vidfind.tagging.guard import HeldOut
+from vidfind.tagging.learning.examples import YES, Weights
+from vidfind.tagging.learning.guard import HeldOut
 from vidfind.tagging.saved import Tagger, write_tagger
 
 

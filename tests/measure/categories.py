@@ -41,7 +41,7 @@ from vidfind.models.load import load_encoder
 from vidfind.store.labels import Label
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store
-from vidfind.tagging.vectors import centred, prototypes, segment_shift, unit
+from vidfind.tagging.learning.vectors import centred, prototypes, segment_shift, unit
 
 VIDEOS, JUDGED = 800, 300
 WORDS = {"shape": KINDS, "colour": tuple(COLOURS), "motion": MOTIONS}

@@ -32,12 +32,12 @@ from vidfind.encoders.names import EncoderIdentity
 from vidfind.store.labels import Label
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store
-from vidfind.tagging.examples import UNKNOWN, YES, Examples, Recipe, Weights, fit_blend, fit_text
 from vidfind.tagging.fill import FillOptions, fill_tags
-from vidfind.tagging.guard import TRAINED, choose, threshold
-from vidfind.tagging.prior import tag_relation
-from vidfind.tagging.training import one_thread, train
-from vidfind.tagging.vectors import average_precisions, centred, segment_shift, text_shift, text_vectors, unit
+from vidfind.tagging.learning.examples import UNKNOWN, YES, Examples, Recipe, Weights, fit_blend, fit_text
+from vidfind.tagging.learning.guard import TRAINED, choose, threshold
+from vidfind.tagging.learning.prior import tag_relation
+from vidfind.tagging.learning.training import one_thread, train
+from vidfind.tagging.learning.vectors import average_precisions, centred, segment_shift, text_shift, text_vectors, unit
 
 STAR = TAGS.index("star")
 FEW = 5

@@ -18,10 +18,10 @@ from vidfind.store.labels import Label
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow
 from vidfind.tagging.edit import drop_tags, rename_tag
-from vidfind.tagging.examples import LEFT_OUT, NO, UNKNOWN, YES
 from vidfind.tagging.fill import FillOptions, fill_tags, make_examples, read_library
+from vidfind.tagging.learning.examples import LEFT_OUT, NO, UNKNOWN, YES
+from vidfind.tagging.learning.vectors import unit
 from vidfind.tagging.saved import read_tagger
-from vidfind.tagging.vectors import unit
 
 WORDS = ("dog", "beach", "snow", "party", "lake", "road")
 RNG = np.random.default_rng(5)

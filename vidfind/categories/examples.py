@@ -15,7 +15,7 @@ from vidfind.categories.tasks import NONE, PEOPLE, ClassExamples, Flags, Floats,
 from vidfind.store.labels import Label
 from vidfind.store.store import Store
 from vidfind.tagging.labels import name_key
-from vidfind.tagging.vectors import centred, mean_vectors, near_duplicates, segment_shift, unit
+from vidfind.tagging.learning.vectors import centred, mean_vectors, near_duplicates, segment_shift, unit
 
 UNLABELLED_A_BAG = 4
 """Segments of which nothing is said, for each example."""

@@ -26,8 +26,8 @@ from vidfind.store.labels import Label
 from vidfind.store.marks import Mark
 from vidfind.store.store import Store
 from vidfind.tagging.labels import name_key
+from vidfind.tagging.learning.vectors import text_shift, text_vectors
 from vidfind.tagging.saved import delete_others
-from vidfind.tagging.vectors import text_shift, text_vectors
 
 Encode = Callable[[Sequence[str]], Vectors]
 """Makes unit vectors (N, D) of N texts. Raises Unusable for a text that is too long for the model."""

@@ -22,7 +22,7 @@ from vidfind.categories.tasks import (
     Vectors,
     task_of,
 )
-from vidfind.tagging.vectors import average_precisions, centred, grouped_folds, unit
+from vidfind.tagging.learning.vectors import average_precisions, centred, grouped_folds, unit
 
 UNLABELLED_WEIGHT = 0.25
 """Weight of all unlabelled segments together, where each example counts 1: some of them do show a class."""

@@ -31,7 +31,7 @@ from vidfind.categories.judging import (
 )
 from vidfind.categories.tasks import ClassExamples, Heads, LearnedClasses, Learning, Task, Texts, Vectors, task_of
 from vidfind.categories.tuning import LoadEncoder, Tuning
-from vidfind.tagging.vectors import blend, mean_vectors, prototypes, unit
+from vidfind.tagging.learning.vectors import blend, mean_vectors, prototypes, unit
 
 RIDGE = 0.1
 """Of the linear probe: how much the squared size of its weights counts."""

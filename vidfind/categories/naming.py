@@ -16,7 +16,7 @@ from vidfind.commands import learn_list_command
 from vidfind.errors import BadInput
 from vidfind.store.store import Store
 from vidfind.tagging.labels import Label, name_key, says
-from vidfind.tagging.vectors import unit
+from vidfind.tagging.learning.vectors import unit
 
 SHARE = 0.5
 """How much of a query the classes that it names are; the rest are its words."""

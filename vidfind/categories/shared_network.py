@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidfind.categories.tasks import ClassExamples, Heads, Numbers, Task, Vectors, task_of
-from vidfind.tagging.losses import splc
-from vidfind.tagging.vectors import by_size
+from vidfind.tagging.learning.losses import splc
+from vidfind.tagging.learning.vectors import by_size
 
 RANK = 16
 STEPS, RATE, DECAY = 200, 3e-3, 0.97

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.tagging.vectors import centred, pooled, unit
+from vidfind.tagging.learning.vectors import centred, pooled, unit
 
 Floats = npt.NDArray[np.floating[Any]]
 Numbers = npt.NDArray[np.integer[Any]]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vidfind.categories.judging import TOKEN, held_out_logits, mean_accuracy, task_accuracies
 from vidfind.categories.tasks import ClassExamples, Heads, Learning, Numbers, Task, Texts, Vectors
 from vidfind.errors import Unusable
-from vidfind.tagging.vectors import prototypes
+from vidfind.tagging.learning.vectors import prototypes
 
 if TYPE_CHECKING:
     from vidfind.categories.token_prompts import Tower

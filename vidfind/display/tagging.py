@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from vidfind.store.tables import VideoRow
     from vidfind.tagging.edit import Import, Suggested, TagCount, TagsOf
     from vidfind.tagging.fill import Filled
-    from vidfind.tagging.guard import Choice
     from vidfind.tagging.labels import Changes, Label
+    from vidfind.tagging.learning.guard import Choice
     from vidfind.tagging.lists import Skipped
 
 LINES_SHOWN = 10
@@ -181,7 +181,7 @@ def filled_json(filled: "Filled") -> Iterator[dict[str, Any]]:
 
 def show_filled(filled: "Filled", is_dry: bool, index: Path) -> None:
     """Shows what became of each tag, and which way to find tags was used."""
-    from vidfind.tagging.guard import FEWEST_YES
+    from vidfind.tagging.learning.guard import FEWEST_YES
 
     table = new_table()
     table.add_column("Tag", overflow="fold")

@@ -20,8 +20,9 @@ from vidfind.errors import BadInput, Unusable
 from vidfind.store.labels import Label
 from vidfind.store.marks import Mark
 from vidfind.store.store import Store
-from vidfind.tagging.examples import LEFT_OUT, UNKNOWN, Examples, Graph, Recipe
-from vidfind.tagging.guard import (
+from vidfind.tagging.labels import SHORT, clean_name, name_key, spellings
+from vidfind.tagging.learning.examples import LEFT_OUT, UNKNOWN, Examples, Graph, Recipe
+from vidfind.tagging.learning.guard import (
     FEWEST_YES,
     MIN_CONFIDENCE,
     Choice,
@@ -31,9 +32,8 @@ from vidfind.tagging.guard import (
     is_on_nearly_all,
     threshold,
 )
-from vidfind.tagging.labels import SHORT, clean_name, name_key, spellings
+from vidfind.tagging.learning.vectors import Flags, Numbers, centred, pooled, segment_shift, text_shift, text_vectors
 from vidfind.tagging.saved import Tagger, delete_others, read_tagger, usable, write_tagger
-from vidfind.tagging.vectors import Flags, Numbers, centred, pooled, segment_shift, text_shift, text_vectors
 
 log = logging.getLogger(__name__)
 Encode = Callable[[Sequence[str]], npt.NDArray[np.float32]]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from vidfind.store.store import Store
 from vidfind.tagging.edit import Suggested, add_labels, known_tag, said_by_owner, suggestions, tag_label
 from vidfind.tagging.labels import Changes, name_key
-from vidfind.tagging.vectors import unit
+from vidfind.tagging.learning.vectors import unit
 
 DECISIONS_AN_ORDER = 10
 """After so many decisions, the order of those that are left is made anew."""

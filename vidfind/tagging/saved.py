@@ -26,9 +26,9 @@ from vidfind.store.labels import LabelKind
 from vidfind.store.marks import Mark
 from vidfind.store.store import Store
 from vidfind.system.storage import atomic_write, storage_errors
-from vidfind.tagging.examples import Weights
-from vidfind.tagging.guard import HeldOut, confidences
-from vidfind.tagging.vectors import Flags, Floats, Numbers, centred, pooled
+from vidfind.tagging.learning.examples import Weights
+from vidfind.tagging.learning.guard import HeldOut, confidences
+from vidfind.tagging.learning.vectors import Flags, Floats, Numbers, centred, pooled
 
 FORMAT = 1
 FILES: Mapping[LabelKind, str] = {"tag": "tags", "class": "classes"}

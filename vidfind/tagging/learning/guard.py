@@ -14,9 +14,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.tagging.examples import LEFT_OUT, NO, YES, Examples, Recipe, Weights, blend_alone, fit_blend, fit_text
-from vidfind.tagging.prior import relation, tag_relation
-from vidfind.tagging.vectors import Floats, Numbers, average_precisions, grouped_folds, mean_vectors, near_duplicates
+from vidfind.tagging.learning.examples import (
+    LEFT_OUT,
+    NO,
+    YES,
+    Examples,
+    Recipe,
+    Weights,
+    blend_alone,
+    fit_blend,
+    fit_text,
+)
+from vidfind.tagging.learning.prior import relation, tag_relation
+from vidfind.tagging.learning.vectors import (
+    Floats,
+    Numbers,
+    average_precisions,
+    grouped_folds,
+    mean_vectors,
+    near_duplicates,
+)
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +107,7 @@ def choose(examples: Examples, recipe: Recipe | None, seed: int = 0) -> Choice:
     if recipe and is_enough and not fit_better_than_shuffled(examples, folds, seed):
         failed = "the tags fit the videos no better than shuffled ones"
     elif recipe and is_enough:
-        from vidfind.tagging.training import TrainingFailed
+        from vidfind.tagging.learning.training import TrainingFailed
 
         left = max(recipe.seconds - (time.monotonic() - began), 0)
         trainer = _Trainer(replace(recipe, seconds=left), number + 1)
@@ -147,7 +164,7 @@ class _Trainer:
         self.is_cut = False
 
     def fit(self, examples: Examples) -> Weights:
-        from vidfind.tagging.training import one_thread, train, train_published
+        from vidfind.tagging.learning.training import one_thread, train, train_published
 
         start = fit_blend(examples)
         yes = examples.states[examples.touched] == YES

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vidfind.tagging import scpnet
-from vidfind.tagging.examples import DEFAULT_RECIPE, LEFT_OUT, NO, YES, Examples, Recipe, Weights
-from vidfind.tagging.losses import soft_cross_entropy, splc
-from vidfind.tagging.prior import Relation
-from vidfind.tagging.vectors import Numbers, by_size, mean_vectors
+from vidfind.tagging.learning import scpnet
+from vidfind.tagging.learning.examples import DEFAULT_RECIPE, LEFT_OUT, NO, YES, Examples, Recipe, Weights
+from vidfind.tagging.learning.losses import soft_cross_entropy, splc
+from vidfind.tagging.learning.prior import Relation
+from vidfind.tagging.learning.vectors import Numbers, by_size, mean_vectors
 
 MIXED, NOISE = 0.4, 0.3
 """How much of a neighbour, and of noise, a strong view has at most."""

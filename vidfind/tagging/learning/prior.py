@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.tagging.vectors import Floats
+from vidfind.tagging.learning.vectors import Floats
 
 NEIGHBOURS = 6
 """How many tags a tag is tied to, itself included."""

@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 
 from tests.support.golden_clip import load_golden
-from vidfind.tagging.vectors import (
+from vidfind.tagging.learning.vectors import (
     NEUTRAL,
     average_precisions,
     bag_rows,

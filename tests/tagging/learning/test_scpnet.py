@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from tests.support.golden_clip import load_golden
-from vidfind.tagging import scpnet
-from vidfind.tagging.losses import splc
-from vidfind.tagging.prior import own_similarity, relation, tag_relation
-from vidfind.tagging.vectors import unit
+from vidfind.tagging.learning import scpnet
+from vidfind.tagging.learning.losses import splc
+from vidfind.tagging.learning.prior import own_similarity, relation, tag_relation
+from vidfind.tagging.learning.vectors import unit
 
 
 def tensor(values: np.ndarray, needs_gradient: bool = False) -> Tensor:

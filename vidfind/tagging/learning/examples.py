@@ -13,7 +13,17 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.tagging.vectors import Flags, Numbers, bag_rows, blend, most_alike, pooled, prototypes, unit, whitening
+from vidfind.tagging.learning.vectors import (
+    Flags,
+    Numbers,
+    bag_rows,
+    blend,
+    most_alike,
+    pooled,
+    prototypes,
+    unit,
+    whitening,
+)
 
 YES, NO, UNKNOWN, LEFT_OUT = 1, -1, 0, 2
 """States of a tag in a bag. One that is left out is known of another bag, of the same video."""

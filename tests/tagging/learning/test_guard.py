@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vidfind.tagging.examples import (
+from vidfind.tagging.learning.examples import (
     LEFT_OUT,
     NO,
     UNKNOWN,
@@ -19,7 +19,7 @@ from vidfind.tagging.examples import (
     fit_blend,
     fit_text,
 )
-from vidfind.tagging.guard import (
+from vidfind.tagging.learning.guard import (
     BLEND,
     TEXT,
     TRAINED,
@@ -31,9 +31,9 @@ from vidfind.tagging.guard import (
     is_on_nearly_all,
     threshold,
 )
-from vidfind.tagging.prior import Relation, tag_relation
-from vidfind.tagging.training import TrainingFailed, train, train_published
-from vidfind.tagging.vectors import average_precisions, pooled, unit
+from vidfind.tagging.learning.prior import Relation, tag_relation
+from vidfind.tagging.learning.training import TrainingFailed, train, train_published
+from vidfind.tagging.learning.vectors import average_precisions, pooled, unit
 
 QUICK = Recipe(steps=40)
 TAGS, DIM = 5, 24
@@ -101,7 +101,7 @@ def test_the_same_seed_gives_the_same_weights_and_the_order_of_tags_does_not_mat
 
 
 def test_training_pools_as_the_scores_do() -> None:
-    from vidfind.tagging.training import _pooling
+    from vidfind.tagging.learning.training import _pooling
 
     rng = np.random.default_rng(0)
     starts = np.concatenate([[0], np.cumsum([1, 3, 2, 9, 4, 30])])

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vidfind.tagging.losses import soft_cross_entropy, splc
+from vidfind.tagging.learning.losses import soft_cross_entropy, splc
 
 SLOPE = 0.2  # of the leaky ReLU
 SCALE = 10.0
