@@ -18,8 +18,9 @@ from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.models.adapter_file import Adapter, read_adapter, write_adapter
 from vidfind.models.catalog import TINY_FOLDER, TINY_WEIGHTS
 from vidfind.models.load import load_encoder
-from vidfind.text.tokenizer import LEARNED, find_words, learned_ids, tokenize, tokenize_all
-from vidfind.text.tower import read_config, read_text_tower
+from vidfind.text.config import read_config
+from vidfind.text.tokenizer import LEARNED, ClipTokenizer, find_words, learned_ids, tokenize, tokenize_all
+from vidfind.text.tower import read_text_tower
 from vidfind.training.recall import WordMarks, likely_range
 from vidfind.training.recipe import Recipe
 from vidfind.training.trainable import can_learn_words, new_words, prepare
@@ -133,10 +134,11 @@ def test_a_word_is_learned_through_the_command_line_and_searched_without_pytorch
     assert adapter.info
     whole = load_encoder("tiny", adapter="home", device="cpu", dtype="float32")
     config = read_config(TINY_FOLDER / "tiny.json")
-    half = read_text_tower(config, TINY_WEIGHTS, Path(shown["path"]), adapter.info.learned)
+    learned = adapter.info.learned
+    half = read_text_tower(config, ClipTokenizer(77, learned), TINY_WEIGHTS, Path(shown["path"]), learned)
     assert half
     for text in ("a red blip", "BLIP", "two blips", "a triangle"):
-        vector = half.encode(half.tokenize(text)[0])
+        vector = half.encode([text])[0]
         expected = whole.encode_text([text])[0].numpy()
         np.testing.assert_allclose(vector / np.linalg.norm(vector), expected, atol=5e-5)
 

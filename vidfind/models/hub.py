@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -17,6 +17,8 @@ from vidfind.errors import ModelUnavailable
 from vidfind.models.catalog import MODELS, TINY, TINY_WEIGHTS, ModelEntry, check_model, default_pretrained, known_hub
 from vidfind.models.weights import digest_problem, first_line, weights_problem
 from vidfind.system.imports import import_open_clip
+from vidfind.text.hub_tokenizer import FILE as TOKENIZER_FILE
+from vidfind.text.hub_tokenizer import framing_of, tokenizer_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -51,7 +53,31 @@ def find_weights(model: str, pretrained: str, announce: Callable[[str], None] = 
         announce(f"{path} {problem}. It is removed and downloaded again.")
         remove_from_cache(path)
         path = None
-    return path or fetch(model, pretrained, hub, announce)
+    if path:
+        return path
+    bring = f"add --pretrained FILE. To try vidfind without it, add --model {TINY}, which knows only drawn shapes"
+    return fetch(f"{model} / {pretrained}", hub, bring, announce)
+
+
+def find_tokenizer(
+    model: str, config: Mapping[str, Any], weights: Path, announce: Callable[[str], None] = logger.info
+) -> Path | None:
+    """Returns the tokenizer.json that a model with this `config` of open_clip needs, downloaded if needed; or None.
+
+    The file beside the weights, if there is one; else that of the Hugging Face hub. Raises ModelUnavailable."""
+    if framing_of(config) is None:
+        return None
+    beside = weights.parent / TOKENIZER_FILE
+    if beside.is_file():
+        return beside
+    repo = tokenizer_of(config)
+    hub = f"{repo if '/' in repo else HUB_OWNERS[repo]}/{TOKENIZER_FILE}"
+    cached = find_in_cache(hub)
+    return cached or fetch(f"{model}'s tokenizer", hub, f"put it into the folder {weights.parent}", announce)
+
+
+HUB_OWNERS = {"bert-base-uncased": "google-bert/bert-base-uncased"}
+"""Repositories of the hub that open_clip calls by an earlier name."""
 
 
 def look_for_weights(model: str, pretrained: str) -> tuple[Path | None, str]:
@@ -141,19 +167,20 @@ def remove_from_cache(path: Path) -> None:
         raise ModelUnavailable(f"{path} is broken, and cannot be removed: {error.strerror}.") from error
 
 
-def fetch(model: str, pretrained: str, hub: str, announce: Callable[[str], None]) -> Path:
-    """Downloads weights into the Hugging Face cache; reports their size first, and that the hub is slow.
+def fetch(what: str, hub: str, bring: str, announce: Callable[[str], None]) -> Path:
+    """Downloads a file into the Hugging Face cache; reports its size first, and that the hub is slow.
 
-    Raises ModelUnavailable, soon if offline: a hub that does not answer has as long as the settings of its client say.
+    `what` it is; `bring` says what a user who brings the file has to do with it. `hub` is as in `hub_files`. Raises
+    ModelUnavailable, soon if offline: a hub that does not answer has as long as the settings of its client say.
     """
     constants = hub_constants()
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     repo, names = hub_files(hub)
     unavailable = (
-        f"{model} / {pretrained} is not on this machine (looked in {constants.HF_HUB_CACHE}) and {{reason}}. "
+        f"{what} is not on this machine (looked in {constants.HF_HUB_CACHE}) and {{reason}}. "
         f"Connect to the network once, or bring the file: {names[0]} of {constants.ENDPOINT}/{repo}, "
-        f"then add --pretrained FILE. To try vidfind without it, add --model {TINY}, which knows only drawn shapes."
+        f"then {bring}."
     )
     if constants.HF_HUB_OFFLINE:
         raise ModelUnavailable(unavailable.format(reason="HF_HUB_OFFLINE forbids fetching it"))
@@ -172,13 +199,13 @@ def fetch(model: str, pretrained: str, hub: str, announce: Callable[[str], None]
         if failure is not None:
             break
         size = f"{metadata.size / 1e6:,.0f} MB" if metadata.size else "size unknown"
-        announce(f"Downloading {model} / {pretrained} ({size}, once) to {constants.HF_HUB_CACHE}")
+        announce(f"Downloading {what.replace('The ', 'the ')} ({size}, once) to {constants.HF_HUB_CACHE}")
         try:
             return download(repo, name, metadata, announce, seconds)
         except Exception as error:  # the hub's client raises its HTTP library's own errors, OSError and more
             if isinstance(error, OSError) and error.errno in CANNOT_STORE:
                 raise ModelUnavailable(
-                    f"{model} / {pretrained} cannot be stored in {constants.HF_HUB_CACHE}: {error.strerror}. Make room "
+                    f"{what} cannot be stored in {constants.HF_HUB_CACHE}: {error.strerror}. Make room "
                     "there, or set HF_HOME to another folder."
                 ) from error
             reason = f"the download failed ({first_line(error)}{_proxy(constants.ENDPOINT)})"

@@ -41,7 +41,7 @@ from vidfind.models.weights import SAFETENSORS, first_line, loading_problem
 from vidfind.system.files import fingerprint
 from vidfind.system.imports import import_open_clip
 from vidfind.system.machine import one_thread
-from vidfind.text.tower import open_clip_config, read_config
+from vidfind.text.config import open_clip_config, read_config
 
 if TYPE_CHECKING:
     import torch

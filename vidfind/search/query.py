@@ -60,7 +60,7 @@ class QueryEncoder:
         if self._tower is None:
             assert self.whole
         else:
-            self._tower.encode(self._tower.tokenize("a")[0])
+            self._tower.encode(["a"])
 
     def vector(self, query: str, typed: str | None = None) -> Vector:
         """A query in words -> (D,), of unit length. A warning tells when the model reads only its beginning.
@@ -113,8 +113,8 @@ class QueryEncoder:
 
     def _encode(self, words: str) -> QueryVector:
         if self._tower is not None:
-            ids, is_cut = self._tower.tokenize(words)
-            features = self._tower.encode(ids)
+            ids, is_cut = self._tower.tokenizer.tokenize(words)
+            features = self._tower.encode_ids([ids])[0]
             if np.isfinite(length := np.linalg.norm(features)) and length > 0:
                 return QueryVector(features / length, is_cut)
         return encode_query(self.whole, words)

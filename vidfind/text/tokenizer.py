@@ -1,16 +1,17 @@
-"""CLIP's tokenizer, without open_clip and PyTorch."""
+"""What a tokenizer is, and CLIP's, without open_clip and PyTorch."""
 
 from __future__ import annotations
 
 import functools
 import gzip
 import html
-import importlib.util
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from vidfind.text.config import open_clip_folder
 
 if TYPE_CHECKING:
     from tokenizers.models import BPE
@@ -33,6 +34,51 @@ id of a text."""
 NO_WORDS: Learned = {}
 LEARNED = "token_embedding.rows"
 """The name of the tensor with the embeddings of learned words, in an adapter."""
+
+
+class Tokenizer(Protocol):
+    """Turns texts into the ids that a model reads."""
+
+    @property
+    def context_length(self) -> int:
+        """How many ids the model reads of a text."""
+
+    @property
+    def pad(self) -> int:
+        """The id that fills the places after a text."""
+
+    def tokenize(self, text: str) -> tuple[list[int], bool]:
+        """Returns the ids of a text, and whether it was cut."""
+
+    def tokenize_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns the ids of each text."""
+
+    def inner(self, ids: Sequence[int]) -> Sequence[int]:
+        """Returns the ids of a text without those of its start and end."""
+
+    def is_unknown(self, ids: Sequence[int]) -> bool:
+        """Whether the tokenizer has no token for what stands here, between start and end."""
+
+
+@dataclass(frozen=True)
+class ClipTokenizer:
+    """CLIP's own tokenizer, for a model that reads `context_length` ids."""
+
+    context_length: int
+    learned: Learned = field(default_factory=dict)
+    pad: int = 0
+
+    def tokenize(self, text: str) -> tuple[list[int], bool]:
+        return tokenize(text, self.context_length, self.learned)
+
+    def tokenize_all(self, texts: Sequence[str]) -> list[list[int]]:
+        return tokenize_all(texts, self.context_length, self.learned)
+
+    def inner(self, ids: Sequence[int]) -> Sequence[int]:
+        return ids[1:-1]
+
+    def is_unknown(self, ids: Sequence[int]) -> bool:
+        return False  # it has a token for every byte
 
 
 # Tokens
@@ -128,12 +174,21 @@ def _words(text: str) -> Iterator[re.Match[str]]:
 
 
 def clean(text: str) -> str:
-    """Returns a text as CLIP reads it: broken characters repaired, HTML entities decoded, lower case, single spaces."""
+    """Returns a text as CLIP reads it: repaired, in lower case, with single spaces."""
+    return single_spaced(repaired(text)).lower()
+
+
+def single_spaced(text: str) -> str:
+    return " ".join(text.split())
+
+
+def repaired(text: str) -> str:
+    """Returns a text with broken characters repaired and HTML entities decoded."""
     if not (text.isascii() and text.isprintable()):  # only other texts can be broken; this saves an import of 50 ms
         import ftfy
 
         text = ftfy.fix_text(text)
-    return " ".join(html.unescape(html.unescape(text)).split()).lower()
+    return html.unescape(html.unescape(text))
 
 
 class Vocabulary:
@@ -184,10 +239,3 @@ def _vocabulary() -> Vocabulary:
     count = VOCABULARY_SIZE - 2 * 256 - 2
     with gzip.open(open_clip_folder() / VOCABULARY, "rt", encoding="utf-8", newline="\n") as file:
         return Vocabulary([line.removesuffix("\n") for line in itertools.islice(file, 1, 1 + count)])  # below a title
-
-
-def open_clip_folder() -> Path:
-    """Returns the folder of open_clip without importing it, which would take seconds."""
-    spec = importlib.util.find_spec("open_clip")
-    assert spec and spec.submodule_search_locations
-    return Path(spec.submodule_search_locations[0])

@@ -1,8 +1,8 @@
-"""Turns words into a vector without PyTorch: the text half of a CLIP in numpy, read from its file of weights.
+"""Turns texts into vectors without PyTorch: the text half of a model in numpy, read from its file of weights.
 
-Only for the text tower of CLIP itself, in a safetensors file with open_clip's names. For every other model
-`read_text_tower` returns None, and encoders/encoder.py does it with PyTorch. Knows nothing of indexes, or of where
-weights come from. Letters: N tokens, C width, D embedding size.
+For open_clip's own text transformer, in a safetensors file with open_clip's names: that of CLIP, PE, SigLIP,
+MobileCLIP and others. For every other model `read_text_tower` returns None, and PyTorch does it. Knows nothing of
+indexes, or of where weights come from. Letters: B texts, N tokens, C width, D embedding size.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from operator import eq
@@ -21,24 +21,121 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfind.system.machine import in_threads
-from vidfind.text.tokenizer import LEARNED, NO_WORDS, VOCABULARY_SIZE, Learned, open_clip_folder, tokenize, tokenize_all
+from vidfind.text.tokenizer import LEARNED, NO_WORDS, Learned, Tokenizer
 
 Array = npt.NDArray[Any]
 Vector = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
 R = TypeVar("R")
 Heads = Sequence[tuple[Vector, Vector]]
-"""The keys and values of tokens in one block, each (heads, N, C / heads), by lane."""
+"""The keys and values of tokens in one block, each (B, heads, N, C / heads), by lane."""
 DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
-PLAIN_CONFIG = frozenset({"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "init_logit_scale", "init_logit_bias"})
-PLAIN_TEXT_CONFIG = frozenset(
-    {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio", "ls_init_value"}
+SETTINGS = frozenset(
+    ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "init_logit_scale", "init_logit_bias", "custom_text")
 )
-"""The settings that a model with CLIP's own text tower may have; any other setting changes the tower."""
-NORM_EPSILON = 1e-5
+TEXT_SETTINGS = frozenset(
+    (
+        *("context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio", "ls_init_value", "no_causal_mask"),
+        *("pool_type", "eos_id", "proj_type", "proj_bias", "norm_kwargs", "act_kwargs"),
+        *("hf_tokenizer_name", "tokenizer_kwargs"),
+    )
+)
+"""The settings that a model may have whose text tower this module knows; any other setting changes the tower."""
 EMBEDDING = "token_embedding.weight"
+PREFIX = "text."
+"""What stands before the names of the text tower's weights in a model whose towers open_clip keeps apart."""
+TOKENS_A_BATCH = 512
+"""How many tokens are read at a time: the hidden values of the largest towers then take 10 MB."""
 LANES = min(2, os.cpu_count() or 1)
 WIDE = 512
 """In narrower towers, handing work to another thread takes longer than the work."""
+Gelu = Callable[[Vector], Vector]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a text tower is built, as open_clip's configuration says."""
+
+    dim: int
+    width: int
+    layers: int
+    heads: int
+    hidden: int
+    context_length: int
+    vocabulary: int
+    is_causal: bool
+    """Whether a token sees only those before it. If not, padding is seen too, and counts."""
+    pool: str
+    """The place whose output is the vector: `argmax`, that of the highest id; `eos`, that of the id `end`; `last`."""
+    end: int
+    projection: str
+    """`matrix`, `linear` with a bias, or `none`."""
+    has_scales: bool
+    epsilon: float
+    gelu: str
+    """`exact`, `quick` or `tanh`."""
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Returns the shapes of the tensors, by name."""
+        width, hidden = self.width, self.hidden
+        block = {
+            "ln_1.weight": (width,),
+            "ln_1.bias": (width,),
+            "attn.in_proj_weight": (3 * width, width),
+            "attn.in_proj_bias": (3 * width,),
+            "attn.out_proj.weight": (width, width),
+            "attn.out_proj.bias": (width,),
+            "ln_2.weight": (width,),
+            "ln_2.bias": (width,),
+            "mlp.c_fc.weight": (hidden, width),
+            "mlp.c_fc.bias": (hidden,),
+            "mlp.c_proj.weight": (width, hidden),
+            "mlp.c_proj.bias": (width,),
+            **({"ls_1.gamma": (width,), "ls_2.gamma": (width,)} if self.has_scales else {}),
+        }
+        projections: dict[str, dict[str, tuple[int, ...]]] = {
+            "matrix": {"text_projection": (width, self.dim)},
+            "linear": {"text_projection.weight": (self.dim, width), "text_projection.bias": (self.dim,)},
+            "none": {},
+        }
+        return {
+            EMBEDDING: (self.vocabulary, width),
+            "positional_embedding": (self.context_length, width),
+            **{f"transformer.resblocks.{i}.{name}": shape for i in range(self.layers) for name, shape in block.items()},
+            "ln_final.weight": (width,),
+            "ln_final.bias": (width,),
+            **projections[self.projection],
+        }
+
+
+def read_shape(config: Mapping[str, Any]) -> Shape | None:
+    """Returns the shape of the text tower of a model with this `config` of open_clip; None for another kind."""
+    text = config["text_cfg"]
+    if not (config.keys() <= SETTINGS and text.keys() <= TEXT_SETTINGS):
+        return None
+    norm, act = text.get("norm_kwargs") or {}, text.get("act_kwargs") or {}
+    gelu = "quick" if config.get("quick_gelu") else act.get("approximate", "none").replace("none", "exact")
+    width, heads, pool = text.get("width", 512), text.get("heads", 8), text.get("pool_type", "argmax")
+    is_odd = act.keys() > {"approximate"} or norm.keys() > {"eps"} or (gelu == "quick" and act)
+    if is_odd or width % heads or gelu not in GELUS or pool not in ("argmax", "eos", "last"):
+        return None
+    has_projection = text.get("proj_type", "linear") != "none"
+    return Shape(
+        dim=config["embed_dim"],
+        width=width,
+        layers=text.get("layers", 12),
+        heads=heads,
+        hidden=int(width * text.get("mlp_ratio", 4.0)),
+        context_length=text.get("context_length", 77),
+        vocabulary=text.get("vocab_size", 49408),
+        is_causal=not text.get("no_causal_mask"),
+        pool=pool,
+        end=text.get("eos_id", 2),
+        projection=("linear" if text.get("proj_bias") else "matrix") if has_projection else "none",
+        has_scales=text.get("ls_init_value") is not None,
+        epsilon=norm.get("eps", 1e-5),
+        gelu=gelu,
+    )
 
 
 # The text tower
@@ -46,103 +143,116 @@ WIDE = 512
 
 @dataclass(frozen=True)
 class TextTower:
-    """A causal transformer over the tokens of one text; `tensors` by open_clip's names."""
+    """A transformer over the tokens of texts; `tensors` by open_clip's names, without the prefix of the tower."""
 
+    shape: Shape
     tensors: Mapping[str, Array]
-    layers: int
-    heads: int
-    context_length: int
-    quick_gelu: bool
-    learned: Learned = field(default_factory=dict)
-    """The words that an adapter has taught, whose embeddings are in the tensor LEARNED."""
+    """Those of an adapter's learned words too, under LEARNED."""
+    tokenizer: Tokenizer
     lanes: int = 1
     """So many threads share the work for a text."""
     _last: list[tuple[Sequence[int], Sequence[Heads]]] = field(default_factory=list, init=False, repr=False)
-    """The ids of the last text, and the keys and values of its tokens in each block; or nothing."""
+    """The ids of the last text that came alone, and the keys and values of its tokens in each block; or nothing."""
 
-    def tokenize(self, text: str) -> tuple[list[int], bool]:
-        """Returns the token ids of a text, and whether it was cut."""
-        return tokenize(text, self.context_length, self.learned)
-
-    def tokenize_all(self, texts: Sequence[str]) -> list[list[int]]:
-        """Returns the token ids of each text."""
-        return tokenize_all(texts, self.context_length, self.learned)
-
-    def embed(self, ids: Sequence[int]) -> Array:
-        """Token ids (N) -> their embeddings (N, C), in the number format of the weights."""
+    def embed(self, ids: Sequence[int] | Ids) -> Array:
+        """Token ids (..., N) -> their embeddings (..., N, C), in the number format of the weights."""
         places = np.asarray(ids, dtype=np.int64)
         embedded: Array = self.tensors[EMBEDDING][places]
         if (is_learned := places < 0).any():
             embedded[is_learned] = self.tensors[LEARNED][places[is_learned]]
         return embedded
 
-    def encode(self, ids: Sequence[int]) -> Vector:
-        """Token ids of a text (N) -> (D,), not of unit length. Ids after the end of text have no influence."""
-        with np.errstate(all="ignore"):  # damaged weights; the caller checks the result
-            return self._features(ids[: ids.index(max(ids)) + 1])  # the end of text has the highest id
+    def encode(self, texts: Sequence[str]) -> Vector:
+        """Texts (B) -> (B, D), not of unit length. Texts too long for the model are cut."""
+        return self.encode_ids(self.tokenizer.tokenize_all(texts))
 
-    def _features(self, ids: Sequence[int]) -> Vector:
-        known, past = self._known(ids)
-        x = self.embed(ids[known:]).astype(np.float32)  # (N, C), of the tokens that are not known
-        x = x + self.tensors["positional_embedding"][known : len(ids)]
-        seen = []
-        for i in range(self.layers):
-            block = f"transformer.resblocks.{i}."
-            kept = 1 if i == self.layers - 1 else len(x)  # the tower's output is that of the last token alone
-            attended, keys_and_values = self._attend(block, self._norm(f"{block}ln_1", x), kept, past[i])
-            seen.append(keys_and_values)
-            x = x[-kept:] + self._scale(f"{block}ls_1", attended)
-            x = x + self._scale(f"{block}ls_2", self._mlp(block, self._norm(f"{block}ln_2", x)))
-        self._last[:] = [(ids, seen)]
-        features: Vector = self._norm("ln_final", x[-1]) @ self.tensors["text_projection"]
+    def encode_ids(self, ids: Sequence[Sequence[int]]) -> Vector:
+        """Token ids of texts (B of N) -> (B, D), not of unit length. Ids after the end of a text have no influence."""
+        features = np.empty((len(ids), self.shape.dim), np.float32)
+        ends = [self._end(one) for one in ids]
+        lengths = [end + 1 if self.shape.is_causal else self.shape.context_length for end in ends]
+        with np.errstate(all="ignore"):  # damaged weights; the caller checks the result
+            for batch in _batches(lengths):
+                padded = np.full((len(batch), max(lengths[i] for i in batch)), self.tokenizer.pad)
+                for row, i in zip(padded, batch, strict=True):
+                    row[: len(ids[i])] = ids[i][: len(row)]
+                features[batch] = self._features(padded, np.array([ends[i] for i in batch]))
         return features
 
-    def _known(self, ids: Sequence[int]) -> tuple[int, Sequence[Heads]]:
+    def _end(self, ids: Sequence[int]) -> int:
+        """Returns the place whose output is the vector of a text."""
+        if self.shape.pool == "last":
+            return self.shape.context_length - 1
+        end = max(ids) if self.shape.pool == "argmax" else self.shape.end
+        return ids.index(end) if end in ids else 0
+
+    def _features(self, ids: Ids, ends: Ids) -> Vector:
+        """Token ids (B, N) and the places to read (B,) -> (B, D)."""
+        known, past = self._known(ids)
+        x = self.embed(ids[:, known:]).astype(np.float32)  # (B, N, C), of the tokens that are not known
+        x = x + self.tensors["positional_embedding"][known : ids.shape[1]]
+        places, seen = np.arange(known, ids.shape[1])[np.newaxis], []
+        for i in range(self.shape.layers):
+            block, normed = f"transformer.resblocks.{i}.", self._norm(f"transformer.resblocks.{i}.ln_1", x)
+            read = normed
+            if i == self.shape.layers - 1:  # of its output, only one place is read
+                rows = np.arange(len(ids)), ends - known
+                places, x, read = ends[:, np.newaxis], x[rows][:, np.newaxis], normed[rows][:, np.newaxis]
+            attended, keys_and_values = self._attend(f"{block}attn.", read, normed, places, past[i])
+            seen.append(keys_and_values)
+            x = x + self._scale(f"{block}ls_1", attended)
+            x = x + self._scale(f"{block}ls_2", self._mlp(f"{block}mlp.", self._norm(f"{block}ln_2", x)))
+        if len(ids) == 1 and self.shape.is_causal:
+            self._last[:] = [(ids[0].tolist(), seen)]
+        return self._project(self._norm("ln_final", x[:, 0]))
+
+    def _known(self, ids: Ids) -> tuple[int, Sequence[Heads]]:
         """Returns how many of the first tokens began the last text too, and their keys and values in each block.
 
-        No token sees those after it, so these are the same in every text. The last of `ids` is never among them."""
-        last, seen = (*self._last, ((), ()))[0]
-        count = sum(1 for _ in takewhile(bool, map(eq, last, ids[:-1])))
-        return count, [[(k[:, :count], v[:, :count]) for k, v in block] for block in seen] or [[]] * self.layers
+        Where no token sees those after it, these are the same in every text. The last of `ids` is never among them."""
+        last, seen = (*self._last, ((), ()))[0] if len(ids) == 1 and self.shape.is_causal else ((), ())
+        count = sum(1 for _ in takewhile(bool, map(eq, last, ids[0, :-1].tolist())))
+        known = [[(k[:, :, :count], v[:, :, :count]) for k, v in block] for block in seen]
+        return count, known or [[]] * self.shape.layers
 
-    def _attend(self, block: str, x: Vector, kept: int, past: Heads) -> tuple[Vector, Heads]:
-        """(N, C) -> (kept, C), of the last tokens; and the keys and values of all tokens.
+    def _attend(self, name: str, x: Vector, seen: Vector, places: Ids, past: Heads) -> tuple[Vector, Heads]:
+        """Tokens (B, n, C) at `places` (B or 1, n) look at those `seen` (B, N, C) and those before them: (B, n, C).
 
-        `past` are those of the tokens before."""
-        width = x.shape[1]
-        size = width // self.heads
-        weight = self.tensors[f"{block}attn.in_proj_weight"].reshape(3, width, width)
-        bias = self.tensors[f"{block}attn.in_proj_bias"].reshape(3, width)
-        out = self.tensors[f"{block}attn.out_proj.weight"]
+        `past` are the keys and values of those before. Also returns those of all tokens."""
+        width, heads = self.shape.width, self.shape.heads
+        size = width // heads
+        weight = self.tensors[f"{name}in_proj_weight"].reshape(3, width, width)
+        bias = self.tensors[f"{name}in_proj_bias"].reshape(3, width)
+        out = self.tensors[f"{name}out_proj.weight"]
 
         def attend(number: int, heads: slice) -> tuple[Vector, tuple[Vector, Vector]]:
             own = slice(heads.start * size, heads.stop * size)
             q, k, v = (
-                (_product(tokens, weight[i, own]) + bias[i, own]).reshape(len(tokens), -1, size).transpose(1, 0, 2)
-                for i, tokens in enumerate((x[-kept:], x, x))
-            )  # each (heads, N, C / heads)
+                (_product(tokens, weight[i, own]) + bias[i, own]).reshape(*tokens.shape[:2], -1, size).swapaxes(1, 2)
+                for i, tokens in enumerate((x, seen, seen))
+            )  # each (B, heads, N, C / heads)
             if past:
-                k, v = (np.concatenate(both, axis=1) for both in zip(past[number], (k, v), strict=True))
-            total = k.shape[1]
-            logits = q @ k.transpose(0, 2, 1) / np.sqrt(np.float32(size))
-            logits[:, ~np.tri(kept, total, total - kept, dtype=bool)] = -np.inf  # no token sees those after it
+                k, v = (np.concatenate(both, axis=2) for both in zip(past[number], (k, v), strict=True))
+            logits = q @ k.swapaxes(-1, -2) / np.sqrt(np.float32(size))
+            if self.shape.is_causal:
+                is_later = np.arange(k.shape[2]) > places[..., np.newaxis]  # (B or 1, n, N)
+                logits = np.where(is_later[:, np.newaxis], np.float32(-np.inf), logits)
             weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
             weights /= weights.sum(axis=-1, keepdims=True)
-            return _product((weights @ v).transpose(1, 0, 2).reshape(kept, -1), out[:, own]), (k, v)
+            return _product((weights @ v).swapaxes(1, 2).reshape(*x.shape[:2], -1), out[:, own]), (k, v)
 
-        parts = self._in_lanes(attend, self.heads)
-        attended: Vector = sum((part for part, _ in parts), self.tensors[f"{block}attn.out_proj.bias"])
+        parts = self._in_lanes(attend, heads)
+        attended: Vector = sum((part for part, _ in parts), self.tensors[f"{name}out_proj.bias"])
         return attended, [keys_and_values for _, keys_and_values in parts]
 
-    def _mlp(self, block: str, x: Vector) -> Vector:  # (N, C) -> (N, C)
-        weight, bias, out = (
-            self.tensors[f"{block}mlp.{name}"] for name in ("c_fc.weight", "c_fc.bias", "c_proj.weight")
-        )
+    def _mlp(self, name: str, x: Vector) -> Vector:  # (B, N, C) -> (B, N, C)
+        weight, bias, out = (self.tensors[f"{name}{part}"] for part in ("c_fc.weight", "c_fc.bias", "c_proj.weight"))
+        gelu = GELUS[self.shape.gelu]
 
         def part(_: int, hidden: slice) -> Vector:
-            return _product(self._gelu(_product(x, weight[hidden]) + bias[hidden]), out[:, hidden])
+            return _product(gelu(_product(x, weight[hidden]) + bias[hidden]), out[:, hidden])
 
-        added: Vector = sum(self._in_lanes(part, len(weight)), self.tensors[f"{block}mlp.c_proj.bias"])
+        added: Vector = sum(self._in_lanes(part, self.shape.hidden), self.tensors[f"{name}c_proj.bias"])
         return added
 
     def _in_lanes(self, work: Callable[[int, slice], R], length: int) -> list[R]:
@@ -154,102 +264,107 @@ class TextTower:
 
         return in_threads(run, self.lanes)
 
+    def _project(self, x: Vector) -> Vector:  # (B, C) -> (B, D)
+        match self.shape.projection:
+            case "matrix":
+                projected: Vector = x @ self.tensors["text_projection"]
+                return projected
+            case "linear":
+                return _product(x, self.tensors["text_projection.weight"]) + self.tensors["text_projection.bias"]
+            case _:
+                return x
+
     def _norm(self, name: str, x: Vector) -> Vector:
         centred = x - x.mean(axis=-1, keepdims=True)
-        deviation = np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + np.float32(NORM_EPSILON))
+        deviation = np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + np.float32(self.shape.epsilon))
         normed: Vector = centred / deviation * self.tensors[f"{name}.weight"] + self.tensors[f"{name}.bias"]
         return normed
 
     def _scale(self, name: str, x: Vector) -> Vector:
         """Applies LayerScale, in models that have it."""
-        return x * self.tensors[f"{name}.gamma"] if f"{name}.gamma" in self.tensors else x
+        return x * self.tensors[f"{name}.gamma"] if self.shape.has_scales else x
 
-    def _gelu(self, x: Vector) -> Vector:
-        share: Vector = 1 / (1 + np.exp(np.float32(-1.702) * x)) if self.quick_gelu else _normal_share(x)
-        return x * share
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yields the places of texts in batches of about the same length, of TOKENS_A_BATCH if one is not longer."""
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (len(batch) + 1) * lengths[i] > TOKENS_A_BATCH:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
 
 
 def _product(x: Vector, weight: Array) -> Vector:
-    """Returns x (N, I) times the transpose of a weight (O, I): (N, O).
+    """Returns x (..., I) times the transpose of a weight (O, I): (..., O).
 
     For the few tokens of a query OpenBLAS takes 3 to 20 % less time in this order than in that of the formula."""
-    product: Vector = (weight @ x.T).T
+    product: Vector = (weight @ x.reshape(-1, x.shape[-1]).T).T.reshape(*x.shape[:-1], -1)
     return product
 
 
-def _normal_share(x: Vector) -> Vector:
-    """Returns the share of a normal distribution below x, with an error of 2e-7 (Abramowitz and Stegun, 7.1.26)."""
-    x = x * np.float32(0.5**0.5)
-    t: Vector = np.reciprocal(1 + np.float32(0.3275911) * np.abs(x))
+def _exact_gelu(x: Vector) -> Vector:
+    """Returns x times the share of a normal distribution below it, which has an error of 2e-7 (Abramowitz and Stegun,
+    7.1.26)."""
+    scaled = x * np.float32(0.5**0.5)
+    t: Vector = np.reciprocal(1 + np.float32(0.3275911) * np.abs(scaled))
     series: Vector = np.zeros_like(x)
     for factor in (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592):
         series = (series + np.float32(factor)) * t
-    share: Vector = (1 + np.sign(x) * (1 - series * np.exp(-np.square(x)))) / np.float32(2)
-    return share
+    gelu: Vector = x * (1 + np.sign(scaled) * (1 - series * np.exp(-np.square(scaled)))) / np.float32(2)
+    return gelu
+
+
+def _quick_gelu(x: Vector) -> Vector:
+    gelu: Vector = x / (1 + np.exp(np.float32(-1.702) * x))
+    return gelu
+
+
+def _tanh_gelu(x: Vector) -> Vector:
+    inner = np.float32((2 / np.pi) ** 0.5) * (x + np.float32(0.044715) * x * x * x)
+    gelu: Vector = x * (1 + np.tanh(inner)) / np.float32(2)
+    return gelu
+
+
+GELUS: Mapping[str, Gelu] = {"exact": _exact_gelu, "quick": _quick_gelu, "tanh": _tanh_gelu}
+
+
+# Files
 
 
 def read_text_tower(
-    config: Mapping[str, Any], weights: Path, adapter: Path | None = None, learned: Learned = NO_WORDS
+    config: Mapping[str, Any],
+    tokenizer: Tokenizer,
+    weights: Path,
+    adapter: Path | None = None,
+    learned: Learned = NO_WORDS,
 ) -> TextTower | None:
     """Returns the text tower of a model with this `config` of open_clip, with an adapter folded in.
 
-    `learned`: the words that the adapter has taught.
+    `learned`: the words that the adapter has taught, which the tokenizer knows.
 
-    None if anything is unusual: a checkpoint that is not safetensors, another kind of tower or tokenizer, an adapter
-    that does not fit."""
-    text = config["text_cfg"]
-    if not (config.keys() <= PLAIN_CONFIG and text.keys() <= PLAIN_TEXT_CONFIG):
+    None if anything is unusual: a checkpoint that is not safetensors, another kind of tower, an adapter that does not
+    fit."""
+    shape = read_shape(config)
+    if shape is None:
         return None
-    width, layers, heads = text.get("width", 512), text.get("layers", 12), text.get("heads", 8)
-    length = text.get("context_length", 77)
     try:
         tensors = map_tensors(weights)
         changes = map_tensors(adapter) if adapter else {}
-        shapes = _shapes(config["embed_dim"], width, layers, length, text.get("mlp_ratio", 4.0))
-        if text.get("ls_init_value") is not None:
-            shapes |= {f"transformer.resblocks.{i}.ls_{n}.gamma": (width,) for i in range(layers) for n in (1, 2)}
+        shapes = shape.tensors()
         tower = {name: fold(tensors[name], name, changes) for name in shapes}
     except (OSError, ValueError, KeyError, TypeError):  # open_clip can read it, or reports what is wrong
         return None
-    if text.get("vocab_size", VOCABULARY_SIZE) != VOCABULARY_SIZE or width % heads:
-        return None
-    if any(tower[name].shape != shape for name, shape in shapes.items()):
+    if any(tower[name].shape != expected for name, expected in shapes.items()):
         return None
     if learned:
         rows = changes.get(LEARNED, np.empty((0, 0)))
-        if rows.shape != (sum(map(len, learned.values())), width):
+        if rows.shape != (sum(map(len, learned.values())), shape.width):
             return None
         tower[LEARNED] = rows
-    return TextTower(
-        tower, layers, heads, length, bool(config.get("quick_gelu")), learned, LANES if width >= WIDE else 1
-    )
-
-
-def _shapes(dim: int, width: int, layers: int, length: int, mlp_ratio: float) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of the tensors of a text tower, by name."""
-    hidden = int(width * mlp_ratio)
-    block = {
-        "ln_1.weight": (width,),
-        "ln_1.bias": (width,),
-        "attn.in_proj_weight": (3 * width, width),
-        "attn.in_proj_bias": (3 * width,),
-        "attn.out_proj.weight": (width, width),
-        "attn.out_proj.bias": (width,),
-        "ln_2.weight": (width,),
-        "ln_2.bias": (width,),
-        "mlp.c_fc.weight": (hidden, width),
-        "mlp.c_fc.bias": (hidden,),
-        "mlp.c_proj.weight": (width, hidden),
-        "mlp.c_proj.bias": (width,),
-    }
-    return {
-        EMBEDDING: (VOCABULARY_SIZE, width),
-        "positional_embedding": (length, width),
-        **{f"transformer.resblocks.{i}.{name}": shape for i in range(layers) for name, shape in block.items()},
-        "ln_final.weight": (width,),
-        "ln_final.bias": (width,),
-        "text_projection": (width, dim),
-    }
+    return TextTower(shape, tower, tokenizer, LANES if shape.width >= WIDE else 1)
 
 
 def fold(weight: Array, name: str, changes: Mapping[str, Array]) -> Array:
@@ -267,19 +382,8 @@ def fold(weight: Array, name: str, changes: Mapping[str, Array]) -> Array:
     return weight.astype(np.float32) + b @ a
 
 
-def open_clip_config(model: str) -> Mapping[str, Any] | None:
-    """Returns open_clip's configuration of a model; None if open_clip has no model of this name."""
-    file = open_clip_folder() / "model_configs" / f"{model}.json"
-    return read_config(file) if file.is_file() else None
-
-
-def read_config(file: Path) -> Mapping[str, Any]:
-    config: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return config
-
-
 def map_tensors(file: Path) -> dict[str, Array]:
-    """Maps the tensors of a safetensors file, by name; they are read from disk when they are used.
+    """Maps the tensors of a safetensors file, by name without PREFIX; they are read from disk when they are used.
 
     Tensors in number formats that numpy lacks are skipped. Raises OSError, and ValueError for other kinds of files."""
     with open(file, "rb") as opened:
@@ -291,5 +395,6 @@ def map_tensors(file: Path) -> dict[str, Array]:
         if dtype := DTYPES.get(described.get("dtype")):
             first, last = described["data_offsets"]
             count = (last - first) // np.dtype(dtype).itemsize
-            tensors[name] = np.frombuffer(content, dtype, count, start + first).reshape(described["shape"])
+            mapped = np.frombuffer(content, dtype, count, start + first)
+            tensors[name.removeprefix(PREFIX)] = mapped.reshape(described["shape"])
     return tensors

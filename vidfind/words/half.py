@@ -16,12 +16,14 @@ from vidfind.errors import ModelUnavailable, Unusable
 from vidfind.models import load as registry
 from vidfind.models.adapter_file import read_info
 from vidfind.models.catalog import OPENAI, TINY
-from vidfind.models.hub import find_weights
+from vidfind.models.hub import find_tokenizer, find_weights
 from vidfind.models.load import known_config as known_config
 from vidfind.store.mismatch import require_weights
 from vidfind.store.settings import Generation, adapter_file_name
 from vidfind.text import tower as text
-from vidfind.text.tokenizer import NO_WORDS, tokenize, tokenize_all
+from vidfind.text.config import open_clip_config
+from vidfind.text.hub_tokenizer import is_english, make_tokenizer
+from vidfind.text.tokenizer import NO_WORDS, ClipTokenizer
 from vidfind.words.bank import is_word
 
 if TYPE_CHECKING:
@@ -54,7 +56,9 @@ def read_text_half(
     if digest != ours.weights_digest:
         return None
     log.info("reading the text half of %s", weights)
-    return text.read_text_tower(config, weights, adapter, info.learned if info else {})
+    learned = info.learned if info else NO_WORDS
+    tokenizer = make_tokenizer(config, find_tokenizer(ours.model, config, weights, announce), learned)
+    return text.read_text_tower(config, tokenizer, weights, adapter, learned) if tokenizer else None
 
 
 def own_adapter(path: Path, generation: Generation) -> Path | None:
@@ -72,18 +76,22 @@ def owner_words(path: Path, generation: Generation) -> list[str]:
 
 
 def knows_only_english(model: str) -> bool:
-    """Whether a model was trained on English captions only: it uses CLIP's own tokenizer."""
-    config = known_config(model, OPENAI) if model == TINY else text.open_clip_config(model)
-    return config is not None and not any(name.startswith("hf_") for name in config["text_cfg"])
+    """Whether a model was trained on English captions only: its tokenizer is made for English."""
+    config = known_config(model, OPENAI) if model == TINY else open_clip_config(model)
+    return config is not None and is_english(config)
 
 
 def unknown_words(half: text.TextTower, query: str) -> list[str]:
-    """Returns the words of a text that the model has not learned: the embeddings of their tokens are all zero."""
-    if half.embed(half.tokenize(query)[0]).any(axis=1).all():
-        return []
+    """Returns the words of a text that the model has not learned: it has no tokens for them, or none with a meaning.
+
+    Tokens whose embeddings are all zero have no meaning."""
     words = list(dict.fromkeys(word.strip(string.punctuation) for word in query.split() if is_word(word)))
-    tokens = [ids[1:-1] for ids in half.tokenize_all(words)]  # between start and end of text
-    return [word for word, ids in zip(words, tokens, strict=True) if ids and not half.embed(ids).any()]
+    tokens = [half.tokenizer.inner(ids) for ids in half.tokenizer.tokenize_all(words)]
+    return [word for word, ids in zip(words, tokens, strict=True) if ids and _is_unknown(half, ids)]
+
+
+def _is_unknown(half: text.TextTower, ids: Sequence[int]) -> bool:
+    return half.tokenizer.is_unknown(ids) or not half.embed(ids).any()
 
 
 FUNCTION_WORDS = frozenset(
@@ -101,7 +109,7 @@ def knows_nothing(half: text.TextTower, query: str) -> bool:
 
 def encode_texts(half: text.TextTower, texts: Sequence[str]) -> npt.NDArray[np.float32]:
     """Returns the vectors (N, D) of N texts, of unit length."""
-    features = np.stack([half.encode(ids) for ids in half.tokenize_all(texts)])
+    features = half.encode(texts)
     vectors: npt.NDArray[np.float32] = features / np.linalg.norm(features, axis=1, keepdims=True)
     return vectors
 
@@ -114,11 +122,12 @@ def text_encoder(
     `load` is called for the whole encoder otherwise. The function raises Unusable for a text that is longer than the
     model can read."""
     half = read_text_half(store.path, store.generation, announce)
-    length, learned = (half.context_length, half.learned) if half else (CLIP_LENGTH, NO_WORDS)
+    tokenizer = half.tokenizer if half else ClipTokenizer(CLIP_LENGTH)
+    length = tokenizer.context_length
 
     def encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        for one, ids in zip(texts, tokenize_all(texts, length, learned), strict=True):
-            if len(ids) == length and tokenize(one, length, learned)[1]:
+        for one, ids in zip(texts, tokenizer.tokenize_all(texts), strict=True):
+            if len(ids) == length and tokenizer.tokenize(one)[1]:
                 raise Unusable(f"The model reads {length} tokens, and this is longer: {one!r}. Use a shorter name.")
         vectors: npt.NDArray[np.float32] = (
             encode_texts(half, texts) if half else load().encode_text(list(texts)).numpy()
