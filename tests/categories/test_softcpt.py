@@ -25,7 +25,7 @@ from vidfind.categories.softcpt import (
     read_prompts,
     sgd,
 )
-from vidfind.encoders.towers import read_embedded
+from vidfind.towers.text import read_embedded
 
 
 def as_tensor(values: np.ndarray) -> torch.Tensor:

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from tests.support.golden_clip import load_golden
 from tests.support.rounding import rounding
+from vidfind.encoders.backbone import Backbone
 from vidfind.encoders.centerclip import centerclip_reduction, centerclip_spectral_reduction, kept_tokens
 from vidfind.encoders.clusters import medoid_tokens
-from vidfind.encoders.tokens import Backbone, Reduction, Tokens
-from vidfind.encoders.towers import encode_frames
+from vidfind.towers.clip import ClipTower
+from vidfind.towers.loop import Reduction, encode_frames
+from vidfind.towers.tokens import Tokens
 
 TEXT = {"context_length": 77, "vocab_size": 100, "width": 8, "heads": 2, "layers": 1}
 
@@ -25,12 +27,11 @@ def small_clip(width: int = 16, depth: int = 4) -> CLIP:
     return CLIP(12, vision, TEXT, quick_gelu=True).eval()
 
 
-def embed(visual: Any, frames: Tensor) -> Tensor:
-    """Frames (B, T, 3, S, S) that are normalised already -> the tokens of the first block."""
-    patches = visual.conv1(frames.flatten(0, 1)).flatten(2).transpose(1, 2)
-    cls = visual.class_embedding.expand(len(patches), 1, -1)
-    tokens: Tensor = visual.ln_pre(torch.cat([cls, patches], dim=1) + visual.positional_embedding)
-    return tokens
+class NormalisedTower(ClipTower):
+    """Takes frames (B * T, 3, S, S) that are normalised already."""
+
+    def embed(self, frames: Tensor) -> tuple[Tensor, None]:
+        return self.add_positions(self.visual.conv1(frames).flatten(2).transpose(1, 2)), None
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,8 @@ def test_the_whole_tower_equals_the_authors(golden: dict[str, np.ndarray]) -> No
     visual.load_state_dict(weights)
     model = small_clip()
     model.visual = visual
-    reduction = centerclip_reduction(Backbone(model, 6, {}), segments=2)
+    tower = NormalisedTower(model)
+    reduction = centerclip_reduction(Backbone(tower, 6, {}), segments=2)
     entering: dict[int, Tensor] = {}
     leaving: dict[int, Tensor] = {}
 
@@ -55,8 +57,8 @@ def test_the_whole_tower_equals_the_authors(golden: dict[str, np.ndarray]) -> No
         leaving[i] = tokens.x
         return tokens
 
-    x = embed(visual, torch.tensor(golden["frames"]))
-    cls = encode_frames(visual, x, Reduction(watched, reduction.before_mlp, reduction.pool), 6)
+    frames = torch.tensor(golden["frames"]).flatten(0, 1)
+    cls = encode_frames(tower, frames, Reduction(watched, reduction.before_mlp, reduction.pool), 6)
     np.testing.assert_allclose(entering[2], golden["after_block2"], atol=1e-4)
     patches = torch.tensor(golden["after_block2"])[:, 1:].reshape(4, 27, 16)
     medoids = torch.tensor(golden["medoids"]).reshape(4, 9, 1).expand(-1, -1, 16)
@@ -71,7 +73,7 @@ def test_the_whole_tower_equals_the_authors(golden: dict[str, np.ndarray]) -> No
 
 def test_segments_are_pooled_as_the_authors_pool_them() -> None:
     golden = load_golden("centerclip_mask_pooling")
-    reduction = centerclip_reduction(Backbone(small_clip(), 12, {}))
+    reduction = centerclip_reduction(Backbone(ClipTower(small_clip()), 12, {}))
     clips = zip(golden["emb_S4"], golden["mask_S4"], golden["video_emb_S4"], strict=True)
     for segments, mask, expected in list(clips)[:3]:  # the others have no real segment, and theirs is no number
         real = torch.tensor(segments[mask.astype(bool)])[None]
@@ -81,7 +83,7 @@ def test_segments_are_pooled_as_the_authors_pool_them() -> None:
 def cluster(x: Tensor, num_frames: int, **options: Any) -> Tokens:
     """Tokens (B * T, 10, C) before and after the block in the middle."""
     model = small_clip(x.shape[-1])
-    return centerclip_reduction(Backbone(model, num_frames, {}), **options).before_block(
+    return centerclip_reduction(Backbone(ClipTower(model), num_frames, {}), **options).before_block(
         2, Tokens(x, None, 1, num_frames)
     )
 
@@ -137,7 +139,7 @@ def test_gradients_reach_the_tokens_that_are_kept_and_no_others() -> None:
 
 def test_nothing_happens_at_other_blocks_and_sizes_are_of_no_account() -> None:
     model = small_clip()
-    reduction = centerclip_reduction(Backbone(model, 12, {}))
+    reduction = centerclip_reduction(Backbone(ClipTower(model), 12, {}))
     tokens = Tokens(random_tokens(12, 16), None, 1, 12)
     assert all(reduction.before_block(i, tokens) is tokens for i in (0, 1, 3))
     assert reduction.before_block(2, tokens).size is None
@@ -149,7 +151,7 @@ def test_the_papers_numbers_of_kept_tokens() -> None:
 
 def test_the_spectral_variant_keeps_as_many_tokens_and_other_ones() -> None:
     x = random_tokens(12)
-    backbone = Backbone(small_clip(8), 12, {})
+    backbone = Backbone(ClipTower(small_clip(8)), 12, {})
     plain, spectral = (
         make(backbone).before_block(2, Tokens(x, None, 1, 12)).x
         for make in (centerclip_reduction, centerclip_spectral_reduction)

@@ -15,10 +15,10 @@ from vidfind.demo.world import random_scene
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.encoders.table import ENCODERS
-from vidfind.encoders.tokens import Reduction
-from vidfind.encoders.towers import embed_patches, encode_frames, quantise_tower
 from vidfind.errors import ModelUnavailable, UnsupportedModel
 from vidfind.precision.integers import largest_weight
+from vidfind.towers.families import int8_tower
+from vidfind.towers.loop import Reduction, encode_frames
 
 pytestmark = pytest.mark.skipif(not largest_weight(), reason="this CPU, or its PyTorch, has no products of integers")
 
@@ -113,8 +113,7 @@ def test_no_encoder_keeps_tokens_that_blocks_change_in_place(
     tiny_encoder: Encoder, clips: torch.Tensor, name: str
 ) -> None:
     encoder = tiny_encoder.with_encoder(name)
-    visual, reduction = encoder.model.visual, encoder.reduction
-    tower = quantise_tower(visual, encoder._mean, encoder._std, largest_weight())
+    tower, reduction = int8_tower(encoder.model, largest_weight()), encoder.reduction
 
     def copied(step: Callable[..., Any]) -> Callable[..., Any]:
         """The step with tokens of its own, which nothing that comes later changes."""
@@ -122,8 +121,7 @@ def test_no_encoder_keeps_tokens_that_blocks_change_in_place(
 
     careful = Reduction(copied(reduction.before_block), copied(reduction.before_mlp), reduction.pool)
     with torch.inference_mode():
-        x = embed_patches(visual, clips[:1].flatten(0, 1), encoder._mean, encoder._std, tower.embedding)
-        one, other = (encode_frames(visual, x.clone(), r, 12, blocks=tower.blocks) for r in (reduction, careful))
+        one, other = (encode_frames(tower, clips[0], r, 12) for r in (reduction, careful))
     assert torch.equal(one, other)
 
 
@@ -142,7 +140,7 @@ def test_a_careful_tower_is_closer_to_float32(tiny_encoder: Encoder, clips: torc
     encoder, exact = tiny_encoder.with_encoder("mean"), tiny_encoder.with_encoder("mean").encode_video(clips)
     distances = []
     for is_careful in (False, True):
-        tower = quantise_tower(encoder.model.visual, encoder._mean, encoder._std, largest_weight(), is_careful)
+        tower = int8_tower(encoder.model, largest_weight(), is_careful)
         with torch.inference_mode():
             vectors = torch.cat([F.normalize(encoder.video_features(clip, tower), dim=-1) for clip in clips.split(1)])
         distances.append((vectors - exact).norm())

@@ -6,11 +6,12 @@ from typing import get_args
 import pytest
 from open_clip import CLIP
 
+from vidfind.encoders.backbone import Backbone
 from vidfind.encoders.names import EncoderName
 from vidfind.encoders.table import ENCODERS
-from vidfind.encoders.tokens import Backbone
 from vidfind.models.catalog import DEFAULT_ENCODER
 from vidfind.models.lora import attach_lora
+from vidfind.towers.clip import ClipTower
 from vidfind.training.recipe import Recipe
 
 
@@ -32,6 +33,6 @@ def vit_b_32() -> CLIP:
 )
 def test_trained_parameters_of_vit_b_32(vit_b_32: CLIP, name: str, count: int) -> None:
     entry = ENCODERS[name]
-    own = entry.parameters(Backbone(vit_b_32, 12, {}))
+    own = entry.parameters(Backbone(ClipTower(vit_b_32), 12, {}, vit_b_32))
     lora = {} if entry.is_frozen else attach_lora(copy.deepcopy(vit_b_32), Recipe.rank)
     assert sum(tensor.numel() for tensor in [*own.values(), *lora.values()]) == count

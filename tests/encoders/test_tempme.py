@@ -6,10 +6,12 @@ from open_clip import CLIP
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.support.golden_clip import GOLDEN_FILES, golden_encoder, load_golden
+from vidfind.encoders.backbone import Backbone
 from vidfind.encoders.table import ENCODERS
 from vidfind.encoders.tempme import tempme_joins, tempme_position_shapes
-from vidfind.encoders.tokens import Backbone, Tokens
-from vidfind.encoders.towers import embed_patches, encode_frames
+from vidfind.towers.clip import ClipTower
+from vidfind.towers.loop import encode_frames
+from vidfind.towers.tokens import Tokens
 
 
 def test_schedule_of_the_paper() -> None:
@@ -52,17 +54,18 @@ def test_the_fast_schedule_keeps_the_promise_of_the_paper(patch_size: int) -> No
     with torch.device("meta"):  # nothing is computed: the counts depend on shapes alone
         vision = {"image_size": 224, "patch_size": patch_size, "width": 768, "layers": 12}
         model = CLIP(512, vision, {"vocab_size": 100, "width": 64, "heads": 1, "layers": 1})
+        model.visual.image_mean, model.visual.image_std = (0.0,) * 3, (1.0,) * 3
+        tower = ClipTower(model)
         frames = torch.zeros(12, 224, 224, 3, dtype=torch.uint8)
         flops, tokens = {}, {}
         for name in ("mean", "tempme-fast"):
-            reduction = ENCODERS[name].reduction(Backbone(model, 12, {}))
+            reduction = ENCODERS[name].reduction(Backbone(tower, 12, {}))
             leaving: list[int] = []
             hook = model.visual.transformer.resblocks[-1].mlp.register_forward_pre_hook(
                 lambda module, args, leaving=leaving: leaving.append(args[0].shape[0] * args[0].shape[1])
             )
             with FlopCounterMode(display=False) as counter:
-                x = embed_patches(model.visual, frames, torch.zeros(3), torch.ones(3))
-                encode_frames(model.visual, x, reduction, 12)
+                encode_frames(tower, frames, reduction, 12)
             hook.remove()
             flops[name], (tokens[name],) = counter.get_total_flops(), leaving
     assert tokens["tempme-fast"] <= 0.05 * tokens["mean"]

@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from tests.support.rounding import rounding
+from vidfind.encoders.backbone import Backbone
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.encoders.tfvl import DEFAULTS, PROJECTION, Settings, tfvl_parameters, tfvl_reduction, word_scale
-from vidfind.encoders.tokens import Backbone
-from vidfind.encoders.towers import read_words
+from vidfind.towers.clip import ClipTower
+from vidfind.towers.text import read_words
 from vidfind.training.optimize import contrastive_loss
 
 FRAMES = 6
@@ -40,7 +41,7 @@ def clips() -> torch.Tensor:
 def make_encoder(clip: open_clip.CLIP, settings: Settings = DEFAULTS, frames: int = FRAMES) -> Encoder:
     identity = EncoderIdentity("test", "random", "", "mean", None, frames)
     encoder = Encoder(clip, open_clip.get_tokenizer("ViT-B-32"), identity).with_encoder("tfvl")
-    backbone = Backbone(clip, frames, encoder.parameters)
+    backbone = Backbone(ClipTower(clip), frames, encoder.parameters, clip)
     torch.manual_seed(3)
     encoder.parameters.clear()
     encoder.parameters.update(tfvl_parameters(backbone, settings))
@@ -105,7 +106,7 @@ def test_frames_attend_to_one_another_in_the_joint_blocks_alone(clip: open_clip.
 
 @torch.inference_mode()
 def test_frames_become_words_as_large_as_those_of_the_token_table(clip: open_clip.CLIP) -> None:
-    backbone = Backbone(clip, FRAMES, {})
+    backbone = Backbone(ClipTower(clip), FRAMES, {}, clip)
     projection = tfvl_parameters(backbone)[PROJECTION]
     words = word_scale(backbone) * (clip.visual.ln_post(torch.randn(1000, 64)) @ projection)
     of_table = clip.token_embedding.weight.square().mean().sqrt()

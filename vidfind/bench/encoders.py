@@ -15,13 +15,13 @@ from vidfind.encoders.costs import ClipCost, clip_costs, clips_to_time
 from vidfind.encoders.encoder import Encoder, choose_device
 from vidfind.encoders.names import DEFAULT_NUM_FRAMES, EncoderIdentity
 from vidfind.encoders.table import ENCODERS
-from vidfind.encoders.towers import check_tower_config
 from vidfind.errors import UnsupportedModel
 from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL, TINY, check_model
 from vidfind.models.clip import random_clip
 from vidfind.models.load import load_encoder
 from vidfind.precision.formats import choose_format, float_type
 from vidfind.system.imports import import_open_clip
+from vidfind.towers.families import check_tower_config
 from vidfind.training.recipe import Recipe
 from vidfind.training.trainable import prepare
 

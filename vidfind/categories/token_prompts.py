@@ -37,8 +37,8 @@ from vidfind.categories.softcpt import (
     sgd,
 )
 from vidfind.categories.tasks import ClassExamples, Floats, Heads, Task, Vectors, task_of
-from vidfind.encoders.towers import embedding_table, has_plain_text_tower, read_embedded
 from vidfind.errors import Unusable
+from vidfind.towers.text import embedding_table, has_plain_text_tower, read_embedded
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder

@@ -2,7 +2,7 @@
 
 Zhao et al., "CenterCLIP: Token Clustering for Efficient Text-Video Retrieval", SIGIR 2022. Departures: the clustering
 has exact rules (clusters.py); runs of frames may differ in length by one; there is no mask, because a clip always has T
-frames. Letters as in tokens.py; S runs of frames (the paper's segments), P patches a frame, K kept tokens.
+frames. Letters as in towers/tokens.py; S runs of frames (the paper's segments), P patches a frame, K kept tokens.
 """
 
 from collections.abc import Callable
@@ -11,8 +11,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from vidfind.encoders.backbone import Backbone, keep_before_mlp, mean_of_unit_vectors
 from vidfind.encoders.clusters import Clusters, medoid_tokens, spectral_medoids
-from vidfind.encoders.tokens import Backbone, Reduction, Tokens, even_parts, keep_before_mlp, mean_of_unit_vectors
+from vidfind.towers.loop import Reduction
+from vidfind.towers.tokens import Tokens, even_parts
 
 SEGMENTS = 4
 """S for 12 frames: the paper's choice for short clips."""
@@ -30,7 +32,7 @@ def centerclip_reduction(
     bounds = even_parts(backbone.num_frames, min(segments, backbone.num_frames))
     longest = max(end - start for start, end in bounds)
     shortest = min(end - start for start, end in bounds)
-    kept = min(kept_tokens(backbone.num_patches), shortest * backbone.num_patches)
+    kept = min(kept_tokens(backbone.tower.num_patches), shortest * backbone.tower.num_patches)
 
     def cluster(frames: Tensor) -> Tensor:
         """(G, f, 1 + P, C) -> (G, 1 + K, C)"""
@@ -40,7 +42,7 @@ def centerclip_reduction(
         return torch.cat([frames[:, :, 0].mean(dim=1, keepdim=True), patches], dim=1)
 
     def before_block(i: int, tokens: Tokens) -> Tokens:
-        if i != backbone.depth // 2:
+        if i != backbone.tower.depth // 2:
             return tokens
         clips = tokens.x.reshape(-1, backbone.num_frames, *tokens.x.shape[1:])  # (B, T, 1 + P, C)
         sequences: dict[int, Tensor] = {}
@@ -58,5 +60,5 @@ def centerclip_reduction(
 def centerclip_spectral_reduction(backbone: Backbone) -> Reduction:
     """Returns the same reduction with spectral clustering of the nearest-neighbour graph."""
     frames = -(-backbone.num_frames // SEGMENTS)  # of the longest segment
-    neighbours = 5 * frames if backbone.num_patches < 100 else 5 * frames + 5  # the authors' choice
+    neighbours = 5 * frames if backbone.tower.num_patches < 100 else 5 * frames + 5  # the authors' choice
     return centerclip_reduction(backbone, partial(spectral_medoids, neighbours=neighbours))

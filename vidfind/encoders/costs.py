@@ -1,6 +1,6 @@
 """Measures what encoding a clip costs: tokens, floating-point operations and time, all measured on real runs.
 
-Knows nothing of files, or of how figures are shown. Letters as in tokens.py: B clips, T frames a clip, S pixels.
+Knows nothing of files, or of how figures are shown. Letters as in towers/tokens.py: B clips, T frames a clip, S pixels.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from vidfind.system.machine import parallel_map
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from vidfind.encoders.encoder import Encoder
+    from vidfind.towers.tokens import Tokens
 
 log = logging.getLogger(__name__)
 K = TypeVar("K")
@@ -72,19 +73,19 @@ def count(encoder: Encoder, clips: npt.NDArray[np.uint8]) -> tuple[int, int]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    tokens: list[int] = []
+    tokens: dict[int, int] = {}
+    reduction = encoder.reduction
 
-    def see(mlp: Any, arguments: tuple[torch.Tensor]) -> None:
-        tokens.append(arguments[0].shape[:-1].numel())
+    def before_mlp(i: int, entering: Tokens, keys: torch.Tensor) -> Tokens:
+        left = reduction.before_mlp(i, entering, keys)
+        tokens[i] = left.x.shape[:-1].numel()
+        return left
 
-    # The MLP of the last block: neither it nor anything after it changes the number of tokens.
-    hook = encoder.model.visual.transformer.resblocks[-1].mlp.register_forward_pre_hook(see)
-    with ExitStack() as stack:
-        stack.callback(hook.remove)
-        counter = stack.enter_context(FlopCounterMode(display=False))
-        with torch.inference_mode():
-            encoder.video_features(torch.as_tensor(clips).to(encoder.device))  # in floats: it sees nothing of int8
-    return sum(tokens), counter.get_total_flops()
+    watched = encoder.with_encoder(encoder.identity.encoder)
+    watched.reduction = replace(reduction, before_mlp=before_mlp)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        watched.video_features(torch.as_tensor(clips).to(encoder.device))  # in floats: it sees nothing of int8
+    return tokens[encoder.tower.depth - 1], counter.get_total_flops()  # nothing later changes the number of tokens
 
 
 def clips_to_time(encoder: Encoder) -> int:

@@ -1,7 +1,7 @@
 """Frames and text to embeddings: a CLIP of open_clip, one encoder of the table, a device and a number format.
 
 Knows nothing of files, indexes or where weights come from.
-Letters as in tokens.py: B clips, T frames a clip, S pixels, C width, D embedding size.
+Letters as in towers/tokens.py: B clips, T frames a clip, S pixels, C width, D embedding size.
 """
 
 import copy
@@ -15,25 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vidfind.encoders.backbone import Backbone
 from vidfind.encoders.clusters import NotFinite
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.encoders.table import ENCODERS
-from vidfind.encoders.tokens import Backbone
-from vidfind.encoders.towers import (
-    Embedding,
-    Int8Tower,
-    check_image_tower,
-    embed_patches,
-    encode_frames,
-    encode_tokens,
-    has_int8_tower,
-    has_plain_text_tower,
-    patch_embedding,
-    quantise_tower,
-)
 from vidfind.errors import DeviceMissing, ModelUnavailable, UnsupportedModel
 from vidfind.precision.integers import largest_weight
 from vidfind.precision.trial import CAREFUL, FLOAT32, INT8, Trial
+from vidfind.towers.families import has_int8_tower, image_tower, int8_tower
+from vidfind.towers.loop import Tower, encode_frames
+from vidfind.towers.text import encode_tokens, has_plain_text_tower
 
 # What one core holds in its cache best; larger ones were no quicker.
 CLIPS_A_BATCH = 4
@@ -69,7 +60,7 @@ class Encoder:
 
         Raises UnsupportedModel when the image tower is not a plain vision transformer, or the encoder needs another.
         """
-        check_image_tower(model, identity.model)
+        self.tower = image_tower(model, identity.model)
         if int8 and not has_int8_tower(model):
             raise UnsupportedModel(
                 f"{identity.model} cannot be used in int8. Leave out --dtype, or use --dtype float32."
@@ -89,7 +80,6 @@ class Encoder:
         self.num_frames = identity.num_frames
         self.image_size = int(model.visual.image_size[0])
         self.dim = int(model.visual.output_dim)
-        mean, std = (torch.tensor(getattr(model.visual, name)) for name in ("image_mean", "image_std"))
         on_cpu = self.device.type == "cpu"
         # Of a GPU's two, one is under way to it while it works on the other.
         self.lanes = torch.get_num_threads() if on_cpu else 2 if self.device.type == "cuda" else 1
@@ -97,17 +87,14 @@ class Encoder:
         self.batch_size = CLIPS_A_BATCH if on_cpu else CLIPS_A_BATCH_ON_DEVICE
         self.checkpointing = False
         """Whether training holds the activations of one block at a time, and computes the others again."""
-        self._mean, self._std = mean.to(self.device), std.to(self.device)
         self.int8, self.trial = int8, trial
-        self._towers: dict[str, Int8Tower] = {}
+        self._towers: dict[str, Tower] = {}
         """By the stage of the trial; made when they are needed."""
         self._making = threading.Lock()
-        self._embedding: tuple[Tensor, int, Embedding] | None = None
-        """The embedding of patches, with the weight that it was made of and the version of that."""
 
     @property
     def backbone(self) -> Backbone:
-        return Backbone(self.model, self.identity.num_frames, self.parameters)
+        return Backbone(self.tower, self.identity.num_frames, self.parameters, self.model)
 
     @torch.inference_mode()
     def encode_video(self, clips: np.ndarray | Tensor) -> Tensor:
@@ -135,11 +122,10 @@ class Encoder:
             self.trial.add(stage, float((exact * tried).sum()))
         return exact
 
-    def _int8_tower(self, stage: str) -> Int8Tower:
+    def _int8_tower(self, stage: str) -> Tower:
         with self._making:
             if stage not in self._towers:
-                visual, largest = self.model.visual, largest_weight()
-                self._towers[stage] = quantise_tower(visual, self._mean, self._std, largest, stage == CAREFUL)
+                self._towers[stage] = int8_tower(self.model, largest_weight(), stage == CAREFUL)
             return self._towers[stage]
 
     @torch.inference_mode()
@@ -170,35 +156,20 @@ class Encoder:
         """The format in words that begin with the name of that in use, and what a trial of int8 has found."""
         return self.trial.describe() if self.trial else self.number_format
 
-    def video_features(self, clips: Tensor, int8: Int8Tower | None = None) -> Tensor:
+    def video_features(self, clips: Tensor, int8: Tower | None = None) -> Tensor:
         """(B, T, S, S, 3) uint8 on the device -> (B, D), not of unit length; with gradients, unless in `int8`."""
-        cls = self._class_tokens(clips, int8)
-        return self.reduction.pool(cls, cls @ self.model.visual.proj)
+        read = self._read(clips, int8 or self.tower)
+        return self.reduction.pool(read, self.tower.project(read))
 
     def frame_features(self, clips: Tensor) -> Tensor:
-        """(B, T, S, S, 3) uint8 on the device -> (B, M, D), with gradients: the class tokens left, projected."""
-        features: Tensor = self._class_tokens(clips) @ self.model.visual.proj
-        return features
+        """(B, T, S, S, 3) uint8 on the device -> (B, M, D), with gradients: what a clip is read from, projected."""
+        return self.tower.project(self._read(clips, self.tower))
 
-    def _class_tokens(self, clips: Tensor, int8: Int8Tower | None = None) -> Tensor:
-        visual, blocks = self.model.visual, int8.blocks if int8 else None
-        embedding = int8.embedding if int8 else self._patch_embedding()
-        x = embed_patches(visual, clips.flatten(0, 1), self._mean, self._std, embedding)
+    def _read(self, clips: Tensor, tower: Tower) -> Tensor:
         try:
-            return encode_frames(visual, x, self.reduction, clips.shape[1], self.checkpointing, blocks)
+            return encode_frames(tower, clips.flatten(0, 1), self.reduction, clips.shape[1], self.checkpointing)
         except NotFinite as error:
             raise self._not_finite() from error
-
-    def _patch_embedding(self) -> Embedding | None:
-        """The embedding of patches, made once for the same weight; None where it needs gradients."""
-        weight = self.model.visual.conv1.weight
-        if torch.is_grad_enabled() or weight.is_inference():
-            return None
-        made = self._embedding
-        if made is None or made[0] is not weight or made[1] != weight._version:
-            embedding = patch_embedding(self.model.visual, self._mean, self._std)
-            made = self._embedding = (weight, weight._version, embedding)
-        return made[2]
 
     def copy(self) -> "Encoder":
         """The same encoder in floats, with weights of its own, which stay when this one is trained."""

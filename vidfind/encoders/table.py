@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from vidfind.encoders.backbone import Backbone, keep_before_block, keep_before_mlp, mean_of_unit_vectors
 from vidfind.encoders.centerclip import centerclip_reduction, centerclip_spectral_reduction
 from vidfind.encoders.tempme import tempme_fast_reduction, tempme_positions, tempme_reduction
 from vidfind.encoders.tfvl import tfvl_parameters, tfvl_reduction
-from vidfind.encoders.tokens import Backbone, Reduction, keep_before_block, keep_before_mlp, mean_of_unit_vectors
 from vidfind.encoders.tome import tome_reduction
+from vidfind.towers.loop import Reduction
 
 
 def mean_reduction(backbone: Backbone) -> Reduction:

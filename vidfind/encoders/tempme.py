@@ -1,7 +1,7 @@
 """TempMe: merges tokens inside frames, then joins neighbouring frames and merges across them.
 
 Shen et al., "TempMe: Video Temporal Token Merging for Efficient Text-Video Retrieval", ICLR 2025, sections 3.2 and 3.3.
-Letters as in tokens.py.
+Letters as in towers/tokens.py.
 """
 
 from dataclasses import dataclass, replace
@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidfind.encoders.tokens import Backbone, Reduction, Tokens, join, mean_of_unit_vectors, merge
+from vidfind.encoders.backbone import Backbone, mean_of_unit_vectors
+from vidfind.towers.loop import Reduction
+from vidfind.towers.tokens import Tokens, join, merge
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,8 @@ def tempme_position_shapes(depth: int, num_frames: int) -> dict[int, int]:
 
 def tempme_positions(backbone: Backbone) -> dict[str, Tensor]:
     """Returns the temporal positions (F, C) before training: zeros."""
-    shapes = tempme_position_shapes(backbone.depth, backbone.num_frames)
-    return {position_name(block): torch.zeros(f, backbone.width) for block, f in shapes.items()}
+    shapes = tempme_position_shapes(backbone.tower.depth, backbone.num_frames)
+    return {position_name(block): torch.zeros(f, backbone.tower.width) for block, f in shapes.items()}
 
 
 def fit_position(position: Tensor, f: int) -> Tensor:
@@ -81,7 +83,7 @@ def fit_position(position: Tensor, f: int) -> Tensor:
 
 def tempme_reduction(backbone: Backbone, strength: Strength = PAPER_STRENGTH) -> Reduction:
     """Returns the reduction. Missing temporal positions count as zero. Raises ValueError as `tempme_joins` does."""
-    joins = tempme_joins(backbone.depth, backbone.num_frames)
+    joins = tempme_joins(backbone.tower.depth, backbone.num_frames)
     first_join = min(joins)
 
     def before_block(i: int, tokens: Tokens) -> Tokens:
@@ -108,7 +110,7 @@ def tempme_reduction(backbone: Backbone, strength: Strength = PAPER_STRENGTH) ->
 
 
 def tempme_fast_reduction(backbone: Backbone) -> Reduction:
-    return tempme_reduction(backbone, fast_strength(backbone.num_patches))
+    return tempme_reduction(backbone, fast_strength(backbone.tower.num_patches))
 
 
 def add_position(joined: Tokens, position: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 After the abstract of "TFVL" (IEEE TNNLS 2025, doi 10.1109/tnnls.2025.3605657), of which no code is public; where the
 abstract is silent, the choice is ours. Training changes only prompts and one projection, 0.35 % of CLIP. Letters as in
-tokens.py; W is the width of the text tower.
+towers/tokens.py; W is the width of the text tower.
 """
 
 from dataclasses import dataclass
@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidfind.encoders.tokens import Backbone, Reduction, Tokens, join, mean_of_unit_vectors
-from vidfind.encoders.towers import has_plain_text_tower, read_words
+from vidfind.encoders.backbone import Backbone, mean_of_unit_vectors
+from vidfind.towers.loop import Reduction
+from vidfind.towers.text import has_plain_text_tower, read_words
+from vidfind.towers.tokens import Tokens, join
 
 PROJECTION = "visual.word_projection"
 PROMPT_STD = 0.02
@@ -40,12 +42,12 @@ def prompts_name(block: int) -> str:
 
 def tfvl_parameters(backbone: Backbone, settings: Settings = DEFAULTS) -> dict[str, Tensor]:
     """Random initial values: prompts (prompts, C) of each block, and a projection (C, W) of frames to words."""
-    width = backbone.width
+    width = backbone.tower.width
     word_width = backbone.model.token_embedding.weight.shape[1]
     parameters = {PROJECTION: torch.randn(width, word_width) * width**-0.5}
     if settings.prompts:
         parameters |= {
-            prompts_name(i): torch.randn(settings.prompts, width) * PROMPT_STD for i in range(backbone.depth)
+            prompts_name(i): torch.randn(settings.prompts, width) * PROMPT_STD for i in range(backbone.tower.depth)
         }
     return parameters
 
@@ -55,7 +57,7 @@ def tfvl_reduction(backbone: Backbone, settings: Settings = DEFAULTS) -> Reducti
     if not has_plain_text_tower(backbone.model):
         raise ValueError("its text tower is not CLIP's own")
     parameters, count = backbone.parameters, settings.prompts
-    first_joint = backbone.depth - round(backbone.depth * settings.joint_share)
+    first_joint = backbone.tower.depth - round(backbone.tower.depth * settings.joint_share)
     scale = word_scale(backbone)
 
     def before_block(i: int, tokens: Tokens) -> Tokens:

@@ -1,11 +1,13 @@
 """ToMe: merges similar tokens inside each frame, in every block.
 
-Bolya et al., "Token Merging: Your ViT But Faster", ICLR 2023. Letters as in tokens.py.
+Bolya et al., "Token Merging: Your ViT But Faster", ICLR 2023. Letters as in towers/tokens.py.
 """
 
 from torch import Tensor
 
-from vidfind.encoders.tokens import Backbone, Reduction, Tokens, keep_before_block, mean_of_unit_vectors, merge
+from vidfind.encoders.backbone import Backbone, keep_before_block, mean_of_unit_vectors
+from vidfind.towers.loop import Reduction
+from vidfind.towers.tokens import Tokens, merge
 
 MERGED_SHARE = 24 / 49
 """Share of the patches of a frame merged over all blocks: r = 2 with the 12 blocks and 49 patches of ViT-B/32."""
@@ -13,7 +15,7 @@ MERGED_SHARE = 24 / 49
 
 def tome_reduction(backbone: Backbone) -> Reduction:
     """Returns the reduction. Frames stay apart: it saves work, and sees no more of time than plain CLIP."""
-    r = max(1, round(backbone.num_patches * MERGED_SHARE / backbone.depth))
+    r = max(1, round(backbone.tower.num_patches * MERGED_SHARE / backbone.tower.depth))
 
     def before_mlp(i: int, tokens: Tokens, keys: Tensor) -> Tokens:
         return merge(tokens, keys, min(r, (tokens.x.shape[1] - tokens.num_cls) // 2))

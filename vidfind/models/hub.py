@@ -120,7 +120,7 @@ def hub_of_tag(model: str, pretrained: str) -> str:
             f"{model} / {pretrained} is not on the Hugging Face hub: download {tag.get('url', 'it')} "
             "and pass the file with --pretrained FILE."
         )
-    from vidfind.encoders.towers import check_tower_config
+    from vidfind.towers.families import check_tower_config
 
     check_tower_config(open_clip.get_model_config(model), model)  # a download may take an hour
     return str(tag["hf_hub"])

@@ -1,6 +1,6 @@
 """The image tower of CLIP as modules of PyTorch, by open_clip's names: a vision transformer with a class token.
 
-Only what encoders/towers.py reads of a tower; it has no forward pass of its own. Importing open_clip for it would take
+Only what towers/clip.py reads of a tower; it has no forward pass of its own. Importing open_clip for it would take
 a second. Knows nothing of files.
 """
 

@@ -142,11 +142,11 @@ def build(
     weights = find_weights(model, pretrained, announce)
 
     from vidfind.encoders.encoder import Encoder, choose_device
-    from vidfind.encoders.towers import has_int8_tower
     from vidfind.models.adapter_file import read_adapter
     from vidfind.models.lora import fold_adapter, with_words
     from vidfind.precision.formats import choose_format, float_type
     from vidfind.precision.trial import Trial
+    from vidfind.towers.families import has_int8_tower
 
     device = choose_device(device)
     number_format = choose_format(dtype, device, tower_width(model))
@@ -323,7 +323,7 @@ def load_clip(model: str, pretrained: str, weights: Path, dtype: torch.dtype | N
     open_clip = import_open_clip()
     import torch
 
-    from vidfind.encoders.towers import check_tower_config
+    from vidfind.towers.families import check_tower_config
 
     if model == TINY:
         open_clip.add_model_config(TINY_FOLDER / "tiny.json")

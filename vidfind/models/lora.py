@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from vidfind.encoders.towers import WordEmbedding
 from vidfind.errors import ModelUnavailable
 from vidfind.models.adapter_file import PARAMETER, Adapter
 from vidfind.text.tokenizer import LEARNED, Learned, tokenize_all
+from vidfind.towers.families import image_tower
+from vidfind.towers.text import WordEmbedding
 
 Tokenizer = Callable[..., Tensor]
 """Texts and `context_length`, by default that of the model -> token ids (N, length), as open_clip's tokenizers."""
@@ -34,12 +35,14 @@ class LoRA(nn.Module):
         return weight + self.b @ self.a
 
 
-def attention_blocks(model: Any) -> Iterator[tuple[str, nn.MultiheadAttention]]:
-    """Yields the name and the attention of every block of both towers."""
+def attention_weights(model: Any) -> Iterator[tuple[str, nn.Module, str]]:
+    """Yields the weights that make queries, keys and values in every block of both towers.
+
+    Of each: its name in an adapter, the module that holds it, and its name there."""
     text = model.transformer  # first: an `ImageHalf` reads the whole model for it
     for prefix, transformer in (("visual.", model.visual.transformer), ("", text)):
         for i, block in enumerate(transformer.resblocks):
-            yield f"{prefix}transformer.resblocks.{i}.attn", block.attn
+            yield f"{prefix}transformer.resblocks.{i}.attn", block.attn, "in_proj_weight"
 
 
 def attach_lora(model: Any, rank: int, text_only: bool = False) -> dict[str, nn.Parameter]:
@@ -48,11 +51,11 @@ def attach_lora(model: Any, rank: int, text_only: bool = False) -> dict[str, nn.
     The output of the model does not change, because B starts at zero. With `text_only`, only the text tower gets one.
     """
     parameters: dict[str, nn.Parameter] = {}
-    for name, attn in attention_blocks(model):
+    for name, module, weight in attention_weights(model):
         if text_only and name.startswith("visual."):
             continue
-        lora = LoRA(attn.in_proj_weight, rank)
-        parametrize.register_parametrization(attn, "in_proj_weight", lora)
+        lora = LoRA(getattr(module, weight), rank)
+        parametrize.register_parametrization(module, weight, lora)
         parameters |= {f"{name}.lora_a": lora.a, f"{name}.lora_b": lora.b}
     return parameters
 
@@ -86,12 +89,12 @@ def fold_adapter(model: Any, adapter: Adapter) -> None:
     anything, if a tensor does not fit the model.
     """
     weights = dict(model.named_parameters())
-    attention = dict(attention_blocks(model))
-    width = model.visual.transformer.width
+    attention = {name: getattr(module, weight) for name, module, weight in attention_weights(model)}
+    width = image_tower(model).width
     for name, tensor in adapter.tensors.items():
         block, _, kind = name.rpartition(".")
         if kind in ("lora_a", "lora_b"):
-            rows, columns = attention[block].in_proj_weight.shape if block in attention else (0, 0)
+            rows, columns = attention[block].shape if block in attention else (0, 0)
             fits = tensor.shape[1] == columns if kind == "lora_a" else tensor.shape[0] == rows
         elif PARAMETER.fullmatch(name):
             is_projection = kind == "word_projection"
@@ -112,7 +115,7 @@ def fold_adapter(model: Any, adapter: Adapter) -> None:
         for name, tensor in adapter.tensors.items():
             if name in weights:
                 weights[name].copy_(tensor)
-        for block, attn in attention.items():
+        for block, weight in attention.items():
             if f"{block}.lora_a" in adapter.tensors:
-                a, b = (adapter.tensors[f"{block}.lora_{x}"].to(attn.in_proj_weight) for x in "ab")
-                attn.in_proj_weight.add_(b @ a)
+                a, b = (adapter.tensors[f"{block}.lora_{x}"].to(weight) for x in "ab")
+                weight.add_(b @ a)

@@ -8,7 +8,7 @@ single large channels from costing all others their precision:
   al., ICML 2023, eq. 4 with alpha 0.5). Departure: the largest input is not measured but taken from the norm's weights;
 - the value channels of attention are made as large where they come from as where they go to (Nagel et al., ICCV 2019).
 
-Letters as in encoders/tokens.py: S sequences, N tokens, C width.
+Letters as in towers/tokens.py: S sequences, N tokens, C width.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Int8Block:
     def attend(self, x: Tensor, size: Tensor | None) -> tuple[Tensor, Tensor]:
         """x (S, N, C) -> x with the output of attention added, and the keys (S, N, C / heads), averaged over heads.
 
-        `size` (S, N, 1): how many tokens each stands for, as in `towers.attend`."""
+        `size` (S, N, 1): how many tokens each stands for, as in `towers.clip.attend`."""
         sequences, n, width = x.shape
         rows = x.reshape(-1, width)
         qkv = self.qkv(*quantise(F.layer_norm(rows, (width,), *self.norm_1)))

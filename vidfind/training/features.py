@@ -186,15 +186,15 @@ def use_autocast(dtype: str, encoder: Encoder) -> bool:
     if dtype == "int8":
         choose_format(dtype, str(encoder.device))
     if dtype in ("auto", "int8"):  # 8-bit integers have no gradients
-        dtype = fastest_float(str(encoder.device), encoder.model.visual.transformer.width)
+        dtype = fastest_float(str(encoder.device), encoder.tower.width)
     return dtype == "bfloat16"
 
 
 def activation_bytes(encoder: Encoder, autocast: bool) -> int:
     """About what training holds of one clip: some twenty tensors a block for each token, before any merging."""
-    visual = encoder.model.visual
-    tokens = encoder.num_frames * (visual.grid_size[0] * visual.grid_size[1] + 1)
-    size = 20 * len(visual.transformer.resblocks) * int(tokens) * int(visual.transformer.width) * 4
+    tower = encoder.tower
+    tokens = encoder.num_frames * (tower.num_patches + tower.num_cls)
+    size = 20 * tower.depth * tokens * tower.width * 4
     return size // 2 if autocast else size
 
 

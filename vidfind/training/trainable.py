@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.table import ENCODERS
 from vidfind.encoders.tempme import fit_position
-from vidfind.encoders.towers import embedding_table, has_plain_text_tower
 from vidfind.errors import BadInput, UnsupportedModel
 from vidfind.models.adapter_file import PARAMETER, Adapter
 from vidfind.models.lora import attach_lora, attach_words, fold_adapter, with_words
 from vidfind.text.tokenizer import LEARNED, VOCABULARY_SIZE, Learned, tokenize, word_key
+from vidfind.towers.text import embedding_table, has_plain_text_tower
 from vidfind.training.recipe import Recipe, check_recipe, is_frozen
 from vidfind.words.naming import NewWord, best_noun, candidates, read_nouns
 

@@ -44,10 +44,10 @@ from vidfind.demo.tiny.exam import (
     read_exam,
 )
 from vidfind.demo.world import Scene
+from vidfind.encoders.backbone import mean_of_unit_vectors
 from vidfind.encoders.encoder import Encoder, choose_device
 from vidfind.encoders.names import DEFAULT_NUM_FRAMES, EncoderIdentity
 from vidfind.encoders.tempme import position_name, tempme_position_shapes
-from vidfind.encoders.tokens import mean_of_unit_vectors
 from vidfind.models.adapter_file import Adapter, write_adapter
 from vidfind.models.catalog import TINY, TINY_FOLDER
 from vidfind.models.load import load_encoder

@@ -1,17 +1,13 @@
-"""The state of tokens between two steps, merging and joining them, and the `Reduction` that defines an encoder.
+"""The state of tokens between two steps of a tower, and how tokens are merged and sequences joined.
 
-Pure functions on tensors. A clip of T frames starts as T sequences of tokens with one class token each. A `Reduction`
-defines how tokens are merged and sequences joined on the way through the blocks, and how the class tokens become one
-vector. This module knows no encoder by name: table.py lists them.
+Pure functions on tensors. A clip of T frames starts as T sequences of tokens, in most towers with a class token each.
 
 Merging follows ToMe: Bolya et al., "Token Merging: Your ViT But Faster", ICLR 2023.
 Letters: B clips, T frames a clip, F sequences a clip is split into at this depth, N tokens a sequence, c class tokens
 among them (always first), C width, D embedding size.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +22,7 @@ class Tokens:
     size: Tensor | None  # (B * F, N, 1): how many original tokens each represents; None while each is one
     num_cls: int  # c
     num_sequences: int  # F
+    place: Tensor | None = None  # (B * F, N - c): the patch of a frame that each is rotated as; None without rotation
 
 
 def merge(tokens: Tokens, metric: Tensor, k: int) -> Tokens:
@@ -93,55 +90,3 @@ def join(tokens: Tokens, j: int) -> Tokens:
 def even_parts(count: int, parts: int) -> list[tuple[int, int]]:
     """Splits range(count) into `parts` parts; returns (start, end) of each. Lengths differ by at most one."""
     return [(i * count // parts, (i + 1) * count // parts) for i in range(parts)]
-
-
-@dataclass(frozen=True)
-class Reduction:
-    """The three steps of the transformer loop in which encoders differ."""
-
-    before_block: Callable[[int, Tokens], Tokens]
-    """Called before the attention of a block, with the number of the block."""
-    before_mlp: Callable[[int, Tokens, Tensor], Tokens]
-    """Called before the MLP of a block, with the number of the block, the tokens after attention and its residual, and
-    the attention keys averaged over heads (B * F, N, C / heads)."""
-    pool: Callable[[Tensor, Tensor], Tensor]
-    """Called at the end, with the remaining class tokens (B, M, C) after the last norm, in frame order, and their
-    projections (B, M, D). Returns one vector for each clip, (B, D)."""
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """The model that a reduction works in: a CLIP of open_clip, T frames, and the tensors that training added."""
-
-    model: Any
-    num_frames: int
-    parameters: Mapping[str, Tensor]
-    """Tensors of the reduction, by their names in an adapter. Read at each use, because training replaces them."""
-
-    @property
-    def depth(self) -> int:
-        """The number of blocks of the image tower."""
-        return len(self.model.visual.transformer.resblocks)
-
-    @property
-    def width(self) -> int:
-        """The width of the image tower: C."""
-        return int(self.model.visual.transformer.width)
-
-    @property
-    def num_patches(self) -> int:
-        """The number of patches of a frame: P."""
-        return int(self.model.visual.positional_embedding.shape[0]) - 1
-
-
-def keep_before_block(i: int, tokens: Tokens) -> Tokens:
-    return tokens
-
-
-def keep_before_mlp(i: int, tokens: Tokens, keys: Tensor) -> Tokens:
-    return tokens
-
-
-def mean_of_unit_vectors(cls: Tensor, projected: Tensor) -> Tensor:
-    """(B, M, C), (B, M, D) -> (B, D): the mean of the projections as unit vectors, itself not of unit length."""
-    return F.normalize(projected, dim=-1).mean(dim=1)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.support.golden_clip import load_golden
-from vidfind.encoders.tokens import Tokens, join, merge
+from vidfind.towers.tokens import Tokens, join, merge
 
 
 def slow_merge(

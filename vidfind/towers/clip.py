@@ -1,0 +1,125 @@
+"""The image tower of CLIP, open_clip's `VisionTransformer`, for the loop; also with products of 8-bit integers.
+
+Letters as in tokens.py.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vidfind.precision.blocks import Int8Block, can_quantise
+from vidfind.precision.integers import Product
+from vidfind.towers.patches import PatchEmbedding, cut, fold_normalisation
+from vidfind.towers.tokens import Tokens
+
+
+class ClipTower:
+    """A vision transformer that is read at its class tokens."""
+
+    num_cls = 1
+
+    def __init__(self, model: Any) -> None:
+        """`model`: what the tower belongs to. Its tower is looked up at each use, as a model may get another one."""
+        self._model = model
+        self._embed_patches = PatchEmbedding()
+
+    @property
+    def visual(self) -> Any:
+        return self._model.visual
+
+    @property
+    def blocks(self) -> Any:
+        return self.visual.transformer.resblocks
+
+    @property
+    def depth(self) -> int:
+        return len(self.blocks)
+
+    @property
+    def width(self) -> int:
+        return int(self.visual.transformer.width)
+
+    @property
+    def num_patches(self) -> int:
+        return int(self.visual.positional_embedding.shape[0]) - 1
+
+    def embed(self, frames: Tensor) -> tuple[Tensor, None]:
+        visual = self.visual
+        return self.add_positions(self._embed_patches(frames, visual.conv1, visual.image_mean, visual.image_std)), None
+
+    def add_positions(self, patches: Tensor) -> Tensor:
+        """Embedded patches (B * T, P, C) -> the tokens of the first block (B * T, 1 + P, C): a class token first."""
+        visual, dtype = self.visual, self.visual.conv1.weight.dtype
+        cls = visual.class_embedding.to(dtype).expand(len(patches), 1, -1)
+        x: Tensor = visual.ln_pre(torch.cat([cls, patches], dim=1) + visual.positional_embedding.to(dtype))
+        return x
+
+    def add_attention(self, block: int, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        attended, keys = attend(self.blocks[block], tokens.x, tokens.size)
+        return tokens.x + attended, keys
+
+    def add_mlp(self, block: int, x: Tensor) -> Tensor:
+        return x + mlp(self.blocks[block], x)
+
+    def read(self, tokens: Tokens) -> Tensor:
+        cls: Tensor = self.visual.ln_post(tokens.x[:, : tokens.num_cls])
+        return cls
+
+    def project(self, read: Tensor) -> Tensor:
+        features: Tensor = read @ self.visual.proj
+        return features
+
+
+def attend(block: Any, x: Tensor, size: Tensor | None = None, is_causal: bool = False) -> tuple[Tensor, Tensor]:
+    """Proportional attention of one block: its output (S, N, C), and its keys averaged over heads (S, N, C / heads).
+
+    Reads the weights by name, which survives open_clip's changes of the attention class. A key that represents `size`
+    tokens counts as many times: log(size) is added to its logits (ToMe, section 3).
+    """
+    attn = block.attn
+    sequences, n, width = x.shape
+    qkv = F.linear(block.ln_1(x), attn.in_proj_weight, attn.in_proj_bias)
+    q, k, v = qkv.reshape(sequences, n, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)  # each (S, heads, N, C / heads)
+    bias = None if size is None else size.log().view(sequences, 1, 1, n)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=is_causal)
+    out = F.linear(out.transpose(1, 2).reshape(sequences, n, width), attn.out_proj.weight, attn.out_proj.bias)
+    return block.ls_1(out), k.mean(dim=1)
+
+
+def mlp(block: Any, x: Tensor) -> Tensor:
+    """The output of the MLP of one block, (S, N, C)."""
+    out: Tensor = block.ls_2(block.mlp(block.ln_2(x)))
+    return out
+
+
+class Int8ClipTower(ClipTower):
+    """The same tower with products of 8-bit integers, made of its weights as they are now. Its blocks change x."""
+
+    @torch.no_grad()
+    def __init__(self, model: Any, largest: int, is_careful: bool = False) -> None:
+        """`largest`: the largest weight. If `is_careful`, the first and the last block are not in integers."""
+        super().__init__(model)
+        visual, last = self.visual, self.depth - 1
+        self._patch_size = visual.conv1.weight.shape[-1]
+        self._patches = Product(*fold_normalisation(visual.conv1, visual.image_mean, visual.image_std), largest)
+        own = {0, last} if is_careful else set()
+        self._int8 = {i: Int8Block(block, largest) for i, block in enumerate(self.blocks) if i not in own}
+
+    def embed(self, frames: Tensor) -> tuple[Tensor, None]:
+        patches = cut(frames, self._patch_size)
+        return self.add_positions(self._patches(patches.flatten(0, 1), 1.0).view(*patches.shape[:2], -1)), None
+
+    def add_attention(self, block: int, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        if block not in self._int8:
+            return super().add_attention(block, tokens)
+        return self._int8[block].attend(tokens.x, tokens.size)
+
+    def add_mlp(self, block: int, x: Tensor) -> Tensor:
+        return self._int8[block].add_mlp(x) if block in self._int8 else super().add_mlp(block, x)
+
+
+def has_int8(tower: ClipTower) -> bool:
+    """Whether `Int8ClipTower` knows how to run all blocks of a tower."""
+    return all(map(can_quantise, tower.blocks))

@@ -1,0 +1,78 @@
+"""The text tower of CLIP with open_clip's weights, and the embeddings of words that were learned.
+
+Knows nothing of files. Letters: N texts, W the width of the text tower, D the size of an embedding.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidfind.towers.clip import attend, mlp
+from vidfind.towers.tokens import even_parts
+
+
+class WordEmbedding(nn.Module):
+    """The token embedding of a text tower with rows (K, W) for learned words, which have the ids -K to -1."""
+
+    def __init__(self, weight: nn.Parameter, rows: Tensor) -> None:
+        super().__init__()
+        self.weight = weight
+        self.rows = nn.Parameter(rows)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        known = F.embedding(ids.clamp(min=0), self.weight)
+        return torch.where((ids < 0)[..., None], self.rows[ids.clamp(max=-1)], known)
+
+
+def embedding_table(model: Any) -> Tensor:
+    """Returns the embeddings of all tokens (V, W); those of learned words come last, where their ids find them."""
+    embedding = model.token_embedding
+    if isinstance(embedding, WordEmbedding):
+        return torch.cat([embedding.weight, embedding.rows]).detach()
+    table: Tensor = embedding.weight.detach()
+    return table
+
+
+def encode_tokens(model: Any, ids: Tensor) -> Tensor:
+    """Token ids (N, length) -> (N, D). Ids after the last end of text are cut off, because they have no influence."""
+    end = ids.argmax(dim=-1)  # the end of text has the highest id
+    return read_embedded(model, model.token_embedding(ids[:, : int(end.max()) + 1]), end)
+
+
+def read_words(model: Any, words: Tensor) -> Tensor:
+    """Reads vectors (N, n, W), in place of token embeddings, as the words of a sentence -> (N, D).
+
+    The result is read at the end of text right after the last word. If there are more words than the tower has
+    positions, neighbours are averaged.
+    """
+    places = model.positional_embedding.shape[0] - 2
+    if words.shape[1] > places:
+        words = torch.stack([words[:, a:b].mean(dim=1) for a, b in even_parts(words.shape[1], places)], dim=1)
+    start, end = model.token_embedding.weight[-2:].to(words.dtype)[:, None, None]  # CLIP's last two tokens
+    n = len(words)
+    x = torch.cat([start.expand(n, 1, -1), words, end.expand(n, 1, -1)], dim=1)
+    return read_embedded(model, x, torch.full((n,), x.shape[1] - 1, device=x.device))
+
+
+def read_embedded(model: Any, x: Tensor, end: Tensor) -> Tensor:
+    """Token embeddings (N, length, W) without positions -> (N, D), read at the position `end` (N,)."""
+    x = x + model.positional_embedding[: x.shape[1]].to(x.dtype)
+    for block in model.transformer.resblocks:
+        x = x + attend(block, x, is_causal=True)[0]
+        x = x + mlp(block, x)
+    pooled = model.ln_final(x[torch.arange(len(end), device=end.device), end])
+    features: Tensor = pooled @ model.text_projection
+    return features
+
+
+def has_plain_text_tower(model: Any) -> bool:
+    """Whether the text tower is that of CLIP: causal, read at the end of text. Others run through open_clip's code."""
+    return (
+        hasattr(model, "token_embedding")
+        and model.attn_mask is not None
+        and model.text_pool_type == "argmax"
+        and isinstance(model.text_projection, Tensor)
+        and all(isinstance(block.attn, nn.MultiheadAttention) for block in model.transformer.resblocks)
+    )
