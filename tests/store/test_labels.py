@@ -194,3 +194,18 @@ def test_purging_one_video_leaves_the_labels_of_others_that_wait_or_are_being_en
     assert {label.video for label in store.labels(also_gone=True)} == {rows[0].fingerprint, rows[2].fingerprint}
     purge_videos(None, store)
     assert {label.video for label in store.labels(also_gone=True)} == {rows[2].fingerprint}
+
+
+def test_an_open_index_sees_the_labels_and_marks_that_others_write(store: Store) -> None:
+    row = make_row("/videos/a.mp4")
+    put(store, [row], [embed(row)])
+    reader = Store.open(store.path)
+    assert not reader.labels() and not reader.run_of("tag")
+    for name in ("dog", "cat"):
+        labelled(store, dog(row.content, name=name))
+        with store.writing() as writer:
+            writer.replace_marks("tag", name, [name], [Mark(row.content, 0.0, 10.0, {name: 0.5})])
+        assert reader.labels("tag", {row.fingerprint: [row.content]}) == reader.labels("tag") == store.labels("tag")
+        assert name in [label.name for label in reader.labels()]
+        assert (reader.run_of("tag"), reader.run_of("class"), reader.mark_names("tags")) == (name, "", {name})
+        assert [mark.tags for mark in reader.marks([row.content])] == [{name: 0.5}]

@@ -256,6 +256,21 @@ def test_two_runs_that_make_the_same_index_at_once_both_write_to_it(store: Store
         assert contents_found(one) == {row.content for row in rows}
 
 
+def test_an_open_index_gives_the_videos_of_contents_as_they_are_after_each_commit(store: Store) -> None:
+    reader = Store.open(store.path)
+    first, copy, second = make_row("/v/1.mp4"), make_row("/v/copy.mp4"), make_row("/v/2.mp4")
+    copy = dataclasses.replace(copy, content=first.content, fingerprint=first.fingerprint)
+    changes: list[list[VideoRow]] = [[first], [copy, second], [dataclasses.replace(first, content=second.content)]]
+    rows: dict[Path, VideoRow] = {}
+    reader.read_ahead()
+    for changed in changes:
+        put(store, changed, [])
+        rows |= {row.path: row for row in changed}
+        for wanted in ({first.content, 1}, {second.content}, {first.content, second.content}, set[int]()):
+            found = {row.path: row for row in reader.videos_of(wanted)}
+            assert found == {path: row for path, row in rows.items() if row.content in wanted}
+
+
 def test_what_is_finished_is_found_while_more_is_written(store: Store) -> None:
     searching = Store.open(store.path)
     rows = [make_row(f"/videos/{name}.mp4") for name in "abc"]

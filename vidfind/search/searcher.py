@@ -113,7 +113,7 @@ class Searcher:
         """Loads now what the first query needs. Raises the errors of `find`."""
         self._open_ahead()
         self.encoder.prepare()
-        assert self.store
+        self.store.read_ahead()
 
     def require_match(self) -> None:
         """Raises BadInput, with the remedy, if the match of words is not known in this index."""

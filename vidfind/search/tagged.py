@@ -158,7 +158,8 @@ class Tags:
     def __init__(self, store: Store, fingerprints: Mapping[int, str]) -> None:
         """`fingerprints` are those of the files of each content."""
         self._labels: dict[str, list[Label]] = defaultdict(list)
-        for label in store.labels("tag", set(fingerprints.values())) if fingerprints else ():
+        files = {fingerprint: [content] for content, fingerprint in fingerprints.items()}
+        for label in store.labels("tag", files) if files else ():
             self._labels[label.video].append(label)
         self._marks: dict[int, list[Mark]] = defaultdict(list)
         for mark in store.marks([*fingerprints]) if fingerprints else ():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,12 +70,13 @@ def _of(texts: Collection[str], column: str) -> str:
 def read_labels(
     tables: Tables,
     kind: LabelKind | None = None,
-    videos: Collection[str] | None = None,
+    videos: Collection[str] | Mapping[str, Sequence[int]] | None = None,
     names: Collection[str] | None = None,
 ) -> list[Label]:
     """Returns the labels of all videos, or of files of these fingerprints, in the order they were added.
 
-    `names`: only labels that are spelled so. Those of videos that are not in the index now are among them."""
+    A mapping gives the contents of each file, which are looked up otherwise. `names`: only labels that are spelled so.
+    Those of videos that are not in the index now are among them."""
     table = tables.find(TableKind.LABELS)
     if table is None:
         return []
@@ -86,7 +87,8 @@ def read_labels(
     if names is not None:
         wanted.append(_of(names, "name"))
     rows = (query.where(" AND ".join(wanted)) if wanted else query).to_arrow().sort_by("added")
-    contents = contents_of_files(tables, videos) if rows.num_rows else {}
+    known = videos if isinstance(videos, Mapping) else None
+    contents = known or (contents_of_files(tables, videos) if rows.num_rows else {})
     lowest = {video: min(own) for video, own in contents.items()}
     columns = [rows[name].to_pylist() for name in LABEL_FIELDS]
     return [

@@ -92,11 +92,14 @@ def _joined(rows: pa.Table) -> Iterator[Mark]:
 
 def run_of(tables: Tables, kind: LabelKind) -> str:
     """Returns the name of the saved model that made the marks of a kind; empty if there are none."""
-    table = tables.find(TableKind.MARKS)
-    if table is None:
-        return ""
-    rows = table.search().where(f"content = {NO_SEGMENT}").select([RUNS[kind]]).to_arrow().to_pylist()
-    return next((row[RUNS[kind]] for row in rows if row[RUNS[kind]]), "")
+
+    def runs() -> dict[LabelKind, str]:
+        table = tables.find(TableKind.MARKS)
+        wanted = table and table.search().where(f"content = {NO_SEGMENT}").select([*RUNS.values()])
+        rows = wanted.to_arrow().to_pylist() if wanted else []
+        return {kind: row[column] for kind, column in RUNS.items() for row in rows if row[column]}
+
+    return tables.kept(TableKind.MARKS, "runs", runs).get(kind, "")
 
 
 def replace_marks(tables: Tables, kind: LabelKind, run: str, names: Iterable[str], marks: Iterable[Mark]) -> None:

@@ -7,7 +7,7 @@ Knows nothing of what the tables hold.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -167,6 +167,23 @@ class Query:
 
     def _with(self, method: str, argument: object = None) -> Query:
         return replace(self, _steps=(*self._steps, (method, argument)))
+
+
+class RowsInMemory:
+    """All rows of a table as they were read, found by the whole numbers in one of their columns."""
+
+    def __init__(self, rows: pa.Table, column: str) -> None:
+        numbers = rows[column].to_numpy()
+        self._rows, self._order = rows, np.argsort(numbers, kind="stable")
+        self._sorted = numbers[self._order]
+
+    def where_in(self, numbers: Collection[int]) -> pa.Table:
+        """Returns the rows that have one of these numbers, in the order of the table."""
+        wanted = np.unique(np.fromiter(numbers, np.int64))
+        edges = zip(*(np.searchsorted(self._sorted, wanted, side) for side in ("left", "right")), strict=True)
+        places = sorted(place for first, end in edges for place in self._order[first:end].tolist())
+        rows = [self._rows.slice(0, 0), *(self._rows.slice(place, 1) for place in places)]
+        return pa.concat_tables(rows).combine_chunks()
 
 
 async def _open(connect: Callable[..., Any], path: Path, name: str) -> Any:

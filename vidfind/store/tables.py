@@ -11,13 +11,13 @@ import functools
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import numpy as np
@@ -27,6 +27,7 @@ import pyarrow as pa
 from vidfind.errors import VidfindError
 from vidfind.store.reading import TableReader
 from vidfind.store.settings import damaged
+from vidfind.system.files import state_of
 from vidfind.system.imports import import_lancedb
 from vidfind.system.mounts import Place
 from vidfind.system.storage import storage_errors
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from lancedb.db import DBConnection
     from lancedb.table import Table
 
+T = TypeVar("T")
 VIDEO_COLUMNS: Mapping[str, pa.DataType] = {
     "path": pa.string(),
     "folder": pa.string(),
@@ -216,9 +218,13 @@ class Tables:
     def __init__(self, path: Path, number: int) -> None:
         """Raises IndexDamaged, StorageError."""
         self._path, self._number = path, number
+        self._found: dict[TableKind, tuple[object, TableReader]] = {}
+        """The open tables that are not in every index, and the state of the folder of each."""
+        self._kept: dict[tuple[TableKind, Hashable], tuple[object, object]] = {}
         self._open()
 
     def _open(self) -> None:
+        self._found.clear()
         with table_errors(self._path):
             self.videos, self.segments = map(self._reader, REQUIRED)
 
@@ -233,8 +239,25 @@ class Tables:
         folder = self.folder(kind)
         if not (any(folder.glob("data/*")) and is_made(folder)):  # before it is opened: most indexes have none
             return None
-        with table_errors(self._path):
-            return self._reader(kind)
+        state, reader = self._found.get(kind, (None, None))
+        if reader is None or state != state_of(folder):  # it may be another table in the same place
+            state = state_of(folder)
+            with table_errors(self._path):
+                reader = self._reader(kind)
+            self._found[kind] = state, reader
+        return reader
+
+    def state(self, kind: TableKind) -> object:
+        """A value that changes with every commit to a table, and when another takes its place."""
+        table = self.videos if kind is TableKind.VIDEOS else self.find(kind)
+        return table and (table, table.version, state_of(self.folder(kind) / VERSIONS))
+
+    def kept(self, kind: TableKind, name: Hashable, read: Callable[[], T]) -> T:
+        """Returns what `read` returned when it was last called for this name, if nothing was committed since."""
+        state = self.state(kind)
+        if (kept := self._kept.get((kind, name))) is None or kept[0] != state:
+            self._kept[kind, name] = kept = state, read()
+        return cast("T", kept[1])
 
     def fill(self, kind: TableKind, rows: pa.Table) -> None:
         """Makes `rows` all rows of a table that is not in every index, in one commit."""
@@ -293,6 +316,17 @@ def rows_of(videos: pa.Table | pa.RecordBatch) -> Iterator[VideoRow]:
         mount, volume, file_id = (row.pop(name, "") for name in PLACE_COLUMNS)
         place = Place(mount_from_text(mount), volume, file_id)
         yield VideoRow(path=path, folder=folder, place=place, **row)
+
+
+def read_columns(videos: TableReader, names: Sequence[str], with_failed: bool) -> pa.Table:
+    """Returns columns of all videos, or of those that did not fail; those that an older vidfind lacks are empty."""
+    known = videos.schema.names
+    query = videos.search().select([name for name in names if name in known])
+    table = (query if with_failed else query.where("failed = ''")).to_arrow()
+    for name in names:
+        if name not in known:
+            table = table.append_column(name, pa.array([""] * table.num_rows, pa.string()))
+    return table
 
 
 def _microseconds(times: pa.Array[pa.TimestampScalar] | pa.ChunkedArray[pa.TimestampScalar]) -> list[int]:
