@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from tests.support.ran import Ran, Run
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
+    from vidfind.store.places.path import RemotePath
     from vidfind.store.store import Store
 
 # Tests run two at a time: programs that all want every core slow one another down tenfold.
@@ -50,6 +51,26 @@ def store(tmp_path: Path) -> Store:
 
     settings = IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12))
     return Store.create(tmp_path / "indexes" / "default", settings, dim=16)
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[str]:
+    """The URL of a server of object storage on this machine, started once: that takes two seconds."""
+    from tests.support.object_storage import serving
+
+    with serving() as url:
+        yield url
+
+
+@pytest.fixture
+def remote(object_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RemotePath:
+    """A place in object storage for an index, which holds nothing yet."""
+    from tests.support.object_storage import environment, new_place
+
+    for name, value in environment(object_server).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("VIDFIND_HOME", str(tmp_path / "home"))
+    return new_place()
 
 
 @pytest.fixture(scope="session")

@@ -10,16 +10,25 @@ import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 DEFAULT_INDEX = "default"
 NO_ADAPTER = "none"
+
+
+class Named(Protocol):
+    """The folder of an index, on disk or in object storage: `--index` takes its name."""
+
+    @property
+    def name(self) -> str: ...
+
 
 OTHER_INDEX = Path("NAME")
 """An index that the user is to name."""
 
 
 def index_command(
-    index: Path | None = None,
+    index: Named | None = None,
     folders: Iterable[Path | str] = (),
     *,
     model: str | None = None,
@@ -36,7 +45,7 @@ def index_command(
     return _line("index", *(list(folders) or ["FOLDER"]), *words, index=index)
 
 
-def retry_command(index: Path | None = None) -> str:
+def retry_command(index: Named | None = None) -> str:
     """Try a file again that could not be read, and leave all others."""
     return _line("index", "FILE", "--force", index=index)
 
@@ -46,17 +55,17 @@ def list_command() -> str:
     return _line("index", "--files-from", "-")
 
 
-def adapter_command(index: Path, adapter: str | None) -> str:
+def adapter_command(index: Named, adapter: str | None) -> str:
     """Encode the index at a path again with another adapter, or go on with that. None: without an adapter."""
     return _line("index", "--adapter", adapter or NO_ADAPTER, index=index)
 
 
-def weights_command(index: Path) -> str:
+def weights_command(index: Named) -> str:
     """Tell the index at a path where the checkpoint file that it was made with is now."""
     return _line("index", "--pretrained", "FILE", index=index)
 
 
-def search_command(query: str = "dog catching frisbee", index: Path | None = None) -> str:
+def search_command(query: str = "dog catching frisbee", index: Named | None = None) -> str:
     return _line("search", query, index=index)
 
 
@@ -70,16 +79,16 @@ def export_command() -> str:
     return _line("export", "dog catching frisbee", "--clips", "FOLDER")
 
 
-def status_command(index: Path | None = None) -> str:
+def status_command(index: Named | None = None) -> str:
     return _line("status", index=index)
 
 
-def forget_command(index: Path | None = None, folder: Path | str = "FOLDER") -> str:
+def forget_command(index: Named | None = None, folder: Path | str = "FOLDER") -> str:
     """Forget the videos of a folder."""
     return _line("remove", folder, index=index)
 
 
-def delete_command(index: Path) -> str:
+def delete_command(index: Named) -> str:
     """Delete the index at a path."""
     return _line("remove", "--all", index=index)
 
@@ -118,74 +127,74 @@ def models_command() -> str:
     return _line("models")
 
 
-def doctor_command(index: Path | None = None) -> str:
+def doctor_command(index: Named | None = None) -> str:
     """Check everything; with `index`, this one alone of the indexes."""
     return _line("doctor", index=index)
 
 
-def mend_command(index: Path | None = None) -> str:
+def mend_command(index: Named | None = None) -> str:
     """Mend what can be mended; with `index`, this one alone of the indexes."""
     return _line("doctor", "--fix", index=index)
 
 
-def tag_list_command(index: Path | None = None) -> str:
+def tag_list_command(index: Named | None = None) -> str:
     return _line("tag", "list", index=index)
 
 
-def tag_videos_command(tag: str, index: Path | None = None) -> str:
+def tag_videos_command(tag: str, index: Named | None = None) -> str:
     """List the videos with a tag."""
     return _line("list", "--tag", tag, index=index)
 
 
-def tag_add_command(index: Path | None = None) -> str:
+def tag_add_command(index: Named | None = None) -> str:
     """Say that a video has a tag."""
     return _line("tag", "add", "VIDEO", "TAG", index=index)
 
 
-def tag_reject_command(video: Path | str, tag: str, index: Path | None = None) -> str:
+def tag_reject_command(video: Path | str, tag: str, index: Named | None = None) -> str:
     """Say that a tag is wrong."""
     return _line("tag", "reject", video, tag, index=index)
 
 
-def tag_review_command(index: Path | None = None) -> str:
+def tag_review_command(index: Named | None = None) -> str:
     """Accept or reject what is suggested."""
     return _line("tag", "review", index=index)
 
 
-def tag_fill_command(index: Path | None = None) -> str:
+def tag_fill_command(index: Named | None = None) -> str:
     """Complete the tags of all videos."""
     return _line("tag", "fill", index=index)
 
 
-def tag_remove_command(tag: str, index: Path | None = None) -> str:
+def tag_remove_command(tag: str, index: Named | None = None) -> str:
     """Take a tag from all videos."""
     return _line("tag", "remove", "--all", tag, index=index)
 
 
-def tag_import_command(file: Path | str, index: Path | None = None) -> str:
+def tag_import_command(file: Path | str, index: Named | None = None) -> str:
     """Take the tags of a list."""
     return _line("tag", "import", file, index=index)
 
 
-def learn_import_command(file: Path | str, index: Path | None = None) -> str:
+def learn_import_command(file: Path | str, index: Named | None = None) -> str:
     """Take the classes of a list."""
     return _line("learn", "import", file, index=index)
 
 
-def learn_add_command(index: Path | None = None) -> str:
+def learn_add_command(index: Named | None = None) -> str:
     """Give an example of a class."""
     return _line("learn", "add", "TASK", "CLASS", "VIDEO", index=index)
 
 
-def learn_fit_command(index: Path | None = None) -> str:
+def learn_fit_command(index: Named | None = None) -> str:
     return _line("learn", "fit", index=index)
 
 
-def learn_list_command(index: Path | None = None) -> str:
+def learn_list_command(index: Named | None = None) -> str:
     return _line("learn", "list", index=index)
 
 
-def class_search_command(name: str, index: Path | None = None) -> str:
+def class_search_command(name: str, index: Named | None = None) -> str:
     """Search for moments with a class, such as pets:rex."""
     return _line("search", "--is", name, index=index)
 
@@ -195,7 +204,7 @@ def bench_command() -> str:
     return _line("bench", "--json")
 
 
-def _line(*words: Path | str, index: Path | None = None) -> str:
+def _line(*words: Path | str, index: Named | None = None) -> str:
     name = [] if index is None or index.name == DEFAULT_INDEX else ["--index", index.name]
     return " ".join(["vidfind", *(_quoted(str(word)) for word in [*words, *name])])
 

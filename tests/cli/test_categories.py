@@ -12,11 +12,11 @@ import pytest
 
 from tests.support.ran import Run
 from tests.support.rows import make_row
-from tests.support.stored import begin_again, put
+from tests.support.stored import begin_again, on_disk, put
 from vidfind.categories.fitting import Fitted
 from vidfind.categories.labels import labels_of
 from vidfind.categories.saved import read_classes
-from vidfind.display.labels.categories import show_fitted
+from vidfind.display.categories import show_fitted
 from vidfind.encoders.encoder import Encoder
 from vidfind.index.writer import make_marker
 from vidfind.store.settings import IndexSettings
@@ -463,7 +463,7 @@ def test_classes_of_other_vectors_are_learned_again(fitted: Videos, run: Run, mo
 
 @pytest.fixture
 def damaged(fitted: Videos) -> Iterator[Path]:
-    [file] = fitted.store.path.glob("models/classes-*.npz")
+    [file] = on_disk(fitted.store).glob("models/classes-*.npz")
     file.write_bytes(file.read_bytes()[:1000])
     yield file
 

@@ -11,8 +11,9 @@ from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import PipeInput, create_pipe_input
 
 from tests.support.ran import Run
+from tests.support.stored import on_disk
 from tests.support.tagged import Library, make_library
-from vidfind.display.labels.review import review_at_terminal
+from vidfind.display.review import review_at_terminal
 from vidfind.errors import BadInput
 from vidfind.store.marks import Mark
 from vidfind.system.storage import lock
@@ -116,7 +117,7 @@ def test_the_question_stays_while_another_program_writes_or_nothing_can_play(
         raise BadInput("There is no player.")
 
     keyboard.send_text("pyuq")
-    with open(library.store.path / "writing.lock", "ab") as file:
+    with open(on_disk(library.store) / "writing.lock", "ab") as file:
         lock(file.fileno())
         review_at_terminal(Review(library.store, "dog", 20), lambda one: Path(one.video), cannot_play)
     said = capsys.readouterr().err

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.ran import Run
 from tests.support.rows import embed
-from tests.support.stored import put
+from tests.support.stored import on_disk, put
 from tests.support.tagged import Library, make_library
 from vidfind.store.marks import Mark
 from vidfind.system.storage import lock
@@ -444,7 +444,7 @@ def test_a_command_on_an_empty_index_says_how_to_add_videos(tmp_path: Path, run:
 
 
 def test_tags_wait_while_another_program_writes(library: Library, run: Run) -> None:
-    with open(library.store.path / "writing.lock", "ab") as file:
+    with open(on_disk(library.store) / "writing.lock", "ab") as file:
         lock(file.fileno())
         ran = run("tag", "add", library.folder / "a.mp4", "dog")
     assert (ran.code, "Another vidfind is writing" in ran.err) == (1, True)

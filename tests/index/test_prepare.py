@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.indexing import Index, never
+from tests.support.stored import on_disk
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput, IndexMismatch, ModelUnavailable
@@ -20,7 +21,7 @@ def test_a_folder_that_never_was_there_is_refused(library: Path, film_store: Sto
     with pytest.raises(BadInput, match="There is no folder or video"):
         list(index_videos([library / "nothing"], film_store, never))
     with pytest.raises(BadInput, match="There is no folder or video"):
-        check_folders([library / "nothing"], film_store.path.with_name("no index yet"))
+        check_folders([library / "nothing"], on_disk(film_store).with_name("no index yet"))
 
 
 def test_an_encoder_that_is_not_the_index_own_is_refused(library: Path, film_store: Store) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.described import NEXT, SHOWN, add_films, describe, noisy
+from tests.support.stored import on_disk
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput
 from vidfind.models.catalog import TINY
@@ -27,7 +28,7 @@ from vidfind.words.levels import update_levels
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Encoder) -> Path:
     """The index of `describe`; searches only read it."""
-    return describe(tmp_path_factory.mktemp("fit") / "default", tiny_encoder).path
+    return on_disk(describe(tmp_path_factory.mktemp("fit") / "default", tiny_encoder))
 
 
 def matches(moments: Sequence[Moment]) -> list[int]:

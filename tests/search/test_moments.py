@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.rows import make_row
-from tests.support.stored import put
+from tests.support.stored import on_disk, put
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.errors import BadInput
 from vidfind.search.filters import Filters
@@ -195,7 +195,7 @@ def test_vectors_of_a_run_that_was_killed_are_not_found(store: Store) -> None:
     ],
 )
 def test_only_videos_of_a_place_are_found_when_asked(places: str | list[str], names: str, in_folders: Store) -> None:
-    tmp = in_folders.path.parents[1]
+    tmp = on_disk(in_folders).parents[1]
     written = [place.format(tmp=tmp) for place in ([places] if isinstance(places, str) else places)]
     assert " ".join(sorted(name[0] for name, _, _ in found(in_folders, folder=written))) == names
     if len(written) == 1:
@@ -218,7 +218,7 @@ def test_only_videos_of_a_place_are_found_when_asked(places: str | list[str], na
     ],
 )
 def test_videos_of_excluded_places_and_names_are_left_out(patterns: list[str], names: str, in_folders: Store) -> None:
-    exclude = [pattern.format(tmp=in_folders.path.parents[1]) for pattern in patterns]
+    exclude = [pattern.format(tmp=on_disk(in_folders).parents[1]) for pattern in patterns]
     assert " ".join(sorted(name[0] for name, _, _ in found(in_folders, exclude=exclude))) == names
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.ran import Run
 from tests.support.rows import contents_found, embed, make_row, unit_vectors
-from tests.support.stored import begin_again, compact, put, remove
+from tests.support.stored import begin_again, compact, on_disk, put, remove
 from vidfind.errors import IndexBusy, IndexDamaged, IndexNotFound
 from vidfind.store.health import check_index, mend_index
 from vidfind.store.settings import COPY_FILE, FORMAT_VERSION, NEXT_FILE, SETTINGS_FILE, adapter_file_name
@@ -68,9 +68,9 @@ def assert_consistent(path: Path) -> dict[Path, VideoRow]:
 
 
 def test_a_healthy_index_has_no_problems(filled: Store) -> None:
-    assert check_index(filled.path) == []
-    assert mend_index(filled.path) == []
-    assert len(assert_consistent(filled.path)) == 23
+    assert check_index(on_disk(filled)) == []
+    assert mend_index(on_disk(filled)) == []
+    assert len(assert_consistent(on_disk(filled))) == 23
 
 
 def test_an_index_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
@@ -83,36 +83,36 @@ def test_an_index_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> Non
 def test_an_earlier_version_that_cannot_be_read_does_not_keep_an_index_from_being_tidied_up(
     filled: Store, damage: str
 ) -> None:
-    DAMAGES[damage](newest_first(filled.path / "segments.lance", "_versions/*.manifest")[1])
+    DAMAGES[damage](newest_first(on_disk(filled) / "segments.lance", "_versions/*.manifest")[1])
     with pytest.raises(IndexDamaged):
         compact(filled)
-    assert texts(filled.path) == [
+    assert texts(on_disk(filled)) == [
         "earlier versions of the table segments cannot be read, which keeps it from being tidied up"
     ]
-    mend_index(filled.path)
-    assert len(assert_consistent(filled.path)) == 23
-    compact(Store.open(filled.path))
+    mend_index(on_disk(filled))
+    assert len(assert_consistent(on_disk(filled))) == 23
+    compact(Store.open(on_disk(filled)))
 
 
 def test_an_index_that_is_being_written_is_not_mended(filled: Store) -> None:
     with filled.writing(), pytest.raises(IndexBusy):
-        mend_index(filled.path)
+        mend_index(on_disk(filled))
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 @pytest.mark.parametrize("table", ["videos", "segments"])
 def test_a_damaged_file_of_one_commit_costs_that_commit_alone(filled: Store, table: str, damage: Damage) -> None:
     before = filled.videos()
-    damage(newest_first(filled.path / f"{table}.lance", "data/*.lance")[1])
+    damage(newest_first(on_disk(filled) / f"{table}.lance", "data/*.lance")[1])
     with pytest.raises(IndexDamaged, match="vidfind doctor --fix"):
-        store = Store.open(filled.path)
+        store = Store.open(on_disk(filled))
         store.videos()
         store.search(unit_vectors(1)[0], 10)
-    [problem] = check_index(filled.path)
+    [problem] = check_index(on_disk(filled))
     assert f"the table {table} cannot be read in full" in problem.text
-    done = mend_index(filled.path)
+    done = mend_index(on_disk(filled))
     assert any("vidfind index /videos" in line for line in done)
-    after = assert_consistent(filled.path)
+    after = assert_consistent(on_disk(filled))
     assert before.items() > after.items()
     assert len(before) - len(after) == 3
 
@@ -121,10 +121,10 @@ def test_a_damaged_file_of_one_commit_costs_that_commit_alone(filled: Store, tab
 @pytest.mark.parametrize("table", ["videos", "segments"])
 def test_a_damaged_list_of_files_costs_the_last_commit_alone(filled: Store, table: str, damage: Damage) -> None:
     before = filled.videos()
-    damage(newest_first(filled.path / f"{table}.lance", "_versions/*.manifest")[0])
-    assert check_index(filled.path) != []
-    mend_index(filled.path)
-    after = assert_consistent(filled.path)
+    damage(newest_first(on_disk(filled) / f"{table}.lance", "_versions/*.manifest")[0])
+    assert check_index(on_disk(filled)) != []
+    mend_index(on_disk(filled))
+    after = assert_consistent(on_disk(filled))
     assert before.items() > after.items()
     assert len(before) - len(after) == 3
 
@@ -133,25 +133,25 @@ def test_a_damaged_list_of_deleted_rows_costs_nothing(store: Store) -> None:
     rows = [make_row(f"/videos/{i}.mp4") for i in range(3)]
     put(store, rows, [embed(row) for row in rows])
     remove(store, [rows[0].path])
-    [deletions] = (store.path / "videos.lance" / "_deletions").iterdir()
+    [deletions] = (on_disk(store) / "videos.lance" / "_deletions").iterdir()
     os.truncate(deletions, 10)
-    mend_index(store.path)
-    assert assert_consistent(store.path).keys() == {row.path for row in rows}  # the next run removes it again
+    mend_index(on_disk(store))
+    assert assert_consistent(on_disk(store)).keys() == {row.path for row in rows}  # the next run removes it again
 
 
 @pytest.mark.parametrize("table", ["videos", "segments"])
 def test_a_table_that_is_gone_is_made_anew_and_the_index_filled_again(filled: Store, table: str) -> None:
-    shutil.rmtree(filled.path / f"{table}.lance")
-    assert any(f"the table {table}" in text for text in texts(filled.path))
-    done = mend_index(filled.path)
+    shutil.rmtree(on_disk(filled) / f"{table}.lance")
+    assert any(f"the table {table}" in text for text in texts(on_disk(filled)))
+    done = mend_index(on_disk(filled))
     assert "vidfind index FOLDER" in done[0]
-    assert assert_consistent(filled.path) == {}
+    assert assert_consistent(on_disk(filled)) == {}
 
 
 def test_an_index_emptied_by_damage_is_made_again_with_the_same_settings(filled: Store) -> None:
-    shutil.rmtree(filled.path / "segments.lance")
-    assert "--model tiny --pretrained builtin --encoder tempme" in mend_index(filled.path)[0]
-    assert Store.create(filled.path, filled.settings, 32).dim == 32  # as the next run does with one that is empty
+    shutil.rmtree(on_disk(filled) / "segments.lance")
+    assert "--model tiny --pretrained builtin --encoder tempme" in mend_index(on_disk(filled))[0]
+    assert Store.create(on_disk(filled), filled.settings, 32).dim == 32  # as the next run does with one that is empty
 
 
 @pytest.mark.parametrize(
@@ -161,34 +161,34 @@ def test_an_index_emptied_by_damage_is_made_again_with_the_same_settings(filled:
 def test_settings_that_cannot_be_read_are_named_with_the_way_to_begin_again(
     filled: Store, text: str, found: str
 ) -> None:
-    (filled.path / SETTINGS_FILE).write_text(text)
-    (filled.path / COPY_FILE).unlink()
+    (on_disk(filled) / SETTINGS_FILE).write_text(text)
+    (on_disk(filled) / COPY_FILE).unlink()
     with pytest.raises(IndexDamaged, match=r"vidfind doctor --fix$"):
-        Store.open(filled.path)
-    [problem] = check_index(filled.path)
+        Store.open(on_disk(filled))
+    [problem] = check_index(on_disk(filled))
     assert found in problem.text
     assert "vidfind remove --all && vidfind index FOLDER" in problem.remedy
-    assert mend_index(filled.path) == []
+    assert mend_index(on_disk(filled)) == []
 
 
 def test_settings_that_cannot_be_read_are_restored_from_their_copy(filled: Store) -> None:
     before = filled.videos()
-    (filled.path / SETTINGS_FILE).write_text("{garbage")
-    [problem] = check_index(filled.path)
+    (on_disk(filled) / SETTINGS_FILE).write_text("{garbage")
+    [problem] = check_index(on_disk(filled))
     assert (SETTINGS_FILE in problem.text, problem.remedy) == (True, "its copy takes its place")
-    assert mend_index(filled.path) == ["Put the copy of settings.json in its place."]
-    assert check_index(filled.path) == []
-    mended = Store.open(filled.path)
+    assert mend_index(on_disk(filled)) == ["Put the copy of settings.json in its place."]
+    assert check_index(on_disk(filled)) == []
+    mended = Store.open(on_disk(filled))
     assert (mended.settings, mended.videos()) == (filled.settings, before)
 
 
 def test_settings_of_a_newer_vidfind_are_left_alone(filled: Store) -> None:
-    file = filled.path / SETTINGS_FILE
+    file = on_disk(filled) / SETTINGS_FILE
     file.write_text(file.read_text().replace(f'"format": {FORMAT_VERSION}', '"format": 99'))
-    [problem] = check_index(filled.path)
+    [problem] = check_index(on_disk(filled))
     assert "newer vidfind" in problem.text
     assert "remove" not in problem.text + problem.remedy
-    assert mend_index(filled.path) == []
+    assert mend_index(on_disk(filled)) == []
 
 
 def test_videos_without_all_their_vectors_are_forgotten_so_that_they_are_encoded_again(store: Store) -> None:
@@ -196,11 +196,11 @@ def test_videos_without_all_their_vectors_are_forgotten_so_that_they_are_encoded
     copy = VideoRow(**{**vars(copy), "content": lacking.content, "folder": Path("/other")})
     put(store, [whole], [embed(whole)])
     put(store, [lacking, copy], [embed(VideoRow(**{**vars(lacking), "segments": 2}))])
-    [problem, *_] = check_index(store.path)
+    [problem, *_] = check_index(on_disk(store))
     assert "/other/c.mp4, /videos/b.mp4" in problem.text or "/videos/b.mp4, /other/c.mp4" in problem.text
     assert "vidfind index /other /videos" in problem.remedy
-    mend_index(store.path)
-    assert assert_consistent(store.path) == {whole.path: whole}
+    mend_index(on_disk(store))
+    assert assert_consistent(on_disk(store)) == {whole.path: whole}
 
 
 def test_vectors_that_are_not_of_unit_length_are_found(store: Store) -> None:
@@ -210,38 +210,38 @@ def test_vectors_that_are_not_of_unit_length_are_found(store: Store) -> None:
     vectors[2] *= 2
     rows = [good, zero, long]
     put(store, rows, [Embedded(row.content, [(0.0, 1.0)], vectors[i : i + 1]) for i, row in enumerate(rows)])
-    assert "broken vectors: " in texts(store.path)[0]
-    mend_index(store.path)
-    assert assert_consistent(store.path) == {good.path: good}
+    assert "broken vectors: " in texts(on_disk(store))[0]
+    mend_index(on_disk(store))
+    assert assert_consistent(on_disk(store)) == {good.path: good}
 
 
 def test_vectors_of_no_video_are_cleared(filled: Store) -> None:
     put(filled, [], [embed(make_row("/videos/killed.mp4"))])
-    assert "belong to no video: 2" in texts(filled.path)[0]
-    mend_index(filled.path)
-    assert_consistent(filled.path)
+    assert "belong to no video: 2" in texts(on_disk(filled))[0]
+    mend_index(on_disk(filled))
+    assert_consistent(on_disk(filled))
 
 
 def test_old_files_that_nothing_uses_are_litter_and_new_ones_are_not(filled: Store, tmp_path: Path) -> None:
     (tmp_path / "adapters").mkdir()
     old = [
-        filled.path / ".settings.json.part",
-        filled.path / ".adapter-1f.safetensors.part",
-        filled.path / "videos-7.lance",
+        on_disk(filled) / ".settings.json.part",
+        on_disk(filled) / ".adapter-1f.safetensors.part",
+        on_disk(filled) / "videos-7.lance",
     ]
     old.append(tmp_path / "adapters" / ".home.safetensors.part")
     for file in old:
         file.write_bytes(b"unfinished")
-    assert check_index(filled.path) == []
+    assert check_index(on_disk(filled)) == []
     hours_ago = time.time() - 7200
-    for file in [*old, filled.path / SETTINGS_FILE]:
+    for file in [*old, on_disk(filled) / SETTINGS_FILE]:
         os.utime(file, (hours_ago, hours_ago))
-    (foreign := filled.path / "holiday.mp4").write_bytes(b"mine")
-    assert "files that are of no use any more: " in texts(filled.path)[0]
-    mend_index(filled.path)
+    (foreign := on_disk(filled) / "holiday.mp4").write_bytes(b"mine")
+    assert "files that are of no use any more: " in texts(on_disk(filled))[0]
+    mend_index(on_disk(filled))
     assert not any(file.exists() for file in old)
     assert foreign.exists()
-    assert_consistent(filled.path)
+    assert_consistent(on_disk(filled))
 
 
 def test_an_adapter_copy_that_is_lost_is_copied_again_from_the_saved_one(filled: Store, tmp_path: Path) -> None:
@@ -250,54 +250,54 @@ def test_an_adapter_copy_that_is_lost_is_copied_again_from_the_saved_one(filled:
     saved.write_bytes(b"trained")
     with filled.writing() as writer:
         switched = writer.switch_adapter(filled.settings, saved)
-    kept = switched.path / adapter_file_name(saved)
+    kept = on_disk(switched.path / adapter_file_name(saved))
     for damage in (Path.unlink, lambda file: file.write_bytes(b"other")):
         damage(kept)
-        assert str(saved) in check_index(filled.path)[0].remedy
-        mend_index(filled.path)
-        assert check_index(filled.path) == []
+        assert str(saved) in check_index(on_disk(filled))[0].remedy
+        mend_index(on_disk(filled))
+        assert check_index(on_disk(filled)) == []
     saved.unlink()
     kept.unlink()
     with pytest.raises(IndexDamaged, match=r"copy of the adapter .* is missing.* vidfind doctor --fix"):
         _ = switched.adapter
-    [problem] = check_index(filled.path)
+    [problem] = check_index(on_disk(filled))
     assert "vidfind index --adapter none" in problem.remedy
-    assert mend_index(filled.path) == []
+    assert mend_index(on_disk(filled)) == []
 
 
 def test_an_unfinished_encoding_is_checked_and_mended_too(filled: Store) -> None:
     begun = begin_again(filled)
     row = make_row("/videos/0-1.mp4")
     put(begun, [row])
-    [problem] = check_index(filled.path)
+    [problem] = check_index(on_disk(filled))
     assert "videos without vectors" in problem.text
     assert "vidfind index --adapter none" in problem.remedy
-    mend_index(filled.path)
-    assert_consistent(filled.path)
-    unfinished = Store.open(filled.path).unfinished()
+    mend_index(on_disk(filled))
+    assert_consistent(on_disk(filled))
+    unfinished = Store.open(on_disk(filled)).unfinished()
     assert unfinished and unfinished.videos() == {}
 
 
 def test_an_unfinished_encoding_whose_settings_are_lost_is_given_up(filled: Store) -> None:
     begin_again(filled)
-    (filled.path / NEXT_FILE).write_text("")
-    assert "cannot be finished" in texts(filled.path)[0]
-    mend_index(filled.path)
-    assert len(assert_consistent(filled.path)) == 23
-    assert Store.open(filled.path).unfinished() is None
+    (on_disk(filled) / NEXT_FILE).write_text("")
+    assert "cannot be finished" in texts(on_disk(filled))[0]
+    mend_index(on_disk(filled))
+    assert len(assert_consistent(on_disk(filled))) == 23
+    assert Store.open(on_disk(filled)).unfinished() is None
 
 
 def test_no_change_of_any_byte_leads_to_another_error(filled: Store, tmp_path: Path) -> None:
     rnd = random.Random(4)
     before = filled.videos()
     files = [
-        file.relative_to(filled.path)
-        for file in sorted(filled.path.rglob("*.*"))
+        file.relative_to(on_disk(filled))
+        for file in sorted(on_disk(filled).rglob("*.*"))
         if file.is_file() and file.stat().st_size
     ]
     for trial in range(40):
         path = tmp_path / "indexes" / f"trial-{trial}"
-        shutil.copytree(filled.path, path)
+        shutil.copytree(on_disk(filled), path)
         file = path / rnd.choice(files)
         text = bytearray(file.read_bytes())
         place = rnd.randrange(len(text))

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from vidfind.store.folder import KEEP_VERSIONS
+from vidfind.store.places.path import IndexPath
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow
 
@@ -33,3 +34,10 @@ def remove(store: Store, paths: Iterable[Path]) -> None:
 def compact(store: Store, keep: timedelta = KEEP_VERSIONS) -> None:
     with store.writing() as writer:
         writer.compact(keep)
+
+
+def on_disk(index: Store | IndexPath) -> Path:
+    """Returns the folder of an index that is on disk, or something in it."""
+    path = index.path if isinstance(index, Store) else index
+    assert isinstance(path, Path)
+    return path

@@ -22,7 +22,7 @@ import pytest
 from tests.support.ran import Run
 from tests.support.rows import embed, make_row
 from tests.support.small_adapters import save_adapter
-from tests.support.stored import compact, put, remove
+from tests.support.stored import compact, on_disk, put, remove
 from vidfind.errors import BadInput, StorageError
 from vidfind.store import nearest
 from vidfind.store.health import check_index
@@ -138,8 +138,8 @@ def test_an_index_is_whole_wherever_in_a_file_the_disk_is_full(
         store.tables.videos.drop_columns([*ADDED_COLUMNS])
     told = set()
     for size in range(200, 6200, 500):
-        path = store.path.with_name(f"full-{size}")
-        shutil.copytree(store.path, path)
+        path = on_disk(store).with_name(f"full-{size}")
+        shutil.copytree(on_disk(store), path)
         full = Store.open(path)
         rows = [make_row(f"/videos/new-{i}.mp4") for i in range(9)]
         before, after = full.videos(), full.videos()

@@ -11,7 +11,7 @@ import pytest
 from tests.measure.match import measure, unit
 from tests.support.drawn_world import kept_world
 from tests.support.rows import embed, make_row
-from tests.support.stored import compact, put, remove
+from tests.support.stored import compact, on_disk, put, remove
 from vidfind.demo.drawing import draw
 from vidfind.encoders.encoder import Encoder
 from vidfind.models.catalog import MODELS, TINY
@@ -94,8 +94,8 @@ def test_levels_follow_the_index_and_equal_those_made_anew(filled: Store) -> Non
     remove(filled, [make_row("/videos/10.mp4").path])
     compact(filled)
     np.testing.assert_allclose(tops(filled), first, atol=1e-6)
-    stamp = levels_file(filled.path, 0).stat().st_mtime_ns
-    assert tops(filled) is not None and levels_file(filled.path, 0).stat().st_mtime_ns == stamp
+    stamp = on_disk(levels_file(filled.path, 0)).stat().st_mtime_ns
+    assert tops(filled) is not None and on_disk(levels_file(filled.path, 0)).stat().st_mtime_ns == stamp
 
 
 def test_levels_are_of_the_nearest_segments(filled: Store, tiny_encoder: Encoder) -> None:

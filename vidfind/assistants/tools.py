@@ -32,6 +32,7 @@ from vidfind.search.filters import LIMIT, Filters
 from vidfind.search.moments import Moment
 from vidfind.search.searcher import Searcher
 from vidfind.store.files import IndexedFiles, find_present_files
+from vidfind.store.places.path import IndexPath
 from vidfind.store.status import index_status
 from vidfind.store.store import Store
 from vidfind.system.files import find_present
@@ -78,7 +79,7 @@ def explained(tool: Tool) -> Tool:
 class Tools:
     """The tools over one index. The index is opened by the first call, and then kept open."""
 
-    def __init__(self, index: Path, clips: Path | None, why_nothing: WhyNothing) -> None:
+    def __init__(self, index: IndexPath, clips: Path | None, why_nothing: WhyNothing) -> None:
         self._index, self._clips, self._why_nothing = index, clips, why_nothing
         self._searcher: Searcher | None = None
         self._pictures, self._files = PictureCache(), IndexedFiles()

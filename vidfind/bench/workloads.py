@@ -293,7 +293,7 @@ def search(home: str, queries: int) -> Told:
 
     import_numpy()  # as the command does
     from vidfind.search.searcher import Searcher
-    from vidfind.system.paths import index_path
+    from vidfind.store.places.path import index_path
 
     searcher = Searcher(index_path())
     searcher.prepare()

@@ -122,7 +122,7 @@ def require_classes(store: Store) -> LearnedClasses:
     if learned := read_classes(store):
         return learned
     fit = learn_fit_command(store.path)
-    if any(store.path.joinpath("models").glob("classes-*.npz")):
+    if any((store.path / "models").glob("classes-*.npz")):
         raise IndexMismatch(
             f"The classes were learned with vectors that the index {store.path.name!r} does not have any more. "
             f"Learn them again from the same examples: {fit}"

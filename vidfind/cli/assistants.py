@@ -10,6 +10,7 @@ import typer
 from vidfind.cli.options import IndexName, Quiet, Verbose
 from vidfind.cli.prompt import why_nothing
 from vidfind.errors import BrokenInstallation
+from vidfind.store.places.path import index_path
 from vidfind.system import paths
 
 INSTALL = 'Install it, in your clone of vidfind, with: uv tool install ".[mcp]" (or: uv sync --extra mcp).'
@@ -37,7 +38,7 @@ def mcp_command(
     """
     from vidfind.display import console
 
-    index = paths.index_path(name)
+    index = index_path(name)
     if clips is not None:
         clips = Path(os.path.abspath(os.path.expanduser(clips)))
         if os.path.lexists(clips) and not clips.is_dir():

@@ -9,6 +9,7 @@ from vidfind.cli.prompt import open_searcher
 from vidfind.commands import delete_command
 from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput
+from vidfind.store.places.path import index_path
 from vidfind.system import paths
 
 DEMO_INDEX = "demo"
@@ -76,7 +77,7 @@ def _clear_demo_index(folder: Path) -> None:
     from vidfind.store.settings import is_index
     from vidfind.store.store import Store
 
-    path = paths.index_path(DEMO_INDEX)
+    path = index_path(DEMO_INDEX)
     if not is_index(path):
         return
     others = [other for other in Store.open(path).folders() if other != folder]

@@ -120,7 +120,7 @@ def doctor_command(
         str | None,
         typer.Option(
             "--index",
-            metavar="NAME",
+            metavar="NAME|URL",
             help="Check only this index.",
             autocompletion=completion.index_names,
         ),

@@ -32,6 +32,7 @@ from vidfind.cli.options import (
 from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import ExitCode
 from vidfind.index.options import DEFAULT_OPTIONS, FEW_REMOVALS, IndexOptions
+from vidfind.store.places.path import index_path
 from vidfind.system import paths
 from vidfind.system.streams import has_reader
 
@@ -183,9 +184,9 @@ def _known(name: str) -> list[Path]:
     from vidfind.display.index import show_paths
     from vidfind.index.prepare import known_folders
 
-    folders, unreadable = known_folders(paths.index_path(name))
+    folders, unreadable = known_folders(index_path(name))
     if not folders and not unreadable:
-        command = commands.index_command(paths.index_path(name))
+        command = commands.index_command(index_path(name))
         raise typer.BadParameter(f"Which folders? The index knows none yet. Type {command}")
     show_paths("Cannot be read now, and kept in the index", unreadable)
     show_paths("Bringing up to date", folders)
@@ -201,7 +202,7 @@ def _listed(files_from: str, ends_with_nul: bool, name: str) -> tuple[list[Path]
     from vidfind.folders.lists import read_list
     from vidfind.index.prepare import drop_missing
 
-    listed, missing = drop_missing(read_list(files_from, ends_with_nul), paths.index_path(name))
+    listed, missing = drop_missing(read_list(files_from, ends_with_nul), index_path(name))
     show_paths("Listed, but not there", missing)
     if not listed:
         message("There is nothing to index in the list.")
@@ -245,12 +246,12 @@ def show_dry_run(folders: Sequence[Path], name: str, model: str | None, options:
 
     with Activity("Looking for videos", enabled=not (options.as_json and sys.stdout.isatty())):
         new = (model or DEFAULT_MODEL, options.segment_length, bool(options.overlap))
-        preview = preview_index(folders, paths.index_path(name), options.indexing, *new)
+        preview = preview_index(folders, index_path(name), options.indexing, *new)
     if options.as_json:
         for values in preview_json(preview):
             console.json_line(values)
     else:
-        show_preview(preview, paths.index_path(name))
+        show_preview(preview, index_path(name))
 
 
 def watch_folders(folders: Sequence[Path], name: str, asked: EncoderChoice, options: RunOptions) -> None:

@@ -13,7 +13,7 @@ from vidfind import commands
 from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput
 from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
-from vidfind.system import paths
+from vidfind.store.places.path import index_path
 
 if TYPE_CHECKING:
     from vidfind.display.activity import Activity
@@ -78,7 +78,7 @@ class Indexing:
             self._began = running_clock().now()
 
         self._wait_for_mains()
-        path, options = paths.index_path(self._name), self._options
+        path, options = index_path(self._name), self._options
         opened = open_to_index(
             folders, path, self._load, asked, options.segment_length, options.indexing, self._announce, options.overlap
         )
@@ -164,7 +164,7 @@ class Indexing:
         if self._options.as_json:
             console.json_line(summary_json(summary))
         else:
-            show_summary(summary, when, paths.index_path(self._name))
+            show_summary(summary, when, index_path(self._name))
 
     def show_ending(self, summary: "IndexSummary") -> None:
         """Shows how encoding all of an index again ended, if that was done."""
@@ -207,7 +207,7 @@ def open_filled(name: str) -> "Store":
     """Opens an index that holds videos."""
     from vidfind.store.store import Store
 
-    store = Store.open(paths.index_path(name))
+    store = Store.open(index_path(name))
     if not store.count_videos():
         raise BadInput(f"The index {name!r} holds no videos yet. Add some: {commands.index_command(store.path)}")
     return store

@@ -25,6 +25,7 @@ from vidfind.cli.options import (
 )
 from vidfind.errors import BadInput
 from vidfind.search.filters import NO_FILTERS
+from vidfind.store.places.path import IndexPath, index_path
 from vidfind.system import paths
 
 
@@ -46,7 +47,7 @@ def status_command(
     from vidfind.store.store import Store
     from vidfind.system.files import find_present
 
-    store = Store.open(paths.index_path(name))
+    store = Store.open(index_path(name))
     described = index_status(store)
     online = find_present({folder: folder for folder in described.folders})
     ignoring = sorted({file for folder in online for file in ignore_files(folder)})
@@ -113,7 +114,7 @@ def list_command(
     if as_json and (as_paths or print0):
         raise typer.BadParameter(f"Give either --json or {'--print0' if print0 else '--paths'}.")
     filters = read_options(context, Answers())[1].filters
-    store = Store.open(paths.index_path(name))
+    store = Store.open(index_path(name))
     selected = select_videos(
         store,
         filters.places,
@@ -178,7 +179,7 @@ def remove_command(
     from vidfind.store.settings import is_index
     from vidfind.store.store import Store
 
-    store_path = paths.index_path(name)
+    store_path = index_path(name)
     if path or purge:
         from vidfind.display.library import show_removed
         from vidfind.store.edit import purge_videos, remove_videos, videos_to_remove
@@ -224,7 +225,7 @@ def remove_command(
         console.message(f"Deleted {plural(deleted, 'video')} that the demo had drawn.")
 
 
-def _save_labels(index: Path) -> list[tuple[str, Path, str]]:
+def _save_labels(index: IndexPath) -> list[tuple[str, Path, str]]:
     """Writes the tags and classes that the owner gave, also to removed videos, to lists in the home of vidfind.
 
     Returns what each list holds, its file, and the command that takes it back; none without tags and classes."""
@@ -298,7 +299,7 @@ def relink_command(
     from vidfind.store.store import Store
     from vidfind.system.files import find_present
 
-    store = Store.open(paths.index_path(name))
+    store = Store.open(index_path(name))
     _check_is_there(Path(os.path.abspath(new)), yes)
     relinked = relink_videos(old, new, store)
     if as_json:

@@ -12,6 +12,7 @@ from vidfind.cli.usage import Command, Group
 from vidfind.commands import OTHER_INDEX, adapter_command, finetune_help_command, index_command
 from vidfind.errors import BadInput
 from vidfind.models.catalog import DEFAULT_MODEL, TEMPME_MODEL, TEMPME_PRETRAINED
+from vidfind.store.places.path import index_path
 from vidfind.system import paths
 
 adapters = typer.Typer(name="adapters", cls=Group)
@@ -250,7 +251,7 @@ def encoders_command(
         from vidfind.system.machine import use_threads
 
         use_threads(threads)
-        path = paths.index_path(name)
+        path = index_path(name)
         if model is None and (name != paths.DEFAULT_INDEX or is_index(path)):
             model = Store.open(path).settings.identity.model
         comparison = compare_encoders(model, device, dtype, activity.say)

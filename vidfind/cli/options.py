@@ -66,7 +66,12 @@ def _parse_percent(text: str | int) -> int:
 
 IndexName = Annotated[
     str,
-    typer.Option("--index", metavar="NAME", help="The index to use.", autocompletion=completion.index_names),
+    typer.Option(
+        "--index",
+        metavar="NAME|URL",
+        help="The index to use; one in object storage as s3://BUCKET/NAME.",
+        autocompletion=completion.index_names,
+    ),
 ]
 MaxSeconds = Annotated[
     float, typer.Option(metavar="SECONDS", min=0.0, help="Train no longer than this, and use what there is then.")

@@ -22,12 +22,12 @@ from vidfind.errors import BadInput, ExitCode, Terminated, VidfindError
 from vidfind.search.dates import parse_period
 from vidfind.search.expression import WITHIN, Expression
 from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
+from vidfind.store.places.path import index_path
 from vidfind.system import paths
 from vidfind.system.times import local_time
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
-    from prompt_toolkit.buffer import Buffer
 
     from vidfind.display.activity import Activity
     from vidfind.search.moments import Moment
@@ -68,7 +68,7 @@ def open_searcher(
 
     activity = Activity("Opening the index", enabled=not quiet)
     load = loader_of(activity, device, dtype)
-    return Searcher(paths.index_path(name), load, activity.announce, repeats_remarks), activity
+    return Searcher(index_path(name), load, activity.announce, repeats_remarks), activity
 
 
 @dataclass(frozen=True)
@@ -290,13 +290,6 @@ def answer_prompt(name: str, answers: Answers, read_line: ReadLine) -> None:
     preparing = threading.Thread(target=prepare, daemon=True)
     preparing.start()  # while the first query is typed
     prompt = make_prompt(searcher.owner_words)
-
-    def read_ahead(line: "Buffer") -> None:
-        words, _, _ = line.text.partition(" --")
-        if not preparing.is_alive() and not words.startswith((":", "-")):
-            searcher.read_ahead(words)
-
-    prompt.default_buffer.on_text_changed += read_ahead
     console.message(
         "Type what you remember. A number plays that result, --like NUMBER finds more like it, --not WORDS leaves out."
         " ? says more, Ctrl-D ends"

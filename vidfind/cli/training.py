@@ -36,6 +36,7 @@ from vidfind.encoders.names import DEFAULT_NUM_FRAMES, EncoderChoice
 from vidfind.errors import ExitCode
 from vidfind.media.sampling import DEFAULT_SAMPLING
 from vidfind.models.catalog import DEFAULT_ENCODER
+from vidfind.store.places.path import index_path
 from vidfind.system import paths
 from vidfind.training.recipe import FEWEST_EPOCHS, FEWEST_HELD_OUT, Recipe
 
@@ -210,7 +211,7 @@ def _store_if_any(index_name: str) -> "Store | None":
     from vidfind.store.settings import is_index
     from vidfind.store.store import Store
 
-    path = paths.index_path(index_name)
+    path = index_path(index_name)
     return Store.open(path) if index_name != paths.DEFAULT_INDEX or is_index(path) else None
 
 

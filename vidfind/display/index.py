@@ -12,6 +12,7 @@ from rich.text import Text
 from vidfind.commands import forget_command, retry_command, status_command
 from vidfind.display.console import errors, hint, message, messages, result_path, say, show
 from vidfind.display.text import home_path, plural, printable, times_real
+from vidfind.store.places.path import IndexPath
 from vidfind.system.times import clock
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ MOST_LINES = 20
 STATUSES: tuple["Status", ...] = ("new", "changed", "moved", "unchanged", "removed", "failed")
 
 
-def show_summary(summary: "IndexSummary", when: str = "", index: Path | None = None) -> None:
+def show_summary(summary: "IndexSummary", when: str = "", index: IndexPath | None = None) -> None:
     """Shows the counts of a run (`when`: the time of day); on stderr failed videos and missing folders.
 
     `index` is the path of the index, for the commands that are named; None: the default one."""
@@ -83,7 +84,7 @@ def show_paths(what: str, paths: Sequence[Path], most: int = 5) -> None:
         message(f"{what}: {', '.join(map(home_path, paths[:most]))}{more}")
 
 
-def show_offline(folders: Sequence["Offline"], index: Path | None) -> None:
+def show_offline(folders: Sequence["Offline"], index: IndexPath | None) -> None:
     """Shows on stderr which folders are not there now; `index` is the path of the index, or None for the default."""
     for one in folders:
         text = f"Not there now, and kept in the index: {plural(one.videos, 'video')} of {one.folder}"
@@ -120,7 +121,7 @@ def show_survey(survey: "Survey") -> None:
         )
 
 
-def show_preview(preview: "Preview", index: Path | None = None) -> None:
+def show_preview(preview: "Preview", index: IndexPath | None = None) -> None:
     """Shows what a run would do: a line for each video that is not unchanged, and a summary.
 
     `index` is the path of the index, for the commands that are named; None: the default one."""

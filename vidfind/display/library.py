@@ -12,6 +12,7 @@ from vidfind.display.console import facts, is_screen, message, new_table, result
 from vidfind.display.index import show_videos
 from vidfind.display.search import COLUMN_GAP
 from vidfind.display.text import file_size, footage, home_path, plural, printable, short_paths
+from vidfind.store.places.path import IndexPath
 from vidfind.system.times import clock, local_time
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _state(row: "VideoRow", is_online: bool) -> str:
 
 
 def show_removed(
-    rows: Sequence["VideoRow"], paths: Sequence[Path], is_purged: bool, is_dry: bool, index: Path | None = None
+    rows: Sequence["VideoRow"], paths: Sequence[Path], is_purged: bool, is_dry: bool, index: IndexPath | None = None
 ) -> None:
     """Shows what was removed under `paths`, or, if `is_dry`, would be; `is_purged` says that no vectors are kept.
 
@@ -112,7 +113,9 @@ def show_relinked(relinked: Sequence["Relinked"]) -> None:
 # Status, models
 
 
-def show_status(status: "IndexStatus", path: Path, online: Collection[Path], ignoring: Sequence[Path] = ()) -> None:
+def show_status(
+    status: "IndexStatus", path: IndexPath, online: Collection[Path], ignoring: Sequence[Path] = ()
+) -> None:
     """Shows what an index holds and how it was made; `online` are its folders that are there now, and `ignoring` the
     ignore files for these.
 
@@ -123,7 +126,7 @@ def show_status(status: "IndexStatus", path: Path, online: Collection[Path], ign
     overlap = ", overlapping by half" if status.settings.overlap else ""
     adapter = f", adapter {ours.adapter}" if ours.adapter else ""
     rows = {
-        "Index": f"{status.name}, in {home_path(path)}",
+        "Index": f"{status.name}, in {home_path(path)}" if isinstance(path, Path) else status.name,
         "Model": f"{ours.model} / {ours.pretrained}",
         "Encoder": f"{ours.encoder}{adapter}, {ours.num_frames} frames of each {length:g} s segment{overlap}",
         "Videos": _count_videos(status),
@@ -169,7 +172,7 @@ def _presence(is_online: bool) -> tuple[str, str]:
 
 
 def status_json(
-    status: "IndexStatus", path: Path, online: Collection[Path], ignoring: Sequence[Path] = ()
+    status: "IndexStatus", path: IndexPath, online: Collection[Path], ignoring: Sequence[Path] = ()
 ) -> dict[str, Any]:
     """Returns the line of `vidfind status --json`."""
     return {

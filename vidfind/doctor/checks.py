@@ -25,7 +25,7 @@ from vidfind.doctor.findings import Check, Finding, Found, say
 from vidfind.doctor.machine import look_at_decoders, look_at_device, look_at_packages, look_at_player, look_at_system
 from vidfind.doctor.models import look_at_cache, look_at_model, models_in_use
 from vidfind.errors import Problem
-from vidfind.system.paths import index_path
+from vidfind.store.places.path import index_path
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from pathlib import Path
 from vidfind.commands import delete_command, index_command
 from vidfind.doctor.findings import Found, say
 from vidfind.errors import Problem, VidfindError
+from vidfind.store.places.path import IndexPath
 from vidfind.store.settings import SETTINGS_FILE, is_index
 from vidfind.system.paths import adapter_path, home
 from vidfind.system.text import file_size, plural
@@ -74,7 +75,7 @@ def index_folders() -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
-def look_at_index(path: Path) -> Found:
+def look_at_index(path: IndexPath) -> Found:
     from vidfind.store.health import check_index
     from vidfind.store.status import index_status
     from vidfind.store.store import Store
@@ -96,7 +97,7 @@ def look_at_index(path: Path) -> Found:
     return Found(facts, problems)
 
 
-def _other_weights(path: Path) -> list[Problem]:
+def _other_weights(path: IndexPath) -> list[Problem]:
     """Checks that the weights on this machine are those that an index was made with."""
     from vidfind.models.adapter_file import find_adapter, read_info
     from vidfind.models.hub import look_for_weights
@@ -120,7 +121,7 @@ def _other_weights(path: Path) -> list[Problem]:
     return [Problem(f"it was made with other weights or another adapter than {weights} is now", remedy)]
 
 
-def mend_index(path: Path) -> list[str]:
+def mend_index(path: IndexPath) -> list[str]:
     from vidfind.store.health import mend_index
 
     return mend_index(path)

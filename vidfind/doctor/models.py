@@ -13,6 +13,7 @@ from vidfind.commands import OTHER_INDEX, weights_command
 from vidfind.doctor.data import index_folders
 from vidfind.doctor.findings import Found
 from vidfind.errors import ModelUnavailable, Problem, VidfindError
+from vidfind.store.places.path import IndexPath
 from vidfind.store.settings import read_generation
 from vidfind.system.text import file_size
 
@@ -23,7 +24,7 @@ COMMIT = re.compile(rb"[0-9a-f]{40}\s*")
 # Models ---------------------------------------------------------------------------------------------------------------
 
 
-def models_in_use(indexes: Sequence[Path]) -> list[tuple[str, str]]:
+def models_in_use(indexes: Sequence[IndexPath]) -> list[tuple[str, str]]:
     """Returns model and weights of each index and adapter, and the recommended ones that are on this machine."""
     from vidfind.models.catalog import MODELS
     from vidfind.models.hub import find_in_cache

@@ -18,7 +18,8 @@ from vidfind.index.events import Event
 from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
 from vidfind.index.prepare import open_to_index
 from vidfind.models.load import load_choice
-from vidfind.system.paths import DEFAULT_INDEX, index_path
+from vidfind.store.places.path import IndexPath, index_path
+from vidfind.system.paths import DEFAULT_INDEX
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
@@ -30,7 +31,7 @@ ANY_ENCODER = EncoderChoice()
 
 def index_videos(
     paths: str | Path | Iterable[str | Path],
-    index: str | Path = DEFAULT_INDEX,
+    index: str | IndexPath = DEFAULT_INDEX,
     encoder: EncoderChoice = ANY_ENCODER,
     options: IndexOptions = DEFAULT_OPTIONS,
     *,
@@ -78,7 +79,7 @@ def index_videos(
 
 def watch_videos(
     paths: str | Path | Iterable[str | Path],
-    index: str | Path = DEFAULT_INDEX,
+    index: str | IndexPath = DEFAULT_INDEX,
     encoder: EncoderChoice = ANY_ENCODER,
     options: IndexOptions = DEFAULT_OPTIONS,
     *,
@@ -111,5 +112,5 @@ def _folders(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     return [Path(os.path.expanduser(path)) for path in several]
 
 
-def _path(index: str | Path) -> Path:
+def _path(index: str | IndexPath) -> IndexPath:
     return index_path(index) if isinstance(index, str) else index

@@ -21,12 +21,12 @@ from vidfind.models.catalog import DEFAULT_ENCODER, default_pretrained
 from vidfind.models.hub import look_for_weights
 from vidfind.models.load import check_needs_no_adapter, default_adapter, has_weights_of
 from vidfind.store.mismatch import require_weights
+from vidfind.store.places.path import IndexPath, require_place
 from vidfind.store.settings import IndexSettings, is_index
 from vidfind.store.status import find_unfinished
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow
 from vidfind.system.paths import NO_ADAPTER, adapter_path
-from vidfind.system.storage import require_file_system
 from vidfind.system.worker import start_ahead
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ Announce = Callable[[str], None]
 
 
 def open_store(
-    path: Path,
+    path: IndexPath,
     load_encoder: EncoderLoader,
     asked: EncoderChoice,
     segment_length: float | None = None,
@@ -99,7 +99,7 @@ def _with_moved_weights(store: Store, asked: EncoderChoice, announce: Announce) 
 
 def open_to_index(
     folders: Sequence[Path],
-    path: Path,
+    path: IndexPath,
     load_encoder: EncoderLoader,
     asked: EncoderChoice,
     segment_length: float | None = None,
@@ -129,7 +129,7 @@ def _as_begun(ours: EncoderIdentity, asked: EncoderChoice) -> EncoderChoice:
 
 
 def _make_store(
-    path: Path,
+    path: IndexPath,
     load_encoder: EncoderLoader,
     asked: EncoderChoice,
     segment_length: float | None,
@@ -137,7 +137,7 @@ def _make_store(
     find_default: Callable[[EncoderChoice], str | None],
     announce: Announce,
 ) -> tuple[Store, Callable[[], Encoder]]:
-    require_file_system(path)  # before a model is fetched for nothing
+    require_place(path)  # before a model is fetched for nothing
     default = None if asked.adapter else find_default(asked)
     if default is None:
         adapter = find_adapter(asked.wanted_adapter) if asked.wanted_adapter else None
@@ -234,7 +234,7 @@ def cost(store: Store, rows: Iterable[VideoRow]) -> Cost:
     return Cost(len(lengths), footage, footage / speed if speed else None)
 
 
-def check_folders(folders: Sequence[Path], store_path: Path) -> list[Path]:
+def check_folders(folders: Sequence[Path], store_path: IndexPath) -> list[Path]:
     """`folders` made absolute. Raises BadInput for one that cannot be listed, or that is not there and has no videos in
     the index."""
     absolute = [Path(os.path.abspath(folder)) for folder in folders]
@@ -249,7 +249,7 @@ def check_folders(folders: Sequence[Path], store_path: Path) -> list[Path]:
     return absolute
 
 
-def known_folders(store_path: Path) -> tuple[list[Path], list[Path]]:
+def known_folders(store_path: IndexPath) -> tuple[list[Path], list[Path]]:
     """The folders and single files that an index knows: those that can be brought up to date, and those that cannot be
     read."""
     folders = Store.open(store_path).folders() if is_index(store_path) else []
@@ -257,7 +257,7 @@ def known_folders(store_path: Path) -> tuple[list[Path], list[Path]]:
     return [folder for folder in folders if folder not in unreadable], list(unreadable)
 
 
-def drop_missing(files: Sequence[Path], store_path: Path) -> tuple[list[Path], list[Path]]:
+def drop_missing(files: Sequence[Path], store_path: IndexPath) -> tuple[list[Path], list[Path]]:
     """The files of a list that are there or in the index, and those that are neither."""
     missing = [path for path in files if not os.path.exists(path)]
     known = Store.open(store_path).videos() if missing and is_index(store_path) else {}
@@ -265,7 +265,7 @@ def drop_missing(files: Sequence[Path], store_path: Path) -> tuple[list[Path], l
     return [path for path in files if path not in lost], list(lost)
 
 
-def needs_index(folders: Sequence[Path], store_path: Path, options: IndexOptions = DEFAULT_OPTIONS) -> bool:
+def needs_index(folders: Sequence[Path], store_path: IndexPath, options: IndexOptions = DEFAULT_OPTIONS) -> bool:
     """Whether there is anything to index, or indexed already: else no model need be loaded, or even fetched."""
     if next(find_videos(folders, options.exclude, options.all_files), None):
         return True

@@ -21,9 +21,11 @@ from vidfind.index.presence import Disk
 from vidfind.index.run import find_offline, has_only_another_date
 from vidfind.index.walk import walk_folders
 from vidfind.media.decoding import DECODERS, probe
+from vidfind.store.places.path import IndexPath
 from vidfind.store.settings import IndexSettings, is_index
 from vidfind.store.store import Store
 from vidfind.system.files import VideoFile, fingerprint
+from vidfind.system.paths import home
 
 PROBED = 100
 """At most so many videos are opened to learn their length; that of the others is estimated from their size."""
@@ -59,7 +61,7 @@ class Preview:
 
 def preview_index(
     folders: Sequence[Path],
-    index: Path,
+    index: IndexPath,
     options: IndexOptions = DEFAULT_OPTIONS,
     model: str | None = None,
     segment_length: float | None = None,
@@ -88,7 +90,11 @@ def preview_index(
     )
     footage = _footage([job.file for job in plan.encode])
     rate = _clips_a_second(segment_length or IndexSettings.segment_length, overlap)
-    speed = store.speed() if store else _speed_of_others(index.parent, model, rate)
+    speed = (
+        store.speed()
+        if store
+        else _speed_of_others(index.parent if isinstance(index, Path) else home() / "indexes", model, rate)
+    )
     return Preview(
         _videos(plan),
         len(plan.unchanged) + sum(reuse.status == "unchanged" for reuse in plan.reuse),

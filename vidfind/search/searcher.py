@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,10 +26,11 @@ from vidfind.search.refine import refine_moment, refine_sequence
 from vidfind.search.sequence import Step, search_sequences
 from vidfind.search.tagged import named_segments
 from vidfind.store.folder import levels_file, require_index
+from vidfind.store.places.path import IndexPath, index_path, state_of_file
 from vidfind.store.settings import SETTINGS_FILE, read_generation
 from vidfind.store.store import Store
 from vidfind.system.files import fingerprint, state_of
-from vidfind.system.paths import DEFAULT_INDEX, index_path
+from vidfind.system.paths import DEFAULT_INDEX
 from vidfind.words.half import owner_words
 from vidfind.words.levels import Levels, read_levels
 
@@ -63,7 +63,7 @@ class Searcher:
 
     def __init__(
         self,
-        index: str | Path = DEFAULT_INDEX,
+        index: str | IndexPath = DEFAULT_INDEX,
         load_encoder: EncoderLoader = load_choice,
         announce: Callable[[str], None] = log.info,
         repeats_remarks: bool = False,
@@ -82,7 +82,7 @@ class Searcher:
 
     def _open(self) -> None:
         require_index(self.path)
-        self._state = state_of(self.path / SETTINGS_FILE)
+        self._state = state_of_file(self.path / SETTINGS_FILE)
         self._generation = read_generation(self.path)
         self._store: Store | None = None
         self._sampled = -1
@@ -90,7 +90,7 @@ class Searcher:
         self._sample: npt.NDArray[np.float32]
         self._examples: dict[tuple[Example, tuple[int, int] | None], tuple[Vector, str]] = {}
         """Vectors of pictures and videos that were looked for last, and the fingerprints of their files."""
-        self._levels_state: tuple[int, int] | None = None
+        self._levels_state: tuple[float, float] | None = None
         self._known_levels: Levels | None = None
         self.encoder = QueryEncoder(
             self.path, self._generation, self._load_encoder, self._announce, self._repeats_remarks
@@ -114,10 +114,6 @@ class Searcher:
         self._open_ahead()
         self.encoder.prepare()
         self.store.read_ahead()
-
-    def read_ahead(self, typed: str) -> None:
-        """Begins to read the words of a query while it is typed; returns at once."""
-        self.encoder.read_ahead(typed)
 
     def require_match(self) -> None:
         """Raises BadInput, with the remedy, if the match of words is not known in this index."""
@@ -233,7 +229,7 @@ class Searcher:
     def _levels(self) -> Levels | None:
         """The levels that the match of words is counted from; None if they are not known."""
         file = levels_file(self.path, self._generation.number)
-        if (state := state_of(file)) != self._levels_state:
+        if (state := state_of_file(file)) != self._levels_state:
             self._known_levels, self._levels_state = read_levels(self.path, self._generation), state
         return self._known_levels
 
@@ -280,7 +276,7 @@ class Searcher:
 
     def _follow_changes(self) -> None:
         if (
-            state_of(self.path / SETTINGS_FILE) != self._state
+            state_of_file(self.path / SETTINGS_FILE) != self._state
         ):  # another encoding is in use now, or another index, or none
             self._open()
 

@@ -18,11 +18,14 @@ from typing import Any
 from vidfind.commands import index_command
 from vidfind.errors import IndexBusy, IndexNotFound, StorageError
 from vidfind.store.memory import LEFT_OUT_FILE, removed_file
+from vidfind.store.places.lease import is_being_written, leased
+from vidfind.store.places.path import IndexPath, delete_entry, machine_folder, place_errors, write_text
 from vidfind.store.settings import (
     COPY_FILE,
     NEXT_FILE,
     SETTINGS_FILE,
     Generation,
+    begun_generation,
     is_index,
     keep_adapter,
     read_generation,
@@ -38,7 +41,7 @@ from vidfind.store.tables import (
     segments_schema,
     table_name,
 )
-from vidfind.system.storage import lock, storage_errors, write_text
+from vidfind.system.storage import lock, storage_errors
 
 LOCK_FILE = "writing.lock"
 SPEED_FILE = "speed.json"
@@ -47,6 +50,7 @@ LINKS_FILE = "links.json"
 RUN_FILE = "run.json"
 """How far the run is that is under way: see `noting_run`."""
 NOTED_EVERY = 0.5  # seconds
+NOTED_REMOTELY = 5.0  # seconds
 MODELS_FOLDER = "models"
 """Tags and classes that were learned, each run in a file named after it."""
 QUERIES_FILE = "queries.sqlite"
@@ -64,13 +68,13 @@ HALF_WRITTEN = re.compile(r"\.tmp.*|.*#\d+")
 KEEP_VERSIONS = timedelta(hours=1)
 
 
-def delete_index(path: Path) -> None:
+def delete_index(path: IndexPath) -> None:
     """Deletes the index at `path`, even if it cannot be opened, and nothing else.
 
     Raises IndexNotFound, IndexBusy while another process writes to it, StorageError."""
     if not is_index(path):
         raise IndexNotFound(f"There is no index {path.name!r}: nothing to delete.")
-    with writing_lock(path), storage_errors(path):
+    with writing_lock(path), place_errors(path):
         (path / SETTINGS_FILE).unlink()  # first: from here on it is no index
         for entry in own_files(path):
             delete_entry(entry)
@@ -78,14 +82,23 @@ def delete_index(path: Path) -> None:
         for file in files:
             (path / file).unlink(missing_ok=True)
         delete_entry(path / MODELS_FOLDER)
+        if not isinstance(path, Path):
+            delete_entry(path)
+            shutil.rmtree(machine_folder(path), ignore_errors=True)
+            return
         with suppress(PermissionError):  # Windows keeps a file that is open
             (path / LOCK_FILE).unlink()  # last, and while it is held: see writing_lock
     if not any(path.iterdir()):
         path.rmdir()
 
 
-def require_index(path: Path) -> None:
+def require_index(path: IndexPath) -> None:
     """Raises IndexNotFound, with the existing indexes and the command that makes this one, if there is no index."""
+    if not isinstance(path, Path):
+        if is_index(path):
+            return
+        path.require_bucket()
+        raise IndexNotFound(f"There is no index {path.name!r} yet. Make it: {index_command(path)}")
     with storage_errors(path):
         if is_index(path):
             return
@@ -95,8 +108,13 @@ def require_index(path: Path) -> None:
 
 
 @contextmanager
-def writing_lock(path: Path) -> Iterator[None]:
-    """Locks the index at `path` for writing, whatever its state. Raises IndexBusy at once if it is locked."""
+def writing_lock(path: IndexPath) -> Iterator[None]:
+    """Locks the index at `path` for writing, whatever its state. Raises IndexBusy if it is locked: at once on disk, and
+    within seconds in object storage."""
+    if not isinstance(path, Path):
+        with leased(path):
+            yield
+        return
     try:
         with storage_errors(path):
             file = open(path / LOCK_FILE, "ab")  # noqa: SIM115, closed below
@@ -114,49 +132,54 @@ def writing_lock(path: Path) -> Iterator[None]:
         yield  # closing the file, or the end of the process however it ends, gives the lock back
 
 
-def make_generation(path: Path, generation: Generation, dim: int, adapter: Path | None) -> Generation:
+def make_generation(path: IndexPath, generation: Generation, dim: int, adapter: Path | None) -> Generation:
     """Makes the empty tables of a generation, for vectors of length `dim`, and its copy of the file `adapter`.
 
     Returns the generation with the name of the copy. Raises BadInput if the file changes meanwhile, StorageError."""
     database = connect(path)
     removed_file(path, generation.number).unlink(missing_ok=True)
-    shutil.rmtree(path / f"{table_name(TableKind.MARKS, generation.number)}.lance", ignore_errors=True)
+    delete_entry(path / f"{table_name(TableKind.MARKS, generation.number)}.lance")
     levels_file(path, generation.number).unlink(missing_ok=True)
     for kind, schema in ((TableKind.VIDEOS, VIDEOS), (TableKind.SEGMENTS, segments_schema(dim))):
         make_table(path, database, table_name(kind, generation.number), schema)
     return dataclasses.replace(generation, adapter_file=keep_adapter(path, adapter) if adapter else "")
 
 
-def model_file(path: Path, run: str) -> Path:
+def model_file(path: IndexPath, run: str) -> IndexPath:
     """The file of what a run has learned; its name begins with what that is, `tags` or `classes`."""
     return path / MODELS_FOLDER / f"{run}.npz"
 
 
-def levels_file(path: Path, number: int) -> Path:
+def levels_file(path: IndexPath, number: int) -> IndexPath:
     """The file of the levels of a generation, which the match of words is counted from: see words/levels.py."""
     return path / (f"match-{number}.npz" if number else "match.npz")
 
 
-def drop_unfinished(path: Path) -> None:
+def drop_unfinished(path: IndexPath) -> None:
     """Deletes the unfinished generation of an index; does nothing if there is none."""
     with suppress(FileNotFoundError):
-        begun = read_generation(path, NEXT_FILE)
+        begun = begun_generation(path)
         (path / NEXT_FILE).unlink()  # first: from here on there is none
+        if begun is None:
+            return
         for kind in (*REQUIRED, TableKind.MARKS):
-            shutil.rmtree(path / f"{table_name(kind, begun.number)}.lance", ignore_errors=True)
+            delete_entry(path / f"{table_name(kind, begun.number)}.lance")
         removed_file(path, begun.number).unlink(missing_ok=True)
         levels_file(path, begun.number).unlink(missing_ok=True)
 
 
-def write_speed(path: Path, footage: float, elapsed: float) -> None:
+def write_speed(path: IndexPath, footage: float, elapsed: float) -> None:
     """Stores how fast this machine encodes with the model of the index: seconds of footage, and what they took."""
-    write_text(path / SPEED_FILE, json.dumps({"footage": footage, "elapsed": elapsed}))
+    folder = machine_folder(path)
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / SPEED_FILE, json.dumps({"footage": footage, "elapsed": elapsed}))
 
 
-def read_speed(path: Path) -> float | None:
+def read_speed(path: IndexPath) -> float | None:
     """Returns the seconds of footage that the last run encoded per second; None if unknown."""
     try:
-        values = json.loads((path / SPEED_FILE).read_text(encoding="utf-8"))
+        values = json.loads((machine_folder(path) / SPEED_FILE).read_text(encoding="utf-8"))
         return float(values["footage"]) / float(values["elapsed"])
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
         return None
@@ -172,15 +195,15 @@ class RunState:
 
 
 @contextmanager
-def noting_run(path: Path, total: int) -> Iterator[Callable[[int, float | None], None]]:
+def noting_run(path: IndexPath, total: int) -> Iterator[Callable[[int, float | None], None]]:
     """Yields a function that takes the number of videos done and the seconds left, which other processes can read.
 
     A run goes on if that cannot be noted."""
-    noted = -math.inf
+    noted, every = -math.inf, NOTED_EVERY if isinstance(path, Path) else NOTED_REMOTELY
 
     def note(done: int, seconds_left: float | None) -> None:
         nonlocal noted
-        if time.monotonic() - noted >= NOTED_EVERY:
+        if time.monotonic() - noted >= every:
             noted = time.monotonic()
             with suppress(OSError, StorageError):
                 state = dataclasses.asdict(RunState(done, total, seconds_left))
@@ -193,13 +216,13 @@ def noting_run(path: Path, total: int) -> Iterator[Callable[[int, float | None],
         forget_run(path)
 
 
-def forget_run(path: Path) -> None:
+def forget_run(path: IndexPath) -> None:
     """Deletes what was noted of a run, also that of a run which was killed."""
-    with suppress(OSError):
+    with suppress(OSError, StorageError):
         (path / RUN_FILE).unlink(missing_ok=True)
 
 
-def read_run(path: Path) -> RunState | None:
+def read_run(path: IndexPath) -> RunState | None:
     """Returns how far the run is that is under way; None if there is none, or a process was killed in it."""
     try:
         values = json.loads((path / RUN_FILE).read_text(encoding="utf-8"))
@@ -208,6 +231,8 @@ def read_run(path: Path) -> RunState | None:
         process = int(values["process"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    if not isinstance(path, Path):  # whose process may be on another machine
+        return state if is_being_written(path) else None
     from psutil import pid_exists  # takes 20 ms to import
 
     return state if pid_exists(process) else None
@@ -221,7 +246,7 @@ class Precision:
     before: tuple[str, ...] = ()
 
 
-def write_precision(path: Path, number_format: str, words: str) -> None:
+def write_precision(path: IndexPath, number_format: str, words: str) -> None:
     """Stores the number format of a run, and what a trial of it has found, in words that begin with its name."""
     known = _read_precision(path)
     before = [name for name in [known.get("format"), *known.get("before", [])] if name not in (None, number_format)]
@@ -230,7 +255,7 @@ def write_precision(path: Path, number_format: str, words: str) -> None:
         write_text(path / PRECISION_FILE, json.dumps(values))
 
 
-def read_precision(path: Path) -> Precision | None:
+def read_precision(path: IndexPath) -> Precision | None:
     """Returns what is known of the number formats of the vectors; None if nothing is."""
     try:
         values = _read_precision(path)
@@ -239,7 +264,7 @@ def read_precision(path: Path) -> Precision | None:
         return None
 
 
-def _read_precision(path: Path) -> dict[str, Any]:
+def _read_precision(path: IndexPath) -> dict[str, Any]:
     try:
         values = json.loads((path / PRECISION_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -247,7 +272,7 @@ def _read_precision(path: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) and isinstance(values.get("before"), list) else {}
 
 
-def write_links(path: Path, links: Mapping[Path, Path]) -> None:
+def write_links(path: IndexPath, links: Mapping[Path, Path]) -> None:
     """Stores other names of folders and videos: paths through links, with the paths that the index knows."""
     text = json.dumps({path_to_text(link): path_to_text(target) for link, target in links.items()})
     write_text(path / LINKS_FILE, text)
@@ -259,7 +284,7 @@ def targets_of(place: Path, links: Mapping[Path, Path]) -> set[Path]:
     return below | {target / place.relative_to(link) for link, target in links.items() if place.is_relative_to(link)}
 
 
-def read_links(path: Path) -> dict[Path, Path]:
+def read_links(path: IndexPath) -> dict[Path, Path]:
     """Returns what `write_links` has stored; nothing if that is missing or damaged, until the next run."""
     try:
         values = json.loads((path / LINKS_FILE).read_text(encoding="utf-8"))
@@ -268,12 +293,12 @@ def read_links(path: Path) -> dict[Path, Path]:
         return {}
 
 
-def own_files(path: Path) -> list[Path]:
+def own_files(path: IndexPath) -> list[IndexPath]:
     """Returns the tables, adapters and unfinished files in the folder of an index, by name."""
     return sorted(entry for entry in path.iterdir() if OWN_FILES.fullmatch(entry.name))
 
 
-def leftovers(path: Path, keep: timedelta = KEEP_VERSIONS) -> list[Path]:
+def leftovers(path: IndexPath, keep: timedelta = KEEP_VERSIONS) -> list[IndexPath]:
     """Returns unused files in the folder of an index: tables and adapters that were replaced more than `keep` ago, and
     unfinished files of killed processes. Raises the errors of `read_generation`."""
     used = set()
@@ -286,30 +311,29 @@ def leftovers(path: Path, keep: timedelta = KEEP_VERSIONS) -> list[Path]:
     left = time.time() - keep.total_seconds()
     switched = (path / SETTINGS_FILE).stat().st_mtime
 
-    def since(entry: Path) -> float:
+    def since(entry: IndexPath) -> float:
         return entry.stat().st_mtime if PASSING_FILES.fullmatch(entry.name) else switched
 
     return [entry for entry in own_files(path) if entry.name not in used and since(entry) <= left]
 
 
-def delete_leftovers(path: Path, keep: timedelta = KEEP_VERSIONS) -> None:
+def delete_leftovers(path: IndexPath, keep: timedelta = KEEP_VERSIONS) -> None:
     """Deletes `leftovers`, and unfinished files of LanceDB. Nobody may be writing to the index."""
-    for file in path.glob("*.lance/**/*"):
+    for file in path.glob("*.lance/**/*") if isinstance(path, Path) else ():  # object storage has none
         if HALF_WRITTEN.fullmatch(file.name):
             file.unlink(missing_ok=True)
     for entry in leftovers(path, keep):
         delete_entry(entry)
 
 
-def delete_entry(entry: Path) -> None:
-    """Deletes a file or a whole folder, if it is there."""
-    if entry.is_dir():
-        shutil.rmtree(entry, ignore_errors=True)
-    else:
-        entry.unlink(missing_ok=True)
+def size_of_index(path: IndexPath) -> int:
+    """Returns how many bytes an index takes, on disk or in object storage."""
+    if not isinstance(path, Path):
+        return sum(status.st_size for status in path.sizes().values())
+    return sum(map(_size_on_disk, path.rglob("*")))
 
 
-def size_on_disk(file: Path) -> int:
+def _size_on_disk(file: Path) -> int:
     try:
         return file.stat().st_size if file.is_file() else 0
     except OSError:  # deleted meanwhile by a run that is at work

@@ -6,6 +6,7 @@ so that the next run makes it again.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,10 +18,11 @@ import numpy as np
 
 from vidfind.commands import adapter_command, delete_command, index_command
 from vidfind.errors import IndexDamaged, IndexMismatch, Problem
-from vidfind.store.folder import KEEP_VERSIONS, delete_entry, leftovers, require_index, writing_lock
+from vidfind.store.folder import KEEP_VERSIONS, leftovers, require_index, writing_lock
 from vidfind.store.memory import LEFT_OUT_FILE, read_left_out
 from vidfind.store.mend import Part, check_values, drop_indexes, mend_table, some
 from vidfind.store.nearest import try_indexes
+from vidfind.store.places.path import IndexPath, delete_entry, place_errors
 from vidfind.store.settings import (
     COPY_FILE,
     NEXT_FILE,
@@ -45,7 +47,6 @@ from vidfind.store.tables import (
 )
 from vidfind.store.writer import StoreWriter
 from vidfind.system.paths import home
-from vidfind.system.storage import storage_errors
 
 # float16 keeps three digits of each number; the length of a whole vector is far closer to 1 than this.
 LENGTH_TOLERANCE = 0.01
@@ -55,27 +56,27 @@ REMEDIES = {
 }
 
 
-def check_index(path: Path) -> list[Problem]:
+def check_index(path: IndexPath) -> list[Problem]:
     """Reads the whole index at `path` and returns its problems. Takes no lock.
 
     Their `mend` must run while the lock is held: see `mend_index`. Raises IndexNotFound, and StorageError if the disk
     or the permissions prevent reading."""
     require_index(path)
-    with storage_errors(path):
+    with place_errors(path):
         return list(_problems(path))
 
 
-def mend_index(path: Path) -> list[str]:
+def mend_index(path: IndexPath) -> list[str]:
     """Mends the index at `path` as far as possible; returns a line for each thing done.
 
     Raises IndexNotFound, IndexBusy while another process writes to it, and StorageError."""
     require_index(path)
-    with writing_lock(path), storage_errors(path):
+    with writing_lock(path), place_errors(path):
         # Each problem is mended before the next search: rows can be compared only when their tables are readable.
         return [problem.mend() for problem in _problems(path) if problem.mend]
 
 
-def _problems(path: Path) -> Iterator[Problem]:
+def _problems(path: IndexPath) -> Iterator[Problem]:
     try:
         generation = read_generation(path)
     except IndexMismatch as error:
@@ -94,7 +95,7 @@ def _problems(path: Path) -> Iterator[Problem]:
     yield from _problems_with(path, generation)
 
 
-def _read_copy(path: Path) -> Generation | None:
+def _read_copy(path: IndexPath) -> Generation | None:
     """Returns the settings in their copy, if its tables are there."""
     with suppress(FileNotFoundError, IndexMismatch, IndexDamaged):
         copied = read_generation(path, COPY_FILE)
@@ -103,12 +104,12 @@ def _read_copy(path: Path) -> Generation | None:
     return None
 
 
-def _restore_settings(path: Path, generation: Generation) -> str:
+def _restore_settings(path: IndexPath, generation: Generation) -> str:
     write_generation(path, generation)
     return f"Put the copy of {SETTINGS_FILE} in its place."
 
 
-def _problems_with(path: Path, generation: Generation) -> Iterator[Problem]:
+def _problems_with(path: IndexPath, generation: Generation) -> Iterator[Problem]:
     """Finds the problems of an index whose settings are readable."""
     yield from _problems_of(Part(path, generation))
     try:
@@ -135,12 +136,12 @@ def _problems_with(path: Path, generation: Generation) -> Iterator[Problem]:
         yield Problem(f"files that are of no use any more: {names}", "they are deleted", partial(_delete, found))
 
 
-def _give_up(path: Path) -> str:
+def _give_up(path: IndexPath) -> str:
     (path / NEXT_FILE).unlink()  # its tables are leftovers from now on
     return "Gave up an encoding that could not be finished. Searches use the same vectors as before."
 
 
-def _find_leftovers(path: Path) -> list[Path]:
+def _find_leftovers(path: IndexPath) -> list[IndexPath]:
     hour_ago = time.time() - KEEP_VERSIONS.total_seconds()
     try:
         parts = [file for file in sorted((home() / "adapters").glob("*.part")) if file.stat().st_mtime < hour_ago]
@@ -149,7 +150,7 @@ def _find_leftovers(path: Path) -> list[Path]:
         return []
 
 
-def _delete(entries: Iterable[Path]) -> str:
+def _delete(entries: Iterable[IndexPath]) -> str:
     names = some(entry.name for entry in entries)
     for entry in entries:
         delete_entry(entry)
@@ -187,7 +188,7 @@ def _problems_of(part: Part) -> Iterator[Problem]:
 # Tables
 
 
-def _table_trouble(path: Path, name: str, kind: TableKind) -> str:
+def _table_trouble(path: IndexPath, name: str, kind: TableKind) -> str:
     """Returns why a table cannot be read completely; empty if it can."""
     try:
         with table_errors(path):
@@ -198,13 +199,14 @@ def _table_trouble(path: Path, name: str, kind: TableKind) -> str:
         return error.reason
 
 
-def _index_trouble(path: Path, name: str, kind: TableKind) -> str:
+def _index_trouble(path: IndexPath, name: str, kind: TableKind) -> str:
     """Returns why searches through the indexes of a table fail; empty if they work, or if there are none."""
     try:
         with table_errors(path):
             table = open_table(connect(path), name, kind)
             if table.list_indices():
-                if cut := [file.name for file in (path / f"{name}.lance/_indices").rglob("*") if not is_whole(file)]:
+                files = (path / f"{name}.lance/_indices").rglob("*")
+                if cut := [file.name for file in files if isinstance(file, Path) and not is_whole(file)]:
                     raise ValueError(f"{some(cut)} is cut short")
                 try_indexes(table)
         return ""
@@ -212,12 +214,13 @@ def _index_trouble(path: Path, name: str, kind: TableKind) -> str:
         return error.reason
 
 
-def _bad_versions(path: Path, name: str, kind: TableKind) -> list[Path]:
+def _bad_versions(path: IndexPath, name: str, kind: TableKind) -> list[IndexPath]:
     """Returns the file lists of earlier versions of a table that cannot be read."""
     table = open_table(connect(path), name, kind)
-    _, *earlier = sorted((path / f"{name}.lance").glob("_versions/*.manifest"))  # their numbers count down
+    manifests: list[IndexPath] = [*(path / f"{name}.lance").glob("_versions/*.manifest")]
+    _, *earlier = sorted(manifests, key=str)  # their numbers count down
 
-    def is_bad(manifest: Path) -> bool:
+    def is_bad(manifest: IndexPath) -> bool:
         try:
             table.checkout(2**64 - 1 - int(manifest.stem))
             return not manifest.read_bytes().endswith(b"LANC")  # takes zeros for a table without rows
@@ -293,12 +296,18 @@ def _adapter_problems(part: Part) -> Iterator[Problem]:
         yield Problem(text, f"there is no other copy. To encode the index without: {without}")
 
 
-def _has_content(file: Path, name: str) -> bool:
+def _has_content(file: IndexPath, name: str) -> bool:
     """Whether a file exists and has the content that the name of an adapter's copy states."""
-    return file.is_file() and adapter_file_name(file) == name
+    if isinstance(file, Path):
+        return file.is_file() and adapter_file_name(file) == name
+    with suppress(FileNotFoundError), tempfile.TemporaryDirectory(prefix="vidfind-") as folder:
+        copy = Path(folder, name)
+        copy.write_bytes(file.read_bytes())
+        return adapter_file_name(copy) == name
+    return False
 
 
-def _restore(path: Path, name: str, source: Path) -> str:
+def _restore(path: IndexPath, name: str, source: Path) -> str:
     delete_entry(path / name)
     keep_adapter(path, source, name)
     return f"Copied the index's adapter again from {source}."

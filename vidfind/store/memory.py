@@ -18,9 +18,9 @@ from typing import cast
 
 import pyarrow as pa
 
+from vidfind.store.places.path import IndexPath, atomic_write, place_errors, write_text
 from vidfind.store.settings import damaged
 from vidfind.store.tables import VIDEOS, VideoRow, path_from_text, path_to_text, row_to_table, rows_of
-from vidfind.system.storage import atomic_write, storage_errors, write_text
 
 log = logging.getLogger(__name__)
 
@@ -78,11 +78,11 @@ class LeftOut:
         return LeftOut(frozenset(map(move, self.removed)), frozenset(patterns), frozenset(map(move, self.taken)))
 
 
-def read_left_out(path: Path) -> LeftOut:
+def read_left_out(path: IndexPath) -> LeftOut:
     """The paths and patterns that runs leave out of the index at `path`. Raises IndexDamaged, StorageError."""
     file = path / LEFT_OUT_FILE
     try:
-        with storage_errors(path):
+        with place_errors(path):
             values = json.loads(file.read_text(encoding="utf-8"))
         removed, taken = (frozenset(map(path_from_text, values[name])) for name in ("removed", "taken"))
         patterns = frozenset((path_from_text(folder), str(pattern)) for folder, pattern in values["patterns"])
@@ -93,7 +93,7 @@ def read_left_out(path: Path) -> LeftOut:
         raise damaged(path, f"{LEFT_OUT_FILE} cannot be read: {error}") from error
 
 
-def write_left_out(path: Path, left_out: LeftOut) -> None:
+def write_left_out(path: IndexPath, left_out: LeftOut) -> None:
     """Stores what runs leave out of the index at `path`. Raises StorageError."""
     values = {
         "removed": sorted(map(path_to_text, left_out.removed)),
@@ -103,27 +103,27 @@ def write_left_out(path: Path, left_out: LeftOut) -> None:
     write_text(path / LEFT_OUT_FILE, json.dumps(values, indent=2) + "\n")
 
 
-def removed_file(path: Path, number: int) -> Path:
+def removed_file(path: IndexPath, number: int) -> IndexPath:
     """The file of the removed videos of a generation of the index at `path`."""
     return path / (f"removed-{number}.arrow" if number else "removed.arrow")
 
 
-def read_removed(path: Path, number: int) -> dict[int, RemovedVideo]:
+def read_removed(path: IndexPath, number: int) -> dict[int, RemovedVideo]:
     """The removed videos of a generation by their contents; none if the file is not there, or damaged."""
     file = removed_file(path, number)
-    if not file.is_file():
-        return {}
     try:
         table = pa.ipc.open_file(pa.py_buffer(file.read_bytes())).read_all()
         times = cast("list[datetime]", table[REMOVED_AT].to_pylist())  # never null
         rows = rows_of(table.drop_columns([REMOVED_AT]))
         return {row.content: RemovedVideo(row, at) for row, at in zip(rows, times, strict=True)}
+    except FileNotFoundError:
+        return {}
     except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's own are among these
         log.warning("Cannot read which videos were removed: %s", error)
         return {}
 
 
-def write_removed(path: Path, number: int, videos: Collection[RemovedVideo]) -> None:
+def write_removed(path: IndexPath, number: int, videos: Collection[RemovedVideo]) -> None:
     """Stores the removed videos of a generation. Raises StorageError."""
     file = removed_file(path, number)
     if not videos:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from vidfind.commands import adapter_command, index_command
 from vidfind.errors import IndexDamaged
-from vidfind.store.folder import delete_entry
+from vidfind.store.places.path import IndexPath, delete_entry
 from vidfind.store.settings import (
     Generation,
     make_command,
@@ -60,7 +61,7 @@ def some(names: Iterable[str]) -> str:
 class Part:
     """The tables and the adapter of one generation of an index."""
 
-    path: Path
+    path: IndexPath
     generation: Generation
     is_unfinished: bool = False
 
@@ -74,7 +75,7 @@ class Part:
         return index_command(self.path, outer_folders(rows))
 
 
-def drop_indexes(path: Path, name: str, kind: TableKind) -> str:
+def drop_indexes(path: IndexPath, name: str, kind: TableKind) -> str:
     with table_errors(path):
         table = open_table(connect(path), name, kind)
         for index in table.list_indices():
@@ -118,44 +119,61 @@ def mend_table(part: Part, kind: TableKind) -> str:
     return f"{kept} What is missing is made again by {part.command(rows)}"
 
 
-def _replace_table(path: Path, name: str, rows: pa.Table) -> None:
+def _replace_table(path: IndexPath, name: str, rows: pa.Table) -> None:
     with table_errors(path):
-        mended = path / f"{name}.mended.lance"
+        mended, old = path / f"{name}.mended.lance", path / f"{name}.lance"
         delete_entry(mended)
         connect(path).create_table(mended.stem, rows)
-        delete_entry(path / f"{name}.lance")
-        mended.replace(path / f"{name}.lance")
+        delete_entry(old)
+        if isinstance(mended, Path) and isinstance(old, Path):
+            mended.replace(old)
+        else:  # object storage renames no folder
+            connect(path).create_table(name, rows)
+            delete_entry(mended)
 
 
-def _known_dim(path: Path) -> int | None:
+def _known_dim(path: IndexPath) -> int | None:
     """Returns the length of vectors, from any readable table of segments."""
-    for table in sorted(path.glob("segments*.lance")):
+    tables: list[IndexPath] = [*path.glob("segments*.lance")]
+    for table in sorted(tables, key=str):
         with suppress(Exception):  # whatever LanceDB raises for a table that is damaged
             return int(open_table(connect(path), table.stem, TableKind.SEGMENTS).schema.field("vector").type.list_size)
     return None
 
 
-def _rows_left(path: Path, name: str, kind: TableKind) -> pa.Table | None:
+def _rows_left(path: IndexPath, name: str, kind: TableKind) -> pa.Table | None:
     """Returns all rows that are readable in any version of a table; None if not even the columns are.
 
     If versions differ, the newest one wins."""
-    original, scratch = path / f"{name}.lance", path / f"{name}.mending.lance"
-    delete_entry(scratch)
+    original: IndexPath = path / f"{name}.lance"
     if not original.is_dir():
         return None
-    shutil.copytree(original, scratch, copy_function=_link)
+    with tempfile.TemporaryDirectory(prefix="vidfind-") as folder:
+        if isinstance(original, Path):  # hard links, which take no space, are for the same disk
+            scratch = original.with_name(f"{name}.mending.lance")
+            delete_entry(scratch)
+            shutil.copytree(original, scratch, copy_function=_link)
+        else:
+            scratch = Path(folder, f"{name}.mending.lance")
+            original.download(scratch)
+        found = _rows_in(scratch, kind)
+        delete_entry(scratch)
+    return _first_of_each(pa.concat_tables(found), KEYS[kind]) if found else None
+
+
+def _rows_in(scratch: Path, kind: TableKind) -> list[pa.Table]:
+    """Returns all rows of all versions of a table that are readable, and deletes the versions that are not."""
     found: list[pa.Table] = []
     for manifest in sorted(scratch.glob("_versions/*.manifest")):  # their numbers count down: the newest comes first
-        pieces, is_whole = _readable(path, scratch.stem, kind)
+        pieces, is_whole = _readable(scratch.parent, scratch.stem, kind)
         found.extend(pieces)
         if is_whole:
             break
         manifest.unlink()  # and look at the version before
-    delete_entry(scratch)
-    return _first_of_each(pa.concat_tables(found), KEYS[kind]) if found else None
+    return found
 
 
-def _readable(path: Path, name: str, kind: TableKind) -> tuple[list[pa.Table], bool]:
+def _readable(path: IndexPath, name: str, kind: TableKind) -> tuple[list[pa.Table], bool]:
     """Returns the readable rows of the newest version of a table, in pieces, and whether these are all rows."""
     try:
         table = open_table(connect(path), name, kind)

@@ -20,6 +20,7 @@ from vidfind.commands import (
 )
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity, is_lost_file, is_path
 from vidfind.errors import IndexMismatch, ModelUnavailable
+from vidfind.store.places.path import IndexPath
 from vidfind.store.settings import IndexSettings, fields_of, make_command
 from vidfind.system.paths import adapter_path
 
@@ -74,7 +75,7 @@ def identity_mismatch(ours: IndexSettings, identity: EncoderIdentity) -> Mismatc
 
 
 def mismatch_error(
-    index: Path, mismatch: Mismatch, folders: Sequence[Path], own_adapter: Path | str | None
+    index: IndexPath, mismatch: Mismatch, folders: Sequence[Path], own_adapter: Path | str | None
 ) -> IndexMismatch:
     """The error for the index at a path, with the commands that mend it.
 
@@ -96,7 +97,7 @@ def mismatch_error(
     )
 
 
-def require_weights(index: Path, identity: EncoderIdentity) -> None:
+def require_weights(index: IndexPath, identity: EncoderIdentity) -> None:
     """Raises ModelUnavailable, with the command that mends it, if the checkpoint file of the index is not there."""
     if is_lost_file(identity.pretrained):
         raise ModelUnavailable(

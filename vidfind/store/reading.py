@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from vidfind.store.places.database import storage_options
+from vidfind.store.places.path import IndexPath
 from vidfind.system.imports import import_lancedb_half
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ IN_HALF = {"select": "select_columns"}
 class TableReader:
     """A table that sees at once what other processes commit. `whole` is the same table of the package."""
 
-    def __init__(self, path: Path, name: str, open_whole: Callable[[], Table]) -> None:
+    def __init__(self, path: IndexPath, name: str, open_whole: Callable[[], Table]) -> None:
         """Opens the table `name` of the database at `path`. Raises the errors of `open_whole`."""
         self._open_whole = open_whole
         self._half: Any = None
@@ -186,10 +188,14 @@ class RowsInMemory:
         return pa.concat_tables(rows).combine_chunks()
 
 
-async def _open(connect: Callable[..., Any], path: Path, name: str) -> Any:
+async def _open(connect: Callable[..., Any], path: IndexPath, name: str) -> Any:
     """Returns a table of the compiled half."""
     at_once = 0.0  # seconds after which the commits of other processes are looked for
-    half = await connect(str(path.absolute()), read_consistency_interval=at_once)
+    half = await connect(
+        str(path.absolute() if isinstance(path, Path) else path),
+        read_consistency_interval=at_once,
+        storage_options=storage_options(path),
+    )
     return await half.open_table(name)
 
 

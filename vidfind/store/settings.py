@@ -23,7 +23,7 @@ from vidfind.commands import index_command, mend_command
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.errors import BadInput, IndexDamaged, IndexMismatch, VidfindError
 from vidfind.media.sampling import SEGMENT_LENGTH
-from vidfind.system.storage import atomic_write, storage_errors, write_text
+from vidfind.store.places.path import IndexPath, atomic_write, place_errors, write_text
 
 FORMAT_VERSION = 4
 READABLE_FORMATS = (1, 2, 3, FORMAT_VERSION)
@@ -63,14 +63,14 @@ class Generation:
     adapter_file: str = ""
 
 
-def is_index(path: Path) -> bool:
+def is_index(path: IndexPath) -> bool:
     return (path / SETTINGS_FILE).is_file()
 
 
-def read_generation(path: Path, file: str = SETTINGS_FILE) -> Generation:
+def read_generation(path: IndexPath, file: str = SETTINGS_FILE) -> Generation:
     """Raises FileNotFoundError if there is none, IndexMismatch for a newer vidfind's, IndexDamaged, StorageError."""
     try:
-        with storage_errors(path):
+        with place_errors(path):
             values = json.loads((path / file).read_text(encoding="utf-8"))
         version = values.pop("format")
         if isinstance(version, int) and version > FORMAT_VERSION:
@@ -87,7 +87,18 @@ def read_generation(path: Path, file: str = SETTINGS_FILE) -> Generation:
         raise damaged(path, f"{file}: {reason}") from error
 
 
-def format_of(path: Path, file: str = SETTINGS_FILE) -> int:
+def begun_generation(path: IndexPath) -> Generation | None:
+    """The unfinished generation of an index; None if there is none, or if it has just been put in use.
+
+    Raises the errors of `read_generation`."""
+    try:
+        begun = read_generation(path, NEXT_FILE)
+        return begun if isinstance(path, Path) or begun != read_generation(path) else None
+    except FileNotFoundError:
+        return None
+
+
+def format_of(path: IndexPath, file: str = SETTINGS_FILE) -> int:
     """Returns the format of settings that can be read."""
     return int(json.loads((path / file).read_text(encoding="utf-8"))["format"])
 
@@ -105,7 +116,7 @@ def _read_settings(values: Mapping[str, Any]) -> IndexSettings:
     return IndexSettings(EncoderIdentity(**found), length, overlap)
 
 
-def write_generation(path: Path, generation: Generation, file: str = SETTINGS_FILE) -> None:
+def write_generation(path: IndexPath, generation: Generation, file: str = SETTINGS_FILE) -> None:
     values = {"format": FORMAT_VERSION, **fields_of(generation.settings)}
     if not generation.settings.overlap:
         del values["overlap"]
@@ -116,15 +127,18 @@ def write_generation(path: Path, generation: Generation, file: str = SETTINGS_FI
     write_text(path / file, json.dumps(values, indent=2) + "\n")
 
 
-def finish_generation(path: Path) -> None:
+def finish_generation(path: IndexPath) -> None:
     """Puts the unfinished generation in the place of the one in use. Raises StorageError."""
-    with storage_errors(path):
-        os.utime(path / NEXT_FILE)  # from now on the tables of the other wait to be cleared
-        (path / NEXT_FILE).replace(path / SETTINGS_FILE)
+    with place_errors(path):
+        if isinstance(path, Path):
+            os.utime(path / NEXT_FILE)  # from now on the tables of the other wait to be cleared
+            (path / NEXT_FILE).replace(path / SETTINGS_FILE)
+        else:  # in two steps: `begun_generation` knows the state between them
+            (path / NEXT_FILE).replace(path / SETTINGS_FILE)
         copy_settings(path)
 
 
-def copy_settings(path: Path) -> None:
+def copy_settings(path: IndexPath) -> None:
     """Keeps a copy of the settings in use. Raises StorageError."""
     text, copy = (path / SETTINGS_FILE).read_text(encoding="utf-8"), path / COPY_FILE
     if not copy.is_file() or copy.read_bytes() != text.encode():
@@ -137,7 +151,7 @@ def adapter_file_name(adapter: Path) -> str:
         return f"adapter-{hashlib.file_digest(file, 'sha256').hexdigest()[:32]}.safetensors"
 
 
-def keep_adapter(path: Path, adapter: Path, name: str = "") -> str:
+def keep_adapter(path: IndexPath, adapter: Path, name: str = "") -> str:
     """Copies an adapter into the index at `path`, and returns the name of the copy, by default `adapter_file_name`.
 
     A copy, not a hard link: `cp` and `rsync --inplace` write into a file that is there. Raises BadInput if the adapter
@@ -164,13 +178,13 @@ def indexes_with(adapter: str, folder: Path) -> list[str]:
     return sorted(names)
 
 
-def damaged(path: Path, reason: str) -> IndexDamaged:
+def damaged(path: IndexPath, reason: str) -> IndexDamaged:
     """The error of an index at `path` whose files are not as they should be."""
     advice = f"To mend it: {mend_command(path)}"
     return IndexDamaged(f"The index {path.name!r} is damaged ({reason}). {advice}", reason)
 
 
-def make_command(index: Path, folders: Iterable[Path], settings: IndexSettings, adapter: str | None) -> str:
+def make_command(index: IndexPath, folders: Iterable[Path], settings: IndexSettings, adapter: str | None) -> str:
     """The command that makes an index of these settings, but of `adapter`."""
     identity, length = settings.identity, settings.segment_length
     return index_command(

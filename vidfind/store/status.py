@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vidfind.commands import adapter_command
-from vidfind.store.folder import Precision, RunState, read_precision, read_run, size_on_disk
+from vidfind.store.folder import Precision, RunState, read_precision, read_run, size_of_index
 from vidfind.store.memory import LeftOut, RemovedVideo, read_left_out
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store, outer_folders
@@ -65,7 +65,7 @@ def index_status(store: Store) -> IndexStatus:
         segments=sum(row.segments for row in rows),
         failed=[row for row in rows if row.failed],
         damaged=[row for row in rows if row.damage],
-        size_on_disk=sum(map(size_on_disk, store.path.rglob("*"))),
+        size_on_disk=size_of_index(store.path),
         unfinished=find_unfinished(store),
         left_out=read_left_out(store.path),
         removed=list(store.removed().values()),

@@ -37,6 +37,7 @@ from vidfind.store.marks import Mark, mark_names, marks_with, read_marks, run_of
 from vidfind.store.memory import RemovedVideo, read_removed
 from vidfind.store.mismatch import Mismatch, choice_mismatch, identity_mismatch, mismatch_error
 from vidfind.store.nearest import is_worthwhile, nearest
+from vidfind.store.places.path import IndexPath, local_copy, place_errors
 from vidfind.store.reading import RowsInMemory
 from vidfind.store.settings import (
     NEXT_FILE,
@@ -44,6 +45,7 @@ from vidfind.store.settings import (
     Generation,
     IndexSettings,
     adapter_file_name,
+    begun_generation,
     damaged,
     is_index,
     read_generation,
@@ -96,7 +98,7 @@ class Store:
     >>> hits = store.search(vector, limit=20)
     """
 
-    def __init__(self, path: Path, generation: Generation, is_unfinished: bool = False) -> None:
+    def __init__(self, path: IndexPath, generation: Generation, is_unfinished: bool = False) -> None:
         """The tables of `generation`, which must exist. Raises IndexDamaged, StorageError."""
         self.path = path
         self.generation = generation
@@ -108,20 +110,21 @@ class Store:
         """The state of the table of videos when single ones were last asked for."""
 
     @classmethod
-    def create(cls, path: Path, settings: IndexSettings, dim: int, adapter: Path | None = None) -> Store:
+    def create(cls, path: IndexPath, settings: IndexSettings, dim: int, adapter: Path | None = None) -> Store:
         """Makes an empty index for vectors of length `dim`, in place of the one at `path` if that holds no videos.
 
         `adapter` is the file of the adapter in `settings`; the index keeps a copy. Raises IndexMismatch if the index
         at `path` does hold videos, IndexBusy, StorageError."""
-        with storage_errors(path):
-            path.mkdir(parents=True, exist_ok=True)
+        if isinstance(path, Path):
+            with storage_errors(path):
+                path.mkdir(parents=True, exist_ok=True)
         with writing_lock(path):
             old = cls.open(path) if is_index(path) else None
             if old and old.count_videos():
                 raise IndexMismatch(f"There already is an index {path.name!r}. To delete it: {delete_command(path)}")
             if old and old.removed() and old.settings == settings and old.dim == dim and old.has_adapter(adapter):
                 return old  # with the vectors of the videos removed from it
-            with storage_errors(path):
+            with place_errors(path):
                 for file in (SETTINGS_FILE, NEXT_FILE, SPEED_FILE, PRECISION_FILE):
                     (path / file).unlink(missing_ok=True)
             generation = make_generation(path, Generation(settings), dim, adapter)
@@ -129,7 +132,7 @@ class Store:
         return cls(path, generation)
 
     @classmethod
-    def open(cls, path: Path, generation: Generation | None = None) -> Store:
+    def open(cls, path: IndexPath, generation: Generation | None = None) -> Store:
         """The index at `path`, as the `generation` that was read from it before, or the one in use.
 
         Raises IndexNotFound, IndexMismatch if a newer vidfind made it, IndexDamaged."""
@@ -171,7 +174,7 @@ class Store:
         file = self.path / self.generation.adapter_file
         if not file.is_file():
             raise damaged(self.path, f"its copy of the adapter {self.settings.identity.adapter} is missing")
-        return file
+        return local_copy(file)
 
     @property
     def choice(self) -> EncoderChoice:
@@ -206,10 +209,8 @@ class Store:
 
     def unfinished(self) -> Store | None:
         """The encoding of this index with another adapter that was begun and is not in use yet, if there is one."""
-        try:
-            return Store(self.path, read_generation(self.path, NEXT_FILE), is_unfinished=True)
-        except FileNotFoundError:
-            return None
+        begun = begun_generation(self.path)
+        return Store(self.path, begun, is_unfinished=True) if begun else None
 
     def in_use(self) -> Store:
         """The tables that searches use: those of another generation if this one is unfinished."""

@@ -10,7 +10,6 @@ import errno
 import functools
 import os
 import secrets
-import shutil
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,12 +24,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vidfind.errors import VidfindError
+from vidfind.store.places.database import connect as connect
+from vidfind.store.places.lease import check_lease
+from vidfind.store.places.path import IndexPath, delete_entry, place_errors
 from vidfind.store.reading import TableReader
 from vidfind.store.settings import damaged
 from vidfind.system.files import state_of
-from vidfind.system.imports import import_lancedb
 from vidfind.system.mounts import Place
-from vidfind.system.storage import storage_errors
 
 if TYPE_CHECKING:
     from lancedb.db import DBConnection
@@ -178,16 +178,6 @@ def table_name(kind: TableKind, number: int) -> str:
     return f"{kind}-{number}" if number and kind is not TableKind.LABELS else str(kind)
 
 
-def connect(path: Path) -> DBConnection:
-    """The LanceDB database of the index at `path`."""
-    os.environ.setdefault("LANCEDB_LOG", "error")  # read when lancedb is imported; its warnings would land on stderr
-    lancedb = import_lancedb()  # a third of a second, which is not spent before a missing index or model is reported
-
-    # An interval of nothing: what another process has written since is seen at once.
-    database: DBConnection = lancedb.connect(path, read_consistency_interval=timedelta(0))
-    return database
-
-
 def open_table(database: DBConnection, name: str, kind: TableKind) -> Table:
     """A table of an index. Raises ValueError if it lacks columns, which LanceDB does not notice."""
     table = database.open_table(name)
@@ -202,10 +192,10 @@ def require_columns(schema: pa.Schema, name: str, kind: TableKind) -> None:
         raise ValueError(f"the table {name} has no columns {', '.join(sorted(missing))}")
 
 
-def make_table(path: Path, database: DBConnection, name: str, schema: pa.Schema) -> None:
+def make_table(path: IndexPath, database: DBConnection, name: str, schema: pa.Schema) -> None:
     """Makes an empty table in place of any of this name. Raises StorageError."""
     with table_errors(path):
-        shutil.rmtree(path / f"{name}.lance", ignore_errors=True)  # LanceDB writes on top even of what it cannot read
+        delete_entry(path / f"{name}.lance")  # LanceDB writes on top even of what it cannot read
         database.create_table(name, schema=schema)
 
 
@@ -215,7 +205,7 @@ class Tables:
     videos: TableReader
     segments: TableReader
 
-    def __init__(self, path: Path, number: int) -> None:
+    def __init__(self, path: IndexPath, number: int) -> None:
         """Raises IndexDamaged, StorageError."""
         self._path, self._number = path, number
         self._found: dict[TableKind, tuple[object, TableReader]] = {}
@@ -240,8 +230,8 @@ class Tables:
         if not (any(folder.glob("data/*")) and is_made(folder)):  # before it is opened: most indexes have none
             return None
         state, reader = self._found.get(kind, (None, None))
-        if reader is None or state != state_of(folder):  # it may be another table in the same place
-            state = state_of(folder)
+        if reader is None or state != _state_of(folder):  # it may be another table in the same place
+            state = _state_of(folder)
             with table_errors(self._path):
                 reader = self._reader(kind)
             self._found[kind] = state, reader
@@ -250,7 +240,7 @@ class Tables:
     def state(self, kind: TableKind) -> object:
         """A value that changes with every commit to a table, and when another takes its place."""
         table = self.videos if kind is TableKind.VIDEOS else self.find(kind)
-        return table and (table, table.version, state_of(self.folder(kind) / VERSIONS))
+        return table and (table, table.version, _state_of(self.folder(kind) / VERSIONS))
 
     def kept(self, kind: TableKind, name: Hashable, read: Callable[[], T]) -> T:
         """Returns what `read` returned when it was last called for this name, if nothing was committed since."""
@@ -267,7 +257,7 @@ class Tables:
         with self.committing(kind) as table:
             table.add(rows, mode="overwrite")
 
-    def folder(self, kind: TableKind) -> Path:
+    def folder(self, kind: TableKind) -> IndexPath:
         return self._path / f"{table_name(kind, self._number)}.lance"
 
     @contextmanager
@@ -275,10 +265,14 @@ class Tables:
         """Yields a table to commit to, and undoes the commits if LanceDB has not written all their files to the end.
 
         LanceDB does not notice when a disk is full just then. Raises StorageError."""
-        folder = self.folder(kind)
+        folder, opened = self.folder(kind), {TableKind.VIDEOS: self.videos, TableKind.SEGMENTS: self.segments}
+        if not isinstance(folder, Path):  # in object storage, where no file is half written
+            check_lease(folder.root)
+            with table_errors(self._path):
+                yield (opened.get(kind) or self._reader(kind)).whole
+            return
         before = set(folder.rglob("*"))
         with table_errors(self._path):
-            opened = {TableKind.VIDEOS: self.videos, TableKind.SEGMENTS: self.segments}
             yield (opened.get(kind) or self._reader(kind)).whole
             new = set(folder.rglob("*")) - before
             if all(map(is_whole, new)):
@@ -290,7 +284,13 @@ class Tables:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def is_made(folder: Path) -> bool:
+def _state_of(folder: IndexPath) -> object:
+    """A value that changes when another folder takes the place of this one; in object storage, where none has a state
+    of its own, always None."""
+    return state_of(folder) if isinstance(folder, Path) else None
+
+
+def is_made(folder: IndexPath) -> bool:
     """Whether a folder holds a table, and not just the beginning of one."""
     return any(folder.glob(f"{VERSIONS}/*.manifest"))
 
@@ -379,10 +379,10 @@ def path_from_text(text: str) -> Path:
 
 
 @contextmanager
-def table_errors(path: Path) -> Iterator[None]:
+def table_errors(path: IndexPath) -> Iterator[None]:
     """Raises what LanceDB says of an index's tables as IndexDamaged, or StorageError where the disk is at fault."""
     try:
-        with storage_errors(path):
+        with place_errors(path):
             yield
     except (VidfindError, MemoryError):
         raise

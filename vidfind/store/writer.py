@@ -183,7 +183,8 @@ class StoreWriter:
             with self._tables.committing(kind) as table:
                 # Unverified are files of no version, which might be of a commit that is being made. Here none is: they
                 # are of commits that were killed.
-                table.optimize(cleanup_older_than=keep, delete_unverified=True)
+                # That cannot be known in object storage, where the lease of one that was cut off may be taken over.
+                table.optimize(cleanup_older_than=keep, delete_unverified=isinstance(self._path, Path))
         delete_leftovers(self._path, keep)
 
     def note_speed(self, footage: float, elapsed: float) -> None:

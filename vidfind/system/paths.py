@@ -58,6 +58,11 @@ def pictures_path() -> Path:
     return _cache() / "pictures"
 
 
+def remote_indexes_path() -> Path:
+    """Returns the folder for copies of indexes in object storage: a cache that may be deleted at any time."""
+    return _cache() / "remote-indexes"
+
+
 def _cache() -> Path:
     if os.environ.get("VIDFIND_HOME"):
         return home()

@@ -13,7 +13,6 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,8 +23,8 @@ from vidfind.encoders.names import EncoderIdentity
 from vidfind.store.folder import model_file
 from vidfind.store.labels import LabelKind
 from vidfind.store.marks import Mark
+from vidfind.store.places.path import IndexPath, write_bytes
 from vidfind.store.store import Store
-from vidfind.system.storage import atomic_write, storage_errors
 from vidfind.tagging.learning.examples import Weights
 from vidfind.tagging.learning.guard import HeldOut, confidences
 from vidfind.tagging.learning.vectors import Flags, Floats, Numbers, centred, pooled
@@ -170,10 +169,7 @@ def _write(store: Store, kind: LabelKind, arrays: Mapping[str, Any], meta: Mappi
     np.savez(content, meta=np.array(json.dumps(meta)), **arrays)
     run = f"{FILES[kind]}-{hashlib.sha256(content.getvalue()).hexdigest()[:16]}"
     file = model_file(store.path, run)
-    with storage_errors(store.path):
-        file.parent.mkdir(exist_ok=True)
-    with atomic_write(file) as part:  # also where there is one of this name: it may be damaged
-        part.write_bytes(content.getvalue())
+    write_bytes(file, content.getvalue())  # also where there is one of this name: it may be damaged
     return run
 
 
@@ -191,7 +187,7 @@ def read_model(store: Store, kind: LabelKind, make: Callable[[dict[str, Any], di
     return None
 
 
-def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read(file: IndexPath) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns the arrays and the meta values of a model. Raises one of DAMAGED."""
     with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as stored:
         arrays = dict(stored)

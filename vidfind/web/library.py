@@ -19,11 +19,11 @@ from vidfind.errors import BadInput
 from vidfind.search.moments import Moment
 from vidfind.search.searcher import Searcher
 from vidfind.store.files import IndexedFiles, Opened, find_present_files
+from vidfind.store.places.path import state_of_file
 from vidfind.store.select import select_videos
 from vidfind.store.settings import SETTINGS_FILE
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow, path_to_text
-from vidfind.system.files import state_of
 from vidfind.web.replies import MARK, NotHere, readable
 
 ID_BYTES = 12
@@ -55,7 +55,7 @@ class Library:
         self.searcher = searcher
         self._opening = threading.Lock()
         self._store: Store | None = None
-        self._state: tuple[int, int] | None = None
+        self._state: tuple[float, float] | None = None
         self._secret = secret.encode()
         self._known: dict[str, Path] = {}
         self._rows: dict[str, VideoRow] = {}
@@ -68,7 +68,7 @@ class Library:
     def store(self) -> Store:
         """The index as it is now, which no search keeps waiting. Raises IndexNotFound, IndexDamaged."""
         with self._opening:
-            state = state_of(self.searcher.path / SETTINGS_FILE)
+            state = state_of_file(self.searcher.path / SETTINGS_FILE)
             if self._store is None or state != self._state:
                 self._store, self._state = Store.open(self.searcher.path), state
             return self._store

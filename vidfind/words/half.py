@@ -19,6 +19,7 @@ from vidfind.models.catalog import OPENAI, TINY
 from vidfind.models.hub import find_tokenizer, find_weights
 from vidfind.models.load import known_config as known_config
 from vidfind.store.mismatch import require_weights
+from vidfind.store.places.path import IndexPath, local_copy
 from vidfind.store.settings import Generation, adapter_file_name
 from vidfind.text import tower as text
 from vidfind.text.config import open_clip_config
@@ -36,7 +37,7 @@ CLIP_LENGTH = 77
 
 
 def read_text_half(
-    path: Path, generation: Generation, announce: Callable[[str], None] = log.info
+    path: IndexPath, generation: Generation, announce: Callable[[str], None] = log.info
 ) -> text.TextTower | None:
     """Returns the text half of the model of the index at `path`; None if the whole model has to be loaded.
 
@@ -61,13 +62,16 @@ def read_text_half(
     return text.read_text_tower(config, tokenizer, weights, adapter, learned) if tokenizer else None
 
 
-def own_adapter(path: Path, generation: Generation) -> Path | None:
+def own_adapter(path: IndexPath, generation: Generation) -> Path | None:
     """Returns the index's own copy of its adapter; None if it is not there."""
-    file = path / generation.adapter_file
-    return file if generation.adapter_file and file.is_file() else None
+    if generation.adapter_file:
+        with suppress(FileNotFoundError):
+            file = local_copy(path / generation.adapter_file)
+            return file if file.is_file() else None
+    return None
 
 
-def owner_words(path: Path, generation: Generation) -> list[str]:
+def owner_words(path: IndexPath, generation: Generation) -> list[str]:
     """Returns the words that the adapter of an index has learned, as their owner writes them."""
     with suppress(ModelUnavailable):  # a damaged adapter is reported by the search itself
         if adapter := own_adapter(path, generation):

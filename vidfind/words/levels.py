@@ -8,13 +8,13 @@ queries.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,8 +23,8 @@ import numpy.typing as npt
 from vidfind.errors import VidfindError
 from vidfind.models.hub import look_for_weights
 from vidfind.store.folder import levels_file
+from vidfind.store.places.path import IndexPath, write_bytes
 from vidfind.store.settings import Generation
-from vidfind.system.storage import atomic_write, storage_errors
 from vidfind.words.bank import count_words, read_bank
 from vidfind.words.half import encode_texts, known_config, read_text_half
 
@@ -86,7 +86,7 @@ class _Kept:
     segments: int
 
 
-def read_levels(path: Path, generation: Generation) -> Levels | None:
+def read_levels(path: IndexPath, generation: Generation) -> Levels | None:
     """Returns the levels of an index; None if it has too few segments, or no file of levels for this bank."""
     kept = _read(levels_file(path, generation.number), _digest(generation))
     if kept is None or kept.segments < FEWEST_SEGMENTS:
@@ -115,8 +115,9 @@ def update_levels(store: Store, encoder: Encoder | None = None) -> None:
         return
     tops = kept.tops if not len(gone) else np.full(len(kept.tops), -1, np.float32)
     tops = np.maximum(tops, _tops(store, kept.vectors, new if not len(gone) else contents))
-    with storage_errors(store.path), atomic_write(file) as part, open(part, "wb") as opened:
-        np.savez(opened, digest=digest, vectors=kept.vectors, tops=tops, contents=contents, segments=segments)
+    content = io.BytesIO()
+    np.savez(content, digest=digest, vectors=kept.vectors, tops=tops, contents=contents, segments=segments)
+    write_bytes(file, content.getvalue())
 
 
 def _tops(store: Store, bank: Vectors, contents: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -150,10 +151,10 @@ def _digest(generation: Generation) -> str:
     return hashlib.sha256(json.dumps(depends).encode()).hexdigest()
 
 
-def _read(file: Path, digest: str) -> _Kept | None:
+def _read(file: IndexPath, digest: str) -> _Kept | None:
     """Returns the content of the file; None if it is missing, damaged, or of another bank or model."""
     try:
-        with open(file, "rb") as opened, np.load(opened) as kept:
+        with np.load(io.BytesIO(file.read_bytes())) as kept:
             if str(kept["digest"]) == digest:
                 return _Kept(kept["vectors"], kept["tops"], kept["contents"], int(kept["segments"]))
     except FileNotFoundError:

@@ -9,7 +9,7 @@ import typer
 
 from vidfind.cli.usage import Command
 from vidfind.errors import BadInput, IndexNotFound, Unusable
-from vidfind.system import paths
+from vidfind.store.places.path import index_path
 
 if TYPE_CHECKING:
     from vidfind.store.store import Store
@@ -32,7 +32,7 @@ def open_index(name: str) -> "Store":
     from vidfind.store.store import Store
 
     try:
-        return Store.open(paths.index_path(name))
+        return Store.open(index_path(name))
     except IndexNotFound as error:
         raise Unusable(str(error)) from error
 
@@ -53,7 +53,7 @@ def named_videos(finder: "VideoFinder", named: Sequence[str]) -> "list[VideoRow]
 
     Those that are not in the index are listed, and left out if there are others."""
     from vidfind.display import console
-    from vidfind.display.labels.tagging import show_by_name
+    from vidfind.display.tagging import show_by_name
 
     rows: dict[Path, VideoRow] = {}
     by_name: dict[str, Path] = {}

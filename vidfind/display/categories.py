@@ -9,8 +9,9 @@ from rich.text import Text
 from vidfind.categories.labels import shown_name
 from vidfind.commands import class_search_command, learn_fit_command
 from vidfind.display.console import message, new_table, result_path, show, show_list
-from vidfind.display.labels.tagging import show_remarks
+from vidfind.display.tagging import show_remarks
 from vidfind.display.text import plural, printable, span
+from vidfind.store.places.path import IndexPath
 
 if TYPE_CHECKING:
     from vidfind.categories.fitting import Fitted, ListedClass
@@ -90,7 +91,7 @@ def import_json(found: "ClassList", added: "Added") -> dict[str, Any]:
 # What was learned
 
 
-def show_fitted(fitted: "Fitted", is_dry: bool, index: Path) -> None:
+def show_fitted(fitted: "Fitted", is_dry: bool, index: IndexPath) -> None:
     """Shows how well each way to learn does, the one that is used, and what it finds."""
     from vidfind.categories.tasks import FEWEST_VIDEOS
 
@@ -180,7 +181,7 @@ def listed_json(one: "ListedClass") -> dict[str, Any]:
     }
 
 
-def show_listed(listed: Sequence["ListedClass"], index: Path) -> None:
+def show_listed(listed: Sequence["ListedClass"], index: IndexPath) -> None:
     """Shows the table of classes, and tips about those that are not learned well."""
     table = new_table()
     table.add_column("Class", overflow="fold")

@@ -9,6 +9,7 @@ from rich.text import Text
 from vidfind.commands import tag_add_command, tag_review_command
 from vidfind.display.console import facts, json_line, message, new_table, result_path, show, show_list
 from vidfind.display.text import near_path, plural, printable, span
+from vidfind.store.places.path import IndexPath
 
 if TYPE_CHECKING:
     from vidfind.categories.labels import ClassList
@@ -179,7 +180,7 @@ def filled_json(filled: "Filled") -> Iterator[dict[str, Any]]:
     }
 
 
-def show_filled(filled: "Filled", is_dry: bool, index: Path) -> None:
+def show_filled(filled: "Filled", is_dry: bool, index: IndexPath) -> None:
     """Shows what became of each tag, and which way to find tags was used."""
     from vidfind.tagging.learning.guard import FEWEST_YES
 

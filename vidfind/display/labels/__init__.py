@@ -1,1 +1,0 @@
-"""Shows tags, classes, and suggestions to review."""

@@ -1,0 +1,33 @@
+"""Opens the LanceDB database of an index, on disk or in object storage."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from vidfind.store.places.bucket import table_options
+from vidfind.store.places.path import IndexPath, RemotePath
+from vidfind.system.imports import import_lancedb
+
+if TYPE_CHECKING:
+    from lancedb.db import DBConnection
+
+
+def connect(path: IndexPath) -> DBConnection:
+    """The LanceDB database of the index at `path`."""
+    os.environ.setdefault("LANCEDB_LOG", "error")  # read when lancedb is imported; its warnings would land on stderr
+    lancedb = import_lancedb()  # a third of a second, which is not spent before a missing index or model is reported
+
+    # An interval of nothing: what another process has written since is seen at once.
+    database: DBConnection = lancedb.connect(
+        str(path) if isinstance(path, RemotePath) else path,
+        read_consistency_interval=timedelta(0),
+        storage_options=storage_options(path),
+    )
+    return database
+
+
+def storage_options(path: IndexPath) -> dict[str, str] | None:
+    """LanceDB's options for the store that an index is in; None for one on disk."""
+    return table_options(path.kind) if isinstance(path, RemotePath) else None
