@@ -16,7 +16,7 @@ from tests.support.stored import begin_again, on_disk, put
 from vidfind.categories.fitting import Fitted
 from vidfind.categories.labels import labels_of
 from vidfind.categories.saved import read_classes
-from vidfind.display.categories import show_fitted
+from vidfind.display.labels.categories import show_fitted
 from vidfind.encoders.encoder import Encoder
 from vidfind.index.writer import make_marker
 from vidfind.store.settings import IndexSettings

@@ -13,7 +13,7 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from tests.support.ran import Run
 from tests.support.stored import on_disk
 from tests.support.tagged import Library, make_library
-from vidfind.display.review import review_at_terminal
+from vidfind.display.labels.review import review_at_terminal
 from vidfind.errors import BadInput
 from vidfind.store.marks import Mark
 from vidfind.system.storage import lock

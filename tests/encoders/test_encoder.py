@@ -154,19 +154,37 @@ def test_bfloat16_gives_nearly_the_same_vectors(small_clip: open_clip.CLIP, clip
 
 
 OTHER_TOWERS = {
-    "ModifiedResNet": {"layers": [1, 1, 1, 1], "width": 32, "image_size": 64},
-    "TimmModel": {"timm_model_name": "vit_tiny_patch16_224", "image_size": 64},
-    "class token": {"layers": 6, "width": 64, "image_size": 64, "pool_type": "avg"},
-    "another kind": {"layers": 6, "width": 64, "image_size": 64, "block_type": "custom"},
-    "not square": {"layers": 6, "width": 64, "image_size": (64, 32)},
+    "is a ModifiedResNet": {"layers": [1, 1, 1, 1], "width": 32, "image_size": 64},
+    "is a ResNet": {"timm_model_name": "resnet18", "image_size": 64},
+    "does not end in a class token": {"layers": 2, "width": 64, "image_size": 64, "pool_type": "avg"},
+    "has transformer blocks of another kind": {
+        "layers": 2,
+        "width": 64,
+        "image_size": 64,
+        "block_type": "custom",
+    },
 }
 
 
 @pytest.mark.parametrize("reason", OTHER_TOWERS)
-def test_other_image_towers_are_refused_by_name(reason: str) -> None:
-    model = open_clip.CLIP(32, OTHER_TOWERS[reason], {"width": 64, "heads": 2, "layers": 1})
-    with pytest.raises(UnsupportedModel, match=f"^Odd-Model cannot be used: .*{reason}"):
-        Encoder(model, torch.zeros, identity("mean", model="Odd-Model"))
+def test_other_image_towers_run_whole_and_merge_nothing(reason: str) -> None:
+    torch.manual_seed(0)
+    model = open_clip.CLIP(32, OTHER_TOWERS[reason], {"width": 64, "heads": 2, "layers": 1}).eval()
+    mean, std = (0.2, 0.5, 0.7), (0.3, 0.2, 0.1)
+    open_clip.model.set_model_preprocess_cfg(model, {"mean": mean, "std": std})
+    encoder = Encoder(model, torch.zeros, identity("mean", 3, model="Odd-Model"))
+    clips = torch.randint(0, 256, (2, 3, 64, 64, 3), dtype=torch.uint8)
+    vectors = encoder.encode_video(clips)
+    pixels = (clips.flatten(0, 1) / 255 - torch.tensor(mean)) / torch.tensor(std)
+    with torch.no_grad():
+        frames = model.encode_image(pixels.permute(0, 3, 1, 2), normalize=True)
+    expected = F.normalize(frames.unflatten(0, (2, 3)).mean(dim=1), dim=-1)
+    torch.testing.assert_close(vectors, expected, atol=1e-6, rtol=0)
+    assert vectors.shape == (2, encoder.dim)
+    with pytest.raises(UnsupportedModel, match=f"^tome merges tokens, .* of Odd-Model {reason}: .* --encoder mean"):
+        encoder.with_encoder("tome")
+    with pytest.raises(UnsupportedModel, match="Odd-Model cannot be used in int8"):
+        Encoder(model, torch.zeros, encoder.identity, int8=True)
 
 
 def test_too_few_blocks_for_tempme_are_refused_by_name() -> None:

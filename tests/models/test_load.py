@@ -1,5 +1,6 @@
 """Encoders loaded by name or from a file, and what is said of those that cannot be."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.support.small_adapters import save_adapter
 from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput, ModelUnavailable, UnsupportedModel
 from vidfind.models.catalog import TINY, TINY_WEIGHTS
+from vidfind.models.clip import random_clip
 from vidfind.models.load import ResolvedChoice, load_encoder, resolve
 from vidfind.system.paths import adapter_path
 
@@ -121,8 +123,34 @@ def test_the_tiny_model_loads_with_both_encoders() -> None:
         assert encoder.encode_video(clip).shape == encoder.encode_text(["a red circle"]).shape == (1, encoder.dim)
 
 
-def test_an_image_tower_of_another_kind_is_refused_by_name(tmp_path: Path) -> None:
-    path = tmp_path / "rn50.pt"
-    torch.save(open_clip.create_model("RN50", load_weights=False).state_dict(), path)
-    with pytest.raises(UnsupportedModel, match="RN50"):
-        load_encoder("RN50", str(path), device="cpu")
+SMALL_EVA = {
+    "embed_dim": 32,
+    "custom_text": True,
+    "vision_cfg": {"timm_model_name": "vit_pe_core_tiny_patch16_384", "timm_pool": "map", "image_size": 384},
+    "text_cfg": {"context_length": 32, "width": 32, "heads": 2, "layers": 1},
+}
+
+
+def test_a_model_of_timm_loads_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "PE-Core-T-16-384", SMALL_EVA)
+    model = random_clip("PE-Core-T-16-384").eval()
+    path = tmp_path / "eva.safetensors"
+    save_file(model.state_dict(), path)
+    encoder = load_encoder("PE-Core-T-16-384", str(path), "mean", num_frames=1, device="cpu", dtype="float32")
+    frame = torch.randint(0, 256, (1, 1, 384, 384, 3), dtype=torch.uint8)
+    pixels = frame[0].permute(0, 3, 1, 2) / 127.5 - 1
+    texts = ["a red circle", "zwei"]
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.encode_video(frame), model.encode_image(pixels, True), atol=1e-5, rtol=0)
+        ids = open_clip.get_tokenizer("PE-Core-T-16-384")(texts)
+        torch.testing.assert_close(encoder.encode_text(texts), model.encode_text(ids, True), atol=1e-5, rtol=0)
+    with pytest.raises(UnsupportedModel, match=r"tempme merges .* is a Eva: .* --encoder mean"):
+        encoder.with_encoder("tempme")
+
+
+@pytest.mark.skipif(find_spec("transformers") is not None, reason="with transformers it can be read")
+def test_a_text_half_that_needs_another_package_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save({"weight": torch.zeros(1)}, path)
+    with pytest.raises(UnsupportedModel, match=r"roberta-ViT-B-32 cannot be used: .* roberta-base, needs"):
+        load_encoder("roberta-ViT-B-32", str(path), device="cpu")

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,10 +21,11 @@ from vidfind.models import hub
 from vidfind.models.catalog import MODELS, MULTILINGUAL, OPENAI_HUBS, TINY, known_hub
 from vidfind.models.hub import hub_files
 from vidfind.models.load import load_encoder
-from vidfind.search.query import QueryEncoder, encode_query
+from vidfind.search.query import READING_AHEAD, QueryEncoder, encode_query
 from vidfind.store.folder import QUERIES_FILE, delete_index
 from vidfind.store.settings import IndexSettings, read_generation
 from vidfind.store.store import Store
+from vidfind.text.tower import EMBEDDING
 from vidfind.words.half import known_config, knows_only_english
 
 HEAVY = {"torch", "open_clip", "av", "decord", "multiprocessing", "huggingface_hub", "watchfiles", "psutil"}
@@ -46,6 +48,22 @@ def test_a_query_asked_before_needs_no_model(index: Path, tmp_path: Path, monkey
     np.testing.assert_array_equal(query_encoder(index).vector(" a  red circle "), first)
     with pytest.raises(FileNotFoundError):
         query_encoder(index).vector("a blue circle")
+
+
+def test_words_are_read_while_they_are_typed(index: Path, tiny_encoder: Encoder) -> None:
+    encoder = query_encoder(index)
+    for typed in ("", "a", "a re", "a red", "a red circle"):
+        encoder.read_ahead(typed)
+    for thread in threading.enumerate():
+        if thread.name == READING_AHEAD:
+            thread.join()
+    tower = encoder._tower
+    assert tower
+    embedding = {EMBEDDING: tower.tensors[EMBEDDING]}
+    vars(encoder)["_tower"] = dataclasses.replace(tower, tensors=embedding)  # which can read nothing more
+    np.testing.assert_allclose(encoder.vector("a red circle"), encode_query(tiny_encoder, "a red circle")[0], atol=1e-4)
+    with pytest.raises(KeyError):
+        encoder.vector("a red circle moves")
 
 
 def test_a_query_too_long_is_told_each_time(

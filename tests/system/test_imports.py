@@ -122,6 +122,26 @@ except BrokenInstallation as error:
     )
 
 
+TIMM = "open_clip = imports.import_open_clip('vit_pe_core_tiny_patch16_384'); "
+MAKE = "model = open_clip.create_model('PE-Core-T-16-384', load_weights=False); print(type(model.visual.trunk)); "
+
+
+def test_one_kind_of_tower_of_timm_is_imported_and_the_rest_when_it_is_asked_for() -> None:
+    seen = run(
+        TIMM + MAKE + "print('timm.models.resnet' in sys.modules); "
+        "import timm; from timm.models.eva import Eva; print(isinstance(model.visual.trunk, Eva)); "
+        "print(len(timm.list_models('resnet18')), timm.models.Eva is Eva, timm.layers.Mlp, timm.data.create_transform)"
+    )
+    made, others, same, rest = seen.splitlines()
+    assert (made, others, same, rest[:7]) == ("<class 'timm.models.eva.Eva'>", "False", "True", "1 True ")
+
+
+def test_where_timm_has_changed_all_of_it_is_imported() -> None:
+    changed = "imports.TIMM_PACKAGES += ('timm.gone',); "
+    seen = run(changed + TIMM + MAKE + "print('timm.models.resnet' in sys.modules)")
+    assert seen == "<class 'timm.models.eva.Eva'>\nTrue"
+
+
 # decord
 
 

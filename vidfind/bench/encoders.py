@@ -16,12 +16,11 @@ from vidfind.encoders.encoder import Encoder, choose_device
 from vidfind.encoders.names import DEFAULT_NUM_FRAMES, EncoderIdentity
 from vidfind.encoders.table import ENCODERS
 from vidfind.errors import UnsupportedModel
-from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL, TINY, check_model
+from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL, TINY, check_config, check_model
 from vidfind.models.clip import random_clip
-from vidfind.models.load import load_encoder
+from vidfind.models.load import load_encoder, tower_width
 from vidfind.precision.formats import choose_format, float_type
 from vidfind.system.imports import import_open_clip
-from vidfind.towers.families import check_tower_config
 from vidfind.training.recipe import Recipe
 from vidfind.training.trainable import prepare
 
@@ -97,12 +96,12 @@ def random_encoder(model: str, device: str, dtype: str) -> Encoder:
         return load_encoder(TINY, encoder="mean", device=device, dtype=dtype)
     check_model(model)
     config = import_open_clip().get_model_config(model)
-    check_tower_config(config, model)
+    check_config(config, model)
     if "hf_model_name" in config["text_cfg"]:
         raise UnsupportedModel(f"{model} cannot be measured: its text half would have to be fetched.")
     device = choose_device(device)
     identity = EncoderIdentity(model, "random", "", "mean", None, DEFAULT_NUM_FRAMES)
-    number_format = choose_format(dtype, device, config["vision_cfg"]["width"])
+    number_format = choose_format(dtype, device, tower_width(model))
     dtype_of_floats, int8 = float_type(number_format), number_format == "int8"
     return Encoder(random_clip(model), _no_text, identity, None, device, dtype_of_floats, int8)
 

@@ -28,6 +28,7 @@ from vidfind.system.times import local_time
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
+    from prompt_toolkit.buffer import Buffer
 
     from vidfind.display.activity import Activity
     from vidfind.search.moments import Moment
@@ -290,6 +291,13 @@ def answer_prompt(name: str, answers: Answers, read_line: ReadLine) -> None:
     preparing = threading.Thread(target=prepare, daemon=True)
     preparing.start()  # while the first query is typed
     prompt = make_prompt(searcher.owner_words)
+
+    def read_ahead(line: "Buffer") -> None:
+        words, _, _ = line.text.partition(" --")
+        if not preparing.is_alive() and not words.startswith((":", "-")):
+            searcher.read_ahead(words)
+
+    prompt.default_buffer.on_text_changed += read_ahead
     console.message(
         "Type what you remember. A number plays that result, --like NUMBER finds more like it, --not WORDS leaves out."
         " ? says more, Ctrl-D ends"

@@ -236,7 +236,7 @@ def _work(cost: "ClipCost | None", base: "ClipCost | None") -> list[str]:
         return ["-", "", "-", ""]
     assert base  # what any encoder can do, plain CLIP can
     return [
-        f"{cost.tokens:,}",
+        f"{cost.tokens:,}" if cost.tokens else "-",
         change(cost.tokens, base.tokens),
         gflops(cost.flops),
         change(cost.flops, base.flops),

@@ -36,7 +36,7 @@ class ClipCost:
     """The cost of encoding one clip."""
 
     tokens: int
-    """Tokens left after the last block, class tokens included."""
+    """Tokens left after the last block, class tokens included; 0 for an image tower that runs whole."""
     flops: int
     """Operations of matrix products, convolutions and attention: two for each multiply-add."""
     seconds: float
@@ -85,7 +85,9 @@ def count(encoder: Encoder, clips: npt.NDArray[np.uint8]) -> tuple[int, int]:
     watched.reduction = replace(reduction, before_mlp=before_mlp)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         watched.video_features(torch.as_tensor(clips).to(encoder.device))  # in floats: it sees nothing of int8
-    return tokens[encoder.tower.depth - 1], counter.get_total_flops()  # nothing later changes the number of tokens
+    return tokens.get(
+        encoder.tower.depth - 1, 0
+    ), counter.get_total_flops()  # nothing later changes the number of tokens
 
 
 def clips_to_time(encoder: Encoder) -> int:

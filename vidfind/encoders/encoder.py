@@ -25,6 +25,7 @@ from vidfind.precision.trial import CAREFUL, FLOAT32, INT8, Trial
 from vidfind.towers.families import has_int8_tower, image_tower, int8_tower
 from vidfind.towers.loop import Tower, encode_frames
 from vidfind.towers.text import encode_tokens, has_plain_text_tower
+from vidfind.towers.whole import WholeTower, embedding_size
 
 # What one core holds in its cache best; larger ones were no quicker.
 CLIPS_A_BATCH = 4
@@ -58,9 +59,14 @@ class Encoder:
         """`parameters`: what the encoder was trained with beside the model, by the names in an adapter. `int8`: encodes
         videos with products of 8-bit integers, after a `trial` if there is one; the rest stays in float32.
 
-        Raises UnsupportedModel when the image tower is not a plain vision transformer, or the encoder needs another.
+        Raises UnsupportedModel when the encoder, or int8, needs another image tower.
         """
-        self.tower = image_tower(model, identity.model)
+        self.tower = image_tower(model)
+        if isinstance(self.tower, WholeTower) and not ENCODERS[identity.encoder].runs_whole:
+            raise UnsupportedModel(
+                f"{identity.encoder} merges tokens, and the image tower of {identity.model} {self.tower.reason}: "
+                "it can be used with --encoder mean."
+            )
         if int8 and not has_int8_tower(model):
             raise UnsupportedModel(
                 f"{identity.model} cannot be used in int8. Leave out --dtype, or use --dtype float32."
@@ -78,8 +84,9 @@ class Encoder:
                 f"{identity.model} cannot be used with the {identity.encoder} encoder: {error}."
             ) from error
         self.num_frames = identity.num_frames
-        self.image_size = int(model.visual.image_size[0])
-        self.dim = int(model.visual.output_dim)
+        size = model.visual.image_size
+        self.image_size = int(size[0] if isinstance(size, Sequence) else size)
+        self.dim = embedding_size(model.visual)
         on_cpu = self.device.type == "cpu"
         # Of a GPU's two, one is under way to it while it works on the other.
         self.lanes = torch.get_num_threads() if on_cpu else 2 if self.device.type == "cuda" else 1

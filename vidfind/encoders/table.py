@@ -35,6 +35,8 @@ class EncoderEntry:
     """Raises ValueError, with the reason, for a backbone that it cannot work with."""
     parameters: Callable[[Backbone], dict[str, Tensor]] = no_parameters
     """The tensors that training adds beside LoRA, by their names in an adapter, with their initial values."""
+    runs_whole: bool = False
+    """Whether it looks at each frame alone, so that it also works with a tower that only runs whole."""
     is_frozen: bool = False
     """Whether CLIP's own towers stay as they are: no LoRA. Before any training such an encoder gives noise."""
 
@@ -46,7 +48,7 @@ ENCODERS: dict[str, EncoderEntry] = {
     "tempme-fast": EncoderEntry(
         "the same, merging so much that half of the work is saved", tempme_fast_reduction, tempme_positions
     ),
-    "mean": EncoderEntry("looks at each frame alone: plain CLIP", mean_reduction),
+    "mean": EncoderEntry("looks at each frame alone: plain CLIP", mean_reduction, runs_whole=True),
     "tome": EncoderEntry("merges tokens in each frame alone", tome_reduction),
     "centerclip": EncoderEntry("half-way, keeps the tokens in the middle of clusters", centerclip_reduction),
     "centerclip-spectral": EncoderEntry(

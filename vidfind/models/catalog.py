@@ -3,11 +3,13 @@
 Imports only what every command needs, because the options of the commands show these defaults.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vidfind.commands import models_command
-from vidfind.errors import ModelUnavailable
+from vidfind.errors import ModelUnavailable, UnsupportedModel
 
 DEFAULT_MODEL = "ViT-B-32"
 DEFAULT_ENCODER = "tempme"
@@ -35,7 +37,7 @@ INCEPTION_WEIGHTS = frozenset({("ViT-L-14", "laion2b_s32b_b82k")})
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model that vidfind recommends. Every other model of open_clip with a plain vision transformer works too."""
+    """A model that vidfind recommends. Every other model of open_clip with CLIP's own text tower works too."""
 
     model: str
     pretrained: str
@@ -94,6 +96,23 @@ def known_hub(model: str, pretrained: str) -> str:
     if pretrained == OPENAI:
         return OPENAI_HUBS.get(model, "")
     return next((entry.hub for entry in MODELS if (entry.model, entry.pretrained) == (model, pretrained)), "")
+
+
+def check_config(config: Mapping[str, Any], model: str) -> None:
+    """Raises UnsupportedModel, with the reason, for a model that vidfind cannot run: before anything is downloaded."""
+    from importlib.util import find_spec
+
+    reader = config["text_cfg"].get("hf_model_name")
+    if reader and find_spec("transformers") is None:
+        raise UnsupportedModel(
+            f"{model} cannot be used: its text half, {reader}, needs the package transformers, which is not part of "
+            f"vidfind. `{models_command()}` lists models that work."
+        )
+
+
+def timm_tower(config: Mapping[str, Any]) -> str:
+    """Returns timm's name of the image tower of a model; empty if it is not one of timm."""
+    return str(config["vision_cfg"].get("timm_model_name", ""))
 
 
 def check_model(model: str) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vidfind.models.catalog import timm_tower
 from vidfind.system.imports import import_open_clip
 
 if TYPE_CHECKING:
@@ -137,8 +138,10 @@ class ImageHalf:
 
 def random_clip(model: str) -> Any:
     """Returns open_clip's model with random weights, which cost as much memory and time as real ones."""
+    open_clip = import_open_clip()
+    import_open_clip(timm_tower(open_clip.get_model_config(model)))
     with _quiet_about_random_weights():
-        return import_open_clip().create_model(model, load_weights=False)
+        return open_clip.create_model(model, load_weights=False)
 
 
 @contextmanager

@@ -14,7 +14,16 @@ from urllib.parse import urlsplit
 
 from vidfind.encoders.names import is_path
 from vidfind.errors import ModelUnavailable
-from vidfind.models.catalog import MODELS, TINY, TINY_WEIGHTS, ModelEntry, check_model, default_pretrained, known_hub
+from vidfind.models.catalog import (
+    MODELS,
+    TINY,
+    TINY_WEIGHTS,
+    ModelEntry,
+    check_config,
+    check_model,
+    default_pretrained,
+    known_hub,
+)
 from vidfind.models.weights import digest_problem, first_line, weights_problem
 from vidfind.system.imports import import_open_clip
 from vidfind.text.hub_tokenizer import FILE as TOKENIZER_FILE
@@ -120,9 +129,7 @@ def hub_of_tag(model: str, pretrained: str) -> str:
             f"{model} / {pretrained} is not on the Hugging Face hub: download {tag.get('url', 'it')} "
             "and pass the file with --pretrained FILE."
         )
-    from vidfind.towers.families import check_tower_config
-
-    check_tower_config(open_clip.get_model_config(model), model)  # a download may take an hour
+    check_config(open_clip.get_model_config(model), model)  # a download may take an hour
     return str(tag["hf_hub"])
 
 

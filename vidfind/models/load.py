@@ -29,9 +29,11 @@ from vidfind.models.catalog import (
     TINY_FOLDER,
     TINY_POSITIONS,
     TINY_WEIGHTS,
+    check_config,
     check_model,
     default_pretrained,
     known_hub,
+    timm_tower,
 )
 from vidfind.models.clip import ImageHalf, read_image_half, read_plain_clip
 from vidfind.models.default_adapters import default_name
@@ -84,7 +86,7 @@ def load_encoder(
         BadInput: there is no encoder of this name.
         ModelUnavailable: the weights are missing, do not load or cannot be fetched; the adapter is missing or was
             trained on something else; or the encoder needs an adapter.
-        UnsupportedModel: the image tower is not a plain vision transformer, or the encoder needs another.
+        UnsupportedModel: vidfind cannot run the model, or the encoder needs another image tower.
     """
     return load_choice(EncoderChoice(model, pretrained, encoder, adapter, num_frames), device, dtype, announce)
 
@@ -323,17 +325,16 @@ def load_clip(model: str, pretrained: str, weights: Path, dtype: torch.dtype | N
     open_clip = import_open_clip()
     import torch
 
-    from vidfind.towers.families import check_tower_config
-
     if model == TINY:
         open_clip.add_model_config(TINY_FOLDER / "tiny.json")
     check_model(model)
-    check_tower_config(open_clip.get_model_config(model), model)
-    tag = open_clip.get_pretrained_cfg(model, pretrained)
+    config = open_clip.get_model_config(model)
+    check_config(config, model)
+    import_open_clip(timm_tower(config))
     as_trained = {
         # open_clip only warns when the model's name says otherwise.
-        "force_quick_gelu": tag.get("quick_gelu", False),
-        "force_preprocess_cfg": {key: tag[key] for key in ("mean", "std") if key in tag},
+        "force_quick_gelu": open_clip.get_pretrained_cfg(model, pretrained).get("quick_gelu", False),
+        "force_preprocess_cfg": preprocessing(model, pretrained),
     }
     try:
         clip = read_plain_clip(model, weights, dtype or torch.float32, as_trained) or open_clip.create_model(
@@ -353,7 +354,24 @@ def load_clip(model: str, pretrained: str, weights: Path, dtype: torch.dtype | N
         torch.isfinite(weight.sum()) for weight in clip.state_dict().values()
     ):  # 50 ms; of each number, a second
         raise ModelUnavailable(f"{weights} is damaged: some of its numbers are infinite or none at all. Fetch it anew.")
-    return clip, open_clip_tokenizer(model)
+    return clip, lambda *args, **options: open_clip_tokenizer(model)(*args, **options)
+
+
+PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
+
+
+def preprocessing(model: str, pretrained: str) -> dict[str, Any]:
+    """How weights of open_clip want pictures prepared, by open_clip's names; of a checkpoint file, what all weights
+    that open_clip knows of the model agree on. What is missing is as CLIP has it."""
+    open_clip = import_open_clip()
+    names = (
+        [pretrained]
+        if open_clip.get_pretrained_cfg(model, pretrained)
+        else open_clip.list_pretrained_tags_by_model(model)
+    )
+    tags = [open_clip.get_pretrained_cfg(model, name) for name in names]
+    agreed = [key for key in PREPROCESSING if len({str(tag.get(key)) for tag in tags}) == 1]
+    return {key: tags[0][key] for key in agreed if key in tags[0]}
 
 
 def misfit(error: Exception) -> str:

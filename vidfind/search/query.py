@@ -12,10 +12,12 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vidfind.errors import VidfindError
 from vidfind.models import load as registry
 from vidfind.models.catalog import MULTILINGUAL
 from vidfind.search.expression import query_words
@@ -37,6 +39,8 @@ WITHOUT_WEIGHT = 0.5
 KEPT_FORMAT = 1
 """Has to change whenever the same text becomes another vector than before."""
 
+READING_AHEAD = "reading ahead"
+
 
 class QueryEncoder:
     """Makes vectors of queries, as `generation` of the index at `path` needs them."""
@@ -51,7 +55,10 @@ class QueryEncoder:
     ) -> None:
         self._path, self._generation, self._load_encoder, self._announce = path, generation, load_encoder, announce
         self._kept = KeptVectors(machine_folder(path) / QUERIES_FILE)
-        self._loading = threading.Lock()
+        self._loading, self._reading = threading.Lock(), threading.Lock()
+        self._typed = ""
+        self._ahead: tuple[str, QueryVector] | None = None
+        """The words that were read last, and their vector."""
         self._whole: Encoder | None = None
         self._repeats_remarks, self._has_told_language = repeats_remarks, False
 
@@ -61,6 +68,17 @@ class QueryEncoder:
             assert self.whole
         else:
             self._tower.encode(["a"])
+
+    def read_ahead(self, typed: str) -> None:
+        """Begins to read words in another thread, while more are typed: of these only the rest is to be read then."""
+        self._typed = typed
+        threading.Thread(target=self._read_typed, name=READING_AHEAD, daemon=True).start()
+
+    def _read_typed(self) -> None:
+        tower = self._tower
+        if tower is not None and tower.shape.is_causal:  # else all is to be read again with each word
+            with suppress(VidfindError):  # of an empty text
+                self._read(tower, query_words(self._typed))
 
     def vector(self, query: str, typed: str | None = None) -> Vector:
         """A query in words -> (D,), of unit length. A warning tells when the model reads only its beginning.
@@ -112,12 +130,21 @@ class QueryEncoder:
             return self._whole
 
     def _encode(self, words: str) -> QueryVector:
-        if self._tower is not None:
-            ids, is_cut = self._tower.tokenizer.tokenize(words)
-            features = self._tower.encode_ids([ids])[0]
-            if np.isfinite(length := np.linalg.norm(features)) and length > 0:
-                return QueryVector(features / length, is_cut)
+        if self._tower is not None and (read := self._read(self._tower, words)):
+            return read
         return encode_query(self.whole, words)
+
+    def _read(self, tower: text.TextTower, words: str) -> QueryVector | None:
+        """The vector of words by the text half alone; None if it has no direction."""
+        with self._reading:
+            if self._ahead and self._ahead[0] == words:
+                return self._ahead[1]
+            ids, is_cut = tower.tokenizer.tokenize(words)
+            features = tower.encode_ids([ids])[0]
+            if not (np.isfinite(length := np.linalg.norm(features)) and length > 0):
+                return None
+            self._ahead = words, QueryVector(features / length, is_cut)
+            return self._ahead[1]
 
     @functools.cached_property
     def _tower(self) -> text.TextTower | None:

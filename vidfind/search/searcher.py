@@ -115,6 +115,10 @@ class Searcher:
         self.encoder.prepare()
         self.store.read_ahead()
 
+    def read_ahead(self, typed: str) -> None:
+        """Begins to read the words of a query while it is typed; returns at once."""
+        self.encoder.read_ahead(typed)
+
     def require_match(self) -> None:
         """Raises BadInput, with the remedy, if the match of words is not known in this index."""
         self._follow_changes()

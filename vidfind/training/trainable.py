@@ -24,6 +24,7 @@ from vidfind.models.adapter_file import PARAMETER, Adapter
 from vidfind.models.lora import attach_lora, attach_words, fold_adapter, with_words
 from vidfind.text.tokenizer import LEARNED, VOCABULARY_SIZE, Learned, tokenize, word_key
 from vidfind.towers.text import embedding_table, has_plain_text_tower
+from vidfind.towers.whole import WholeTower
 from vidfind.training.recipe import Recipe, check_recipe, is_frozen
 from vidfind.words.naming import NewWord, best_noun, candidates, read_nouns
 
@@ -41,6 +42,8 @@ def prepare(
     model = encoder.model
     if not has_plain_text_tower(model):
         raise UnsupportedModel(f"{encoder.identity.model} cannot be fine-tuned: its text tower is not CLIP's own.")
+    if isinstance(encoder.tower, WholeTower):
+        raise UnsupportedModel(f"{encoder.identity.model} cannot be fine-tuned: its image tower runs only whole.")
     start = start or Adapter({})
     words = start.tensors.get(LEARNED)
     start = Adapter({name: tensor for name, tensor in start.tensors.items() if name != LEARNED}, start.info)

@@ -84,7 +84,7 @@ def add(
     from vidfind.categories.labels import add_classes, class_label, tasks_of_many
     from vidfind.categories.tasks import split_name
     from vidfind.display import console
-    from vidfind.display.categories import class_json, show_added
+    from vidfind.display.labels.categories import class_json, show_added
 
     videos = videos or []
     if split_name(task)[1]:
@@ -140,7 +140,7 @@ def import_list(
         tasks_of_many,
     )
     from vidfind.display import console
-    from vidfind.display.categories import import_json, show_import
+    from vidfind.display.labels.categories import import_json, show_import
     from vidfind.tagging.edit import read_file
 
     store = open_index(name)
@@ -206,7 +206,7 @@ def fit(
     from vidfind.categories.tasks import Learning
     from vidfind.display import console
     from vidfind.display.activity import Activity
-    from vidfind.display.categories import fitted_json, show_fitted
+    from vidfind.display.labels.categories import fitted_json, show_fitted
     from vidfind.words.half import text_encoder
 
     store = open_index(name)
@@ -237,7 +237,7 @@ def list_classes(
     from vidfind.categories.fitting import list_classes
     from vidfind.commands import learn_add_command
     from vidfind.display import console
-    from vidfind.display.categories import listed_json, show_listed
+    from vidfind.display.labels.categories import listed_json, show_listed
 
     store = open_index(name)
     listed = list_classes(store)
@@ -269,7 +269,7 @@ def show(
     from vidfind.categories.saved import read_classes
     from vidfind.categories.tasks import split_name
     from vidfind.display import console
-    from vidfind.display.categories import class_json, show_task
+    from vidfind.display.labels.categories import class_json, show_task
     from vidfind.tagging.edit import rows_by_file
     from vidfind.tagging.labels import name_key
 
@@ -370,7 +370,7 @@ def apply(
     """
     from vidfind.categories.fitting import apply_classes
     from vidfind.display import console
-    from vidfind.display.categories import found_json, show_found
+    from vidfind.display.labels.categories import found_json, show_found
 
     learned, found = apply_classes(open_index(name))
     if as_json:

@@ -19,7 +19,7 @@ Strict = Annotated[bool, typer.Option("--strict", help="End with code 1 if a row
 
 def require_rows(found: "Import | ClassList", shown: str) -> None:
     """Raises Unusable if no row of a list can be used, after showing why. `shown` is the name of the list."""
-    from vidfind.display.tagging import show_skipped
+    from vidfind.display.labels.tagging import show_skipped
 
     if not found.labels:
         show_skipped(found.skipped)

@@ -53,7 +53,7 @@ def named_videos(finder: "VideoFinder", named: Sequence[str]) -> "list[VideoRow]
 
     Those that are not in the index are listed, and left out if there are others."""
     from vidfind.display import console
-    from vidfind.display.tagging import show_by_name
+    from vidfind.display.labels.tagging import show_by_name
 
     rows: dict[Path, VideoRow] = {}
     by_name: dict[str, Path] = {}

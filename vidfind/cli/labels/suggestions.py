@@ -68,7 +68,7 @@ def fill(
     """
     from vidfind.display import console
     from vidfind.display.activity import Activity
-    from vidfind.display.tagging import filled_json, show_filled
+    from vidfind.display.labels.tagging import filled_json, show_filled
     from vidfind.tagging.fill import FillOptions, fill_tags, read_vocabulary
     from vidfind.words.half import text_encoder
 
@@ -132,7 +132,7 @@ def reject(
 
 def _decide(words: Sequence[str], value: int, index: str, as_json: bool) -> None:
     """Says yes (1) or no (-1) to tags that the index knows."""
-    from vidfind.display.tagging import show_changes
+    from vidfind.display.labels.tagging import show_changes
     from vidfind.tagging.edit import add_labels, known_tag, tag_label
 
     store = open_index(index)
@@ -161,7 +161,7 @@ def review(
       vidfind tag review --tag dog
     """
     from vidfind.display import console
-    from vidfind.display.review import review_at_terminal, show_suggestions, suggestion_json
+    from vidfind.display.labels.review import review_at_terminal, show_suggestions, suggestion_json
     from vidfind.tagging.edit import rows_by_file
     from vidfind.tagging.review import Review
 

@@ -72,7 +72,7 @@ def add(
     Example:
       vidfind tag add 2023/IMG_0412.mp4 dog beach
     """
-    from vidfind.display.tagging import show_changes
+    from vidfind.display.labels.tagging import show_changes
     from vidfind.tagging.edit import add_labels, tag_label
 
     store = open_index(name)
@@ -109,7 +109,7 @@ def remove(
     """
     from vidfind.commands import tag_reject_command, tag_remove_command
     from vidfind.display import console
-    from vidfind.display.tagging import label_json
+    from vidfind.display.labels.tagging import label_json
     from vidfind.display.text import plural
     from vidfind.tagging.edit import drop_tags, known_tag, labels_named, rows_by_file
     from vidfind.tagging.labels import name_key
@@ -194,7 +194,7 @@ def list_tags(
     """
     from vidfind.commands import tag_add_command, tag_videos_command
     from vidfind.display import console
-    from vidfind.display.tagging import count_json, show_counts, show_tags_of, tags_of_json
+    from vidfind.display.labels.tagging import count_json, show_counts, show_tags_of, tags_of_json
     from vidfind.tagging.edit import count_tags, spelled_tag, tags_of
 
     store = open_index(name)
@@ -247,7 +247,7 @@ def import_file(
       vidfind tag import tags.csv
     """
     from vidfind.display import console
-    from vidfind.display.tagging import import_json, show_import
+    from vidfind.display.labels.tagging import import_json, show_import
     from vidfind.tagging.edit import add_labels, planned, read_file, read_tags, said_by_owner
     from vidfind.tagging.sidecars import ENDING, read_sidecars
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from vidfind.categories.labels import shown_name
 from vidfind.commands import class_search_command, learn_fit_command
 from vidfind.display.console import message, new_table, result_path, show, show_list
-from vidfind.display.tagging import show_remarks
+from vidfind.display.labels.tagging import show_remarks
 from vidfind.display.text import plural, printable, span
 from vidfind.store.places.path import IndexPath
 

@@ -1,0 +1,1 @@
+"""Shows tags, classes, and suggestions to review."""
