@@ -14,9 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from vidfind.models.adapter_file import Adapter
 from vidfind.models.catalog import INCEPTION_WEIGHTS, MODELS, OPENAI, OPENAI_HUBS, TINY_FOLDER, TINY_WEIGHTS
 from vidfind.models.clip import INCEPTION, OPENAI_MEAN, OPENAI_STD, ImageHalf, read_image_half
-from vidfind.models.load import known_config, load_clip, load_encoder
+from vidfind.models.load import known_config, load_clip, load_encoder, load_image_half
+from vidfind.models.lora import fold_adapter
+from vidfind.text.tokenizer import LEARNED
 
 CONFIG = json.loads((TINY_FOLDER / "tiny.json").read_text())
 
@@ -43,6 +46,37 @@ def test_an_index_run_reads_the_image_half_alone_and_without_open_clip() -> None
 
 def read_tiny(weights: Path = TINY_WEIGHTS, **options: Any) -> ImageHalf | None:
     return read_image_half(CONFIG, weights, torch.float32, lambda: load_clip("tiny", "builtin", weights)[0], **options)
+
+
+def tiny_adapter(**more: torch.Tensor) -> Adapter:
+    """An adapter of every kind of tensor for both towers of the built-in model."""
+    width, words = CONFIG["vision_cfg"]["width"], CONFIG["text_cfg"]["width"]
+    shapes = {LEARNED: (2, words), "visual.ln_pre.bias": (width,), "ln_final.bias": (words,)}
+    for tower, size in (("visual.", width), ("", words)):
+        attention = f"{tower}transformer.resblocks.1.attn"
+        shapes |= {f"{attention}.lora_a": (4, size), f"{attention}.lora_b": (3 * size, 4)}
+    generator = torch.Generator().manual_seed(0)
+    return Adapter({name: torch.randn(shape, generator=generator) for name, shape in shapes.items()} | more)
+
+
+@pytest.mark.parametrize("is_mapped", [False, True])
+def test_an_adapter_is_part_of_the_image_half_and_of_the_rest(is_mapped: bool) -> None:
+    adapter = tiny_adapter()
+    half = load_image_half("tiny", "builtin", TINY_WEIGHTS, torch.float32, is_mapped, adapter)
+    whole, _ = load_clip("tiny", "builtin", TINY_WEIGHTS)
+    before = whole.visual.transformer.resblocks[1].attn.in_proj_weight.clone()
+    fold_adapter(whole, adapter)
+    assert half and not torch.allclose(before, half.visual.transformer.resblocks[1].attn.in_proj_weight)
+    torch.testing.assert_close(dict(half.visual.state_dict()), dict(whole.visual.state_dict()))
+    torch.testing.assert_close(dict(half.whole().state_dict()), dict(whole.state_dict()))
+
+
+@pytest.mark.parametrize(
+    "name", ["visual.ln_pre.bias", "ln_final.bias", "transformer.resblocks.9.attn.lora_a", LEARNED]
+)
+def test_an_adapter_that_does_not_fit_is_left_to_the_whole_model(name: str) -> None:
+    adapter = tiny_adapter(**{name: torch.zeros(3, 3)})
+    assert load_image_half("tiny", "builtin", TINY_WEIGHTS, torch.float32, adapter=adapter) is None
 
 
 @pytest.mark.parametrize("is_mapped", [False, True])

@@ -155,7 +155,7 @@ def build(
     float_dtype = float_type(number_format)
     with one_thread():  # of several, each waits for the slowest; there is nothing to compute
         is_mapped = number_format == "int8"  # it is read once, when the integers are made
-        half = None if adapter or whole else load_image_half(model, pretrained, weights, float_dtype, is_mapped)
+        half = None if whole else load_image_half(model, pretrained, weights, float_dtype, is_mapped, adapter)
         if half:
             clip, tokenizer = half, lambda *args, **options: open_clip_tokenizer(model)(*args, **options)
         else:
@@ -165,7 +165,8 @@ def build(
     info = adapter.info if adapter else None
     if adapter and info:
         check_weights(info, model, pretrained, digest)
-        fold_adapter(clip, adapter)
+        if not half:
+            fold_adapter(clip, adapter)
         parameters |= adapter.parameters()
         tokenizer = with_words(tokenizer, info.learned)
         digest = joint_digest(digest, info.video_digest)
@@ -279,21 +280,39 @@ def check_weights(info: AdapterInfo, model: str, pretrained: str, digest: str) -
 
 
 def load_image_half(
-    model: str, pretrained: str, weights: Path, dtype: torch.dtype, is_mapped: bool
+    model: str,
+    pretrained: str,
+    weights: Path,
+    dtype: torch.dtype,
+    is_mapped: bool = False,
+    adapter: Adapter | None = None,
 ) -> ImageHalf | None:
-    """The image tower of a model with its weights, without open_clip; None for models that need it.
+    """The image tower of a model with its weights and an adapter, without open_clip; None for models that need that.
 
-    `is_mapped` is as in `read_image_half`."""
+    `is_mapped` is as in `read_image_half`. With an adapter the tower is in float32, whatever `dtype` says."""
     config = known_config(model, pretrained)
     if config is None:
         return None
 
+    import torch
+    from safetensors import safe_open
+
+    from vidfind.models.lora import fold_adapter, fold_image_half
+
     def read_all() -> Any:
-        return load_clip(model, pretrained, weights, dtype)[0]
+        clip, _ = load_clip(model, pretrained, weights, None if adapter else dtype)
+        if adapter:
+            fold_adapter(clip, adapter)
+        return clip
 
     try:
         is_inception = (model, pretrained) in INCEPTION_WEIGHTS
-        return read_image_half(config, weights, dtype, read_all, is_inception, is_mapped)
+        half = read_image_half(config, weights, torch.float32 if adapter else dtype, read_all, is_inception, is_mapped)
+        if half and adapter:
+            with safe_open(weights, "pt") as file:
+                shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118, no mapping
+            fold_image_half(half, adapter, shapes)
+        return half
     except Exception as error:  # reading the whole model says what is wrong
         log.info("the image tower of %s is not read by itself: %s", weights, first_line(error))
         return None

@@ -4,7 +4,7 @@ Both are attached for training, and folded into the model for use. Knows nothing
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,9 @@ from vidfind.towers.text import WordEmbedding
 
 Tokenizer = Callable[..., Tensor]
 """Texts and `context_length`, by default that of the model -> token ids (N, length), as open_clip's tokenizers."""
+
+
+EMBEDDING = "token_embedding.weight"
 
 
 class LoRA(nn.Module):
@@ -69,11 +72,11 @@ def attach_words(model: Any, rows: Tensor) -> nn.Parameter:
 
 def with_words(tokenizer: Tokenizer, learned: Learned) -> Tokenizer:
     """Returns CLIP's tokenizer that also knows the learned words."""
-    length = tokenizer([""]).shape[-1]
 
-    def tokenize(texts: Sequence[str], context_length: int = length) -> Tensor:
-        ids = tokenize_all([texts] if isinstance(texts, str) else list(texts), context_length, learned)
-        padded = torch.zeros(len(ids), context_length, dtype=torch.long)
+    def tokenize(texts: Sequence[str], context_length: int | None = None) -> Tensor:
+        length = context_length or tokenizer([""]).shape[-1]
+        ids = tokenize_all([texts] if isinstance(texts, str) else list(texts), length, learned)
+        padded = torch.zeros(len(ids), length, dtype=torch.long)
         for row, one in zip(padded, ids, strict=True):
             row[: len(one)] = torch.tensor(one)
         return padded
@@ -90,25 +93,10 @@ def fold_adapter(model: Any, adapter: Adapter) -> None:
     """
     weights = dict(model.named_parameters())
     attention = {name: getattr(module, weight) for name, module, weight in attention_weights(model)}
-    width = image_tower(model).width
-    for name, tensor in adapter.tensors.items():
-        block, _, kind = name.rpartition(".")
-        if kind in ("lora_a", "lora_b"):
-            rows, columns = attention[block].shape if block in attention else (0, 0)
-            fits = tensor.shape[1] == columns if kind == "lora_a" else tensor.shape[0] == rows
-        elif PARAMETER.fullmatch(name):
-            is_projection = kind == "word_projection"
-            expected = (width, model.token_embedding.weight.shape[1]) if is_projection else (len(tensor), width)
-            fits = tensor.shape == expected
-        elif name == LEARNED:
-            fits = tensor.shape[1:] == model.token_embedding.weight.shape[1:]
-        else:
-            fits = name in weights and tensor.shape == weights[name].shape
-        if not fits:
-            called = f" {adapter.info.name!r}" if adapter.info else ""
-            raise ModelUnavailable(
-                f"The adapter{called} does not fit the model: {name} {tuple(tensor.shape)} has no place in it."
-            )
+    shapes: dict[str, Sequence[int]] = {name: weight.shape for name, weight in weights.items()}
+    shapes |= {f"{block}.in_proj_weight": weight.shape for block, weight in attention.items()}
+    shapes[EMBEDDING] = model.token_embedding.weight.shape
+    _require_fit(adapter, shapes, image_tower(model).width)
     if LEARNED in adapter.tensors:
         attach_words(model, adapter.tensors[LEARNED])
     with torch.no_grad():
@@ -117,5 +105,46 @@ def fold_adapter(model: Any, adapter: Adapter) -> None:
                 weights[name].copy_(tensor)
         for block, weight in attention.items():
             if f"{block}.lora_a" in adapter.tensors:
-                a, b = (adapter.tensors[f"{block}.lora_{x}"].to(weight) for x in "ab")
-                weight.add_(b @ a)
+                weight.add_(_product(adapter, block, weight))
+
+
+def fold_image_half(half: Any, adapter: Adapter, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Folds what an adapter changes of the image tower into an `ImageHalf`; weights in a mapped file stay as they are.
+
+    `shapes` are those of all weights of the model, by name. Raises ModelUnavailable if a tensor does not fit it."""
+    _require_fit(adapter, shapes, image_tower(half).width)
+    for name, weight in half.visual.named_parameters():
+        block = f"visual.{name}".removesuffix(".in_proj_weight")
+        if block in adapter.tensors:
+            weight.data = adapter.tensors[block].to(weight)
+        elif f"{block}.lora_a" in adapter.tensors:
+            weight.data = weight.data + _product(adapter, block, weight)
+
+
+def _product(adapter: Adapter, block: str, weight: Tensor) -> Tensor:
+    a, b = (adapter.tensors[f"{block}.lora_{x}"].to(weight) for x in "ab")
+    return b @ a
+
+
+def _require_fit(adapter: Adapter, shapes: Mapping[str, Sequence[int]], width: int) -> None:
+    """Raises ModelUnavailable if a tensor of an adapter does not fit weights of these shapes.
+
+    `width` is that of the image tower."""
+    words = tuple(shapes[EMBEDDING])[1:]
+    for name, tensor in adapter.tensors.items():
+        block, _, kind = name.rpartition(".")
+        if kind in ("lora_a", "lora_b"):
+            rows, columns = shapes.get(f"{block}.in_proj_weight", (0, 0))
+            fits = tensor.shape[1] == columns if kind == "lora_a" else tensor.shape[0] == rows
+        elif PARAMETER.fullmatch(name):
+            expected = (width, *words) if kind == "word_projection" else (len(tensor), width)
+            fits = tensor.shape == expected
+        elif name == LEARNED:
+            fits = tensor.shape[1:] == words
+        else:
+            fits = name in shapes and tuple(tensor.shape) == tuple(shapes[name])
+        if not fits:
+            called = f" {adapter.info.name!r}" if adapter.info else ""
+            raise ModelUnavailable(
+                f"The adapter{called} does not fit the model: {name} {tuple(tensor.shape)} has no place in it."
+            )
