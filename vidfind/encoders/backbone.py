@@ -24,6 +24,8 @@ class Backbone:
     """Tensors of the reduction, by their names in an adapter. Read at each use, because training replaces them."""
     model: Any = None
     """The model that the tower belongs to, for a reduction that also reads its text tower."""
+    reading: str = "clip"
+    """A `names.Reading`."""
 
 
 def keep_before_block(i: int, tokens: Tokens) -> Tokens:

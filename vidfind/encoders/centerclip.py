@@ -52,7 +52,7 @@ def centerclip_reduction(
             clustered = cluster(frames.flatten(0, 1))  # (B * s, 1 + K, C)
             sequences |= {number: clustered[place :: len(own)] for place, number in enumerate(own)}
         x = torch.stack([sequences[number] for number in range(len(bounds))], dim=1).flatten(0, 1)  # (B * S, 1 + K, C)
-        return Tokens(x, size=None, num_cls=1, num_sequences=len(bounds))
+        return Tokens(x, share=None, num_cls=1, num_sequences=len(bounds))
 
     return Reduction(before_block, keep_before_mlp, mean_of_unit_vectors)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from vidfind.encoders.backbone import Backbone
 from vidfind.encoders.clusters import NotFinite
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity
-from vidfind.encoders.table import ENCODERS
+from vidfind.encoders.table import ENCODERS, reading_of
 from vidfind.errors import DeviceMissing, ModelUnavailable, UnsupportedModel
 from vidfind.precision.integers import largest_weight
 from vidfind.precision.trial import CAREFUL, FLOAT32, INT8, Trial
@@ -101,7 +101,7 @@ class Encoder:
 
     @property
     def backbone(self) -> Backbone:
-        return Backbone(self.tower, self.identity.num_frames, self.parameters, self.model)
+        return Backbone(self.tower, self.identity.num_frames, self.parameters, self.model, self.identity.reading)
 
     @torch.inference_mode()
     def encode_video(self, clips: np.ndarray | Tensor) -> Tensor:
@@ -183,11 +183,12 @@ class Encoder:
         parameters = {name: tensor.detach().clone() for name, tensor in self.parameters.items()}
         return Encoder(copy.deepcopy(self.model), self.tokenizer, self.identity, parameters, self.device, self.dtype)
 
-    def with_encoder(self, name: str) -> "Encoder":
+    def with_encoder(self, name: str, reading: str | None = None) -> "Encoder":
         """The same model, weights shared, with another encoder of the table, as it is before training.
 
-        Raises UnsupportedModel when it needs another model."""
-        identity = replace(self.identity, encoder=name)
+        `reading`: a `names.Reading`; None: the one that suits the model. Raises UnsupportedModel when it needs another
+        model."""
+        identity = replace(self.identity, encoder=name, reading=reading or reading_of(name, self.parameters))
         other = Encoder(self.model, self.tokenizer, identity, self.parameters, self.device, self.dtype, self.int8)
         other._towers = self._towers
         for key, tensor in ENCODERS[name].parameters(other.backbone).items():

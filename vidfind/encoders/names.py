@@ -15,6 +15,11 @@ from vidfind.system.paths import NO_ADAPTER
 EncoderName = Literal["tempme", "tempme-fast", "mean", "tome", "centerclip", "centerclip-spectral", "tfvl"]
 """The keys of `encoders.table.ENCODERS`."""
 ENCODER_NAMES = get_args(EncoderName)
+Reading = Literal["clip", "frame", "parts"]
+"""What a class token attends to once frames are joined. "clip": all tokens of the joined frames, as TempMe's authors
+have it. "frame": its own frame alone, the only way that a model understands which was not trained on joined frames.
+"parts": as "clip", but clips of 16 frames or more never become one sequence, as earlier versions of vidfind had it."""
+READINGS = get_args(Reading)
 DEFAULT_NUM_FRAMES = 12
 
 
@@ -27,7 +32,7 @@ class EncoderChoice:
     >>> from vidfind import EncoderChoice
     >>> asked = EncoderChoice("ViT-B-16", adapter="none")
     >>> asked.or_else(EncoderChoice("ViT-B-32", encoder="mean", adapter="home"))
-    EncoderChoice(model='ViT-B-16', pretrained=None, encoder='mean', adapter='none', num_frames=None)
+    EncoderChoice(model='ViT-B-16', pretrained=None, encoder='mean', adapter='none', num_frames=None, reading=None)
     """
 
     model: str | None = None
@@ -40,6 +45,8 @@ class EncoderChoice:
     """The name of a saved adapter, or its file. `paths.NO_ADAPTER`: none is wanted, which is not the same as None."""
     num_frames: int | None = None
     """How many frames of a clip are encoded."""
+    reading: str | None = None
+    """A `Reading`, where an index has one. An adapter is always used as it was trained."""
 
     @property
     def wanted_adapter(self) -> str | Path | None:
@@ -54,6 +61,7 @@ class EncoderChoice:
             self.encoder or other.encoder,
             self.adapter or other.adapter,
             self.num_frames or other.num_frames,
+            self.reading or other.reading,
         )
 
     def over(self, identity: EncoderIdentity) -> EncoderIdentity:
@@ -66,6 +74,7 @@ class EncoderChoice:
             self.encoder or identity.encoder,
             None if adapter == NO_ADAPTER else adapter,
             self.num_frames or identity.num_frames,
+            self.reading or identity.reading,
         )
 
 
@@ -80,6 +89,13 @@ class EncoderIdentity:
     adapter: str | None
     """The name of the adapter; None without one."""
     num_frames: int
+    reading: str = "clip"
+    """A `Reading`; "clip" also for an encoder that joins no frames."""
+
+
+def first_reading(encoder: str, num_frames: int) -> Reading:
+    """Returns the reading of an index or adapter that does not name any, as it was made when there was but one."""
+    return "parts" if encoder.startswith("tempme") and num_frames not in (8, 12) else "clip"
 
 
 def is_lost_file(pretrained: str) -> bool:

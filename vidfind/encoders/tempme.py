@@ -29,7 +29,7 @@ class Strength:
 
 PAPER_STRENGTH = Strength()
 JOIN_FACTORS = ((2, 2, 3), (2, 2, 2))
-"""How many neighbouring sequences each of three blocks joins. The first tuple whose product divides T is used."""
+"""How many neighbouring sequences each of three blocks joined in earlier versions, for any T that a product divides."""
 
 
 def fast_strength(num_patches: int) -> Strength:
@@ -40,17 +40,33 @@ def fast_strength(num_patches: int) -> Strength:
     return Strength(image_merge=round(num_patches * 4 / 49), cross_ratio=0.40, intra_ratio=0.20)
 
 
-def tempme_joins(depth: int, num_frames: int) -> dict[int, int]:
+def join_factors(num_frames: int) -> tuple[int, int, int]:
+    """Returns how many neighbouring sequences each of three blocks joins, so that all frames are one sequence at last.
+
+    The later ones join more, as in the paper: 2-2-3 for 12 frames, 2-2-2 for 8, 2-2-4 for 16, 2-4-4 for 32. Raises
+    ValueError if the number is no product of three."""
+    products = [
+        (first, second, num_frames // (first * second))
+        for first in range(2, num_frames)
+        for second in range(first, num_frames // first)
+        if num_frames % (first * second) == 0 and num_frames // (first * second) >= second
+    ]
+    if not products:
+        raise ValueError(f"TempMe cannot join {num_frames} frames in three steps: use 8, 12, 16, 24 or 32")
+    return min(products, key=lambda factors: factors[2])
+
+
+def tempme_joins(depth: int, num_frames: int, in_parts: bool = False) -> dict[int, int]:
     """Maps block numbers to the number of sequences joined before the block: the paper's schedule, scaled to `depth`.
 
-    ImgMe in the first two thirds, then three joins; the remaining blocks only merge within the clip.
+    ImgMe in the first two thirds, then three joins; the remaining blocks only merge within the clip. `in_parts`: as in
+    earlier versions, which left several sequences of clips of 16 frames or more.
     Raises ValueError if there are fewer than 5 blocks, or if `num_frames` cannot be joined.
     """
     if depth < 5:
         raise ValueError(f"TempMe needs at least 5 transformer blocks, not {depth}")
-    factors = next((f for f in JOIN_FACTORS if num_frames % (f[0] * f[1] * f[2]) == 0), None)
-    if factors is None:
-        raise ValueError(f"TempMe cannot join {num_frames} frames: use a multiple of 12 or 8")
+    factors = next((f for f in JOIN_FACTORS if in_parts and num_frames % (f[0] * f[1] * f[2]) == 0), None)
+    factors = factors or join_factors(num_frames)
     first = min(depth * 2 // 3, depth - 4)  # at least one block after the joins, as in the paper
     return {first + i: factor for i, factor in enumerate(factors)}
 
@@ -59,10 +75,15 @@ def position_name(block: int) -> str:
     return f"visual.transformer.resblocks.{block}.temporal_position"
 
 
-def tempme_position_shapes(depth: int, num_frames: int) -> dict[int, int]:
+def is_position(name: str) -> bool:
+    """Returns whether the tensor of this name is a temporal position."""
+    return name.endswith(".temporal_position")
+
+
+def tempme_position_shapes(depth: int, num_frames: int, in_parts: bool = False) -> dict[int, int]:
     """Maps block numbers to the number of sequences that enter its join; each has one temporal position."""
     shapes = {}
-    for block, factor in tempme_joins(depth, num_frames).items():
+    for block, factor in tempme_joins(depth, num_frames, in_parts).items():
         shapes[block] = num_frames
         num_frames //= factor
     return shapes
@@ -70,7 +91,7 @@ def tempme_position_shapes(depth: int, num_frames: int) -> dict[int, int]:
 
 def tempme_positions(backbone: Backbone) -> dict[str, Tensor]:
     """Returns the temporal positions (F, C) before training: zeros."""
-    shapes = tempme_position_shapes(backbone.tower.depth, backbone.num_frames)
+    shapes = tempme_position_shapes(backbone.tower.depth, backbone.num_frames, backbone.reading == "parts")
     return {position_name(block): torch.zeros(f, backbone.tower.width) for block, f in shapes.items()}
 
 
@@ -83,14 +104,14 @@ def fit_position(position: Tensor, f: int) -> Tensor:
 
 def tempme_reduction(backbone: Backbone, strength: Strength = PAPER_STRENGTH) -> Reduction:
     """Returns the reduction. Missing temporal positions count as zero. Raises ValueError as `tempme_joins` does."""
-    joins = tempme_joins(backbone.tower.depth, backbone.num_frames)
+    joins = tempme_joins(backbone.tower.depth, backbone.num_frames, backbone.reading == "parts")
     first_join = min(joins)
 
     def before_block(i: int, tokens: Tokens) -> Tokens:
         if i not in joins:
             return tokens
         j = joins[i]
-        joined = join(tokens, j)
+        joined = join(tokens, j, apart=backbone.reading == "frame")
         n, c = joined.x.shape[1], joined.num_cls
         k = min((n - c) // 2, int(n * strength.cross_ratio))
         # The matching uses the residual stream before the position is added. Like the authors' code, this adds no

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity, lasting_name
-from vidfind.errors import BadInput, IndexNotFound, ModelUnavailable
+from vidfind.errors import BadInput, IndexNotFound, ModelUnavailable, VidfindError
 from vidfind.folders.unreadable import check_readable
 from vidfind.folders.walk import find_videos
 from vidfind.index.events import Cost
@@ -182,7 +182,11 @@ def _change_adapter(
         return store, _own_encoder(store, load_encoder)
 
     require_weights(store.path, ours)
-    encoder = load_encoder(EncoderChoice(ours.model, ours.pretrained, ours.encoder, file or NO_ADAPTER))
+    encoder = load_encoder(
+        EncoderChoice(
+            ours.model, ours.pretrained, ours.encoder, file or NO_ADAPTER, reading=None if file else _own_reading(store)
+        )
+    )
     settings = replace(store.settings, identity=encoder.identity)
     if settings.has_vectors_of(store.settings):
         if begun:
@@ -200,6 +204,15 @@ def _change_adapter(
         _give_up(store, begun, announce)
     with store.writing() as writer:
         return writer.begin_again(settings, file), lambda: encoder
+
+
+def _own_reading(store: Store) -> str | None:
+    """The reading that the vectors of an index have without its adapter; None if they have none, as it changes them."""
+    try:
+        changes_vectors = store.adapter and read_info(find_adapter(store.adapter)).video_digest
+    except VidfindError:  # its adapter is lost
+        return None
+    return None if changes_vectors else store.settings.identity.reading
 
 
 def _give_up(store: Store, begun: Store, announce: Announce) -> None:

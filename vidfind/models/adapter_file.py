@@ -27,6 +27,7 @@ from safetensors import SafetensorError, safe_open
 
 from vidfind import __version__
 from vidfind.commands import doctor_command
+from vidfind.encoders.names import DEFAULT_NUM_FRAMES, READINGS, EncoderIdentity, first_reading
 from vidfind.errors import ModelUnavailable
 from vidfind.system.paths import adapter_path
 from vidfind.system.storage import atomic_write, storage_errors
@@ -73,6 +74,8 @@ class AdapterInfo:
     """The learned words as their owner writes them. Of each: `noun`, the known word that it started from; `tokens`, the
     number of its rows in the tensor LEARNED; `captions`, how many of the training pairs have it; and how well the
     held-out captions with it do, if there were any: see `training.recall.WordMarks`."""
+    reading: str = EncoderIdentity.reading
+    """The `Reading` that it was trained in. Where it is the first that there was, the file does not name it."""
 
     @property
     def learned(self) -> Learned:
@@ -164,6 +167,8 @@ def write_adapter(path: Path, adapter: Adapter) -> None:
         values = dataclasses.asdict(info)
         if not info.words:
             del values["words"]  # earlier versions of vidfind can read the file
+        if info.reading == first_reading(info.encoder, info.num_frames):
+            del values["reading"]  # nor another reading
         metadata[HEADER] = json.dumps(values)
     with atomic_write(path) as part:
         save_file(tensors, part, metadata=metadata)
@@ -179,10 +184,13 @@ def _info_of(metadata: Mapping[str, str] | None) -> AdapterInfo | None:
         raise ValueError("its header does not say what it was trained for")
     if unknown := values.keys() - fields.keys():
         raise ValueError(f"it has {', '.join(sorted(unknown))}, so a newer vidfind made it: update vidfind")
-    info = AdapterInfo(**values)
+    first = first_reading(str(values.get("encoder")), values.get("num_frames", DEFAULT_NUM_FRAMES))
+    info = AdapterInfo(**{"reading": first, **values})
     for name, kind in fields.items():
         if not isinstance(getattr(info, name), FIELD_TYPES[str(kind)]):
             raise ValueError(f"its {name} is {getattr(info, name)!r}")
+    if info.reading not in READINGS:
+        raise ValueError(f"its reading is {info.reading!r}")
     if info.num_frames < 1:
         raise ValueError(f"its num_frames is {info.num_frames}")
     for word, facts in info.words.items():

@@ -17,7 +17,14 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from vidfind.commands import finetune_command
-from vidfind.encoders.names import DEFAULT_NUM_FRAMES, ENCODER_NAMES, EncoderChoice, EncoderIdentity, lasting_name
+from vidfind.encoders.names import (
+    DEFAULT_NUM_FRAMES,
+    ENCODER_NAMES,
+    EncoderChoice,
+    EncoderIdentity,
+    first_reading,
+    lasting_name,
+)
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.models.adapter_file import find_adapter, read_info
 from vidfind.models.catalog import (
@@ -60,6 +67,7 @@ def load_encoder(
     adapter: str | Path | None = None,
     num_frames: int | None = None,
     *,
+    reading: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
     announce: Callable[[str], None] = log.info,
@@ -78,6 +86,8 @@ def load_encoder(
         encoder: how frames become one vector, a key of `encoders.table.ENCODERS`. None: that of the adapter, or tempme.
         adapter: the name of a saved adapter, or its file. None, and "none": no adapter.
         num_frames: how many frames each clip has. None: those of the adapter, or 12.
+        reading: what class tokens attend to once frames are joined, a key of `encoders.names.READINGS`. None: as the
+            adapter was trained, or the model; "frame" if neither was trained on joined frames.
         device: "cpu", "cuda", "mps", or "auto" for the best there is.
         dtype: "float32", "bfloat16", "int8" for the image tower on a CPU, or "auto" for what is fastest on the device.
         announce: called with a line before a download begins.
@@ -88,7 +98,8 @@ def load_encoder(
             trained on something else; or the encoder needs an adapter.
         UnsupportedModel: vidfind cannot run the model, or the encoder needs another image tower.
     """
-    return load_choice(EncoderChoice(model, pretrained, encoder, adapter, num_frames), device, dtype, announce)
+    choice = EncoderChoice(model, pretrained, encoder, adapter, num_frames, reading)
+    return load_choice(choice, device, dtype, announce)
 
 
 def load_choice(
@@ -110,6 +121,8 @@ class ResolvedChoice:
     encoder: str
     num_frames: int
     adapter: Adapter | None = None
+    reading: str | None = None
+    """None: that of an encoder without an adapter, see `encoders.table.reading_of`."""
 
 
 def resolve(choice: EncoderChoice) -> ResolvedChoice:
@@ -123,11 +136,11 @@ def resolve(choice: EncoderChoice) -> ResolvedChoice:
         model = choice.model or DEFAULT_MODEL
         pretrained = lasting_name(choice.pretrained or default_pretrained(model))
         encoder, num_frames = choice.encoder or DEFAULT_ENCODER, choice.num_frames or DEFAULT_NUM_FRAMES
-        return ResolvedChoice(model, pretrained, encoder, num_frames)
+        return ResolvedChoice(model, pretrained, encoder, num_frames, reading=choice.reading)
     adapter, info = read_saved_adapter(choice.wanted_adapter)
     check_adapter(info, choice)
     pretrained = lasting_name(choice.pretrained or info.pretrained)
-    return ResolvedChoice(info.model, pretrained, info.encoder, info.num_frames, adapter)
+    return ResolvedChoice(info.model, pretrained, info.encoder, info.num_frames, adapter, info.reading)
 
 
 def build(
@@ -144,6 +157,7 @@ def build(
     weights = find_weights(model, pretrained, announce)
 
     from vidfind.encoders.encoder import Encoder, choose_device
+    from vidfind.encoders.table import reading_of
     from vidfind.models.adapter_file import read_adapter
     from vidfind.models.lora import fold_adapter, with_words
     from vidfind.precision.formats import choose_format, float_type
@@ -171,10 +185,12 @@ def build(
         tokenizer = with_words(tokenizer, info.learned)
         digest = joint_digest(digest, info.video_digest)
     name = info.name if info else None
-    identity = EncoderIdentity(model, pretrained, digest, resolved.encoder, name, resolved.num_frames)
+    reading = resolved.reading or reading_of(resolved.encoder, parameters)
+    identity = EncoderIdentity(model, pretrained, digest, resolved.encoder, name, resolved.num_frames, reading)
     if number_format != "int8" or (dtype == "auto" and not has_int8_tower(clip)):
         return Encoder(clip, tokenizer, identity, parameters, device, float_dtype)
-    trial = Trial(f"{model} {digest}, {resolved.encoder}, {resolved.num_frames} frames")
+    read = "" if reading == first_reading(resolved.encoder, resolved.num_frames) else f", reading {reading}"
+    trial = Trial(f"{model} {digest}, {resolved.encoder}, {resolved.num_frames} frames{read}")
     return Encoder(clip, tokenizer, identity, parameters, device, float_dtype, int8=True, trial=trial)
 
 
@@ -195,7 +211,7 @@ def load_for_training(
     if resolved.adapter and resolved.adapter.info:
         base = plain.identity
         check_weights(resolved.adapter.info, base.model, base.pretrained, base.weights_digest)
-    return plain.with_encoder(resolved.encoder), resolved.adapter
+    return plain.with_encoder(resolved.encoder, resolved.reading), resolved.adapter
 
 
 def default_adapter(asked: EncoderChoice) -> str | None:

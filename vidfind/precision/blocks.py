@@ -52,15 +52,14 @@ class Int8Block:
         self.last = Product(*scaled(mlp.c_proj, block.ls_2), largest)
         self.last_bias = self.last.bias - LOWEST * self.last.sums
 
-    def attend(self, x: Tensor, size: Tensor | None) -> tuple[Tensor, Tensor]:
+    def attend(self, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
         """x (S, N, C) -> x with the output of attention added, and the keys (S, N, C / heads), averaged over heads.
 
-        `size` (S, N, 1): how many tokens each stands for, as in `towers.clip.attend`."""
+        `bias`: what is added to the logits of attention, that of `key_bias`."""
         sequences, n, width = x.shape
         rows = x.reshape(-1, width)
         qkv = self.qkv(*quantise(F.layer_norm(rows, (width,), *self.norm_1)))
         q, k, v = qkv.view(sequences, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each (S, heads, N, C / heads)
-        bias = None if size is None else size.log().view(sequences, 1, 1, n)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         self.out.add_to(rows, *quantise(out.transpose(1, 2).reshape(-1, width)))
         return rows.view(sequences, n, width), k.mean(dim=1)

@@ -26,8 +26,11 @@ from vidfind.system.paths import adapter_path
 
 TRAINED_FOR = frozenset({"model", "pretrained", "encoder", "num_frames"})
 """The settings that an adapter is trained for: it is of no use with others."""
-CHANGED_BY_ADAPTER = frozenset({"adapter", "weights_digest", "num_frames"})
+CHANGED_BY_ADAPTER = frozenset({"adapter", "weights_digest", "num_frames", "reading"})
 """The settings that another adapter may bring with it, for the same model and encoder."""
+
+READINGS = {"clip": "all at once", "frame": "one by one", "parts": "in parts of the clip"}
+"""The words for each `names.Reading`."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,8 @@ def _differing(ours: IndexSettings, wanted: IndexSettings) -> list[str]:
 def _difference(name: str, ours: object, wanted: object) -> str:
     if name == "weights_digest":
         return "other weights, which have changed since under the same name"
+    if name == "reading":
+        return f"frames read {READINGS[str(ours)]}, not {READINGS[str(wanted)]}"
     if name == "overlap":
         return f"segments that {'overlap' if ours else 'do not overlap'}"
     words = name.replace("_", " ")

@@ -20,16 +20,18 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from vidfind.commands import index_command, mend_command
-from vidfind.encoders.names import EncoderIdentity
+from vidfind.encoders.names import DEFAULT_NUM_FRAMES, READINGS, EncoderIdentity, first_reading
 from vidfind.errors import BadInput, IndexDamaged, IndexMismatch, VidfindError
 from vidfind.media.sampling import SEGMENT_LENGTH
 from vidfind.store.places.path import IndexPath, atomic_write, place_errors, write_text
 
 FORMAT_VERSION = 4
-READABLE_FORMATS = (1, 2, 3, FORMAT_VERSION)
+READING_FORMAT = 5
+READABLE_FORMATS = (1, 2, 3, FORMAT_VERSION, READING_FORMAT)
 """Older ones are brought up to date by `Store.writing`. Format 1 did not say what is damaged, nor formats 1 and 2 what
 tells the date and on which drive a video is. Format 3 had no tags and classes, which its vidfind would not keep when a
-file changes."""
+file changes. Format 5 is format 4 with the `reading` of the encoder, written only where it is not the first that
+there was, so that an older vidfind opens all other indexes."""
 SETTINGS_FILE = "settings.json"
 NEXT_FILE = "settings.next.json"
 COPY_FILE = "settings.copy.json"
@@ -73,10 +75,10 @@ def read_generation(path: IndexPath, file: str = SETTINGS_FILE) -> Generation:
         with place_errors(path):
             values = json.loads((path / file).read_text(encoding="utf-8"))
         version = values.pop("format")
-        if isinstance(version, int) and version > FORMAT_VERSION:
+        if isinstance(version, int) and version > READABLE_FORMATS[-1]:
             raise IndexMismatch(
                 f"The index {path.name!r} was made by a newer vidfind (its format is {version}, this one knows up to "
-                f"{FORMAT_VERSION}): update vidfind."
+                f"{READABLE_FORMATS[-1]}): update vidfind."
             )
         if version not in READABLE_FORMATS:
             raise ValueError(f"there is no format {version!r}")
@@ -108,16 +110,24 @@ def _read_settings(values: Mapping[str, Any]) -> IndexSettings:
 
     Raises TypeError for a setting that is missing, unknown or no value of its kind."""
     kinds = {**get_type_hints(EncoderIdentity), "segment_length": int | float, "overlap": bool}
-    found = {"overlap": False, **values}
+    first = first_reading(str(values.get("encoder")), values.get("num_frames", DEFAULT_NUM_FRAMES))
+    found = {"overlap": False, "reading": first, **values}
     for name, kind in kinds.items():
         if not isinstance(found.get(name), kind):
             raise TypeError(f"{name} is {found.get(name)!r}")
+    if found["reading"] not in READINGS:
+        raise TypeError(f"reading is {found['reading']!r}")
     length, overlap = found.pop("segment_length"), found.pop("overlap")
     return IndexSettings(EncoderIdentity(**found), length, overlap)
 
 
 def write_generation(path: IndexPath, generation: Generation, file: str = SETTINGS_FILE) -> None:
     values = {"format": FORMAT_VERSION, **fields_of(generation.settings)}
+    identity = generation.settings.identity
+    if identity.reading == first_reading(identity.encoder, identity.num_frames):
+        del values["reading"]
+    else:
+        values["format"] = READING_FORMAT
     if not generation.settings.overlap:
         del values["overlap"]
     if generation.number:

@@ -180,7 +180,8 @@ class Store:
     def choice(self) -> EncoderChoice:
         """The choice that loads the encoder of the index. Raises IndexDamaged if its adapter is missing."""
         ours = self.settings.identity
-        return EncoderChoice(ours.model, ours.pretrained, ours.encoder, self.adapter or NO_ADAPTER)
+        reading = None if ours.adapter else ours.reading
+        return EncoderChoice(ours.model, ours.pretrained, ours.encoder, self.adapter or NO_ADAPTER, reading=reading)
 
     def has_adapter(self, adapter: Path | None) -> bool:
         """Whether the file of an adapter (None: no adapter) has the content of the index's own."""

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfind import __version__
-from vidfind.encoders.names import EncoderIdentity
+from vidfind.encoders.names import EncoderIdentity, first_reading
 from vidfind.store.folder import model_file
 from vidfind.store.labels import LabelKind
 from vidfind.store.marks import Mark
@@ -197,7 +197,10 @@ def _read(file: IndexPath) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def described(identity: EncoderIdentity) -> dict[str, Any]:
     """Returns what the vectors of an index depend on."""
-    return {name: getattr(identity, name) for name in COMPARED}
+    values = {name: getattr(identity, name) for name in COMPARED}
+    # Models that were learnt before there was another reading do not name theirs.
+    is_first = identity.reading == first_reading(identity.encoder, identity.num_frames)
+    return values if is_first else {**values, "reading": identity.reading}
 
 
 def delete_others(store: Store, kind: LabelKind, run: str) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from vidfind.precision.blocks import Int8Block, can_quantise
 from vidfind.precision.integers import Product
 from vidfind.towers.patches import PatchEmbedding, cut, fold_normalisation
-from vidfind.towers.tokens import Tokens
+from vidfind.towers.tokens import Tokens, key_bias
 
 
 class ClipTower:
@@ -57,7 +57,7 @@ class ClipTower:
         return x
 
     def add_attention(self, block: int, tokens: Tokens) -> tuple[Tensor, Tensor]:
-        attended, keys = attend(self.blocks[block], tokens.x, tokens.size)
+        attended, keys = attend(self.blocks[block], tokens.x, key_bias(tokens))
         return tokens.x + attended, keys
 
     def add_mlp(self, block: int, x: Tensor) -> Tensor:
@@ -72,17 +72,16 @@ class ClipTower:
         return features
 
 
-def attend(block: Any, x: Tensor, size: Tensor | None = None, is_causal: bool = False) -> tuple[Tensor, Tensor]:
+def attend(block: Any, x: Tensor, bias: Tensor | None = None, is_causal: bool = False) -> tuple[Tensor, Tensor]:
     """Proportional attention of one block: its output (S, N, C), and its keys averaged over heads (S, N, C / heads).
 
-    Reads the weights by name, which survives open_clip's changes of the attention class. A key that represents `size`
-    tokens counts as many times: log(size) is added to its logits (ToMe, section 3).
+    Reads the weights by name, which survives open_clip's changes of the attention class. `bias` is added to the logits:
+    see `tokens.key_bias`.
     """
     attn = block.attn
     sequences, n, width = x.shape
     qkv = F.linear(block.ln_1(x), attn.in_proj_weight, attn.in_proj_bias)
     q, k, v = qkv.reshape(sequences, n, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)  # each (S, heads, N, C / heads)
-    bias = None if size is None else size.log().view(sequences, 1, 1, n)
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=is_causal)
     out = F.linear(out.transpose(1, 2).reshape(sequences, n, width), attn.out_proj.weight, attn.out_proj.bias)
     return block.ls_1(out), k.mean(dim=1)
@@ -114,7 +113,7 @@ class Int8ClipTower(ClipTower):
     def add_attention(self, block: int, tokens: Tokens) -> tuple[Tensor, Tensor]:
         if block not in self._int8:
             return super().add_attention(block, tokens)
-        return self._int8[block].attend(tokens.x, tokens.size)
+        return self._int8[block].attend(tokens.x, key_bias(tokens))
 
     def add_mlp(self, block: int, x: Tensor) -> Tensor:
         return self._int8[block].add_mlp(x) if block in self._int8 else super().add_mlp(block, x)

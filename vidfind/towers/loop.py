@@ -38,7 +38,7 @@ class Tower(Protocol):
 
     def add_attention(self, block: int, tokens: Tokens) -> tuple[Tensor, Tensor]:
         """Returns x (B * F, N, C) with the output of attention added, and the keys averaged over heads (B * F, N, any
-        width). A key that stands for `size` tokens counts as many times. May change x in place."""
+        width). Keys count as `tokens.key_bias` says. May change x in place."""
 
     def add_mlp(self, block: int, x: Tensor) -> Tensor:
         """Returns x (B * F, N, C) with the output of the MLP added. May change x in place."""
@@ -78,7 +78,7 @@ def encode_frames(
         return replace(tokens, x=tower.add_mlp(i, tokens.x))
 
     x, place = tower.embed(frames)
-    tokens = Tokens(x, size=None, num_cls=tower.num_cls, num_sequences=num_frames, place=place)
+    tokens = Tokens(x, share=None, num_cls=tower.num_cls, num_sequences=num_frames, place=place)
     for i in range(tower.depth):
         tokens = checkpoint(run_block, i, tokens, use_reentrant=False) if checkpointing else run_block(i, tokens)
     read = tower.read(tokens)

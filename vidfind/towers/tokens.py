@@ -4,7 +4,7 @@ Pure functions on tensors. A clip of T frames starts as T sequences of tokens, i
 
 Merging follows ToMe: Bolya et al., "Token Merging: Your ViT But Faster", ICLR 2023.
 Letters: B clips, T frames a clip, F sequences a clip is split into at this depth, N tokens a sequence, c class tokens
-among them (always first), C width, D embedding size.
+among them (always first), C width, D embedding size; f frames that are told apart in a sequence, 1 where none are.
 """
 
 from dataclasses import dataclass, replace
@@ -19,10 +19,17 @@ class Tokens:
     """The tokens of a batch of clips between two steps of a transformer."""
 
     x: Tensor  # (B * F, N, C)
-    size: Tensor | None  # (B * F, N, 1): how many original tokens each represents; None while each is one
+    share: Tensor | None  # (B * F, N, f): how many tokens of each frame each represents; None while each is one
     num_cls: int  # c
     num_sequences: int  # F
     place: Tensor | None = None  # (B * F, N - c): the patch of a frame that each is rotated as; None without rotation
+
+    @property
+    def size(self) -> Tensor | None:
+        """How many original tokens each represents, of all frames (B * F, N, 1); None while each is one."""
+        if self.share is None or self.share.shape[-1] == 1:
+            return self.share
+        return self.share.sum(dim=-1, keepdim=True)
 
 
 def merge(tokens: Tokens, metric: Tensor, k: int) -> Tokens:
@@ -59,10 +66,16 @@ def merge(tokens: Tokens, metric: Tensor, k: int) -> Tokens:
             merged_rows.mul_(weights.index_select(0, merged))
         return kept_rows.index_add_(0, into, merged_rows)
 
-    size = (torch.ones_like(tokens.x[..., :1]) if tokens.size is None else tokens.size).reshape(-1, 1)
-    merged_size = sum_merged(size, None)
-    x = sum_merged(tokens.x.reshape(-1, width), None if tokens.size is None else size).div_(merged_size)
-    return replace(tokens, x=x.view(sequences, n - k, width), size=merged_size.view(sequences, n - k, 1))
+    share, size = full_share(tokens), tokens.size
+    merged_share = sum_merged(share.flatten(0, 1), None)
+    x = sum_merged(tokens.x.reshape(-1, width), None if size is None else size.reshape(-1, 1))
+    x.div_(merged_share.sum(dim=-1, keepdim=True))
+    return replace(tokens, x=x.view(sequences, n - k, width), share=merged_share.view(sequences, n - k, -1))
+
+
+def full_share(tokens: Tokens) -> Tensor:
+    """Returns the share of tokens (B * F, N, f), ones where it is None."""
+    return torch.ones_like(tokens.x[..., :1]) if tokens.share is None else tokens.share
 
 
 def _places(like: Tensor, start: int, end: int, step: int = 2) -> Tensor:
@@ -70,8 +83,15 @@ def _places(like: Tensor, start: int, end: int, step: int = 2) -> Tensor:
     return torch.arange(start, end, step, device=like.device).expand(len(like), -1)
 
 
-def join(tokens: Tokens, j: int) -> Tokens:
-    """Joins `j` consecutive sequences of each clip: all their class tokens first, then all patches, in frame order."""
+def join(tokens: Tokens, j: int, apart: bool = False) -> Tokens:
+    """Joins `j` consecutive sequences of each clip: all their class tokens first, then all patches, in frame order.
+
+    `apart`: goes on telling the frames apart, see `key_bias`."""
+    share = tokens.share
+    if apart:
+        share = full_share(tokens)
+        own = torch.eye(j, dtype=share.dtype, device=share.device).repeat(len(share) // j, 1)  # (B * F, j)
+        share = (own[:, None, :, None] * share[:, :, None, :]).flatten(2)  # (B * F, N, j * f)
 
     def join_tensor(x: Tensor) -> Tensor:
         sequences, n, width = x.shape
@@ -81,10 +101,26 @@ def join(tokens: Tokens, j: int) -> Tokens:
 
     return Tokens(
         x=join_tensor(tokens.x),
-        size=None if tokens.size is None else join_tensor(tokens.size),
+        share=None if share is None else join_tensor(share),
         num_cls=tokens.num_cls * j,
         num_sequences=tokens.num_sequences // j,
     )
+
+
+def key_bias(tokens: Tokens) -> Tensor | None:
+    """What is added to the logits of attention: (B * F, 1, 1 or N queries, N keys); None while each token is one.
+
+    A key that represents several tokens counts as many times (ToMe, section 3). Where frames are told apart, a class
+    token sees itself, and of each other key the part that is of its own frame; patches see everything."""
+    size, share = tokens.size, tokens.share
+    if size is None or share is None:
+        return None
+    of_all = size.log().transpose(1, 2)  # (B * F, 1, N)
+    n, frames = tokens.x.shape[1], share.shape[-1]
+    if frames == 1 or not tokens.num_cls:
+        return of_all[:, None]
+    own = share.log().transpose(1, 2).repeat_interleave(tokens.num_cls // frames, dim=1)  # (B * F, c, N)
+    return torch.cat([own, of_all.expand(-1, n - tokens.num_cls, -1)], dim=1)[:, None]
 
 
 def even_parts(count: int, parts: int) -> list[tuple[int, int]]:

@@ -71,5 +71,6 @@ def fit_of(info: AdapterInfo, base: EncoderIdentity, store: Store | None) -> Fit
     ours = store.settings.identity
     if (ours.model, ours.encoder) != (base.model, base.encoder):
         return "other encoder"
-    is_same = ours.weights_digest == joint_digest(base.weights_digest, info.video_digest)
+    digest = joint_digest(base.weights_digest, info.video_digest)
+    is_same = (ours.weights_digest, ours.reading) == (digest, info.reading)
     return "same vectors" if is_same else "other vectors"

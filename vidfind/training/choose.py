@@ -60,7 +60,8 @@ def _columns(
     if named := asked.wanted_adapter or asked.encoder:
         return {str(named): EncoderChoice(encoder=asked.encoder, adapter=asked.adapter)}
     if ours and asked.model in (None, ours.model) and _is_own(asked.pretrained, ours, own_adapter):
-        own = EncoderChoice(encoder=ours.encoder, adapter=asked.adapter or own_adapter or NO_ADAPTER)
+        reading = None if ours.adapter else ours.reading
+        own = EncoderChoice(encoder=ours.encoder, adapter=asked.adapter or own_adapter or NO_ADAPTER, reading=reading)
         return {ours.adapter if ours.adapter and own.wanted_adapter else ours.encoder: own}
     return {DEFAULT_ENCODER: EncoderChoice()}
 

@@ -311,6 +311,7 @@ class FineTuning:
                 "pairs": len(self.held_out),
             },
             words={word: {**facts, **self._marks_of(word)} for word, facts in self.words.items()},
+            reading=identity.reading,
         )
         return Adapter({**self._kept, **self._best}, info)
 
