@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from vidfind.encoders.backbone import Backbone, keep_before_mlp, mean_of_unit_vectors
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.table import reading_of
 from vidfind.encoders.tempme import PAPER_STRENGTH, fast_strength, position_name, tempme_reduction
-from vidfind.encoders.tokens import Backbone, Reduction, Tokens, join, keep_before_mlp, key_bias, merge
-from vidfind.encoders.tokens import mean_of_unit_vectors as mean_of_frames
 from vidfind.models.load import load_encoder
+from vidfind.towers.loop import Reduction
+from vidfind.towers.tokens import Tokens, join, key_bias, merge
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def joining_before(block: int, j: int, apart: bool) -> Reduction:
     def before_block(i: int, tokens: Tokens) -> Tokens:
         return join(tokens, j, apart) if i == block else tokens
 
-    return Reduction(before_block, keep_before_mlp, mean_of_frames)
+    return Reduction(before_block, keep_before_mlp, mean_of_unit_vectors)
 
 
 def test_frames_that_are_joined_before_the_last_block_and_read_one_by_one_are_as_alone(plain: Encoder) -> None:
@@ -125,7 +126,7 @@ def test_a_reading_leaves_the_number_of_tokens_as_it_is(plain: Encoder) -> None:
     for strength in (PAPER_STRENGTH, fast_strength(49)):
         left = []
         for reading in ("clip", "frame"):
-            reduction = tempme_reduction(Backbone(plain.model, 12, {}, reading), strength)
+            reduction = tempme_reduction(Backbone(plain.tower, 12, {}, reading=reading), strength)
             tokens = Tokens(torch.randn(12, 50, width), None, 1, 12)
             for i in range(6):
                 tokens = reduction.before_block(i, tokens)

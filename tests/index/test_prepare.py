@@ -44,7 +44,7 @@ def test_an_index_keeps_its_settings_once_it_has_videos(
 
     _, load = open_store(film_store.path, load_own, EncoderChoice())
     load()
-    assert asked == [EncoderChoice("tiny", "builtin", "tempme", NO_ADAPTER)]
+    assert asked == [EncoderChoice("tiny", "builtin", "tempme", NO_ADAPTER, reading="clip")]
     with pytest.raises(IndexMismatch, match="segment length"):
         open_store(film_store.path, never, EncoderChoice(), 5.0)
 

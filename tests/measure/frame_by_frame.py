@@ -1,7 +1,7 @@
 """Prints what joined frames find for a model that was only trained on single pictures, by what class tokens attend to.
 
-    python -m tests.measure.frame_by_frame --folder DIR            # trains a model for each seed, and keeps it in DIR
-    python -m tests.measure.frame_by_frame --weights FILE FILE     # of models that are there, as the tiny model's page makes
+    python -m tests.measure.frame_by_frame --folder DIR         # trains a model for each seed, and keeps it in DIR
+    python -m tests.measure.frame_by_frame --weights FILE FILE  # of models as the tiny model's page makes them
 
 The trained models are the built-in one with a new image tower from the first block on that joined frames reach: random
 by the seed, then trained on single pictures alone. What stays, two blocks and the text half, has no part in joining.
@@ -104,9 +104,7 @@ def train_on_pictures(recipe: Recipe) -> Encoder:
         schedule.step()
         if (step + 1) % 50 == 0:
             pace = (time.monotonic() - began) / (step + 1)
-            say(
-                f"seed {recipe.seed}: step {step + 1} of {recipe.steps}, loss {contrast.item():.2f}, {pace:.1f} s a step"
-            )
+            say(f"seed {recipe.seed}: step {step + 1} of {recipe.steps}, {contrast.item():.2f}, {pace:.1f} s a step")
     return encoder
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from tests.support.golden_clip import golden_adapter, golden_model, load_golden
@@ -145,3 +146,21 @@ def test_an_adapter_for_other_shapes_or_an_unknown_encoder_is_refused_by_name(tm
     write_adapter(path, Adapter({"logit_scale": torch.zeros(3)}, info))
     with pytest.raises(ModelUnavailable, match=r"The adapter 'home' does not fit the model: logit_scale \(3,\)"):
         load_encoder(adapter=path, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "frames", "first", "other"),
+    [("tempme", 12, "clip", "frame"), ("tempme", 16, "parts", "clip"), ("mean", 16, "clip", "frame")],
+)
+def test_a_header_names_its_reading_only_if_it_is_not_the_first_that_there_was(
+    tmp_path: Path, encoder: str, frames: int, first: str, other: str
+) -> None:
+    for reading in (first, other):
+        file = tmp_path / f"{reading}.safetensors"
+        save_adapter(file, "text", encoder=encoder, num_frames=frames, reading=reading)
+        with safe_open(file, framework="np") as opened:
+            assert ("reading" in json.loads(opened.metadata()[HEADER])) == (reading == other)
+        assert read_info(file).reading == reading
+    save_adapter(tmp_path / "home.safetensors", reading="aloud")
+    with pytest.raises(ModelUnavailable, match="its reading is 'aloud'"):
+        read_info(tmp_path / "home.safetensors")

@@ -41,14 +41,29 @@ OF_WITH_ADAPTER = Generation(
     "adapter-1.safetensors",
 )
 
+READ_BY_FRAME = PLAIN.replace('"format": 4', '"format": 5').replace(
+    '"num_frames": 12,\n', '"num_frames": 12,\n  "reading": "frame",\n'
+)
+OF_READ_BY_FRAME = Generation(
+    IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12, "frame")),
+)
+OF_16_FRAMES = PLAIN.replace('"num_frames": 12', '"num_frames": 16')
+IN_PARTS = Generation(IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 16, "parts")))
+
 OVERLAPPING = PLAIN.replace("10.0", '10.0,\n  "overlap": true')
 OF_OVERLAPPING = Generation(IndexSettings(OF_PLAIN.settings.identity, overlap=True))
 
 
 @pytest.mark.parametrize(
     ("text", "generation"),
-    [(PLAIN, OF_PLAIN), (WITH_ADAPTER, OF_WITH_ADAPTER), (OVERLAPPING, OF_OVERLAPPING)],
-    ids=["plain", "with-an-adapter", "overlapping"],
+    [
+        (PLAIN, OF_PLAIN),
+        (WITH_ADAPTER, OF_WITH_ADAPTER),
+        (OVERLAPPING, OF_OVERLAPPING),
+        (READ_BY_FRAME, OF_READ_BY_FRAME),
+        (OF_16_FRAMES, IN_PARTS),
+    ],
+    ids=["plain", "with-an-adapter", "overlapping", "read-by-frame", "16-frames-of-an-earlier-version"],
 )
 def test_the_text_of_settings_stays_as_it_is_on_disk(tmp_path: Path, text: str, generation: Generation) -> None:
     file = tmp_path / "settings.json"
@@ -72,8 +87,9 @@ def test_a_whole_number_of_seconds_is_a_length_too(tmp_path: Path) -> None:
         ('"segment_length": 10.0', '"segment_length": "long"', "segment_length is 'long'"),
         ('"segment_length": 10.0', '"segment_length": 10.0, "overlap": "no"', "overlap is 'no'"),
         ('"model": "tiny"', '"model": "tiny", "colour": "blue"', "colour"),
+        ('"model": "tiny"', '"model": "tiny", "reading": "aloud"', "reading is 'aloud'"),
     ],
-    ids=["missing", "text-for-a-number", "length", "overlap", "unknown"],
+    ids=["missing", "text-for-a-number", "length", "overlap", "unknown", "reading"],
 )
 def test_settings_that_are_missing_unknown_or_no_values_are_named(
     tmp_path: Path, old: str, new: str, reason: str

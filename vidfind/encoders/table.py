@@ -46,10 +46,16 @@ class EncoderEntry:
 
 ENCODERS: dict[str, EncoderEntry] = {
     "tempme": EncoderEntry(
-        "merges tokens in frames, then joins frames and merges across", tempme_reduction, tempme_positions, reading="frame"
+        "merges tokens in frames, then joins frames and merges across",
+        tempme_reduction,
+        tempme_positions,
+        reading="frame",
     ),
     "tempme-fast": EncoderEntry(
-        "the same, merging so much that half of the work is saved", tempme_fast_reduction, tempme_positions, reading="frame"
+        "the same, merging so much that half of the work is saved",
+        tempme_fast_reduction,
+        tempme_positions,
+        reading="frame",
     ),
     "mean": EncoderEntry("looks at each frame alone: plain CLIP", mean_reduction, runs_whole=True),
     "tome": EncoderEntry("merges tokens in each frame alone", tome_reduction),

@@ -5,7 +5,7 @@ Decides, and writes the adapter and the default. Asks nobody and shows nothing: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -44,7 +44,10 @@ def choose_start(asked: EncoderChoice, store: Store | None, text_only: bool) -> 
         return asked  # an adapter knows what it was trained with
     if text_only:
         return asked.or_else(store.choice)
-    return asked.or_else(EncoderChoice(adapter=NO_ADAPTER)).or_else(store.choice)
+    own = replace(
+        store.choice, reading=None
+    )  # its videos are encoded again in any case, in the form that suits the model
+    return asked.or_else(EncoderChoice(adapter=NO_ADAPTER)).or_else(own)
 
 
 def save_trained(
