@@ -22,6 +22,7 @@ from vidfind.encoders.table import ENCODERS, reading_of
 from vidfind.errors import DeviceMissing, ModelUnavailable, UnsupportedModel
 from vidfind.precision.integers import largest_weight
 from vidfind.precision.trial import CAREFUL, FLOAT32, INT8, Trial
+from vidfind.system.machine import one_thread
 from vidfind.towers.families import has_int8_tower, image_tower, int8_tower
 from vidfind.towers.loop import Tower, encode_frames
 from vidfind.towers.text import encode_tokens, has_plain_text_tower
@@ -139,7 +140,8 @@ class Encoder:
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """N texts -> (N, D) unit vectors, float32 on the CPU. Texts too long for the model are cut."""
         ids = self.tokenizer(list(texts)).to(self.device)
-        return self._unit(self.text_features(ids))
+        with one_thread():  # of several, each waits for the slowest, and spins where others are at work
+            return self._unit(self.text_features(ids))
 
     def _unit(self, features: Tensor) -> Tensor:
         """Raises ModelUnavailable for what has no direction: such vectors would be found by nothing, or by all."""

@@ -14,6 +14,7 @@ from vidfind.search.expression import Example
 from vidfind.search.kept import Vector
 from vidfind.search.moments import Asked
 from vidfind.store.store import Store
+from vidfind.system.machine import one_thread
 from vidfind.system.times import clock
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def like_vector(
         clip = _example_clip(encoder, path, time, segment_length)
     except UnreadableVideo as error:
         raise BadInput(f"{path} {error}") from error
-    vector: npt.NDArray[np.float32] = encoder.encode_video(clip[np.newaxis])[0].numpy()
+    with one_thread():
+        vector: npt.NDArray[np.float32] = encoder.encode_video(clip[np.newaxis])[0].numpy()
     return vector
 
 

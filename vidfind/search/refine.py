@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from vidfind.errors import UnreadableVideo
 from vidfind.media.sampling import Segment, split_segments
 from vidfind.search.moments import MERGE_MARGIN, Moment
+from vidfind.system.machine import parallel_map
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
@@ -74,7 +75,8 @@ def encode_cells(
     frames = list(read_clips(path, cells, encoder.num_frames - first, encoder.image_size))
     clips = [np.concatenate([one[:first], other]) for one, other in pairwise(frames)]
     batches = [np.stack(clips[at : at + encoder.batch_size]) for at in range(0, len(clips), encoder.batch_size)]
-    vectors = [encoder.encode_video(batch).numpy() for batch in batches]
+    with closing(parallel_map(encoder.encode_video, batches, encoder.lanes)) as encoded:
+        vectors = [found.numpy() for _, found in encoded]
     spans = [Segment(one.start, other.end) for one, other in pairwise(cells[: len(frames)])]
     return spans, np.concatenate(vectors) if vectors else np.empty((0, encoder.dim))
 
