@@ -22,9 +22,8 @@ from vidfind.models import load as registry
 from vidfind.models.catalog import MULTILINGUAL
 from vidfind.search.expression import query_words
 from vidfind.search.kept import KeptVectors, QueryVector, Vector
-from vidfind.store.folder import QUERIES_FILE
 from vidfind.store.mismatch import require_weights
-from vidfind.store.places.path import IndexPath, machine_folder
+from vidfind.store.places.path import IndexPath
 from vidfind.store.settings import Generation
 from vidfind.store.store import Store
 from vidfind.text import tower as text
@@ -54,7 +53,7 @@ class QueryEncoder:
         repeats_remarks: bool = False,
     ) -> None:
         self._path, self._generation, self._load_encoder, self._announce = path, generation, load_encoder, announce
-        self._kept = KeptVectors(machine_folder(path) / QUERIES_FILE)
+        self._kept = KeptVectors(path)
         self._loading, self._reading = threading.Lock(), threading.Lock()
         self._typed = ""
         self._ahead: tuple[str, QueryVector] | None = None

@@ -101,7 +101,7 @@ class Searcher:
         """The index. Opened when it is first needed, which takes a part of a second."""
         with self._lock:
             if self._store is None:
-                self._store = Store.open(self.path, self._generation)
+                self._store = Store.open(self.path, self._generation, copied=True)
             return self._store
 
     @property

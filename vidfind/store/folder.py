@@ -55,6 +55,9 @@ MODELS_FOLDER = "models"
 """Tags and classes that were learned, each run in a file named after it."""
 QUERIES_FILE = "queries.sqlite"
 """Vectors of earlier queries: see search/kept.py."""
+QUERIES_FOLDER = "queries"
+"""The same of an index in object storage: a file for each query."""
+QUERIES_SHARED = 10_000
 # What an index folder may hold besides its settings: tables of all generations, adapters, and what a copy left behind.
 OWN_FILES = re.compile(
     r"(videos|segments|labels|marks)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.?removed(-\d+)?\.arrow(\.part)?"
@@ -324,6 +327,9 @@ def delete_leftovers(path: IndexPath, keep: timedelta = KEEP_VERSIONS) -> None:
             file.unlink(missing_ok=True)
     for entry in leftovers(path, keep):
         delete_entry(entry)
+    if not isinstance(path, Path) and len(shared := (path / QUERIES_FOLDER).sizes()) > QUERIES_SHARED:
+        for name in sorted(shared, key=lambda name: shared[name].st_mtime)[:-QUERIES_SHARED]:
+            (path / QUERIES_FOLDER / name).unlink(missing_ok=True)
 
 
 def size_of_index(path: IndexPath) -> int:

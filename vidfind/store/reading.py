@@ -35,9 +35,13 @@ IN_HALF = {"select": "select_columns"}
 class TableReader:
     """A table that sees at once what other processes commit. `whole` is the same table of the package."""
 
-    def __init__(self, path: IndexPath, name: str, open_whole: Callable[[], Table]) -> None:
-        """Opens the table `name` of the database at `path`. Raises the errors of `open_whole`."""
-        self._open_whole = open_whole
+    def __init__(
+        self, path: IndexPath, name: str, open_whole: Callable[[], Table], follow: Callable[[], None] = lambda: None
+    ) -> None:
+        """Opens the table `name` of the database at `path`; `follow` is called before each reading.
+
+        Raises the errors of `open_whole`."""
+        self._open_whole, self._follow = open_whole, follow
         self._half: Any = None
         try:
             connect, self._run = import_lancedb_half()
@@ -112,6 +116,7 @@ class TableReader:
 
     def _read(self, in_half: Callable[[Any], Awaitable[T]], in_whole: Callable[[Table], T]) -> T:
         """Returns what the compiled half reads, or where that fails, the package."""
+        self._follow()
         half = self._half
 
         async def read() -> T:

@@ -98,13 +98,17 @@ class Store:
     >>> hits = store.search(vector, limit=20)
     """
 
-    def __init__(self, path: IndexPath, generation: Generation, is_unfinished: bool = False) -> None:
-        """The tables of `generation`, which must exist. Raises IndexDamaged, StorageError."""
+    def __init__(
+        self, path: IndexPath, generation: Generation, is_unfinished: bool = False, copied: bool = False
+    ) -> None:
+        """The tables of `generation`, which must exist; `copied`: of an index in object storage, copies of them.
+
+        Raises IndexDamaged, StorageError."""
         self.path = path
         self.generation = generation
         self.is_unfinished = is_unfinished
         """Whether these are the tables of an encoding that searches do not use yet."""
-        self.tables = Tables(path, generation.number)
+        self.tables = Tables(path, generation.number, copied)
         """For the modules of this package alone."""
         self._searched: object = None
         """The state of the table of videos when single ones were last asked for."""
@@ -132,12 +136,14 @@ class Store:
         return cls(path, generation)
 
     @classmethod
-    def open(cls, path: IndexPath, generation: Generation | None = None) -> Store:
+    def open(cls, path: IndexPath, generation: Generation | None = None, copied: bool = False) -> Store:
         """The index at `path`, as the `generation` that was read from it before, or the one in use.
+
+        `copied`: for searches alone, from copies on this machine where it is in object storage.
 
         Raises IndexNotFound, IndexMismatch if a newer vidfind made it, IndexDamaged."""
         require_index(path)
-        return cls(path, generation or read_generation(path))
+        return cls(path, generation or read_generation(path), copied=copied)
 
     @contextmanager
     def writing(self) -> Iterator[StoreWriter]:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vidfind.errors import VidfindError
+from vidfind.store.places.copies import copy_of
 from vidfind.store.places.database import connect as connect
 from vidfind.store.places.lease import check_lease
 from vidfind.store.places.path import IndexPath, delete_entry, place_errors
@@ -205,9 +206,11 @@ class Tables:
     videos: TableReader
     segments: TableReader
 
-    def __init__(self, path: IndexPath, number: int) -> None:
-        """Raises IndexDamaged, StorageError."""
-        self._path, self._number = path, number
+    def __init__(self, path: IndexPath, number: int, copied: bool = False) -> None:
+        """`copied`: tables in object storage are read from copies on this machine, which follow them within a second.
+
+        Raises IndexDamaged, StorageError."""
+        self._path, self._number, self._copied = path, number, copied
         self._found: dict[TableKind, tuple[object, TableReader]] = {}
         """The open tables that are not in every index, and the state of the folder of each."""
         self._kept: dict[tuple[TableKind, Hashable], tuple[object, object]] = {}
@@ -220,7 +223,10 @@ class Tables:
 
     def _reader(self, kind: TableKind) -> TableReader:
         name = table_name(kind, self._number)
-        reader = TableReader(self._path, name, lambda: open_table(connect(self._path), name, kind))
+        place, follow = self._path, None
+        if self._copied and not isinstance(place, Path) and (copy := copy_of(place, name)):
+            place, follow = copy
+        reader = TableReader(place, name, lambda: open_table(connect(place), name, kind), follow or (lambda: None))
         require_columns(reader.schema, name, kind)
         return reader
 
@@ -268,6 +274,7 @@ class Tables:
         folder, opened = self.folder(kind), {TableKind.VIDEOS: self.videos, TableKind.SEGMENTS: self.segments}
         if not isinstance(folder, Path):  # in object storage, where no file is half written
             check_lease(folder.root)
+            assert not self._copied
             with table_errors(self._path):
                 yield (opened.get(kind) or self._reader(kind)).whole
             return

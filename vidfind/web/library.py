@@ -70,7 +70,7 @@ class Library:
         with self._opening:
             state = state_of_file(self.searcher.path / SETTINGS_FILE)
             if self._store is None or state != self._state:
-                self._store, self._state = Store.open(self.searcher.path), state
+                self._store, self._state = Store.open(self.searcher.path, copied=True), state
             return self._store
 
     # Ids

@@ -140,6 +140,10 @@ def _take(path: RemotePath, table: Table, holder: str) -> None:
         log.info("the lease is held by %s", held)
         if _moves(path, held, LEASE_TIME, waits=True):
             raise _busy(path, held)
+        now = _read(table)
+        if now.holder not in ("", held.holder):
+            raise _busy(path, now)
+        held = now
     values = {"holder": holder, "machine": socket.gethostname()}
     # Atomic: if another process commits first, the row does not fit any more, and none is changed.
     if table.update(where=f"holder = '{held.holder}'", values=values).rows_updated != 1:

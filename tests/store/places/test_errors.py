@@ -1,0 +1,105 @@
+"""What goes wrong with object storage, and what a user is told; a secret is in no message."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.support.ran import Run
+from vidfind.store.places.path import RemotePath
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Answers every request with the error `code` of S3."""
+
+    code, status = "", 403
+
+    def answer(self) -> None:
+        text = f"<Error><Code>{self.code}</Code><Message>{self.code} AKIATESTKEY</Message></Error>".encode()
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(self.status)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(text)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch, remote: RemotePath) -> Iterator[type[Refusing]]:
+    """The handler of a server that refuses everything, which vidfind asks."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    yield Refusing
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "said"),
+    [
+        ("InvalidAccessKeyId", 403, "the credentials are wrong"),
+        ("SignatureDoesNotMatch", 403, "the credentials are wrong"),
+        ("ExpiredToken", 400, "the credentials have expired"),
+        ("RequestTimeTooSkewed", 403, "the clock of this machine is wrong"),
+        ("AccessDenied", 403, "access is denied"),
+        ("NoSuchBucket", 404, "there is no bucket 'media'"),
+    ],
+)
+@pytest.mark.parametrize("command", [["status"], ["search", "a dog"]], ids=" ".join)
+def test_a_refusal_is_told_with_its_remedy(
+    run: Run, refusing: type[Refusing], remote: RemotePath, code: str, status: int, said: str, command: list[str]
+) -> None:
+    refusing.code, refusing.status = code, status
+    ran = run(*command, "--index", remote.name)
+    assert ran.code == 1
+    assert said in ran.err
+    assert remote.name in ran.err
+    assert "secret" not in ran.err and "AKIA" not in ran.err
+
+
+def test_without_credentials_the_variables_are_named(
+    run: Run, refusing: type[Refusing], remote: RemotePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing.code, refusing.status = "AccessDenied", 403
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", "/none")
+    assert "there are no credentials. Set AWS_ACCESS_KEY_ID" in run("status", "--index", remote.name).err
+
+
+@pytest.mark.parametrize(
+    ("variables", "url", "said"),
+    [
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "s3://media/x", "127.0.0.1:1 does not answer"),
+        ({"AWS_ENDPOINT_URL": "http://minio.test:9000"}, "s3://media/x", "set AWS_ALLOW_HTTP=true"),
+        ({"AWS_ENDPOINT_URL": "minio:9000"}, "s3://media/x", "AWS_ENDPOINT_URL must be a URL"),
+        ({}, "s3://no-such-bucket/x", "there is no bucket 'no-such-bucket'"),
+        ({}, "s3://ab/x", "'ab' cannot be the name of a bucket: it has 3 to 63"),
+        ({}, "s3://media", "names no folder for an index: give s3://BUCKET/NAME"),
+        ({}, "s3://key:secret@media/x", "credentials come from the environment"),
+        ({}, "http://media/x", "cannot be an index: give a name, or s3://BUCKET/NAME"),
+        (
+            {},
+            "s3://media/x",
+            "There is no index 's3://media/x' yet. Make it: vidfind index FOLDER --index s3://media/x",
+        ),
+    ],
+)
+def test_a_place_that_cannot_be_is_told(
+    run: Run, remote: RemotePath, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], url: str, said: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    ran = run("status", "--index", url)
+    assert (ran.code, said in ran.err) == (1, True), ran.err
+    assert "secret@" not in ran.err
