@@ -37,7 +37,7 @@ def test_segments_overlap_where_asked_and_an_event_is_found_once(
     assert (made["segments"], made["seconds"]) == (7, 8)
     store = Store.open(tmp_path / "home" / "indexes" / "default")
     segments = add_between(split_segments(8, SECONDS))
-    for segment, clip in zip(segments, read_clips(film, segments, 12, tiny_encoder.image_size), strict=True):
+    for segment, clip in zip(segments, read_clips(film, segments, 12, tiny_encoder.view), strict=True):
         [hit] = store.search(tiny_encoder.encode_video(clip[np.newaxis])[0].numpy(), 1)
         assert (hit.start, hit.end, hit.score) == pytest.approx((segment.start, segment.end, 1), abs=2e-3)
 

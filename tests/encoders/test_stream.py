@@ -26,7 +26,7 @@ def test_vectors_belong_to_the_clips_they_come_with(clips: Path) -> None:
     encoder = load_encoder("tiny", encoder="mean", device="cpu", dtype="float32")
     paths = [clips / "rotated90.mp4", clips / "long.mp4", clips / "vfr.mp4"]
     one_by_one: dict[tuple[Path, bytes], np.ndarray] = {}
-    for batch in decode_ahead(paths, 2.0, encoder.num_frames, encoder.image_size, batch_size=1):
+    for batch in decode_ahead(paths, 2.0, encoder.num_frames, encoder.view, batch_size=1):
         for clip in (message for message in batch if isinstance(message, Clip)):
             vector = encoder.encode_video(clip.frames[np.newaxis])[0].numpy()
             one_by_one[clip.path, clip.times.tobytes()] = vector
@@ -64,7 +64,7 @@ def test_each_video_comes_with_its_segments_and_their_vectors_from_each_encoder(
         assert (video.fingerprint, video.lost_segments, video.time_error) == (fingerprint(path), 0, 0)
         assert video.segments == split_segments(video.info.duration, 2.0)
         for encoder, vectors in zip((tiny_encoder, mean), video.vectors, strict=True):
-            clip = next(read_clips(path, video.segments[-1:], encoder.num_frames, encoder.image_size))
+            clip = next(read_clips(path, video.segments[-1:], encoder.num_frames, encoder.view))
             assert vectors.shape == (len(video.segments), encoder.dim)
             np.testing.assert_allclose(vectors[-1], encoder.encode_video(clip[None])[0].numpy(), atol=1e-5)
     failed = {event.path.name: event.try_again for event in events if isinstance(event, FailedVideo)}

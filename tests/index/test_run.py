@@ -54,7 +54,7 @@ def test_vectors_are_those_of_each_segment_by_itself(
     row = film_store.videos()[path]
     segments = split_segments(row.duration, 10)
     for segment in segments:
-        [clip] = decoding.read_clips(path, [segment], tiny_encoder.num_frames, tiny_encoder.image_size)
+        [clip] = decoding.read_clips(path, [segment], tiny_encoder.num_frames, tiny_encoder.view)
         hit = film_store.search(tiny_encoder.encode_video(clip[np.newaxis])[0].numpy(), 1, [row.content])[0]
         assert (hit.start, hit.end) == (segment.start, segment.end)
         assert hit.score == pytest.approx(1, abs=2e-3)

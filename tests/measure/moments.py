@@ -75,7 +75,7 @@ def draw_joined(path: Path, count: int, seed: int, shortest: float, longest: flo
 def encode(encoder: Encoder, path: Path, end: float, way: Way) -> tuple[list[Segment], np.ndarray]:
     """The segments of a video and their vectors (N, D)."""
     segments = split_segments(end, way.length)
-    frames = [sample.frames for sample in read_clips(path, segments, encoder.num_frames, encoder.image_size)]
+    frames = [sample.frames for sample in read_clips(path, segments, encoder.num_frames, encoder.view)]
     clips = list(frames)
     if way.overlaps:
         half = encoder.num_frames // 2

@@ -10,11 +10,13 @@ import torch
 from safetensors.torch import save_file
 
 from tests.support.small_adapters import save_adapter
+from vidfind.encoders.encoder import view_of
 from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput, ModelUnavailable, UnsupportedModel
+from vidfind.media.sampling import View
 from vidfind.models.catalog import TINY, TINY_WEIGHTS
-from vidfind.models.clip import random_clip
-from vidfind.models.load import ResolvedChoice, load_encoder, resolve
+from vidfind.models.clip import ImageHalf, random_clip
+from vidfind.models.load import ResolvedChoice, load_clip, load_encoder, resolve, weights_digest
 from vidfind.system.paths import adapter_path
 
 
@@ -32,6 +34,23 @@ def test_a_checkpoint_file_loads_and_its_content_is_its_identity(tmp_path: Path)
         assert encoder.identity.pretrained == str(path) and encoder.identity.encoder == "tempme"
         digests.append(encoder.identity.weights_digest)
     assert digests[0] != digests[1]
+
+
+@pytest.mark.parametrize(("tag", "squashed"), [("dfn5b", True), ("laion2b_s32b_b79k", False)])
+def test_pictures_are_prepared_as_the_weights_want_them_whatever_reads_these(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str, squashed: bool
+) -> None:
+    """Once open_clip was given the file of the weights alone, so that it cut squashed pictures to their middle."""
+    vision = {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16, "head_width": 32}
+    config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": {"width": 64, "heads": 2, "layers": 1}}
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "ViT-H-14", config)
+    for name in ("weights.safetensors", "weights.pt"):
+        save = save_file if name.endswith("safetensors") else torch.save
+        save(open_clip.CLIP(**config).state_dict(), tmp_path / name)
+        clip, _ = load_clip("ViT-H-14", tag, tmp_path / name)
+        assert view_of(clip.visual) == View(32, squashed)
+    weights = tmp_path / "weights.pt"
+    assert (weights_digest("ViT-H-14", weights, tag) == weights_digest("ViT-H-14", weights)) != squashed
 
 
 class small_vit_b_32:
@@ -137,11 +156,13 @@ def test_a_model_of_timm_loads_from_a_file(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "eva.safetensors"
     save_file(model.state_dict(), path)
     encoder = load_encoder("PE-Core-T-16-384", str(path), "mean", num_frames=1, device="cpu", dtype="float32")
+    assert encoder.view == View(384, is_squashed=True, is_bilinear=True)
     frame = torch.randint(0, 256, (1, 1, 384, 384, 3), dtype=torch.uint8)
     pixels = frame[0].permute(0, 3, 1, 2) / 127.5 - 1
     texts = ["a red circle", "zwei"]
     with torch.no_grad():
         torch.testing.assert_close(encoder.encode_video(frame), model.encode_image(pixels, True), atol=1e-5, rtol=0)
+        assert isinstance(encoder.model, ImageHalf) and encoder.model._whole is None  # videos need no text half
         ids = open_clip.get_tokenizer("PE-Core-T-16-384")(texts)
         torch.testing.assert_close(encoder.encode_text(texts), model.encode_text(ids, True), atol=1e-5, rtol=0)
     with pytest.raises(UnsupportedModel, match=r"tempme merges .* is a Eva: .* --encoder mean"):

@@ -55,7 +55,7 @@ def film(tmp_path: Path) -> Path:
 
 
 def encode_segment(encoder: Encoder, path: Path, start: float, end: float) -> np.ndarray:
-    [(clip, _)] = read_clips(path, [Segment(start, end)], encoder.num_frames, encoder.image_size)
+    [(clip, _)] = read_clips(path, [Segment(start, end)], encoder.num_frames, encoder.view)
     return encoder.encode_video(clip[np.newaxis])[0].numpy()
 
 

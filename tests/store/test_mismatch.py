@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from vidfind.commands import NO_ADAPTER
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity
+from vidfind.encoders.views import joint_digest
 from vidfind.store.mismatch import choice_mismatch, identity_mismatch, mismatch_error
 from vidfind.store.settings import IndexSettings
 
@@ -99,3 +101,13 @@ def test_an_adapter_that_is_saved_nowhere_else_is_imported_first(
     own = tmp_path / "indexes" / "default" / "adapter-1.safetensors"
     message = str(mismatch_error(own.parent, mismatch, [Path("/films")], own))
     assert f"vidfind adapters import {own} && vidfind remove --all && vidfind index /films" in message
+
+
+def test_an_index_of_cut_pictures_is_told_from_one_of_other_weights() -> None:
+    """An older vidfind cut pictures to their middle that these weights want whole."""
+    ours = IndexSettings(EncoderIdentity("ViT-H-14", "dfn5b", "digest", "mean", None, 12))
+    now = replace(ours.identity, weights_digest=joint_digest("digest", "squashed"))
+    mismatch = identity_mismatch(ours, now)
+    assert mismatch and "the middles of pictures, as vidfind once did" in str(mismatch)
+    other = identity_mismatch(ours, replace(now, weights_digest="other"))
+    assert other and "other weights, which have changed since" in str(other)

@@ -29,7 +29,7 @@ def decoded(path: Path, segment: Segment) -> np.ndarray:
 
 @pytest.mark.parametrize("max_bytes", [10**9, 4 * 32 * 32 * 3 * 2, 0], ids=["all kept", "two kept", "none kept"])
 def test_what_comes_back_is_what_was_decoded(segments: list[tuple[Path, Segment]], max_bytes: int) -> None:
-    with ClipCache(segments, num_frames=4, size=32, max_bytes=max_bytes) as cache:
+    with ClipCache(segments, num_frames=4, view=32, max_bytes=max_bytes) as cache:
         assert sorted(cache.fill()) == [(0, ""), (1, ""), (2, "")]
         assert cache.kept == min(3, max_bytes // cache.clip_bytes)
         for number, segment in enumerate(segments):
@@ -39,7 +39,7 @@ def test_what_comes_back_is_what_was_decoded(segments: list[tuple[Path, Segment]
 def test_what_is_kept_is_not_decoded_again(segments: list[tuple[Path, Segment]], tmp_path: Path) -> None:
     moved = tmp_path / "moved.mp4"
     moved.write_bytes(segments[0][0].read_bytes())
-    with ClipCache([(moved, segments[0][1])], num_frames=4, size=32) as cache:
+    with ClipCache([(moved, segments[0][1])], num_frames=4, view=32) as cache:
         list(cache.fill())
         moved.unlink()
         assert np.array_equal(cache[0], decoded(*segments[0]))
@@ -49,7 +49,7 @@ def test_the_same_processes_decode_all_clips(segments: list[tuple[Path, Segment]
     def processes() -> set[int | None]:
         return {worker.pid for worker in idle_workers}
 
-    with ClipCache(segments, num_frames=4, size=32) as cache:
+    with ClipCache(segments, num_frames=4, view=32) as cache:
         list(cache.fill())
         before = processes()
         list(cache.fill())
@@ -60,7 +60,7 @@ def test_nothing_is_left_on_the_disk(
     segments: list[tuple[Path, Segment]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with ClipCache(segments, num_frames=4, size=32) as cache:
+    with ClipCache(segments, num_frames=4, view=32) as cache:
         list(cache.fill())
     assert list(tmp_path.iterdir()) == []
 

@@ -117,7 +117,7 @@ def test_it_is_as_good_as_the_vectors_of_an_index_would_be(drawn: list[Pair], ti
     from vidfind.media.sampling import Segment
 
     clips = [
-        next(read_clips(pair.path, [Segment(0, pair.end)], tiny_encoder.num_frames, tiny_encoder.image_size)).frames
+        next(read_clips(pair.path, [Segment(0, pair.end)], tiny_encoder.num_frames, tiny_encoder.view)).frames
         for pair in drawn
     ]
     videos = np.stack([tiny_encoder.encode_video(clip[None])[0].numpy() for clip in clips])

@@ -110,7 +110,7 @@ def _other_weights(path: IndexPath) -> list[Problem]:
     weights, _ = look_for_weights(ours.model, ours.pretrained)
     if weights is None or weights_problem(weights):  # the check of the model reports it
         return []
-    digest = weights_digest(ours.model, weights)
+    digest = weights_digest(ours.model, weights, ours.pretrained)
     if store.adapter is not None:
         digest = joint_digest(digest, read_info(find_adapter(store.adapter)).video_digest)
     if digest == ours.weights_digest:

@@ -20,6 +20,7 @@ from vidfind.encoders.clusters import NotFinite
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.encoders.table import ENCODERS, reading_of
 from vidfind.errors import DeviceMissing, ModelUnavailable, UnsupportedModel
+from vidfind.media.sampling import View
 from vidfind.precision.integers import largest_weight
 from vidfind.precision.trial import CAREFUL, FLOAT32, INT8, Trial
 from vidfind.system.machine import one_thread
@@ -85,8 +86,8 @@ class Encoder:
                 f"{identity.model} cannot be used with the {identity.encoder} encoder: {error}."
             ) from error
         self.num_frames = identity.num_frames
-        size = model.visual.image_size
-        self.image_size = int(size[0] if isinstance(size, Sequence) else size)
+        self.view = view_of(model.visual)
+        """The picture of a frame that the model sees."""
         self.dim = embedding_size(model.visual)
         on_cpu = self.device.type == "cpu"
         # Of a GPU's two, one is under way to it while it works on the other.
@@ -99,6 +100,11 @@ class Encoder:
         self._towers: dict[str, Tower] = {}
         """By the stage of the trial; made when they are needed."""
         self._making = threading.Lock()
+
+    @property
+    def image_size(self) -> int:
+        """S."""
+        return self.view.size
 
     @property
     def backbone(self) -> Backbone:
@@ -203,6 +209,17 @@ class Encoder:
             features: Tensor = self.model.encode_text(ids)
             return features
         return encode_tokens(self.model, ids)
+
+
+def view_of(visual: Any) -> View:
+    """The picture of a frame that an image tower was trained on, by open_clip's settings of its weights.
+
+    Raises UnsupportedModel for pictures that are not square."""
+    size, settings = visual.image_size, getattr(visual, "preprocess_cfg", {})
+    width, height = size if isinstance(size, Sequence) else (size, size)
+    if width != height or settings.get("resize_mode") == "longest":
+        raise UnsupportedModel(f"Pictures for this model are {width} by {height}: vidfind makes square ones alone.")
+    return View(int(width), settings.get("resize_mode") == "squash", settings.get("interpolation") == "bilinear")
 
 
 EncoderLoader = Callable[[EncoderChoice], Encoder]

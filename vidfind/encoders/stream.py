@@ -233,7 +233,7 @@ def encode_ahead(
     Close the generator to stop early. Raises ModelUnavailable, as `Encoder.encode_video` does."""
     first = encoders[0]
     decoding = decode_ahead(
-        paths, segment_length, first.num_frames, first.image_size, workers, sampling, first.batch_size, overlap
+        paths, segment_length, first.num_frames, first.view, workers, sampling, first.batch_size, overlap
     )
 
     def encode(batch: list[Message]) -> Vectors:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ from vidfind.media.sampling import (
     Sample,
     Sampling,
     Segment,
+    View,
     add_between,
     sample_times,
     split_segments,
@@ -112,7 +113,7 @@ def decode_ahead(
     paths: Sequence[Path],
     segment_length: float,
     num_frames: int,
-    size: int,
+    view: View | int,
     workers: int | None = None,
     sampling: Sampling = DEFAULT_SAMPLING,
     batch_size: int = CLIPS_A_BATCH,
@@ -128,7 +129,7 @@ def decode_ahead(
     stop early."""
     count = min(workers or DECODERS, len(paths))
     decoder_threads = max(1, (os.cpu_count() or 1) // max(1, count))
-    arguments = (segment_length, num_frames, size, sampling, decoder_threads, overlap)
+    arguments = (segment_length, num_frames, view, sampling, decoder_threads, overlap)
     feed = _Feed(paths, lambda worker, path: _decode_video(worker, path, *arguments), count, batch_size)
     headers = _Headers(paths[count:])
     unfinished = len(paths)
@@ -261,7 +262,7 @@ class _Headers:
             self._worker = None
 
 
-def _decode_video(worker: Worker, path: Path, segment_length: float, *arguments: int | Sampling) -> Generator[Message]:
+def _decode_video(worker: Worker, path: Path, segment_length: float, *arguments: Any) -> Generator[Message]:
     """The messages of `read_video`, run in a worker. Whatever is wrong, also the loss of the worker, becomes Failed.
 
     `arguments` are those of `read_video` after `segment_length`."""
@@ -278,7 +279,7 @@ def read_video(
     path: Path,
     segment_length: float,
     num_frames: int,
-    size: int,
+    view: View | int,
     sampling: Sampling = DEFAULT_SAMPLING,
     threads: int | None = None,
     overlap: bool = False,
@@ -288,7 +289,7 @@ def read_video(
     info = media_probe.probe(path)
     segments = split_segments(info.duration, segment_length, info.start)
     yield Opened(path, digest, info, add_between(segments) if overlap else segments)
-    clips = video.read_clips(path, segments, num_frames, size, sampling, threads)
+    clips = video.read_clips(path, segments, num_frames, view, sampling, threads)
     half = num_frames // 2
     before: Sample | None = None
     count, time_error = 0, 0.0
@@ -347,27 +348,27 @@ def read_date(path: Path) -> Recorded:
 
 
 def read_clips(
-    path: Path, segments: Sequence[Segment], num_frames: int, size: int, sampling: Sampling = "exact"
+    path: Path, segments: Sequence[Segment], num_frames: int, view: View | int, sampling: Sampling = "exact"
 ) -> Generator[npt.NDArray[np.uint8]]:
     """The frames of video.read_clips, in a worker: (T, S, S, 3) for each segment. Raises UnreadableVideo as `probe`."""
     longest = max((segment.end - segment.start for segment in segments), default=0.0)
-    with closing(_run_once(video.read_clips, path, segments, num_frames, size, sampling, longest=longest)) as samples:
+    with closing(_run_once(video.read_clips, path, segments, num_frames, view, sampling, longest=longest)) as samples:
         for frames, _ in samples:
             yield frames
 
 
-def read_clip(path: Path, segment: Segment, num_frames: int, size: int) -> npt.NDArray[np.uint8]:
+def read_clip(path: Path, segment: Segment, num_frames: int, view: View | int) -> npt.NDArray[np.uint8]:
     """The frames of one segment, in a worker: (T, S, S, 3). Raises UnreadableVideo, also where there are none."""
     # All of them, though there is one: a worker that is left in the middle ends, and another takes a second to start.
-    clips = list(read_clips(path, [segment], num_frames, size))
+    clips = list(read_clips(path, [segment], num_frames, view))
     if not clips:
         raise UnreadableVideo(f"is damaged: nothing can be decoded at {segment.start:g} seconds")
     return clips[0]
 
 
-def read_picture(path: Path, num_frames: int, size: int) -> npt.NDArray[np.uint8]:
+def read_picture(path: Path, num_frames: int, view: View | int) -> npt.NDArray[np.uint8]:
     """As video.read_picture, in a worker: (T, S, S, 3). Raises UnreadableVideo, as `probe` does."""
-    return _first(_run_once(_read_picture, path, num_frames, size))
+    return _first(_run_once(_read_picture, path, num_frames, view))
 
 
 def _run_once(
@@ -395,5 +396,5 @@ def _read_date(path: Path) -> Iterator[Recorded]:
     yield media_probe.read_date(path)
 
 
-def _read_picture(path: Path, num_frames: int, size: int) -> Iterator[npt.NDArray[np.uint8]]:
-    yield video.read_picture(path, num_frames, size)
+def _read_picture(path: Path, num_frames: int, view: View | int) -> Iterator[npt.NDArray[np.uint8]]:
+    yield video.read_picture(path, num_frames, view)

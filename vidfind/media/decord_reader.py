@@ -13,7 +13,7 @@ import numpy as np
 from vidfind.errors import ReaderFailed
 from vidfind.media.frames import centre
 from vidfind.media.probe import VideoInfo
-from vidfind.media.sampling import TICK, Sample, Segment, sample_times
+from vidfind.media.sampling import TICK, Sample, Segment, View, sample_times
 from vidfind.system.imports import without_nvidia
 
 with without_nvidia():
@@ -33,14 +33,14 @@ def read_samples(
     scaled: tuple[int, int],
     segments: Sequence[Segment],
     num_frames: int,
-    size: int,
+    view: View,
     threads: int | None = None,
 ) -> Iterator[Sample]:
     """Like `read.read_clips`, for a video with these properties, with pictures `scaled` to (width, height).
 
     Raises ReaderFailed."""
     try:
-        yield from _read(path, info, scaled, segments, num_frames, size, min(threads or MAX_THREADS, MAX_THREADS))
+        yield from _read(path, info, scaled, segments, num_frames, view, min(threads or MAX_THREADS, MAX_THREADS))
     except DECORD_ERRORS as error:
         raise ReaderFailed(f"decord failed: {error}") from error
 
@@ -51,7 +51,7 @@ def _read(
     scaled: tuple[int, int],
     segments: Sequence[Segment],
     num_frames: int,
-    size: int,
+    view: View,
     threads: int,
 ) -> Iterator[Sample]:
     width, height = scaled
@@ -67,4 +67,4 @@ def _read(
         wanted = np.array(sample_times(segment, num_frames)) + TICK
         numbers = np.maximum(np.searchsorted(times, wanted, side="right") - 1, 0)
         pictures = reader.get_batch(numbers).asnumpy()  # (T, H, W, 3)
-        yield Sample(np.ascontiguousarray(centre(pictures, size)), times[numbers])
+        yield Sample(np.ascontiguousarray(centre(pictures, view.size)), times[numbers])

@@ -29,6 +29,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vidfind.errors import UnreadableVideo
+from vidfind.media.sampling import View
 
 log = logging.getLogger(__name__)
 
@@ -297,12 +298,6 @@ def pixel_aspect(frame: VideoFrame, stream: VideoStream) -> float:
     return float((stream.sample_aspect_ratio if is_told else None) or of_stream or 1)
 
 
-def scaled_size(width: int, height: int, size: int) -> tuple[int, int]:
-    """Returns width and height of a picture that is scaled so that its short side is `size`."""
-    short = min(width, height)
-    return max(size, round(width * size / short)), max(size, round(height * size / short))
-
-
 def centre(pictures: np.ndarray, size: int) -> np.ndarray:
     """Cuts out the middle of one picture or many: (..., H, W, 3) to (..., S, S, 3)."""
     top, left = (pictures.shape[-3] - size) // 2, (pictures.shape[-2] - size) // 2
@@ -315,12 +310,12 @@ def fitted_size(width: int, height: int, longest: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def picture(frame: VideoFrame, stream: VideoStream, size: int, default: Orientation = UPRIGHT) -> np.ndarray:
+def picture(frame: VideoFrame, stream: VideoStream, view: View, default: Orientation = UPRIGHT) -> np.ndarray:
     """Returns a decoded frame as the model sees it: turned upright, scaled and cut; (S, S, 3) uint8.
 
     `default` is the orientation of frames without a display matrix."""
-    scaled = scaled_size(*_squared_size(frame, stream), size)
-    return _upright(frame, scaled, default, lambda upright: centre(upright, size))
+    scaled = view.scaled_size(*_squared_size(frame, stream))
+    return _upright(frame, scaled, default, lambda upright: centre(upright, view.size), view.is_bilinear)
 
 
 def whole_picture(frame: VideoFrame, stream: VideoStream, longest: int, default: Orientation = UPRIGHT) -> np.ndarray:
@@ -333,10 +328,13 @@ def _upright(
     size: tuple[int, int],
     default: Orientation,
     cut: Callable[[np.ndarray], np.ndarray] = lambda upright: upright,
+    is_bilinear: bool = False,
 ) -> np.ndarray:
     """Returns a frame that is scaled to width and height, turned upright and cut, in the colours of SDR."""
     is_hdr = frame.color_trc in HDR_TO_LIGHT
-    array = frame.reformat(*size, "rgb48le" if is_hdr else "rgb24", interpolation="BICUBIC").to_ndarray()
+    array = frame.reformat(
+        *size, "rgb48le" if is_hdr else "rgb24", interpolation="BILINEAR" if is_bilinear else "BICUBIC"
+    ).to_ndarray()
     array = cut(orientation(frame, default).turn(array))
     return np.ascontiguousarray(to_sdr(array, frame.color_trc) if is_hdr else array)
 

@@ -35,7 +35,18 @@ from vidfind.media.frames import (
     whole_picture,
 )
 from vidfind.media.probe import Traits
-from vidfind.media.sampling import MISSING, TICK, Sample, Sampling, Segment, nearest_within, part_around, sample_times
+from vidfind.media.sampling import (
+    MISSING,
+    TICK,
+    Sample,
+    Sampling,
+    Segment,
+    View,
+    as_view,
+    nearest_within,
+    part_around,
+    sample_times,
+)
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -52,13 +63,14 @@ def read_by_keyframes(
     traits: Traits,
     segments: Sequence[Segment],
     num_frames: int,
-    size: int,
+    view: View | int,
     sampling: Sampling,
     threads: int = 1,
 ) -> Iterator[Sample]:
     """Like `read.read_clips`, for a video with these traits.
 
     `threads` decoders work on different GOPs at a time. Raises ReaderFailed if it is not sure of the frames."""
+    view = as_view(view)
     with ExitStack() as files, ExitStack() as pools:
         container, stream = files.enter_context(open_video(path, threads, is_quick=True))
 
@@ -68,8 +80,8 @@ def read_by_keyframes(
         timeline = Timeline(container, stream, traits.clock.start)
         packets = _Packets(timeline.place(read_packets(container, stream)), stream, traits.start)
         picks = _picks(packets, segments, num_frames, sampling)
-        decoders = [_Decoder(lambda: stream, size, traits.orientation)]
-        decoders += [_Decoder(open_another, size, traits.orientation) for _ in range(threads - 1)]
+        decoders = [_Decoder(lambda: stream, view, traits.orientation)]
+        decoders += [_Decoder(open_another, view, traits.orientation) for _ in range(threads - 1)]
         lanes = [(decoder, pools.enter_context(ThreadPoolExecutor(1))) for decoder in decoders]
         shown = _decode_ahead(picks, lanes)
         for _ in segments:
@@ -277,9 +289,9 @@ class _Packets:
 class _Decoder:
     """Decodes GOP by GOP, in each only as far as needed."""
 
-    def __init__(self, open_stream: Callable[[], VideoStream], size: int, orientation: Orientation) -> None:
+    def __init__(self, open_stream: Callable[[], VideoStream], view: View, orientation: Orientation) -> None:
         self._open_stream = open_stream
-        self._size = size
+        self._view = view
         self._orientation = orientation
         self._gop: _Gop | None = None
         self._decoding: set[float] = set()  # times of packets whose frames the decoder has not returned yet
@@ -305,7 +317,7 @@ class _Decoder:
             raise ReaderFailed("a keyframe is not one")
         if is_doubtful(frame, self._stream):
             raise ReaderFailed("a frame is broken, or may be half of a picture, as it is interlaced")
-        self._shown = picture(frame, self._stream, self._size, self._orientation), time
+        self._shown = picture(frame, self._stream, self._view, self._orientation), time
         return self._shown
 
     def _begin(self, gop: _Gop) -> None:

@@ -28,7 +28,7 @@ from vidfind.media.frames import (
     time_of,
 )
 from vidfind.media.probe import examine_once, is_closed
-from vidfind.media.sampling import TICK, Sample, Segment, sample_times
+from vidfind.media.sampling import TICK, Sample, Segment, View, as_view, sample_times
 
 MIN_JUMP = 15.0  # seconds ahead; up to here reading on is as fast as a jump
 MAX_HELD = 256 * 2**20  # bytes of packets between two keyframes
@@ -38,7 +38,7 @@ def read_with_pyav(
     path: Path,
     segments: Sequence[Segment],
     num_frames: int,
-    size: int,
+    view: View | int,
     threads: int | None = None,
     orientation: Orientation = UPRIGHT,
 ) -> Generator[Sample, None, float | None]:
@@ -47,13 +47,14 @@ def read_with_pyav(
     The frame shown at a time is the last one that begins at or before it. `orientation` is that of frames that do not
     say theirs. Reads on from segment to segment, and jumps if the next segment is far ahead.
     """
+    view = as_view(view)
     for run in _runs(segments):
         with frames_from(path, run[0].start, threads) as frames:
             for segment in run:
-                clip, times = np.empty((num_frames, size, size, 3), np.uint8), np.empty(num_frames)
+                clip, times = np.empty((num_frames, view.size, view.size, 3), np.uint8), np.empty(num_frames)
                 for i, time in enumerate(sample_times(segment, num_frames)):
                     is_new = frames.advance(time) or i == 0
-                    clip[i] = picture(frames.frame, frames.stream, size, orientation) if is_new else clip[i - 1]
+                    clip[i] = picture(frames.frame, frames.stream, view, orientation) if is_new else clip[i - 1]
                     times[i] = frames.time
                 if frames.end <= segment.start + TICK:
                     return frames.end

@@ -26,14 +26,13 @@ from vidfind.media.frames import (
     fitted_size,
     open_video,
     read_packets,
-    scaled_size,
     to_sdr,
     whole_picture,
 )
 from vidfind.media.keyframe_reader import read_by_keyframes, read_near
 from vidfind.media.probe import Traits, VideoInfo, examine_once, turns_itself
 from vidfind.media.pyav_reader import frames_from, read_with_pyav
-from vidfind.media.sampling import Sample, Sampling, Segment
+from vidfind.media.sampling import Sample, Sampling, Segment, View, as_view
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -45,35 +44,36 @@ def read_clips(
     path: Path,
     segments: Sequence[Segment],
     num_frames: int,
-    size: int,
+    view: View | int,
     sampling: Sampling = "exact",
     threads: int | None = None,
 ) -> Generator[Sample, None, float | None]:
     """Yields a sample of each segment: T frames of (S, S, 3), uint8, chosen as `sampling` says.
 
-    The short side of each picture is scaled to `size`, and its middle is cut out. `segments` must be in the order of
-    their times. Memory holds one sample and a few decoded frames, however long the video is. Yields fewer samples if
-    the video ends, or cannot be decoded further, before a segment begins. Returns the time up to which it could be
-    decoded, or None if that is the end of the last segment. Raises UnreadableVideo if there is no frame at all.
+    Pictures are scaled and cut as `view` says. `segments` must be in the order of their times. Memory holds one sample
+    and a few decoded frames, however long the video is. Yields fewer samples if the video ends, or cannot be decoded
+    further, before a segment begins. Returns the time up to which it could be decoded, or None if that is the end of
+    the last segment. Raises UnreadableVideo if there is no frame at all.
     """
     if any(later.start < earlier.start for earlier, later in pairwise(segments)):
         raise ValueError("segments must be in the order of their times")
     info, traits = examine_once(path)
-    reader = choose_reader(traits, sampling)
+    view = as_view(view)
+    reader = choose_reader(traits, sampling, view)
     delivered = 0
     if reader != "pyav":
         try:
             if reader == "decord":
-                samples = read_with_decord(path, info, segments, num_frames, size, threads)
+                samples = read_with_decord(path, info, segments, num_frames, view, threads)
             else:
-                samples = read_by_keyframes(path, traits, segments, num_frames, size, sampling, threads or 1)
+                samples = read_by_keyframes(path, traits, segments, num_frames, view, sampling, threads or 1)
             for sample in samples:
                 yield sample
                 delivered += 1
             return None
         except ReaderFailed as error:
             log.info("%s: reading it again with PyAV: %s", path, error)
-    return (yield from read_with_pyav(path, segments[delivered:], num_frames, size, threads, traits.orientation))
+    return (yield from read_with_pyav(path, segments[delivered:], num_frames, view, threads, traits.orientation))
 
 
 # In these formats keyframes are marked reliably, and decoding can begin at each of them.
@@ -105,10 +105,14 @@ NOT_FOR_DECORD: dict[str, Callable[[Traits], bool]] = {
 }
 
 
-def choose_reader(traits: Traits, sampling: Sampling = "exact") -> Literal["keyframes", "decord", "pyav"]:
+def choose_reader(
+    traits: Traits, sampling: Sampling = "exact", view: View | None = None
+) -> Literal["keyframes", "decord", "pyav"]:
     """Returns the fastest reader that delivers the right frames of a file with these traits."""
     if sampling != "exact" and is_sure_of_keyframes(traits):
         return "keyframes"
+    if view is not None and view.is_bilinear:  # decord knows cubic curves alone
+        return "pyav"
     return "pyav" if any(is_wrong(traits) for is_wrong in NOT_FOR_DECORD.values()) else "decord"
 
 
@@ -151,7 +155,12 @@ def _read_at_once(path: Path, time: float, near: float, longest: int) -> np.ndar
 
 
 def read_with_decord(
-    path: Path, info: VideoInfo, segments: Sequence[Segment], num_frames: int, size: int, threads: int | None = None
+    path: Path,
+    info: VideoInfo,
+    segments: Sequence[Segment],
+    num_frames: int,
+    view: View | int,
+    threads: int | None = None,
 ) -> Iterator[Sample]:
     """Like `read_clips`, for files that decord reads right. Raises ReaderFailed, also if decord cannot be imported."""
     try:
@@ -159,8 +168,9 @@ def read_with_decord(
     except (ImportError, OSError, RuntimeError) as error:  # OSError: one of its own libraries cannot be loaded
         raise ReaderFailed(f"decord cannot be imported: {error}") from error
 
-    scaled = scaled_size(info.width, info.height, size)
-    yield from decord_reader.read_samples(path, info, scaled, segments, num_frames, size, threads)
+    view = as_view(view)
+    scaled = view.scaled_size(info.width, info.height)
+    yield from decord_reader.read_samples(path, info, scaled, segments, num_frames, view, threads)
 
 
 # Pictures -------------------------------------------------------------------------------------------------------------
@@ -207,17 +217,18 @@ def _head(path: Path) -> bytes:
         return b""
 
 
-def read_picture(path: Path, num_frames: int, size: int) -> np.ndarray:
+def read_picture(path: Path, num_frames: int, view: View | int) -> np.ndarray:
     """Returns a clip of a picture, (T, S, S, 3) uint8: upright, and scaled and cut like the frames of a video.
 
     An animation gives `num_frames` frames from all of it; another picture is the same in all frames. Raises
     UnreadableVideo.
     """
+    view = as_view(view)
     with _open_picture(path) as image:
         count = getattr(image, "n_frames", 1) if image.format in ANIMATIONS else 1
         numbers = [count * (2 * i + 1) // (2 * num_frames) for i in range(num_frames)]
         curve = _hdr_curve(image, path)
-        shown = {number: _still(image, number, curve, size) for number in sorted(set(numbers))}
+        shown = {number: _still(image, number, curve, view) for number in sorted(set(numbers))}
     return np.stack([shown[number] for number in numbers])
 
 
@@ -251,12 +262,14 @@ def _open_picture(path: Path) -> Iterator[Image.Image]:
         raise UnreadableVideo(f"cannot be read as a picture: it {what} ({error}). Save it as JPEG or PNG.") from error
 
 
-def _still(image: Image.Image, number: int, curve: int | None, size: int) -> np.ndarray:
+def _still(image: Image.Image, number: int, curve: int | None, view: View) -> np.ndarray:
     """Returns a frame of an open picture as the model sees it, (S, S, 3)."""
     if number:
         image.seek(number)
-    upright = _upright(image, size)
-    return _scaled(upright, scaled_size(*upright.size, size), curve, lambda array: centre(array, size))
+    upright = _upright(image, view.size)
+    return _scaled(
+        upright, view.scaled_size(*upright.size), curve, lambda array: centre(array, view.size), view.is_bilinear
+    )
 
 
 def _upright(image: Image.Image, size: int) -> Image.Image:
@@ -272,11 +285,13 @@ def _scaled(
     size: tuple[int, int],
     curve: int | None,
     cut: Callable[[np.ndarray], np.ndarray] = lambda array: array,
+    is_bilinear: bool = False,
 ) -> np.ndarray:
     """Returns a picture scaled to width and height and cut, in the colours of SDR; `curve` is that of HDR."""
     from PIL import Image
 
-    array = cut(np.asarray(image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3)))
+    method = Image.Resampling.BILINEAR if is_bilinear else Image.Resampling.BICUBIC
+    array = cut(np.asarray(image.resize(size, method, reducing_gap=3)))
     return np.ascontiguousarray(array if curve is None else to_sdr(array.astype(np.uint16) * 257, curve))
 
 

@@ -31,6 +31,30 @@ class Segment:
     end: float
 
 
+@dataclass(frozen=True)
+class View:
+    """The picture of a frame that a model sees: S by S pixels of the middle, or all of the frame, squashed."""
+
+    size: int
+    """S."""
+    is_squashed: bool = False
+    """Whether the whole frame becomes a square; otherwise its short side is scaled to S, and its middle is cut out."""
+    is_bilinear: bool = False
+    """Whether pixels are interpolated linearly, and not by cubic curves."""
+
+    def scaled_size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height that a frame of this width and height is scaled to, before the middle is cut out."""
+        if self.is_squashed:
+            return self.size, self.size
+        short = min(width, height)
+        return max(self.size, round(width * self.size / short)), max(self.size, round(height * self.size / short))
+
+
+def as_view(view: View | int) -> View:
+    """The view; a number alone is the size of one that is cropped and cubic, as most models want it."""
+    return View(view) if isinstance(view, int) else view
+
+
 class Sample(NamedTuple):
     """The frames that represent one segment, in the order of their times."""
 

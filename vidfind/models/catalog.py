@@ -112,7 +112,7 @@ def check_config(config: Mapping[str, Any], model: str) -> None:
 
 def timm_tower(config: Mapping[str, Any]) -> str:
     """Returns timm's name of the image tower of a model; empty if it is not one of timm."""
-    return str(config["vision_cfg"].get("timm_model_name", ""))
+    return str(config.get("vision_cfg", {}).get("timm_model_name", ""))
 
 
 def check_model(model: str) -> None:

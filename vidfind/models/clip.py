@@ -96,6 +96,39 @@ def read_image_half(
     return ImageHalf(tower, read_all)
 
 
+def read_timm_half(
+    model: str, weights: Path, dtype: torch.dtype, read_all: Callable[[], Any], as_trained: Mapping[str, Any]
+) -> ImageHalf | None:
+    """Reads only the image tower of a model with a tower of timm from a safetensors file with open_clip's names.
+
+    None for other files. `read_all` as for `read_image_half`, `as_trained` as for `read_plain_clip`."""
+    import torch
+    from safetensors import safe_open
+
+    if weights.suffix != ".safetensors":
+        return None
+    open_clip = import_open_clip()
+    import_open_clip(timm_tower(open_clip.get_model_config(model)))
+    with _uninitialised():
+        visual = open_clip.create_model(model, load_weights=False, **as_trained).visual
+    shapes = {f"visual.{name}": list(tensor.shape) for name, tensor in visual.state_dict().items()}
+    with safe_open(weights, "pt") as file:
+        names = [name for name in file.keys() if name.startswith("visual.")]  # noqa: SIM118, no mapping
+        if {name: file.get_slice(name).get_shape() for name in names} != shapes:
+            return None
+        state = {name.removeprefix("visual."): file.get_tensor(name) for name in names}
+    state = {name: _as_type(tensor, dtype) for name, tensor in state.items()}
+    if not all(torch.isfinite(weight.sum()) for weight in state.values()):
+        return None  # reading all of it says what is wrong
+    visual.load_state_dict(state, assign=True)
+    return ImageHalf(visual, read_all)
+
+
+def _as_type(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Returns a copy of a tensor in a number format; one of integers, such as a counter, stays as it is."""
+    return tensor.to(dtype if tensor.is_floating_point() else tensor.dtype, copy=True)
+
+
 class ImageHalf:
     """The image tower of a CLIP in place of the whole model, which is read when something else of it is asked for."""
 
@@ -134,6 +167,32 @@ class ImageHalf:
 
     def __deepcopy__(self, memo: Any) -> Any:
         return copy.deepcopy(self.whole(), memo)
+
+
+def as_trained(model: str, pretrained: str) -> dict[str, Any]:
+    """The options of `open_clip.create_model` for weights that it gets as a file."""
+    return {
+        # open_clip only warns when the model's name says otherwise.
+        "force_quick_gelu": import_open_clip().get_pretrained_cfg(model, pretrained).get("quick_gelu", False),
+        "force_preprocess_cfg": preprocessing(model, pretrained),
+    }
+
+
+PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
+
+
+def preprocessing(model: str, pretrained: str) -> dict[str, Any]:
+    """How weights of open_clip want pictures prepared, by open_clip's names; of a checkpoint file, what all weights
+    that open_clip knows of the model agree on. What is missing is as CLIP has it."""
+    open_clip = import_open_clip()
+    names = (
+        [pretrained]
+        if open_clip.get_pretrained_cfg(model, pretrained)
+        else open_clip.list_pretrained_tags_by_model(model)
+    )
+    tags = [open_clip.get_pretrained_cfg(model, name) for name in names]
+    agreed = [key for key in PREPROCESSING if len({str(tag.get(key)) for tag in tags}) == 1]
+    return {key: tags[0][key] for key in agreed if key in tags[0]}
 
 
 def random_clip(model: str) -> Any:

@@ -7,7 +7,6 @@ inside functions, so that a missing network is reported before seconds are spent
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 import textwrap
 from collections.abc import Callable, Mapping
@@ -25,6 +24,8 @@ from vidfind.encoders.names import (
     first_reading,
     lasting_name,
 )
+from vidfind.encoders.views import joint_digest as joint_digest
+from vidfind.encoders.views import view_words
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.models.adapter_file import find_adapter, read_info
 from vidfind.models.catalog import (
@@ -42,7 +43,7 @@ from vidfind.models.catalog import (
     known_hub,
     timm_tower,
 )
-from vidfind.models.clip import ImageHalf, read_image_half, read_plain_clip
+from vidfind.models.clip import ImageHalf, as_trained, read_image_half, read_plain_clip, read_timm_half
 from vidfind.models.default_adapters import default_name
 from vidfind.models.hub import find_weights, look_for_weights
 from vidfind.models.saved_adapters import list_adapters
@@ -160,12 +161,14 @@ def build(
     from vidfind.encoders.table import reading_of
     from vidfind.models.adapter_file import read_adapter
     from vidfind.models.lora import fold_adapter, with_words
-    from vidfind.precision.formats import choose_format, float_type
+    from vidfind.precision.formats import choose_format, fastest_float, float_type
     from vidfind.precision.trial import Trial
     from vidfind.towers.families import has_int8_tower
 
     device = choose_device(device)
     number_format = choose_format(dtype, device, tower_width(model))
+    if dtype == "auto" and number_format == "int8" and timm_tower(open_clip_config(model) or {}):
+        number_format = fastest_float(device)
     float_dtype = float_type(number_format)
     with one_thread():  # of several, each waits for the slowest; there is nothing to compute
         is_mapped = number_format == "int8"  # it is read once, when the integers are made
@@ -174,7 +177,7 @@ def build(
             clip, tokenizer = half, lambda *args, **options: open_clip_tokenizer(model)(*args, **options)
         else:
             clip, tokenizer = load_clip(model, pretrained, weights, None if adapter else float_dtype)
-    digest = weights_digest(model, weights)
+    digest = weights_digest(model, weights, pretrained)
     parameters = read_adapter(TINY_POSITIONS).parameters() if weights == TINY_WEIGHTS else {}
     info = adapter.info if adapter else None
     if adapter and info:
@@ -223,9 +226,11 @@ def default_adapter(asked: EncoderChoice) -> str | None:
         return None  # loading the model raises it again
 
 
-def weights_digest(model: str, weights: Path) -> str:
-    """The digest that tells the weights of a model from others, an adapter left out."""
-    digest = fingerprint(weights)
+def weights_digest(model: str, weights: Path, pretrained: str = "") -> str:
+    """The digest that tells the weights of a model from others, an adapter left out, and how they want pictures.
+
+    `pretrained`: their name; it may be left out for a checkpoint file."""
+    digest = joint_digest(fingerprint(weights), view_words(model, pretrained))
     is_own = model == TINY and weights == TINY_WEIGHTS  # these have temporal positions beside them
     return joint_digest(digest, fingerprint(TINY_POSITIONS)) if is_own else digest
 
@@ -238,12 +243,7 @@ def has_weights_of(identity: EncoderIdentity, pretrained: str, adapter: str | Pa
     if weights is None:
         return False
     change = read_info(find_adapter(adapter)).video_digest if adapter else ""
-    return joint_digest(weights_digest(identity.model, weights), change) == identity.weights_digest
-
-
-def joint_digest(weights: str, change: str) -> str:
-    """The digest of weights with a change on top; theirs alone where the change leaves video vectors as they are."""
-    return hashlib.sha256((weights + change).encode()).hexdigest()[:32] if change else weights
+    return joint_digest(weights_digest(identity.model, weights, pretrained), change) == identity.weights_digest
 
 
 def read_saved_adapter(adapter: str | Path) -> tuple[Adapter, AdapterInfo]:
@@ -303,9 +303,10 @@ def load_image_half(
     is_mapped: bool = False,
     adapter: Adapter | None = None,
 ) -> ImageHalf | None:
-    """The image tower of a model with its weights and an adapter, without open_clip; None for models that need that.
+    """The image tower of a model with its weights and an adapter, without open_clip where that can be.
 
-    `is_mapped` is as in `read_image_half`. With an adapter the tower is in float32, whatever `dtype` says."""
+    None for models of which all must be read. `is_mapped` is as in `read_image_half`. With an adapter the tower is in
+    float32, whatever `dtype` says."""
     config = known_config(model, pretrained)
     if config is None:
         return None
@@ -322,6 +323,10 @@ def load_image_half(
         return clip
 
     try:
+        if timm_tower(config):
+            return None if adapter else read_timm_half(model, weights, dtype, read_all, as_trained(model, pretrained))
+        if view_words(model, pretrained):
+            return None
         is_inception = (model, pretrained) in INCEPTION_WEIGHTS
         half = read_image_half(config, weights, torch.float32 if adapter else dtype, read_all, is_inception, is_mapped)
         if half and adapter:
@@ -366,17 +371,13 @@ def load_clip(model: str, pretrained: str, weights: Path, dtype: torch.dtype | N
     config = open_clip.get_model_config(model)
     check_config(config, model)
     import_open_clip(timm_tower(config))
-    as_trained = {
-        # open_clip only warns when the model's name says otherwise.
-        "force_quick_gelu": open_clip.get_pretrained_cfg(model, pretrained).get("quick_gelu", False),
-        "force_preprocess_cfg": preprocessing(model, pretrained),
-    }
+    options = as_trained(model, pretrained)
     try:
-        clip = read_plain_clip(model, weights, dtype or torch.float32, as_trained) or open_clip.create_model(
+        clip = read_plain_clip(model, weights, dtype or torch.float32, options) or open_clip.create_model(
             model,
             pretrained=str(weights.absolute()),  # a file may be called like a tag
             weights_only=True,  # no code in the file is run
-            **as_trained,
+            **options,
         )
     except UnpicklingError as error:
         raise ModelUnavailable(f"{weights} {loading_problem(error)}.") from error
@@ -390,23 +391,6 @@ def load_clip(model: str, pretrained: str, weights: Path, dtype: torch.dtype | N
     ):  # 50 ms; of each number, a second
         raise ModelUnavailable(f"{weights} is damaged: some of its numbers are infinite or none at all. Fetch it anew.")
     return clip, lambda *args, **options: open_clip_tokenizer(model)(*args, **options)
-
-
-PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
-
-
-def preprocessing(model: str, pretrained: str) -> dict[str, Any]:
-    """How weights of open_clip want pictures prepared, by open_clip's names; of a checkpoint file, what all weights
-    that open_clip knows of the model agree on. What is missing is as CLIP has it."""
-    open_clip = import_open_clip()
-    names = (
-        [pretrained]
-        if open_clip.get_pretrained_cfg(model, pretrained)
-        else open_clip.list_pretrained_tags_by_model(model)
-    )
-    tags = [open_clip.get_pretrained_cfg(model, name) for name in names]
-    agreed = [key for key in PREPROCESSING if len({str(tag.get(key)) for tag in tags}) == 1]
-    return {key: tags[0][key] for key in agreed if key in tags[0]}
 
 
 def misfit(error: Exception) -> str:

@@ -74,9 +74,9 @@ def _example_clip(
     if is_picture(path):
         if time is not None:
             raise BadInput(f"{path} is a picture: it has no moment at {_shown(time)}.")
-        return read_picture(path, encoder.num_frames, encoder.image_size)
+        return read_picture(path, encoder.num_frames, encoder.view)
     segment = _segment_around(path, time, segment_length)
-    return read_clip(path, segment, encoder.num_frames, encoder.image_size)
+    return read_clip(path, segment, encoder.num_frames, encoder.view)
 
 
 def _segment_around(path: Path, time: float | None, length: float) -> Segment:

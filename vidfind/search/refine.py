@@ -72,7 +72,7 @@ def encode_cells(
     from vidfind.media.decoding import read_clips
 
     first = encoder.num_frames // 2
-    frames = list(read_clips(path, cells, encoder.num_frames - first, encoder.image_size))
+    frames = list(read_clips(path, cells, encoder.num_frames - first, encoder.view))
     clips = [np.concatenate([one[:first], other]) for one, other in pairwise(frames)]
     batches = [np.stack(clips[at : at + encoder.batch_size]) for at in range(0, len(clips), encoder.batch_size)]
     with closing(parallel_map(encoder.encode_video, batches, encoder.lanes)) as encoded:

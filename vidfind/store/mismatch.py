@@ -19,6 +19,7 @@ from vidfind.commands import (
     weights_command,
 )
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity, is_lost_file, is_path
+from vidfind.encoders.views import joint_digest, view_words
 from vidfind.errors import IndexMismatch, ModelUnavailable
 from vidfind.store.places.path import IndexPath
 from vidfind.store.settings import IndexSettings, fields_of, make_command
@@ -46,7 +47,16 @@ class Mismatch:
     def __str__(self) -> str:
         """`encoder tempme, not mean`, and so on."""
         ours, wanted = fields_of(self.ours), fields_of(self.wanted)
+        if self.names == ["weights_digest"] and self._was_cut:
+            return "the middles of pictures, as vidfind once did, where its model wants all of them"
         return ", ".join(_difference(name, ours[name], wanted[name]) for name in self.names)
+
+    @property
+    def _was_cut(self) -> bool:
+        """Whether the index differs in nothing but how pictures were prepared for its model."""
+        ours, wanted = self.ours.identity, self.wanted.identity
+        words = view_words(wanted.model, wanted.pretrained)
+        return bool(words) and joint_digest(ours.weights_digest, words) == wanted.weights_digest
 
 
 def choice_mismatch(

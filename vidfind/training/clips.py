@@ -23,7 +23,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from vidfind.errors import UnreadableVideo
 from vidfind.media.decoding import DECODERS, read_clip
-from vidfind.media.sampling import Segment
+from vidfind.media.sampling import Segment, View, as_view
 
 Frames = npt.NDArray[np.uint8]  # (T, S, S, 3)
 
@@ -38,17 +38,18 @@ class ClipCache:
 
     Clips that do not fit in the file are decoded again at each access.
 
-    with ClipCache(segments, num_frames=12, size=224) as cache:
+    with ClipCache(segments, num_frames=12, view=View(224)) as cache:
         for number, reason in cache.fill(): ...
         frames = cache[0]
     """
 
     def __init__(
-        self, segments: Sequence[tuple[Path, Segment]], num_frames: int, size: int, max_bytes: int = MAX_BYTES
+        self, segments: Sequence[tuple[Path, Segment]], num_frames: int, view: View | int, max_bytes: int = MAX_BYTES
     ) -> None:
         self.segments = segments
-        self.shape = (num_frames, size, size, 3)
-        self.clip_bytes = num_frames * size * size * 3
+        self.view = view = as_view(view)
+        self.shape = (num_frames, view.size, view.size, 3)
+        self.clip_bytes = num_frames * view.size**2 * 3
         # The file has no name on disk (on Windows: until it is closed), so a killed process leaves nothing behind.
         self._file = tempfile.TemporaryFile(prefix="vidfind-")  # noqa: SIM115, closed by `close`
         room = min(max_bytes, int(shutil.disk_usage(tempfile.gettempdir()).free * MAX_SHARE))
@@ -103,7 +104,7 @@ class ClipCache:
 
     def _decode(self, number: int) -> Frames:
         path, segment = self.segments[number]
-        return read_clip(path, segment, self.shape[0], self.shape[1])
+        return read_clip(path, segment, self.shape[0], self.view)
 
 
 SIDES = re.compile(r"\b(left|right|(anti-?|counter-?)?clockwise)(wards?)?\b", re.IGNORECASE)

@@ -23,7 +23,7 @@ from vidfind.encoders.costs import ClipCost, clip_costs, clips_to_time
 from vidfind.encoders.stream import EncodedVideo, FailedVideo, Progress, encode_videos
 from vidfind.errors import BadInput
 from vidfind.media.decoding import Clip, decode_ahead
-from vidfind.media.sampling import DEFAULT_SAMPLING, SEGMENT_LENGTH, Sampling, Segment
+from vidfind.media.sampling import DEFAULT_SAMPLING, SEGMENT_LENGTH, Sampling, Segment, View
 from vidfind.training.pairs import Pair, normal_caption, warn_of_long
 from vidfind.training.recall import Retrieval, judge, ranks, recall_of
 from vidfind.words.naming import has_word
@@ -117,9 +117,9 @@ def evaluate(
     warn_of_long([pair.caption for pair in pairs], next(iter(encoders.values())).tokenizer)
     # An adapter of the text tower alone leaves video vectors as they are: they are made once.
     distinct = {_video_identity(encoder): encoder for encoder in encoders.values()}
-    passes: dict[tuple[int, int], list[Encoder]] = defaultdict(list)
+    passes: dict[tuple[int, View], list[Encoder]] = defaultdict(list)
     for encoder in distinct.values():
-        passes[encoder.num_frames, encoder.image_size].append(encoder)
+        passes[encoder.num_frames, encoder.view].append(encoder)
     encoded: dict[EncoderIdentity, _Encoded] = {}
     timed: dict[EncoderIdentity, tuple[Encoder, Clips]] = {}
     paths = list(dict.fromkeys(pair.path for pair in pairs))
@@ -227,7 +227,7 @@ def _read_clips(paths: Sequence[Path], encoder: Encoder, segment_length: float, 
     wanted = clips_to_time(encoder)
     frames: list[Clips] = []
     decoding = decode_ahead(
-        paths[:wanted], segment_length, encoder.num_frames, encoder.image_size, sampling=sampling, batch_size=wanted
+        paths[:wanted], segment_length, encoder.num_frames, encoder.view, sampling=sampling, batch_size=wanted
     )
     with closing(decoding) as batches:
         for batch in batches:

@@ -49,7 +49,7 @@ class Features:
         """`encoder` is the one in training, `before` the one before it. `autocast`: multiply in bfloat16."""
         self.encoder, self.before = encoder, before
         self.number: Mapping[tuple[Path, Segment], int] = {one: number for number, one in enumerate(segments)}
-        self.clips = ClipCache(segments, encoder.num_frames, encoder.image_size)
+        self.clips = ClipCache(segments, encoder.num_frames, encoder.view)
         self.chunk = max(1, activation_room(encoder.device) // activation_bytes(encoder, autocast))
         """How many clips fit in memory with their activations."""
         is_cpu = encoder.device.type == "cpu"

@@ -50,7 +50,7 @@ def read_text_half(
         return None
     require_weights(path, ours)
     weights = find_weights(ours.model, ours.pretrained, announce)
-    digest = registry.weights_digest(ours.model, weights)
+    digest = registry.weights_digest(ours.model, weights, ours.pretrained)
     info = read_info(adapter) if adapter else None
     if info:
         digest = registry.joint_digest(digest, info.video_digest)
