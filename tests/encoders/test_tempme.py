@@ -1,5 +1,7 @@
 """TempMe's schedule, and the golden shapes."""
 
+from math import prod
+
 import pytest
 import torch
 from open_clip import CLIP
@@ -18,6 +20,20 @@ def test_schedule_of_the_paper() -> None:
     assert tempme_joins(12, 12) == {8: 2, 9: 2, 10: 3}
     assert tempme_position_shapes(12, 12) == {8: 12, 9: 6, 10: 3}
     assert tempme_joins(12, 8) == {8: 2, 9: 2, 10: 2}
+    assert tempme_joins(12, 16) == {8: 2, 9: 2, 10: 4}
+    assert tempme_position_shapes(12, 16) == {8: 16, 9: 8, 10: 4}
+
+
+@pytest.mark.parametrize("num_frames", [8, 12, 16, 18, 24, 27, 32, 48, 64])
+def test_joins_make_one_sequence_of_the_whole_clip(num_frames: int) -> None:
+    factors = list(tempme_joins(12, num_frames).values())
+    assert prod(factors) == num_frames and factors == sorted(factors) and min(factors) >= 2
+
+
+def test_clips_of_earlier_versions_are_joined_in_parts() -> None:
+    assert tempme_joins(12, 16, in_parts=True) == tempme_joins(12, 32, in_parts=True) == {8: 2, 9: 2, 10: 2}
+    assert tempme_joins(12, 24, in_parts=True) == tempme_joins(12, 12) == {8: 2, 9: 2, 10: 3}
+    assert tempme_joins(12, 32) == {8: 2, 9: 4, 10: 4}
 
 
 @pytest.mark.parametrize("depth", [5, 6, 8, 12, 24, 32, 48])

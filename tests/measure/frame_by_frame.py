@@ -54,25 +54,24 @@ WAYS: Mapping[str, tuple[str, str]] = {
 """The encoder and the reading of each row."""
 
 
-def train_on_pictures(recipe: Recipe) -> Encoder:
-    """The `mean` encoder of a model whose blocks that joined frames would reach have seen single pictures alone."""
+def train_on_pictures(recipe: Recipe, whole: bool) -> Encoder:
+    """The `mean` encoder of a model whose blocks that joined frames would reach have seen single pictures alone.
+
+    `whole`: new are all parts of the image tower, not these blocks alone."""
     encoder, _ = load_for_training(EncoderChoice(TINY, encoder="mean"), device="cpu")
     encoder.parameters.clear()  # temporal positions, which were trained on joined frames
     model, visual = encoder.model, encoder.model.visual
     first_joined = min(tempme_joins(len(visual.transformer.resblocks), DEFAULT_NUM_FRAMES))
     config = json.loads((TINY_FOLDER / "tiny.json").read_text())
-    random = build(recipe, "cpu", config)["mean"].model.visual
+    random = dict(build(recipe, "cpu", config)["mean"].model.visual.named_parameters())
+    later = ("ln_post.", "proj", *(f"transformer.resblocks.{i}." for i in range(first_joined, encoder.tower.depth)))
     model.requires_grad_(False)
-    for own, other in (
-        (visual.transformer.resblocks[first_joined:], random.transformer.resblocks[first_joined:]),
-        (visual.ln_post, random.ln_post),
-    ):
-        own.load_state_dict(other.state_dict())
-        own.requires_grad_(True)
     with torch.no_grad():
-        visual.proj.copy_(random.proj)
+        for name, parameter in visual.named_parameters():
+            if whole or name.startswith(later):
+                parameter.copy_(random[name])
+                parameter.requires_grad_(True)
         model.logit_scale.fill_(math.log(1 / 0.07))
-    visual.proj.requires_grad_(True)
     model.logit_scale.requires_grad_(True)
 
     heads = Heads(encoder.dim)
@@ -108,11 +107,11 @@ def train_on_pictures(recipe: Recipe) -> Encoder:
     return encoder
 
 
-def trained_model(folder: Path, seed: int, steps: int) -> Path:
+def trained_model(folder: Path, seed: int, steps: int, whole: bool) -> Path:
     """The weights of a seed in the folder, trained now if they are not there."""
-    file = folder / f"pictures-{seed}-{steps}.safetensors"
+    file = folder / f"pictures-{'whole-' * whole}{seed}-{steps}.safetensors"
     if not file.is_file():
-        encoder = train_on_pictures(Recipe(steps=steps, seed=seed, warm_up=50, single_steps=steps // 4))
+        encoder = train_on_pictures(Recipe(steps=steps, seed=seed, warm_up=50, single_steps=steps // 4), whole)
         folder.mkdir(parents=True, exist_ok=True)
         save_file({n: t.detach().half().contiguous() for n, t in encoder.model.state_dict().items()}, file)
     return file
@@ -162,6 +161,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="train a model for each seed, and keep it here")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="%(default)s")
     parser.add_argument("--steps", type=int, default=200, help="of a training: %(default)s")
+    parser.add_argument("--whole", action="store_true", help="train the whole image tower, not its later blocks alone")
     parser.add_argument("--weights", type=Path, nargs="+", default=[], help="files of weights, of the shape of tiny")
     arguments = parser.parse_args()
     if bool(arguments.folder) == bool(arguments.weights):
@@ -170,7 +170,9 @@ def main() -> None:
     models = dict.fromkeys(arguments.weights) or {seed: None for seed in arguments.seeds}
     found = []
     for model in models:
-        weights = model if arguments.weights else trained_model(arguments.folder, model, arguments.steps)
+        weights = (
+            model if arguments.weights else trained_model(arguments.folder, model, arguments.steps, arguments.whole)
+        )
         found.append(dict(judge(weights, str(model))))
         for way, marks in found[-1].items():
             say(f"{model}: {way} {' / '.join(f'{value:.1f}' for value in marks)}")

@@ -117,8 +117,10 @@ ALL_OF_TINY = ResolvedChoice(TINY, "builtin", "tempme", 12)
         (EncoderChoice(TINY, adapter="none"), ALL_OF_TINY),
         (EncoderChoice(TINY, "file", "mean", num_frames=8), ResolvedChoice(TINY, "file", "mean", 8)),
         (EncoderChoice(), ResolvedChoice("ViT-B-32", "laion2b_s34b_b79k", "tempme", 12)),
+        (EncoderChoice("PE-Core-B-16", "file"), ResolvedChoice("PE-Core-B-16", "file", "mean", 12)),
+        (EncoderChoice("convnext_base", "file", "tome"), ResolvedChoice("convnext_base", "file", "tome", 12)),
     ],
-    ids=["model", "no-adapter", "everything", "nothing"],
+    ids=["model", "no-adapter", "everything", "nothing", "tower-of-another-kind", "encoder"],
 )
 def test_what_is_not_asked_for_is_the_default(choice: EncoderChoice, resolved: ResolvedChoice) -> None:
     assert resolve(choice) == resolved

@@ -16,7 +16,7 @@ from vidfind.encoders.encoder import Encoder, choose_device
 from vidfind.encoders.names import DEFAULT_NUM_FRAMES, EncoderIdentity
 from vidfind.encoders.table import ENCODERS
 from vidfind.errors import UnsupportedModel
-from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL, TINY, check_config, check_model
+from vidfind.models.catalog import DEFAULT_MODEL, TINY, check_config, check_model, default_encoder
 from vidfind.models.clip import random_clip
 from vidfind.models.load import load_encoder, tower_width
 from vidfind.precision.formats import choose_format, float_type
@@ -72,12 +72,17 @@ def compare_encoders(
         {name: (encoder, clips) for name, encoder in encoders.items()}, lambda name: say(f"Measuring {name}")
     )
     # Last, as it leaves LoRA in the model.
-    measured = [_measured(name, encoders.get(name), costs.get(name), problems.get(name, "")) for name in ENCODERS]
+    measured = [
+        _measured(name, name == default_encoder(model), encoders.get(name), costs.get(name), problems.get(name, ""))
+        for name in ENCODERS
+    ]
     frames, size = plain.num_frames, plain.image_size
     return Comparison(measured, model, frames, size, str(plain.device), plain.number_format, clips_to_time(plain))
 
 
-def _measured(name: str, encoder: Encoder | None, cost: ClipCost | None, problem: str) -> MeasuredEncoder:
+def _measured(
+    name: str, is_default: bool, encoder: Encoder | None, cost: ClipCost | None, problem: str
+) -> MeasuredEncoder:
     trained = None
     if encoder:
         try:
@@ -85,7 +90,7 @@ def _measured(name: str, encoder: Encoder | None, cost: ClipCost | None, problem
         except UnsupportedModel as error:
             problem = str(error)
     entry = ENCODERS[name]
-    return MeasuredEncoder(name, entry.note, name == DEFAULT_ENCODER, entry.is_frozen, cost, trained, problem)
+    return MeasuredEncoder(name, entry.note, is_default, entry.is_frozen, cost, trained, problem)
 
 
 def random_encoder(model: str, device: str, dtype: str) -> Encoder:

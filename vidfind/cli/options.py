@@ -232,7 +232,7 @@ EncoderOption = Annotated[
     typer.Option(
         metavar="NAME",
         help=f"How the frames of a segment become one vector; see `{encoders_command()}`. [default: {OWN} "
-        f"{DEFAULT_ENCODER}]",
+        f"{DEFAULT_ENCODER}, with models of another kind than CLIP's mean]",
     ),
 ]
 SegmentLength = Annotated[

@@ -35,7 +35,7 @@ from vidfind.commands import OTHER_INDEX, adapter_command, default_command, inde
 from vidfind.encoders.names import DEFAULT_NUM_FRAMES, EncoderChoice
 from vidfind.errors import ExitCode
 from vidfind.media.sampling import DEFAULT_SAMPLING
-from vidfind.models.catalog import DEFAULT_ENCODER
+from vidfind.models.catalog import default_encoder
 from vidfind.store.places.path import index_path
 from vidfind.system import paths
 from vidfind.training.recipe import FEWEST_EPOCHS, FEWEST_HELD_OUT, Recipe
@@ -256,7 +256,7 @@ def _show_saved(saved: "Saved", training: "FineTuning") -> None:
         console.note(f"Before: plain CLIP, the encoder mean, as {encoder} knows nothing before it is trained.")
     console.message(f"Saved as {name}. More about it: {show_command(name)}")
     if saved.is_default:
-        its_encoder = f", and its encoder {encoder}" if encoder != DEFAULT_ENCODER else ""
+        its_encoder = f", and its encoder {encoder}" if encoder != default_encoder(saved.info.model) else ""
         console.message(f"New indexes of this model use it{its_encoder}. To change that: {default_command()}")
     else:
         console.message(f"New indexes do not use it by themselves. To change that: {default_command(name)}")

@@ -17,7 +17,7 @@ from vidfind.folders.walk import find_videos
 from vidfind.index.events import Cost
 from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
 from vidfind.models.adapter_file import find_adapter, read_info
-from vidfind.models.catalog import DEFAULT_ENCODER, default_pretrained
+from vidfind.models.catalog import default_encoder, default_pretrained
 from vidfind.models.hub import look_for_weights
 from vidfind.models.load import check_needs_no_adapter, default_adapter, has_weights_of
 from vidfind.store.mismatch import require_weights
@@ -160,7 +160,9 @@ def _load_with_default(
         announce(f"The default adapter {default} is left out: {error}")
         return encoder, None
     name = encoder.identity.encoder
-    its_encoder = f", and its encoder {name}" if name != (asked.encoder or DEFAULT_ENCODER) else ""
+    its_encoder = (
+        f", and its encoder {name}" if name != (asked.encoder or default_encoder(encoder.identity.model)) else ""
+    )
     announce(f"Using the adapter {default}, the default for this model{its_encoder}; --adapter none does without.")
     return encoder, adapter
 

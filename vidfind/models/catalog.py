@@ -110,6 +110,22 @@ def check_config(config: Mapping[str, Any], model: str) -> None:
         )
 
 
+def default_encoder(model: str) -> str:
+    """Returns the encoder of a model where none is asked for and no adapter brings one.
+
+    That is DEFAULT_ENCODER with an image tower of CLIP's kind, which the evidence is about, and `mean` with any other:
+    it is what the published quality of these was measured with."""
+    from vidfind.text.config import open_clip_config
+
+    config = None if model == TINY else open_clip_config(model)
+    if config is None:
+        return DEFAULT_ENCODER
+    vision = config["vision_cfg"]
+    is_transformer = not timm_tower(config) and isinstance(vision.get("layers"), int)
+    is_read_at_class_token = not vision.get("attentional_pool") and vision.get("pool_type", "tok") == "tok"
+    return DEFAULT_ENCODER if is_transformer and is_read_at_class_token else "mean"
+
+
 def timm_tower(config: Mapping[str, Any]) -> str:
     """Returns timm's name of the image tower of a model; empty if it is not one of timm."""
     return str(config.get("vision_cfg", {}).get("timm_model_name", ""))

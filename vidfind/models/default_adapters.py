@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.models.adapter_file import AdapterInfo, find_adapter, read_info
-from vidfind.models.catalog import DEFAULT_ENCODER
+from vidfind.models.catalog import DEFAULT_ENCODER, default_encoder
 from vidfind.system.files import fingerprint
 from vidfind.system.paths import adapter_path, home
 from vidfind.system.storage import storage_errors, write_text
@@ -48,7 +48,7 @@ def is_for_daily_use(info: AdapterInfo, used: str | None) -> bool:
     """Whether an adapter may become the default: new indexes have its encoder, or the index in use has (`used`).
 
     One of any other encoder is a trial."""
-    return info.encoder in (DEFAULT_ENCODER, used)
+    return info.encoder in (DEFAULT_ENCODER, default_encoder(info.model), used)
 
 
 def default_adapters() -> dict[str, str]:

@@ -29,7 +29,6 @@ from vidfind.encoders.views import view_words
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.models.adapter_file import find_adapter, read_info
 from vidfind.models.catalog import (
-    DEFAULT_ENCODER,
     DEFAULT_MODEL,
     INCEPTION_WEIGHTS,
     OPENAI,
@@ -39,6 +38,7 @@ from vidfind.models.catalog import (
     TINY_WEIGHTS,
     check_config,
     check_model,
+    default_encoder,
     default_pretrained,
     known_hub,
     timm_tower,
@@ -84,7 +84,8 @@ def load_encoder(
         model: open_clip's name of the model. None: that of the adapter, or ViT-B-32.
         pretrained: open_clip's name of its weights, or a checkpoint file. None: those of the adapter, or the
             recommended ones.
-        encoder: how frames become one vector, a key of `encoders.table.ENCODERS`. None: that of the adapter, or tempme.
+        encoder: how frames become one vector, a key of `encoders.table.ENCODERS`. None: that of the adapter, or
+            tempme, or mean for a model whose image tower is not of CLIP's kind.
         adapter: the name of a saved adapter, or its file. None, and "none": no adapter.
         num_frames: how many frames each clip has. None: those of the adapter, or 12.
         reading: what class tokens attend to once frames are joined, a key of `encoders.names.READINGS`. None: as the
@@ -136,7 +137,7 @@ def resolve(choice: EncoderChoice) -> ResolvedChoice:
     if choice.wanted_adapter is None:
         model = choice.model or DEFAULT_MODEL
         pretrained = lasting_name(choice.pretrained or default_pretrained(model))
-        encoder, num_frames = choice.encoder or DEFAULT_ENCODER, choice.num_frames or DEFAULT_NUM_FRAMES
+        encoder, num_frames = choice.encoder or default_encoder(model), choice.num_frames or DEFAULT_NUM_FRAMES
         return ResolvedChoice(model, pretrained, encoder, num_frames, reading=choice.reading)
     adapter, info = read_saved_adapter(choice.wanted_adapter)
     check_adapter(info, choice)

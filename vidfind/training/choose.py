@@ -12,7 +12,7 @@ from vidfind.commands import finetune_command
 from vidfind.encoders.names import ENCODER_NAMES, EncoderChoice, EncoderIdentity, is_lost_file
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.models.adapter_file import AdapterInfo, find_adapter, read_info
-from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL, default_pretrained
+from vidfind.models.catalog import DEFAULT_MODEL, default_encoder, default_pretrained
 from vidfind.models.load import has_weights_of, weights_digest
 from vidfind.models.saved_adapters import list_adapters
 from vidfind.system.paths import NO_ADAPTER, adapter_path
@@ -63,7 +63,7 @@ def _columns(
         reading = None if ours.adapter else ours.reading
         own = EncoderChoice(encoder=ours.encoder, adapter=asked.adapter or own_adapter or NO_ADAPTER, reading=reading)
         return {ours.adapter if ours.adapter and own.wanted_adapter else ours.encoder: own}
-    return {DEFAULT_ENCODER: EncoderChoice()}
+    return {default_encoder(asked.model or DEFAULT_MODEL): EncoderChoice()}
 
 
 def _is_own(pretrained: str | None, ours: EncoderIdentity, own_adapter: Path | str | None) -> bool:
@@ -97,7 +97,7 @@ def load_encoders(
         elif shared is None:
             shared = encoders[name] = load(choice)
         else:  # model and weights are the same for all
-            encoders[name] = shared.with_encoder(choice.encoder or DEFAULT_ENCODER)
+            encoders[name] = shared.with_encoder(choice.encoder or default_encoder(shared.identity.model))
     return encoders
 
 
