@@ -28,31 +28,39 @@ def kept_tokens(num_patches: int) -> int:
 def centerclip_reduction(
     backbone: Backbone, find_medoids: Callable[[Tensor, int], Clusters] = medoid_tokens, segments: int = SEGMENTS
 ) -> Reduction:
-    """After half of the blocks the clip becomes S sequences, each of the mean class token and K patch tokens."""
+    """After half of the blocks the clip becomes S sequences, each of its mean class tokens and K patch tokens."""
     bounds = even_parts(backbone.num_frames, min(segments, backbone.num_frames))
     longest = max(end - start for start, end in bounds)
     shortest = min(end - start for start, end in bounds)
-    kept = min(kept_tokens(backbone.tower.num_patches), shortest * backbone.tower.num_patches)
+    num_patches = backbone.tower.num_patches
+    kept = min(kept_tokens(num_patches), shortest * num_patches)
 
-    def cluster(frames: Tensor) -> Tensor:
-        """(G, f, 1 + P, C) -> (G, 1 + K, C)"""
-        patches = frames[:, :, 1:].flatten(1, 2)
-        medoids = find_medoids(patches.detach(), kept).medoids
-        patches = patches.gather(1, medoids[..., None].expand(-1, -1, patches.shape[-1]))
-        return torch.cat([frames[:, :, 0].mean(dim=1, keepdim=True), patches], dim=1)
+    def find(patches: Tensor) -> Tensor:
+        """Patches (B, T, P, C) -> which of the T * P patches of a clip are kept, (B, S, K)."""
+        found: dict[int, Tensor] = {}
+        for length in range(shortest, longest + 1):  # runs of the same length are clustered together
+            own = [number for number, (start, end) in enumerate(bounds) if end - start == length]
+            runs = torch.stack([patches[:, slice(*bounds[number])] for number in own], dim=1)  # (B, s, f, P, C)
+            medoids = find_medoids(runs.flatten(0, 1).flatten(1, 2), kept).medoids  # (B * s, K)
+            found |= {number: medoids[i :: len(own)] + bounds[number][0] * num_patches for i, number in enumerate(own)}
+        return torch.stack([found[number] for number in range(len(bounds))], dim=1)
 
     def before_block(i: int, tokens: Tokens) -> Tokens:
         if i != backbone.tower.depth // 2:
             return tokens
-        clips = tokens.x.reshape(-1, backbone.num_frames, *tokens.x.shape[1:])  # (B, T, 1 + P, C)
-        sequences: dict[int, Tensor] = {}
-        for length in range(shortest, longest + 1):  # runs of the same length are clustered together
-            own = [number for number, (start, end) in enumerate(bounds) if end - start == length]
-            frames = torch.stack([clips[:, slice(*bounds[number])] for number in own], dim=1)  # (B, s, f, 1 + P, C)
-            clustered = cluster(frames.flatten(0, 1))  # (B * s, 1 + K, C)
-            sequences |= {number: clustered[place :: len(own)] for place, number in enumerate(own)}
-        x = torch.stack([sequences[number] for number in range(len(bounds))], dim=1).flatten(0, 1)  # (B * S, 1 + K, C)
-        return Tokens(x, share=None, num_cls=1, num_sequences=len(bounds))
+        c, x = tokens.num_cls, tokens.x.unflatten(0, (-1, backbone.num_frames))  # (B, T, c + P, C)
+        cls, patches = x[:, :, :c], x[:, :, c:]
+        medoids = find(patches.detach())
+
+        def keep(values: Tensor) -> Tensor:
+            """(B, T * P, any width) -> those of the patches that are kept, (B * S, K, width)."""
+            chosen = values.gather(1, medoids.flatten(1)[..., None].expand(-1, -1, values.shape[-1]))
+            return chosen.reshape(-1, kept, values.shape[-1])
+
+        means = torch.stack([cls[:, start:end].mean(dim=1) for start, end in bounds], dim=1)  # (B, S, c, C)
+        place = None if tokens.place is None else keep(tokens.place.reshape(len(x), -1, 1))[..., 0]
+        x = torch.cat([means.flatten(0, 1), keep(patches.flatten(1, 2))], dim=1)  # (B * S, c + K, C)
+        return Tokens(x, share=None, num_cls=c, num_sequences=len(bounds), place=place)
 
     return Reduction(before_block, keep_before_mlp, mean_of_unit_vectors)
 

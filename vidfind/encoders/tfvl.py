@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidfind.encoders.backbone import Backbone, mean_of_unit_vectors
+from vidfind.towers.clip import ClipTower
 from vidfind.towers.loop import Reduction
 from vidfind.towers.text import has_plain_text_tower, read_words
 from vidfind.towers.tokens import Tokens, join
@@ -53,7 +54,9 @@ def tfvl_parameters(backbone: Backbone, settings: Settings = DEFAULTS) -> dict[s
 
 
 def tfvl_reduction(backbone: Backbone, settings: Settings = DEFAULTS) -> Reduction:
-    """Returns the reduction. Raises ValueError if the text tower is not that of CLIP."""
+    """Returns the reduction. Raises ValueError if one of the towers is not that of CLIP."""
+    if not isinstance(backbone.tower, ClipTower):
+        raise ValueError("its image tower is not CLIP's own")
     if not has_plain_text_tower(backbone.model):
         raise ValueError("its text tower is not CLIP's own")
     parameters, count = backbone.parameters, settings.prompts

@@ -14,14 +14,20 @@ from torch.nn.utils import parametrize
 from vidfind.errors import ModelUnavailable
 from vidfind.models.adapter_file import PARAMETER, Adapter
 from vidfind.text.tokenizer import LEARNED, Learned, tokenize_all
+from vidfind.towers.clip import ClipTower
 from vidfind.towers.families import image_tower
 from vidfind.towers.text import WordEmbedding
+from vidfind.towers.timm import TimmTower
 
 Tokenizer = Callable[..., Tensor]
 """Texts and `context_length`, by default that of the model -> token ids (N, length), as open_clip's tokenizers."""
 
 
 EMBEDDING = "token_embedding.weight"
+
+
+PARTS = ("qkv", "q_proj", "k_proj", "v_proj")
+"""What makes queries, keys and values in attention of timm: the first, or the others."""
 
 
 class LoRA(nn.Module):
@@ -42,10 +48,19 @@ def attention_weights(model: Any) -> Iterator[tuple[str, nn.Module, str]]:
     """Yields the weights that make queries, keys and values in every block of both towers.
 
     Of each: its name in an adapter, the module that holds it, and its name there."""
-    text = model.transformer  # first: an `ImageHalf` reads the whole model for it
-    for prefix, transformer in (("visual.", model.visual.transformer), ("", text)):
-        for i, block in enumerate(transformer.resblocks):
-            yield f"{prefix}transformer.resblocks.{i}.attn", block.attn, "in_proj_weight"
+    text = getattr(model, "text", model)  # first: an `ImageHalf` reads the whole model for it
+    prefix = "" if text is model else "text."
+    tower = image_tower(model)
+    if isinstance(tower, TimmTower):
+        for i, block in enumerate(tower.trunk.blocks):
+            for part in PARTS:
+                if (linear := getattr(block.attn, part, None)) is not None:
+                    yield f"visual.trunk.blocks.{i}.attn.{part}", linear, "weight"
+    elif isinstance(tower, ClipTower):
+        for i, block in enumerate(tower.blocks):
+            yield f"visual.transformer.resblocks.{i}.attn", block.attn, "in_proj_weight"
+    for i, block in enumerate(text.transformer.resblocks):
+        yield f"{prefix}transformer.resblocks.{i}.attn", block.attn, "in_proj_weight"
 
 
 def attach_lora(model: Any, rank: int, text_only: bool = False) -> dict[str, nn.Parameter]:
@@ -94,8 +109,7 @@ def fold_adapter(model: Any, adapter: Adapter) -> None:
     weights = dict(model.named_parameters())
     attention = {name: getattr(module, weight) for name, module, weight in attention_weights(model)}
     shapes: dict[str, Sequence[int]] = {name: weight.shape for name, weight in weights.items()}
-    shapes |= {f"{block}.in_proj_weight": weight.shape for block, weight in attention.items()}
-    shapes[EMBEDDING] = model.token_embedding.weight.shape
+    shapes |= {_target(block): weight.shape for block, weight in attention.items()}
     _require_fit(adapter, shapes, image_tower(model).width)
     if LEARNED in adapter.tensors:
         attach_words(model, adapter.tensors[LEARNED])
@@ -113,12 +127,21 @@ def fold_image_half(half: Any, adapter: Adapter, shapes: Mapping[str, Sequence[i
 
     `shapes` are those of all weights of the model, by name. Raises ModelUnavailable if a tensor does not fit it."""
     _require_fit(adapter, shapes, image_tower(half).width)
-    for name, weight in half.visual.named_parameters():
-        block = f"visual.{name}".removesuffix(".in_proj_weight")
-        if block in adapter.tensors:
-            weight.data = adapter.tensors[block].to(weight)
-        elif f"{block}.lora_a" in adapter.tensors:
-            weight.data = weight.data + _product(adapter, block, weight)
+    blocks = [name.removesuffix(".lora_a") for name in adapter.tensors if name.endswith(".lora_a")]
+    targets = {_target(block): block for block in blocks}
+    for own_name, weight in half.visual.named_parameters():
+        name = f"visual.{own_name}"
+        if name in adapter.tensors:
+            weight.data = adapter.tensors[name].to(weight)
+        elif name in targets:
+            weight.data = weight.data + _product(adapter, targets[name], weight)
+
+
+def _target(block: str) -> str:
+    """The name of the weight that the LoRA of this name is added to; empty if that is none of attention."""
+    if block.endswith(".attn"):
+        return f"{block}.in_proj_weight"
+    return f"{block}.weight" if block.endswith(tuple(f".attn.{part}" for part in PARTS)) else ""
 
 
 def _product(adapter: Adapter, block: str, weight: Tensor) -> Tensor:
@@ -130,11 +153,11 @@ def _require_fit(adapter: Adapter, shapes: Mapping[str, Sequence[int]], width: i
     """Raises ModelUnavailable if a tensor of an adapter does not fit weights of these shapes.
 
     `width` is that of the image tower."""
-    words = tuple(shapes[EMBEDDING])[1:]
+    words = tuple(next((shapes[name] for name in (EMBEDDING, f"text.{EMBEDDING}") if name in shapes), ()))[1:]
     for name, tensor in adapter.tensors.items():
         block, _, kind = name.rpartition(".")
         if kind in ("lora_a", "lora_b"):
-            rows, columns = shapes.get(f"{block}.in_proj_weight", (0, 0))
+            rows, columns = shapes.get(_target(block), (0, 0))
             fits = tensor.shape[1] == columns if kind == "lora_a" else tensor.shape[0] == rows
         elif PARAMETER.fullmatch(name):
             expected = (width, *words) if kind == "word_projection" else (len(tensor), width)

@@ -6,13 +6,17 @@ from torch import nn
 
 from vidfind.towers.clip import ClipTower, Int8ClipTower, has_int8
 from vidfind.towers.loop import Tower
+from vidfind.towers.timm import TimmTower, timm_problem
 from vidfind.towers.whole import WholeTower
 
 
 def image_tower(model: Any) -> Tower:
     """Returns the image tower of a model as the loop runs it."""
-    problem = _clip_problem(model.visual)
-    return WholeTower(model, problem) if problem else ClipTower(model)
+    is_timm = hasattr(model.visual, "trunk")
+    problem = timm_problem(model.visual) if is_timm else _clip_problem(model.visual)
+    if problem:
+        return WholeTower(model, problem)
+    return TimmTower(model) if is_timm else ClipTower(model)
 
 
 def _clip_problem(visual: Any) -> str:

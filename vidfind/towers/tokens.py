@@ -37,8 +37,8 @@ def merge(tokens: Tokens, metric: Tensor, k: int) -> Tokens:
 
     Bipartite matching (ToMe, section 3): patch tokens alternate between sets A and B; each token of A is matched with
     the token of B that has the highest cosine in `metric` (B * F, N, any width); the k best-matched tokens of A are
-    averaged into their partners, weighted by size. Returns class tokens, unmerged A in order, all B. No gradient flows
-    through the matching.
+    averaged into their partners, weighted by size, and those keep their place. Returns class tokens, unmerged A in
+    order, all B. No gradient flows through the matching.
     """
     if k <= 0:
         return tokens
@@ -70,7 +70,9 @@ def merge(tokens: Tokens, metric: Tensor, k: int) -> Tokens:
     merged_share = sum_merged(share.flatten(0, 1), None)
     x = sum_merged(tokens.x.reshape(-1, width), None if size is None else size.reshape(-1, 1))
     x.div_(merged_share.sum(dim=-1, keepdim=True))
-    return replace(tokens, x=x.view(sequences, n - k, width), share=merged_share.view(sequences, n - k, -1))
+    place = None if tokens.place is None else tokens.place.gather(1, others - c)
+    share = merged_share.view(sequences, n - k, -1)
+    return replace(tokens, x=x.view(sequences, n - k, width), share=share, place=place)
 
 
 def full_share(tokens: Tokens) -> Tensor:
@@ -104,6 +106,7 @@ def join(tokens: Tokens, j: int, apart: bool = False) -> Tokens:
         share=None if share is None else join_tensor(share),
         num_cls=tokens.num_cls * j,
         num_sequences=tokens.num_sequences // j,
+        place=None if tokens.place is None else tokens.place.reshape(len(tokens.place) // j, -1),
     )
 
 

@@ -1,0 +1,180 @@
+"""timm's vision transformers inside open_clip's `TimmModel`, for the loop: PE, SigLIP, EVA02, MobileCLIP2-B.
+
+They come with a class token or without, with places that are added or rotated in attention (RoPE: Su et al., 2021), and
+are read at the class token, by an attention pooling or as a mean. A token that others were merged into keeps its own
+place. Merging compares keys before they are rotated: likeness, not nearness.
+
+Reads weights by name and imports nothing of timm. Letters as in tokens.py; d is the width of a head.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vidfind.towers.patches import PatchEmbedding
+from vidfind.towers.tokens import Tokens, full_share, key_bias
+
+BLOCKS = {"Eva": "EvaBlock", "VisionTransformer": "Block"}
+"""The kind of block that each kind of trunk may have."""
+
+
+class TimmTower:
+    """A `TimmModel` whose trunk is timm's `Eva` or `VisionTransformer`, with norms before attention and MLP."""
+
+    def __init__(self, model: Any) -> None:
+        """`model`: what the tower belongs to. Its tower is looked up at each use, as a model may get another one."""
+        self._model = model
+        self._embed_patches = PatchEmbedding()
+
+    @property
+    def visual(self) -> Any:
+        return self._model.visual
+
+    @property
+    def trunk(self) -> Any:
+        return self.visual.trunk
+
+    @property
+    def depth(self) -> int:
+        return len(self.trunk.blocks)
+
+    @property
+    def width(self) -> int:
+        return int(self.trunk.embed_dim)
+
+    @property
+    def num_patches(self) -> int:
+        return int(self.trunk.patch_embed.num_patches)
+
+    @property
+    def num_cls(self) -> int:
+        return int(self.trunk.num_prefix_tokens)
+
+    def embed(self, frames: Tensor) -> tuple[Tensor, Tensor | None]:
+        trunk = self.trunk
+        positioned = trunk._pos_embed(self._patches(frames))
+        x = trunk.norm_pre(positioned[0] if isinstance(positioned, tuple) else positioned)
+        if getattr(trunk, "rope", None) is None:
+            return x, None
+        return x, torch.arange(self.num_patches, device=x.device).expand(len(x), -1)
+
+    def _patches(self, frames: Tensor) -> Tensor:
+        """Frames (B * T, S, S, 3) uint8 -> their embedded patches (B * T, P, C)."""
+        visual, embed = self.visual, self.trunk.patch_embed
+        if type(embed).__name__ == "PatchEmbed":  # one convolution
+            patches = self._embed_patches(frames, embed.proj, visual.image_mean, visual.image_std)
+            normed: Tensor = embed.norm(patches)
+            return normed
+        # Several convolutions in a row.
+        mean, std = (torch.tensor(values, device=frames.device) for values in (visual.image_mean, visual.image_std))
+        pixels = ((frames / 255 - mean) / std).permute(0, 3, 1, 2)
+        stemmed: Tensor = embed(pixels.to(next(embed.parameters()).dtype))
+        return stemmed
+
+    def add_attention(self, block: int, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        own = self.trunk.blocks[block]
+        attn = own.attn
+        q, k, v = queries_keys_values(attn, own.norm1(tokens.x))
+        keys = k.mean(dim=1)
+        if tokens.place is not None:
+            rotations = self.trunk.rope.get_embed()[tokens.place][:, None].to(q.dtype)  # (B * F, 1, N - c, 2 d)
+            q, k = (rotate(x, rotations) for x in (q, k))
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=key_bias(tokens))
+        out = attn.proj(attn.norm(out.transpose(1, 2).flatten(2)))
+        return tokens.x + scaled(own, 1, out), keys
+
+    def add_mlp(self, block: int, x: Tensor) -> Tensor:
+        own = self.trunk.blocks[block]
+        return x + scaled(own, 2, own.mlp(own.norm2(x)))
+
+    def read(self, tokens: Tokens) -> Tensor:
+        trunk, c = self.trunk, tokens.num_cls
+        x = trunk.norm(tokens.x)
+        if trunk.attn_pool is not None:
+            pooled = pool_attention(trunk.attn_pool, x, tokens.share)
+        elif trunk.global_pool == "token":
+            pooled = x[:, : c : self.num_cls]  # of each frame the class token, without registers
+        else:
+            share = full_share(tokens)[:, c:]
+            pooled = (share / share.sum(dim=1, keepdim=True)).transpose(1, 2) @ x[:, c:]
+        read: Tensor = trunk.fc_norm(pooled)
+        return read
+
+    def project(self, read: Tensor) -> Tensor:
+        features: Tensor = self.visual.head(self.trunk.head(read))
+        return features
+
+
+def queries_keys_values(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """x (S, N, C) after the norm -> queries, keys and values, each (S, heads, N, d), not rotated."""
+    if attn.qkv is None:
+        parts = [part(x) for part in (attn.q_proj, attn.k_proj, attn.v_proj)]
+    else:
+        bias = attn.qkv.bias
+        if getattr(attn, "q_bias", None) is not None:  # EVA's keys have no bias
+            bias = torch.cat([attn.q_bias, torch.zeros_like(attn.q_bias), attn.v_bias])
+        parts = list(F.linear(x, attn.qkv.weight, bias).chunk(3, dim=-1))
+    q, k, v = (part.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2) for part in parts)
+    return attn.q_norm(q), attn.k_norm(k), v
+
+
+def rotate(x: Tensor, rotations: Tensor) -> Tensor:
+    """Turns pairs of channels of the patches, the last tokens of x (S, heads, N, d), by sines and cosines.
+
+    `rotations` (S, 1, N - c, 2 d): the sines of each channel, then the cosines."""
+    c = x.shape[2] - rotations.shape[2]
+    patches, (sines, cosines) = x[:, :, c:], rotations.chunk(2, dim=-1)
+    turned = torch.stack([-patches[..., 1::2], patches[..., ::2]], dim=-1).flatten(-2)
+    return torch.cat([x[:, :, :c], patches * cosines + turned * sines], dim=2)
+
+
+def scaled(block: Any, n: int, x: Tensor) -> Tensor:
+    """x, multiplied by the scales of the block for its first or second half, if it has some."""
+    scale, gamma = getattr(block, f"ls{n}", None), getattr(block, f"gamma_{n}", None)
+    if scale is not None:
+        out: Tensor = scale(x)
+        return out
+    return x if gamma is None else gamma * x
+
+
+def pool_attention(pool: Any, x: Tensor, share: Tensor | None) -> Tensor:
+    """Attention of a learned query to tokens x (S, N, C) -> (S, f, C), one for each frame that `Tokens.share` tells
+    apart: there a token counts as often as it stands for tokens of the frame."""
+    frames, bias = (1, None) if share is None else (share.shape[-1], share.log().transpose(1, 2)[:, None])
+    q = pool.q(pool.latent.expand(len(x), frames, -1))
+    k, v = pool.kv(x).chunk(2, dim=-1)
+    q, k, v = (part.unflatten(-1, (pool.num_heads, -1)).transpose(1, 2) for part in (q, k, v))
+    out = F.scaled_dot_product_attention(pool.q_norm(q), pool.k_norm(k), v, attn_mask=bias)
+    out = pool.proj(out.transpose(1, 2).flatten(2))
+    pooled: Tensor = out + pool.mlp(pool.norm(out))
+    return pooled
+
+
+def timm_problem(visual: Any) -> str:
+    """Why a `TimmModel` is not a `TimmTower`, as words that follow "its image tower"; empty if it is one."""
+    trunk, kind = visual.trunk, type(visual.trunk).__name__
+    if kind not in BLOCKS:
+        return f"is a {kind}"
+    if not all(type(block).__name__ == BLOCKS[kind] and _has_plain_attention(block.attn) for block in trunk.blocks):
+        return "has transformer blocks of another kind"
+    if getattr(trunk, "rope_mixed", False) or trunk.dynamic_img_size:
+        return "places patches in another way"
+    return "" if _has_known_end(trunk) else "ends in another way"
+
+
+def _has_plain_attention(attn: Any) -> bool:
+    has_groups = getattr(attn, "num_kv_groups", 1) > 1
+    is_plain = attn.gate is None and not has_groups and not getattr(attn, "rotate_half", False)
+    return type(attn).__name__ in ("Attention", "AttentionRope", "EvaAttention") and is_plain
+
+
+def _has_known_end(trunk: Any) -> bool:
+    """Whether `TimmTower.read` does as the trunk: with attention from all tokens, or else from patches alone."""
+    pool, c = trunk.attn_pool, trunk.num_prefix_tokens
+    if c and getattr(trunk, "pool_include_prefix", pool is not None) != (pool is not None):
+        return False
+    if pool is None:
+        return bool(trunk.global_pool == "avg" or (trunk.global_pool == "token" and c))
+    return bool(pool.latent_len == 1 and pool.pos_embed is None and pool.mlp is not None)
