@@ -15,7 +15,6 @@ from vidfind.cli.options import (
     Folders,
     IndexName,
     Json,
-    Maps,
     Online,
     Quiet,
     Since,
@@ -31,11 +30,7 @@ from vidfind.system import paths
 
 
 def status_command(
-    name: IndexName = paths.DEFAULT_INDEX,
-    maps: Maps = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    name: IndexName = paths.DEFAULT_INDEX, as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False
 ) -> None:
     """Show what an index holds and how it was made.
 
@@ -96,7 +91,6 @@ def list_command(
         bool, typer.Option("--print0", "-0", help="Like --paths, with a NUL character after each path, for `xargs -0`.")
     ] = False,
     name: IndexName = paths.DEFAULT_INDEX,
-    maps: Maps = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:

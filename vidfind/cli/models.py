@@ -199,25 +199,44 @@ def import_file(
     )
 
 
-def models_command(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
+def models_command(
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure how fast each is on this machine. Takes some minutes.")
+    ] = False,
+    threads: Threads = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
     """List the recommended models.
 
-    With their sizes and licences, and which of them are on this machine.
+    With their sizes, licences, vectors and languages, how well they find as published, and which of them are on this
+    machine. With --measure also how fast they are here: random weights serve, and nothing is downloaded.
 
     \b
     Example:
-      vidfind models
+      vidfind models --measure
     """
     from vidfind.display import console
+    from vidfind.display.activity import Activity
     from vidfind.display.models import model_json, show_models
     from vidfind.models.hub import list_models
 
-    models = list_models()
+    models, speeds = list_models(), None
+    if measure:
+        with Activity("Loading PyTorch", enabled=not (as_json and sys.stdout.isatty())) as activity:
+            from vidfind.bench.models import measure_models
+            from vidfind.system.machine import use_threads
+
+            use_threads(threads)
+            speeds = measure_models(models, device, dtype, activity.say)
     if as_json:
         for entry in models:
-            console.json_line(model_json(entry))
+            console.json_line(model_json(entry, (speeds or {}).get(entry.model)))
     else:
-        show_models(models)
+        show_models(models, speeds)
 
 
 def encoders_command(

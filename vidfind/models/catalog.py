@@ -5,11 +5,13 @@ Imports only what every command needs, because the options of the commands show 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from vidfind.commands import models_command
 from vidfind.errors import ModelUnavailable, UnsupportedModel
+from vidfind.text.config import open_clip_config
 
 DEFAULT_MODEL = "ViT-B-32"
 DEFAULT_ENCODER = "tempme"
@@ -37,7 +39,8 @@ INCEPTION_WEIGHTS = frozenset({("ViT-L-14", "laion2b_s32b_b82k")})
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model that vidfind recommends. Every other model of open_clip with CLIP's own text tower works too."""
+    """A model whose weights vidfind can name without open_clip. Every other model of open_clip with weights on the hub
+    works too, unless `check_config` refuses it."""
 
     model: str
     pretrained: str
@@ -45,31 +48,87 @@ class ModelEntry:
     """Hugging Face repository; empty for the model in the package."""
     size_bytes: int
     licence: str
-    note: str
+    dim: int
+    """The length of its vectors."""
+    note: str = ""
+    """What vidfind recommends it for; empty if it does not."""
+    languages: str = "English"
+    quality: str = ""
+    """How well it finds without training, as published."""
+    source: str = ""
+    """Where that was published."""
     path: Path | None = None
     """The weights on this machine; None if they are not here."""
 
 
+RESULTS = "open_clip, docs/openclip_retrieval_results.csv"
+PE = "perception_models, apps/pe/README.md"
 MODELS = (
     ModelEntry(
-        DEFAULT_MODEL, "laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", 605_143_284, "MIT", "the default"
-    ),
-    ModelEntry(
-        "ViT-B-32", "datacomp_xl_s13b_b90k", "laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K", 605_143_284, "MIT", "as fast"
-    ),
-    ModelEntry(
-        "ViT-B-16", "laion2b_s34b_b88k", "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", 598_516_972, "MIT", "finer, 4x slower"
-    ),
-    ModelEntry(
-        "ViT-L-14",
-        "laion2b_s32b_b82k",
-        "laion/CLIP-ViT-L-14-laion2B-s32B-b82K",
-        1_710_517_724,
+        DEFAULT_MODEL,
+        "laion2b_s34b_b79k",
+        "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
+        605_143_284,
         "MIT",
-        "finest here, 18x slower",
+        512,
+        "the default: quick",
+        quality="COCO 39.3 %",
+        source=RESULTS,
     ),
-    ModelEntry(TINY, "builtin", "", 0, "MIT", "knows only the demo's drawn shapes"),
+    ModelEntry(
+        "ViT-B-32-SigLIP2-256",
+        "webli",
+        "timm/ViT-B-32-SigLIP2-256",
+        1_507_000_000,
+        "Apache-2.0",
+        768,
+        "quick, in many languages",
+        "many",
+        "COCO 47.2 %",
+        "big_vision, README_siglip2.md",
+    ),
+    ModelEntry(
+        "PE-Core-S-16-384",
+        "meta",
+        "timm/PE-Core-S-16-384",
+        349_000_000,
+        "Apache-2.0",
+        512,
+        "balanced: the smallest download, made for videos too",
+        quality="MSR-VTT 39.3 %, COCO 42.6 %",
+        source=PE,
+    ),
+    ModelEntry(
+        "PE-Core-B-16",
+        "meta",
+        "timm/PE-Core-B-16",
+        1_791_000_000,
+        "Apache-2.0",
+        1024,
+        "the best on a CPU",
+        quality="MSR-VTT 47.6 %, COCO 50.9 %",
+        source=PE,
+    ),
+    ModelEntry(
+        "PE-Core-L-14-336",
+        "meta",
+        "timm/PE-Core-L-14-336",
+        2_685_000_000,
+        "Apache-2.0",
+        1024,
+        "the best with a GPU",
+        quality="MSR-VTT 50.3 %, COCO 57.1 %",
+        source=PE,
+    ),
+    ModelEntry(TINY, "builtin", "", 0, "MIT", 128, "in the package: knows only the demo's drawn shapes"),
+    ModelEntry(
+        "ViT-B-32", "datacomp_xl_s13b_b90k", "laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K", 605_143_284, "MIT", 512
+    ),
+    ModelEntry("ViT-B-16", "laion2b_s34b_b88k", "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", 598_516_972, "MIT", 512),
+    ModelEntry("ViT-L-14", "laion2b_s32b_b82k", "laion/CLIP-ViT-L-14-laion2B-s32B-b82K", 1_710_517_724, "MIT", 768),
 )
+ALIKE = {"PE-Core-*": "meta", "ViT-*-SigLIP2*": "webli"}
+"""Models whose one set of weights has this name, and lies in a repository of timm that is called as they are."""
 
 
 def default_pretrained(model: str) -> str:
@@ -77,6 +136,8 @@ def default_pretrained(model: str) -> str:
     for entry in MODELS:
         if entry.model == model:
             return entry.pretrained
+    if alike := _weights_alike(model):
+        return alike
     from vidfind.system.imports import import_open_clip
 
     open_clip = import_open_clip()
@@ -95,7 +156,13 @@ def known_hub(model: str, pretrained: str) -> str:
     """Returns the Hugging Face repository of weights if it is known without open_clip; else an empty string."""
     if pretrained == OPENAI:
         return OPENAI_HUBS.get(model, "")
-    return next((entry.hub for entry in MODELS if (entry.model, entry.pretrained) == (model, pretrained)), "")
+    hub = next((entry.hub for entry in MODELS if (entry.model, entry.pretrained) == (model, pretrained)), "")
+    return hub or (f"timm/{model}" if pretrained and pretrained == _weights_alike(model) else "")
+
+
+def _weights_alike(model: str) -> str:
+    is_known = open_clip_config(model) is not None
+    return next((weights for names, weights in ALIKE.items() if is_known and fnmatchcase(model, names)), "")
 
 
 def check_config(config: Mapping[str, Any], model: str) -> None:
@@ -115,8 +182,6 @@ def default_encoder(model: str) -> str:
 
     That is DEFAULT_ENCODER with an image tower of CLIP's kind, which the evidence is about, and `mean` with any other:
     it is what the published quality of these was measured with."""
-    from vidfind.text.config import open_clip_config
-
     config = None if model == TINY else open_clip_config(model)
     if config is None:
         return DEFAULT_ENCODER

@@ -42,7 +42,7 @@ PATIENCE = 1.5
 def list_models() -> list[ModelEntry]:
     """Returns the recommended models, with the files of those that are on this machine."""
     entries = []
-    for entry in MODELS:
+    for entry in (one for one in MODELS if one.note):
         path = TINY_WEIGHTS if entry.model == TINY else find_in_cache(entry.hub)
         path = path if path and not weights_problem(path) else None
         size = path.stat().st_size if path else entry.size_bytes
