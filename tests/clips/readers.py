@@ -16,7 +16,7 @@ from tests.clips.make import CLIPS, read_number
 from vidfind.errors import ReaderFailed, VidfindError
 from vidfind.media import read as video
 from vidfind.media.probe import examine_once
-from vidfind.media.pyav_reader import read_with_pyav
+from vidfind.media.readers.pyav import read_with_pyav
 from vidfind.media.sampling import Sample, Segment
 
 HERE = Path(__file__).parent

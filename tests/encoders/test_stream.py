@@ -14,7 +14,8 @@ from tests.support.rounding import rounding
 from tests.support.waiting import PATIENCE
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.stream import EncodedVideo, FailedVideo, Progress, _Totals, encode_ahead, encode_videos
-from vidfind.media.decoding import Clip, Opened, decode_ahead, read_clips
+from vidfind.media.decoding import decode_ahead, read_clips
+from vidfind.media.messages import Clip, Opened
 from vidfind.media.sampling import MISSING, Segment, add_between, split_segments
 from vidfind.models.load import load_encoder
 from vidfind.system.files import fingerprint

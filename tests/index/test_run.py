@@ -21,6 +21,7 @@ from vidfind.index.events import Event, Offline, Outcome, Vanished
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
 from vidfind.media import decoding
+from vidfind.media.messages import Clip, Queued
 from vidfind.media.sampling import split_segments
 from vidfind.media.write import write_video
 from vidfind.search.filters import Filters
@@ -302,10 +303,10 @@ def test_segments_have_the_length_asked_for(library: Path, tmp_path: Path, tiny_
 def test_decoding_delivers_each_video_in_order_and_in_small_batches(made: Path) -> None:
     paths: Sequence[Path] = [made / name for name in LENGTHS]
     batches = list(decoding.decode_ahead(paths, 10.0, 4, 32, batch_size=2))
-    assert max(sum(isinstance(message, decoding.Clip) for message in batch) for batch in batches) <= 2
+    assert max(sum(isinstance(message, Clip) for message in batch) for batch in batches) <= 2
     messages = list(itertools.chain.from_iterable(batches))
     for path in paths:
-        own = [message for message in messages if message.path == path and not isinstance(message, decoding.Queued)]
+        own = [message for message in messages if message.path == path and not isinstance(message, Queued)]
         kinds = [type(message).__name__ for message in own]
         assert kinds == ["Opened", *["Clip"] * (len(kinds) - 2), "Done"]
 

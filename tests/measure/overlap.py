@@ -18,7 +18,8 @@ from statistics import median
 import numpy as np
 
 from vidfind.encoders.stream import encode_ahead
-from vidfind.media.decoding import Clip, decode_ahead
+from vidfind.media.decoding import decode_ahead
+from vidfind.media.messages import Clip
 from vidfind.models.load import load_encoder
 from vidfind.system.machine import parallel_map
 

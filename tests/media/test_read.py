@@ -21,8 +21,8 @@ from tests.support.numbered import BROKEN, SIZE, TRUTH, WHOLE, numbers_read, num
 from vidfind.errors import ReaderFailed, UnreadableVideo
 from vidfind.media import read as video
 from vidfind.media.probe import Traits, examine_once, probe
-from vidfind.media.pyav_reader import frames_from, read_with_pyav
 from vidfind.media.read import choose_reader, read_clips
+from vidfind.media.readers.pyav import frames_from, read_with_pyav
 from vidfind.media.sampling import Sample, Segment, split_segments
 from vidfind.media.write import write_video
 
@@ -368,7 +368,7 @@ def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
 @pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="Linux tells what a process has loaded")
 def test_reading_videos_loads_no_cuda_library_that_would_take_over_the_matrix_products() -> None:
     """decord loads libnvblas where it finds it: the next product of two matrices on the CPU ended the process."""
-    program = "import vidfind.media.decord_reader; print(open('/proc/self/maps').read())"
+    program = "import vidfind.media.readers.decord; print(open('/proc/self/maps').read())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "libdecord" in done.stdout
     assert "libnvblas" not in done.stdout

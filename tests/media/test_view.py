@@ -8,8 +8,8 @@ from PIL import Image
 
 from tests.support.corners import read_corners, set_matrix, write_corners
 from vidfind.media.probe import examine_once, probe
-from vidfind.media.pyav_reader import read_with_pyav
 from vidfind.media.read import choose_reader, read_clips, read_picture, read_with_decord
+from vidfind.media.readers.pyav import read_with_pyav
 from vidfind.media.sampling import Segment, View
 
 SQUASHED = [View(64, True), View(64, True, True)]

@@ -19,7 +19,7 @@ from vidfind.index.events import Outcome
 from vidfind.index.options import IndexOptions
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
-from vidfind.media import decoding
+from vidfind.media import decoding, messages
 from vidfind.media.probe import probe
 from vidfind.store.status import index_status
 from vidfind.store.store import Store
@@ -143,7 +143,7 @@ def test_the_lengths_of_videos_that_wait_are_known_before_they_are_decoded(
     found: dict[Path, float] = {}
     with closing(decoding.decode_ahead([hanging, *waiting], 10.0, 4, 32, workers=1)) as batches:
         while waiting[-1] not in found:
-            found |= {one.path: one.seconds for one in next(batches) if isinstance(one, decoding.Queued)}
+            found |= {one.path: one.seconds for one in next(batches) if isinstance(one, messages.Queued)}
     assert found == {path: pytest.approx(probe(path).duration) for path in waiting[1:]}
     assert not any(thread.name == "headers" for thread in threading.enumerate())
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.support.waiting import wait_until
 from vidfind.errors import UnreadableVideo
-from vidfind.media import decoding
+from vidfind.media import messages
 
 
 def segfault() -> None:
@@ -65,15 +65,15 @@ FAULTS: dict[str, Callable[[], None]] = {
 }
 
 
-def read_video(path: Path, *arguments: Any) -> Iterator[decoding.Message]:
-    """As decoding.read_video, but for files called after a fault: `hang.mp4` at once, `late-hang.mp4` after a clip."""
+def read_video(path: Path, *arguments: Any) -> Iterator[messages.Message]:
+    """As messages.read_video, but for files called after a fault: `hang.mp4` at once, `late-hang.mp4` after a clip."""
     late, _, name = path.stem.rpartition("-")
     fault = FAULTS.get(name)
     if fault and not late:
         fault()
-    for message in decoding.read_video(path, *arguments):
+    for message in messages.read_video(path, *arguments):
         yield message
-        if fault and isinstance(message, decoding.Clip):
+        if fault and isinstance(message, messages.Clip):
             fault()
 
 

@@ -129,7 +129,8 @@ def describe(device: str) -> Told:
 def decode(paths: Sequence[str], samplings: Sequence[str], runs: int) -> Told:
     """Yields how long decoding all clips of the files takes, after a first run that starts the decoders."""
 
-    from vidfind.media.decoding import Failed, decode_ahead
+    from vidfind.media.decoding import decode_ahead
+    from vidfind.media.messages import Failed
 
     def run(sampling: Any) -> None:
         for batch in decode_ahead([Path(path) for path in paths], SEGMENT_LENGTH, NUM_FRAMES, SIZE, sampling=sampling):

@@ -15,6 +15,7 @@ from vidfind.cli.options import (
     Folders,
     IndexName,
     Json,
+    Maps,
     Online,
     Quiet,
     Since,
@@ -30,7 +31,11 @@ from vidfind.system import paths
 
 
 def status_command(
-    name: IndexName = paths.DEFAULT_INDEX, as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False
+    name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Show what an index holds and how it was made.
 
@@ -91,6 +96,7 @@ def list_command(
         bool, typer.Option("--print0", "-0", help="Like --paths, with a NUL character after each path, for `xargs -0`.")
     ] = False,
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:

@@ -32,6 +32,15 @@ def _be_quiet(wanted: bool) -> None:
         console.be_quiet()
 
 
+def _keep_maps(maps: list[str] | None) -> list[str] | None:
+    if maps:
+        from vidfind.store.places.maps import keep_map
+
+        for one in maps:
+            keep_map(one)
+    return maps
+
+
 def _lower_priority(wanted: bool) -> None:
     if wanted:
         from vidfind.system.machine import lower_priority
@@ -71,6 +80,17 @@ IndexName = Annotated[
         metavar="NAME|URL",
         help="The index to use; one in object storage as s3://BUCKET/NAME.",
         autocompletion=completion.index_names,
+    ),
+]
+Maps = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="OLD=NEW",
+        callback=_keep_maps,
+        is_eager=True,
+        help="On this machine, the folder OLD of the index is NEW. Kept for all commands; OLD= forgets it. May be "
+        "given again.",
     ),
 ]
 MaxSeconds = Annotated[

@@ -30,6 +30,7 @@ from vidfind.cli.options import (
     Like,
     Limit,
     Literally,
+    Maps,
     MinMatch,
     MinScore,
     NoTag,
@@ -179,6 +180,7 @@ def search_command(
         int | None, typer.Option("--open", metavar="RANK", min=1, help="Play the moment of this rank.")
     ] = None,
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     quiet: Quiet = False,

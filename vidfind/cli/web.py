@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidfind.cli.options import Device, Dtype, IndexName, Quiet, Verbose
+from vidfind.cli.options import Device, Dtype, IndexName, Maps, Quiet, Verbose
 from vidfind.cli.prompt import Answers, open_searcher
 from vidfind.cli.search import read_line
 from vidfind.search.expression import Example, Expression
@@ -37,6 +37,7 @@ def web_command(
     ] = 0,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address, and open no browser.")] = False,
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     quiet: Quiet = False,

@@ -83,7 +83,7 @@ def look_at_decoders() -> Found:
 
     from vidfind.media import decoding, sampling
     from vidfind.media import read as video
-    from vidfind.media.pyav_reader import read_with_pyav
+    from vidfind.media.readers.pyav import read_with_pyav
     from vidfind.media.write import write_video
 
     with tempfile.TemporaryDirectory(prefix="vidfind-") as folder:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.media.decoding import Clip, Done, Message, Opened, Queued, decode_ahead
+from vidfind.media.decoding import decode_ahead
+from vidfind.media.messages import Clip, Done, Message, Opened, Queued
 from vidfind.media.probe import VideoInfo
 from vidfind.media.sampling import DEFAULT_SAMPLING, MISSING, Sampling, Segment
 from vidfind.system.machine import parallel_map
@@ -117,7 +118,8 @@ def encode_videos(
                     open_videos[path] = _OpenVideo(message)
                     totals.opened(path, message.info.duration)
                 elif isinstance(message, Clip):
-                    open_videos[path].vectors.append(next(vectors))
+                    video = open_videos[path]
+                    video.vectors.append(video.vectors[-1] if message.is_repeat else next(vectors))
                     totals.done_seconds += message.seconds
                 elif isinstance(message, Done):
                     video = open_videos.pop(path)
@@ -228,7 +230,7 @@ def encode_ahead(
     sampling: Sampling = DEFAULT_SAMPLING,
     overlap: bool = False,
 ) -> Generator[tuple[list[Message], Vectors]]:
-    """Yields the batches of `decode_ahead`, each with the vectors of its clips, from each encoder.
+    """Yields the batches of `decode_ahead`, each with the vectors of its clips that are no repeats, from each encoder.
 
     Close the generator to stop early. Raises ModelUnavailable, as `Encoder.encode_video` does."""
     first = encoders[0]
@@ -237,7 +239,7 @@ def encode_ahead(
     )
 
     def encode(batch: list[Message]) -> Vectors:
-        frames = [message.frames for message in batch if isinstance(message, Clip)]
+        frames = [message.frames for message in batch if isinstance(message, Clip) and not message.is_repeat]
         if not frames:
             return [np.empty((0, encoder.dim), np.float32) for encoder in encoders]
         clips = np.stack(frames)

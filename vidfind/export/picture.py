@@ -22,7 +22,7 @@ from vidfind.errors import UnreadableVideo
 from vidfind.export.wanted import EXACT
 from vidfind.media.frames import HDR_TO_LIGHT, UPRIGHT, Orientation, frame_rate, orientation, pixel_aspect, to_sdr
 from vidfind.media.probe import examine_once
-from vidfind.media.pyav_reader import frames_from
+from vidfind.media.readers.pyav import frames_from
 
 MIN_TICKS = 10_000  # a second: the times of frames are kept to a tenth of a millisecond where files have coarser ones
 SHORTEST_TICK = Fraction(1, 1_000_000)  # second; MP4 cannot count much finer ones

@@ -12,7 +12,7 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,18 +24,14 @@ from vidfind.media import probe as media_probe
 from vidfind.media import read as video
 from vidfind.media.dates import Recorded
 from vidfind.media.frames import check_regular
+from vidfind.media.messages import NO_FRAMES, Clip, Done, Failed, Message, Opened, Queued, read_video
 from vidfind.media.probe import VideoInfo
 from vidfind.media.sampling import (
     DEFAULT_SAMPLING,
-    Sample,
     Sampling,
     Segment,
     View,
-    add_between,
-    sample_times,
-    split_segments,
 )
-from vidfind.system.files import fingerprint
 from vidfind.system.worker import TICK, Worker, borrow_worker
 
 log = logging.getLogger(__name__)
@@ -57,56 +53,6 @@ PATIENCE_A_SECOND = 2.0
 # Seconds after which the lengths of the videos that still wait are read from their headers: a shorter run needs none.
 HEADER_DELAY = 1.0
 HEADER_PATIENCE = 10.0  # seconds for one header: it takes milliseconds, from a slow network a second
-
-
-@dataclass(frozen=True)
-class Opened:
-    """First of a video's messages. Its clips follow, one for each segment in order, then Done; or Failed, any time.
-
-    A damaged video has fewer clips than segments."""
-
-    path: Path
-    fingerprint: str
-    info: VideoInfo
-    segments: list[Segment]
-
-
-@dataclass(frozen=True)
-class Clip:
-    path: Path
-    seconds: float
-    """How much further it reaches than the clip before it."""
-    frames: npt.NDArray[np.uint8]  # (T, S, S, 3)
-    times: npt.NDArray[np.float64]  # (T,): when each frame is shown, in seconds
-
-
-@dataclass(frozen=True)
-class Done:
-    path: Path
-    until: float | None = None
-    """The time up to which the video could be decoded, if that was not to its end, in seconds."""
-    time_error: float = 0.0
-    """The largest distance of a frame from the time wanted, in seconds, where other frames were taken instead of those
-    shown at the times wanted, such as keyframes."""
-
-
-@dataclass(frozen=True)
-class Failed:
-    path: Path
-    reason: str
-    try_again: bool
-    """Whether the disk or the permissions were at fault, not what is in the file."""
-
-
-@dataclass(frozen=True)
-class Queued:
-    """A video that is not opened yet, and the length that its header claims, in seconds."""
-
-    path: Path
-    seconds: float
-
-
-Message = Opened | Clip | Done | Failed | Queued
 
 
 def decode_ahead(
@@ -267,55 +213,17 @@ def _decode_video(worker: Worker, path: Path, segment_length: float, *arguments:
 
     `arguments` are those of `read_video` after `segment_length`."""
     try:
-        yield from _run(worker, segment_length, read_video, path, segment_length, *arguments)
+        frames = NO_FRAMES
+        for message in _run(worker, segment_length, read_video, path, segment_length, *arguments):
+            if isinstance(message, Clip):
+                message = replace(message, frames=frames) if message.is_repeat else message
+                frames = message.frames
+            yield message
     except UnreadableVideo as error:
         noise = worker.noise()
         yield Failed(path, f"{error}; it said: {noise}" if noise else str(error), try_again=False)
     except OSError as error:
         yield Failed(path, f"cannot be read: {error.strerror or error}", try_again=True)
-
-
-def read_video(
-    path: Path,
-    segment_length: float,
-    num_frames: int,
-    view: View | int,
-    sampling: Sampling = DEFAULT_SAMPLING,
-    threads: int | None = None,
-    overlap: bool = False,
-) -> Iterator[Message]:
-    """Reads a video; yields its messages, for `decode_ahead`. Runs in a worker. Raises UnreadableVideo and OSError."""
-    digest = fingerprint(path)
-    info = media_probe.probe(path)
-    segments = split_segments(info.duration, segment_length, info.start)
-    yield Opened(path, digest, info, add_between(segments) if overlap else segments)
-    clips = video.read_clips(path, segments, num_frames, view, sampling, threads)
-    half = num_frames // 2
-    before: Sample | None = None
-    count, time_error = 0, 0.0
-    while True:
-        try:
-            sample = next(clips)
-        except StopIteration as ended:
-            until: float | None = ended.value
-            break
-        segment = segments[count]
-        length = segment.end - segment.start
-        if sampling != "exact":
-            wanted = sample_times(segment, num_frames)
-            time_error = max(time_error, float(np.abs(sample.times - wanted).max()))
-        if overlap and before:
-            length /= 2
-            frames, times = (np.concatenate([a[half:], b[:half]]) for a, b in zip(before, sample, strict=True))
-            yield Clip(path, length, frames, times)
-        yield Clip(path, length, *sample)
-        before = sample
-        count += 1
-    if not count:
-        raise UnreadableVideo("is damaged: nothing but its first frame can be decoded")
-    if time_error:
-        log.info("%s: frames lie up to %.2f seconds from the times wanted", path, time_error)
-    yield Done(path, until, round(time_error, 3))
 
 
 def _run(
@@ -353,8 +261,8 @@ def read_clips(
     """The frames of video.read_clips, in a worker: (T, S, S, 3) for each segment. Raises UnreadableVideo as `probe`."""
     longest = max((segment.end - segment.start for segment in segments), default=0.0)
     with closing(_run_once(video.read_clips, path, segments, num_frames, view, sampling, longest=longest)) as samples:
-        for frames, _ in samples:
-            yield frames
+        for sample in samples:
+            yield sample.frames
 
 
 def read_clip(path: Path, segment: Segment, num_frames: int, view: View | int) -> npt.NDArray[np.uint8]:

@@ -29,9 +29,9 @@ from vidfind.media.frames import (
     to_sdr,
     whole_picture,
 )
-from vidfind.media.keyframe_reader import read_by_keyframes, read_near
 from vidfind.media.probe import Traits, VideoInfo, examine_once, turns_itself
-from vidfind.media.pyav_reader import frames_from, read_with_pyav
+from vidfind.media.readers.keyframes import read_by_keyframes, read_near
+from vidfind.media.readers.pyav import frames_from, read_with_pyav
 from vidfind.media.sampling import Sample, Sampling, Segment, View, as_view
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def read_with_decord(
 ) -> Iterator[Sample]:
     """Like `read_clips`, for files that decord reads right. Raises ReaderFailed, also if decord cannot be imported."""
     try:
-        from vidfind.media import decord_reader
+        from vidfind.media.readers import decord as decord_reader
     except (ImportError, OSError, RuntimeError) as error:  # OSError: one of its own libraries cannot be loaded
         raise ReaderFailed(f"decord cannot be imported: {error}") from error
 

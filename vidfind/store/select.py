@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from vidfind.commands import status_command
 from vidfind.errors import BadInput
 from vidfind.store.folder import targets_of
+from vidfind.store.places.maps import read_maps
 from vidfind.store.store import Store
 from vidfind.store.tables import path_from_text, path_to_text
 from vidfind.system.files import find_present
@@ -222,7 +223,7 @@ def _is_excluded(videos: pa.Table, pattern: str) -> Mask:
 
 
 def _is_under(texts: pa.ChunkedArray[pa.StringScalar], root: Path) -> Mask:
-    if os.name == "nt":  # where names that differ in case are the same
+    if os.name == "nt" or read_maps():  # where names that differ in case are the same, or paths are of another system
         return pa.array([path_from_text(text).is_relative_to(root) for text in _texts(texts)], pa.bool_())
     text = path_to_text(root)
     return pc.or_(pc.equal(texts, pa.scalar(text)), pc.starts_with(texts, text if text.endswith("/") else f"{text}/"))

@@ -27,6 +27,7 @@ from vidfind.errors import VidfindError
 from vidfind.store.places.copies import copy_of
 from vidfind.store.places.database import connect as connect
 from vidfind.store.places.lease import check_lease
+from vidfind.store.places.maps import local_path, read_maps, stored_path
 from vidfind.store.places.path import IndexPath, delete_entry, place_errors
 from vidfind.store.reading import TableReader
 from vidfind.store.settings import damaged
@@ -378,11 +379,12 @@ def row_to_table(row: VideoRow) -> dict[str, object]:
 
 def path_to_text(path: Path) -> str:
     """A path as plain ASCII, as in a file URI: keeps names that are no valid Unicode, needs no escaping in SQL."""
-    return quote_from_bytes(os.fsencode(path))
+    return quote_from_bytes(os.fsencode(stored_path(path) if read_maps() else path))
 
 
 def path_from_text(text: str) -> Path:
-    return Path(os.fsdecode(unquote_to_bytes(text)))
+    stored = os.fsdecode(unquote_to_bytes(text))
+    return local_path(stored) if read_maps() else Path(stored)
 
 
 @contextmanager

@@ -22,7 +22,8 @@ import numpy.typing as npt
 from vidfind.encoders.costs import ClipCost, clip_costs, clips_to_time
 from vidfind.encoders.stream import EncodedVideo, FailedVideo, Progress, encode_videos
 from vidfind.errors import BadInput
-from vidfind.media.decoding import Clip, decode_ahead
+from vidfind.media.decoding import decode_ahead
+from vidfind.media.messages import Clip
 from vidfind.media.sampling import DEFAULT_SAMPLING, SEGMENT_LENGTH, Sampling, Segment, View
 from vidfind.training.pairs import Pair, normal_caption, warn_of_long
 from vidfind.training.recall import Retrieval, judge, ranks, recall_of

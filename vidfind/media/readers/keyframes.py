@@ -6,13 +6,13 @@ which frames are wanted.
 
 from __future__ import annotations  # PyAV has Packet[VideoStream] for type checkers only
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain, cycle, dropwhile, islice, pairwise
+from itertools import chain, cycle, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +21,11 @@ import numpy as np
 from av.video.frame import PictureType
 
 from vidfind.errors import ReaderFailed
-from vidfind.media.clock import MAX_REORDER, Timeline
+from vidfind.media.clock import Timeline
 from vidfind.media.frames import (
     UPRIGHT,
     Orientation,
     decode_frames,
-    frame_rate,
     open_video,
     picture,
     read_packets,
@@ -35,18 +34,9 @@ from vidfind.media.frames import (
     whole_picture,
 )
 from vidfind.media.probe import Traits
-from vidfind.media.sampling import (
-    MISSING,
-    TICK,
-    Sample,
-    Sampling,
-    Segment,
-    View,
-    as_view,
-    nearest_within,
-    part_around,
-    sample_times,
-)
+from vidfind.media.readers.gops import LONGEST_LOOK, Gop, Packets, Pick, pick_frames
+from vidfind.media.readers.still import look_alike
+from vidfind.media.sampling import TICK, Sample, Sampling, Segment, View, as_view
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -78,8 +68,8 @@ def read_by_keyframes(
             return files.enter_context(open_video(path, threads, is_quick=True))[1]
 
         timeline = Timeline(container, stream, traits.clock.start)
-        packets = _Packets(timeline.place(read_packets(container, stream)), stream, traits.start)
-        picks = _picks(packets, segments, num_frames, sampling)
+        packets = Packets(timeline.place(read_packets(container, stream)), stream, traits.start, sampling == "auto")
+        picks = pick_frames(packets, segments, num_frames, sampling)
         decoders = [_Decoder(lambda: stream, view, traits.orientation)]
         decoders += [_Decoder(open_another, view, traits.orientation) for _ in range(threads - 1)]
         lanes = [(decoder, pools.enter_context(ThreadPoolExecutor(1))) for decoder in decoders]
@@ -163,127 +153,73 @@ def is_doubtful(frame: VideoFrame, stream: VideoStream) -> bool:
 
 
 def _decode_ahead(
-    picks: Iterable[_Pick], lanes: Sequence[tuple[_Decoder, ThreadPoolExecutor]]
+    picks: Iterable[Pick], lanes: Sequence[tuple[_Decoder, ThreadPoolExecutor]]
 ) -> Iterator[tuple[np.ndarray, float]]:
     """Yields the picture and time of each pick, in order; each GOP goes to the next decoder in turn."""
     ahead = AHEAD if len(lanes) > 1 else 0
     waiting: deque[Future[tuple[np.ndarray, float]]] = deque()
     lane = cycle(lanes)
     gop = None
+
+    def look(keyframe: Gop) -> np.ndarray:
+        decoder, pool = next(lane)
+        return pool.submit(decoder.show, Pick(keyframe.alone(), keyframe.time, keyframe.time, False), True).result()[0]
+
+    still = _Still(look)
     for pick, following in pairwise(chain(picks, [None])):
         assert pick is not None
-        if pick.gop is not gop:
-            gop, (decoder, pool) = pick.gop, next(lane)
-        waiting.append(pool.submit(decoder.show, pick, following is None or following.gop is not gop))
+        if (same := still.picture_at(pick)) is not None:
+            shown: Future[tuple[np.ndarray, float]] = Future()
+            shown.set_result((same, pick.time))
+            waiting.append(shown)
+        else:
+            if pick.gop is not gop:
+                gop, (decoder, pool) = pick.gop, next(lane)
+            waiting.append(pool.submit(decoder.show, pick, following is None or following.gop is not gop))
         if len(waiting) > ahead:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
 
 
-@dataclass(eq=False)
-class _Gop:
-    """A keyframe and the packets after it that were read so far, in decoding order."""
+class _Still:
+    """One picture for all picks of a still scene.
 
-    time: float
-    packets: deque[tuple[float, Packet[VideoStream]]]  # those not decoded yet
-    times: list[float] = field(default_factory=list)  # of the packets that may still be wanted
+    Packets that are nearly empty say that nothing moves. A change that is too slow to show in them, such as that of
+    daylight, shows in the keyframes at both ends. Each is compared with the first picture, so that changes do not add
+    up."""
 
+    def __init__(self, look: Callable[[Gop], np.ndarray]) -> None:
+        self._look = look  # decodes a keyframe
+        self._picture = np.empty(0)
+        self._end = self._changed = -math.inf  # end of the scene; of the last one that seemed to be still and was not
+        self._seen: dict[float, np.ndarray] = {}  # the last keyframes looked at, by time
 
-@dataclass(frozen=True)
-class _Pick:
-    """A wanted frame of a GOP. The frame at `early` costs less, and will do if no later frame of the GOP is wanted."""
+    def picture_at(self, pick: Pick) -> np.ndarray | None:
+        """Returns the picture of the scene if a pick lies in one, else None: the pick has to be decoded."""
+        gop, until = pick.gop, pick.gop.until
+        if until and until.time > self._end and pick.time > self._changed and pick.time <= until.time:
+            self._go_on(gop, until)
+        if gop.time - TICK <= self._end and pick.time <= self._end + TICK:
+            return self._picture
+        return self._seen.get(pick.time) if pick.time == gop.time else None
 
-    gop: _Gop
-    time: float
-    early: float
-    skips: bool  # whether frames that no other frame needs may be skipped on the way
+    def _go_on(self, gop: Gop, until: Gop) -> None:
+        """Lengthens the scene to the keyframe of `until`, or begins one at that of `gop`, if they look alike."""
+        after = self._see(until)
+        if gop.time > self._end + TICK or not look_alike(self._picture, after):
+            first = self._see(gop)
+            if not look_alike(first, after):
+                self._changed = until.time
+                return
+            self._picture = first
+        self._end = until.time
 
-
-def _picks(packets: _Packets, segments: Sequence[Segment], num_frames: int, sampling: Sampling) -> Iterator[_Pick]:
-    """Yields the frame to decode for each sample time of each segment."""
-    for segment in segments:
-        skips = (segment.end - segment.start) / num_frames * packets.frame_rate > MAX_REORDER
-        for time in sample_times(segment, num_frames):
-            time = max(time, packets.start)
-            allowed = part_around(time, segment, num_frames) if sampling == "auto" else segment
-            gops = packets.around(time, allowed.end, keep=sampling == "auto")
-            near = nearest_within(allowed, time, list(gops))
-            if near is None and sampling == "auto":
-                yield _forward(next(iter(gops.values())), time, allowed.start, skips)
-            else:
-                gop = next(iter(gops.values())) if near is None else gops[near]
-                yield _Pick(gop, gop.time, gop.time, skips)
-
-
-def _forward(gop: _Gop, time: float, earliest: float, skips: bool) -> _Pick:
-    """Picks the last frame of a GOP that begins at or before `time`; to save work in a long segment, the first frame
-    since `earliest`."""
-    shown = [one for one in gop.times if one <= time + TICK]
-    last = max(shown)
-    gop.times = [one for one in gop.times if one >= last]
-    # In a short segment there is little to decode, and small differences in time show what moves.
-    early = min((one for one in shown if one >= earliest), default=last) if skips else last
-    return _Pick(gop, last, early, skips)
-
-
-class _Packets:
-    """Gathers packets into GOPs, a little ahead of the wanted time."""
-
-    def __init__(self, packets: Iterable[Packet[VideoStream]], stream: VideoStream, start: float) -> None:
-        self.frame_rate = float(frame_rate(stream))
-        self.start = start
-        self._packets = dropwhile(lambda packet: not packet.is_keyframe, packets)  # those cannot be decoded
-        self._stream = stream
-        self._end = self._reached = 0.0  # end of the latest frame; decoding time of the last packet
-        self._before = self._read_keyframe(start)
-        self._after: _Gop | None = None
-
-    def around(self, time: float, until: float, keep: bool) -> dict[float, _Gop]:
-        """Returns the GOP that has begun at `time`, read at least up to then, and the next GOP if it was reached.
-
-        The keys are their start times. Without `keep`, only the keyframe of the first GOP is kept."""
-        until += MAX_REORDER / self.frame_rate  # a decoder needs the packets up to here to return a frame shown then
-        while True:
-            if self._after is not None and self._after.time > time + TICK:
-                return {gop.time: gop for gop in (self._before, self._after)}
-            if self._after is not None:
-                self._before, self._after = self._after, None
-            if self._reached > until:
-                break
-            packet = next(self._packets, None)
-            if packet is None:
-                if time > self._end + MISSING:
-                    raise ReaderFailed("it ends early")
-                break
-            shown = self._note(packet)
-            if packet.is_keyframe:
-                self._after = self._begin(packet, shown)
-            elif keep:
-                self._before.packets.append((shown, packet))
-                self._before.times.append(shown)
-        return {self._before.time: self._before}
-
-    def _read_keyframe(self, start: float) -> _Gop:
-        packet = next(self._packets, None)
-        if packet is None or abs(self._note(packet) - start) > TICK:
-            raise ReaderFailed("it does not begin with a keyframe")
-        return _Gop(start, deque([(start, packet)]), [start])
-
-    def _begin(self, keyframe: Packet[VideoStream], shown: float) -> _Gop:
-        if shown <= self._before.time:
-            raise ReaderFailed("its keyframes are not in the order of their times")
-        return _Gop(shown, deque([(shown, keyframe)]), [shown])
-
-    def _note(self, packet: Packet[VideoStream]) -> float:
-        """Returns when the frame of a packet is shown; remembers where the video ends."""
-        base = self._stream.time_base
-        shown = time_of(packet, self._stream)
-        if packet.pts is None or shown is None or base is None or packet.is_discard or packet.is_corrupt:
-            raise ReaderFailed("it has packets that are broken, not to be shown, or without a time")
-        self._end = max(self._end, shown + float((packet.duration or 0) * base))
-        self._reached = shown if packet.dts is None else float(packet.dts * base)
-        return shown
+    def _see(self, gop: Gop) -> np.ndarray:
+        if gop.time not in self._seen:
+            self._seen = {time: seen for time, seen in self._seen.items() if time > gop.time - LONGEST_LOOK}
+            self._seen[gop.time] = self._look(gop)
+        return self._seen[gop.time]
 
 
 class _Decoder:
@@ -293,7 +229,7 @@ class _Decoder:
         self._open_stream = open_stream
         self._view = view
         self._orientation = orientation
-        self._gop: _Gop | None = None
+        self._gop: Gop | None = None
         self._decoding: set[float] = set()  # times of packets whose frames the decoder has not returned yet
         self._frames: dict[float, VideoFrame] = {}  # by time: the last wanted frame and those after it
         self._shown: tuple[np.ndarray, float] | None = None
@@ -302,7 +238,7 @@ class _Decoder:
     def _stream(self) -> VideoStream:
         return self._open_stream()
 
-    def show(self, pick: _Pick, is_last: bool) -> tuple[np.ndarray, float]:
+    def show(self, pick: Pick, is_last: bool) -> tuple[np.ndarray, float]:
         """Returns the picked picture, (S, S, 3), and its time. `is_last`: no other frame of its GOP is wanted."""
         if pick.gop is not self._gop:
             self._begin(pick.gop)
@@ -320,14 +256,14 @@ class _Decoder:
         self._shown = picture(frame, self._stream, self._view, self._orientation), time
         return self._shown
 
-    def _begin(self, gop: _Gop) -> None:
+    def _begin(self, gop: Gop) -> None:
         if self._gop is not None:
             self._stream.codec_context.flush_buffers()
         self._gop, self._shown = gop, None
         self._decoding.clear()
         self._frames.clear()
 
-    def _go_on(self, pick: _Pick, time: float, is_last: bool) -> None:
+    def _go_on(self, pick: Pick, time: float, is_last: bool) -> None:
         """Decodes one more packet, or the frames that the decoder still holds."""
         if pick.gop.packets and not (is_last and time in self._decoding):
             shown, packet = pick.gop.packets.popleft()

@@ -11,10 +11,10 @@ import pytest
 from tests.clips.make import read_number
 from tests.support.numbered import SIZE, WHOLE, number_at, numbers_wanted
 from vidfind.errors import ReaderFailed
-from vidfind.media.keyframe_reader import read_by_keyframes
 from vidfind.media.probe import examine_once, probe
-from vidfind.media.pyav_reader import read_with_pyav
 from vidfind.media.read import read_clips
+from vidfind.media.readers.keyframes import read_by_keyframes
+from vidfind.media.readers.pyav import read_with_pyav
 from vidfind.media.sampling import Sample, Sampling, Segment, nearest_within, part_around, sample_times, split_segments
 
 READ_MORE_CAREFULLY = ["h264_refresh.mp4", "edit_list.mp4", "truncated.mp4", "bad_block.ts", "damaged.mp4"]
