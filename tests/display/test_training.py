@@ -10,8 +10,8 @@ from tests.support.drawn import drawn
 from vidfind.display.training import recall_table, training_lines, word_found, word_line
 from vidfind.encoders.costs import ClipCost
 from vidfind.training.evaluate import WordFound
-from vidfind.training.finetune import Stepped, Validated
-from vidfind.training.recall import Recall, Retrieval, WordMarks
+from vidfind.training.optimize import Stepped
+from vidfind.training.recall import Recall, Retrieval, Validated, WordMarks
 
 GOOD = Retrieval(Recall(90, 100, 100, 1, 1.25, 40), Recall(50, 60.04, 70, 1.5, 123.4, 40))
 WORSE = replace(GOOD, text_to_video=Recall(25, 75, 100, 2, 3.5, 40))
@@ -107,6 +107,7 @@ def test_a_training_shows_its_steps_loss_recall_and_time_left_below_a_bar() -> N
         (WordMarks(3, 1, 0, -0.5, 0.2), "The new word was not learned. More captions with it help most"),
         (WordMarks(3, 1, 0, -0.5, 0.2), "--word Rex=NOUN"),
         (WordMarks(1, 0, 1, 2.0, float("inf")), "too few to tell whether it was learned"),
+        (WordMarks(3, 3, 3, -0.1, 0.2), "without it they are found as well"),
         (None, "none was held out to judge it by"),
     ],
 )

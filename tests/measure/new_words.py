@@ -1,12 +1,14 @@
 """How well fine-tuning teaches words of the owner's, on small worlds that are drawn anew for each seed and renderer.
 
-    uv run python -m tests.measure.new_words [--seeds 5] [--renderers sketched drawn] [--worlds known unseen]
+    uv run python -m tests.measure.new_words [--seeds 1 2] [--renderers sketched drawn] [--worlds known unseen]
 
 Each training is `vidfind finetune` on sixty captioned videos. World `known`: in twelve captions a triangle is called a
 blip. World `unseen`: twelve zorps (a look that the model has never met), twelve captions in which a square is a dax,
-and twelve of Rex, one certain triangle with a dot in its middle. Then others are to be found among eighty drawings of
-all kinds: by captions with the new word, by the same with the known noun, and by the word alone. "Old world": captions
-of 150 drawings of the demo's world, before and after.
+and twelve of Rex, one certain triangle with a dot in its middle. dax and Rex are taught with their noun (--word), the
+others are found by themselves. Then others are to be found among eighty drawings of
+all kinds: by captions with the new word, by the same with the known noun, and by the word alone; a zorp also among nine
+other shapes that move alike, and Rex among nine triangles of its colour and size that move alike. "Old world": captions
+of 150 drawings of the demo's world. Everything before and after. With --text-only, clips are seen as before.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from random import Random
 
@@ -47,6 +50,7 @@ from vidfind.encoders.encoder import Encoder
 from vidfind.models.load import load_encoder
 
 WITH_WORD, CAPTIONS, OTHERS, OLD, GROUPS, ORDINARY = 12, 60, 80, 150, 12, 9
+FOUND = (BLIP, ZORP)
 WORLDS: Mapping[str, Sequence[Word]] = {"known": [BLIP], "unseen": [ZORP, DAX, REX]}
 Vectors = np.ndarray
 
@@ -63,12 +67,14 @@ def drawings(words: Sequence[Word], count: int, seed: int) -> list[Drawn]:
     return [*own, *(make(scene, rng) for scene in rest)]
 
 
-def train(folder: Path, words: Sequence[Word], renderer: str, seed: int) -> float:
+def train(folder: Path, words: Sequence[Word], renderer: str, seed: int, options: Sequence[str]) -> float:
     """Trains the adapter `home` on new drawings; returns the seconds of processor time."""
     write_csv(folder / "captions.csv", write(folder / "films", drawings(words, CAPTIONS, 1000 * seed), renderer))
     command = [sys.executable, "-m", "vidfind", "finetune", "--pairs", str(folder / "captions.csv"), "--model", "tiny"]
+    for word in words:
+        command += [] if word in FOUND else ["--word", f"{word.text}={word.noun}"]
     began = os.times()
-    subprocess.run([*command, "--no-use"], check=True, env={**os.environ, "VIDFIND_HOME": str(folder)})
+    subprocess.run([*command, *options, "--no-use"], check=True, env={**os.environ, "VIDFIND_HOME": str(folder)})
     ended = os.times()
     return ended.children_user + ended.children_system - began.children_user - began.children_system
 
@@ -86,7 +92,7 @@ def recall(encoder: Encoder, texts: Sequence[str], own: Sequence[int], clips: Ve
     return 100 * float((rank < first).mean())
 
 
-def judge(encoder: Encoder, words: Sequence[Word], renderer: str, seed: int) -> dict[str, float]:
+def judge(encoder: Encoder, words: Sequence[Word], renderer: str, seed: int, old_world: float) -> dict[str, float]:
     """Returns all figures of a world, in percent, with names for a table."""
     shown = drawings(words, OTHERS, 1000 * seed + 500)
     clips = encode(encoder, [one.scene for one in shown], renderer)
@@ -102,11 +108,18 @@ def judge(encoder: Encoder, words: Sequence[Word], renderer: str, seed: int) -> 
         for one in (word.text, word.noun):
             figures[f"{one} alone, of its first 5"] = alone(encoder, one, set(own), shown, clips)
     if ZORP in words:
-        figures["zorp among ten that move alike"] = among_ten(encoder, renderer, seed)
+        figures["zorp among ten that move alike"] = among_ten(encoder, ZORP, renderer, seed)["with the word"]
+    if REX in words:
+        found = among_ten(encoder, REX, renderer, seed)
+        figures |= {f"Rex among ten triangles alike, {how}": share for how, share in found.items()}
+    return {**figures, "old world R@1": old_world}
+
+
+def old_world(encoder: Encoder) -> float:
+    """Returns R@1 on drawings of the demo's world."""
     old = list(distinct_scenes(Random(20261121), OLD))
     texts = [captions.caption(scene, Random(number)) for number, scene in enumerate(old)]
-    figures["old world R@1"] = recall(encoder, texts, range(OLD), encode(encoder, old, "drawn"), 1)
-    return figures
+    return recall(encoder, texts, range(OLD), encode(encoder, old, "drawn"), 1)
 
 
 def alone(encoder: Encoder, word: str, own: set[int], shown: Sequence[Drawn], clips: Vectors) -> float:
@@ -122,22 +135,25 @@ def alone(encoder: Encoder, word: str, own: set[int], shown: Sequence[Drawn], cl
     return 100 * float(np.mean([[place in right for place in np.argsort(-row)[:5]] for row in scores]))
 
 
-def among_ten(encoder: Encoder, renderer: str, seed: int) -> float:
-    """Returns how many zorps, big and small, are found first among ordinary shapes that move alike, in percent."""
+def among_ten(encoder: Encoder, word: Word, renderer: str, seed: int) -> dict[str, float]:
+    """Returns how many things of a word are found first among ordinary shapes that move alike, in percent: by captions
+    with the word, and with its noun. Among zorps, big and small, are shapes of all kinds; of Rex, triangles alike."""
     rng = Random(1000 * seed + 700)
     found = []
     for _ in range(GROUPS):
         motion = rng.choice(("left", "right", "up", "down", "bounces", "still"))
         size = rng.choice(list(demo.SIZES))
-        star = Scene((demo.random_shape(rng, "star", size=size, motion=motion),), demo.random_background(rng))
-        zorp = make(star, rng, ZORP)
+        shape = demo.random_shape(rng, word.kind, size=size, motion=motion)
+        own = make(Scene((shape,), demo.random_background(rng)), rng, word)
+        kind, colour = (word.kind, shape.colour) if word == REX else (None, None)
         others = [
-            Scene((demo.random_shape(rng, size=size, motion=motion),), demo.random_background(rng))
+            Scene((demo.random_shape(rng, kind, colour, size, motion),), demo.random_background(rng))
             for _ in range(ORDINARY)
         ]
-        clips = encode(encoder, [zorp.scene, *others], renderer)
-        found.append(recall(encoder, [zorp.caption], [0], clips, 1))
-    return float(np.mean(found))
+        clips = encode(encoder, [own.scene, *others], renderer)
+        texts = (own.caption, with_noun(own.caption, word))
+        found.append([recall(encoder, [text], [0], clips, 1) for text in texts])
+    return dict(zip(("with the word", "with its noun"), map(float, np.mean(found, axis=0)), strict=True))
 
 
 def main() -> None:
@@ -145,26 +161,31 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--renderers", nargs="+", default=list(RENDERERS), choices=list(RENDERERS))
     parser.add_argument("--worlds", nargs="+", default=list(WORLDS), choices=list(WORLDS))
+    parser.add_argument("--text-only", action="store_true")
     asked = parser.parse_args()
+    options = ["--text-only"] if asked.text_only else []
     plain = load_encoder("tiny", device="cpu", dtype="float32")
-    for world in asked.worlds:
-        for renderer in asked.renderers:
-            rows: dict[str, list[tuple[float, float]]] = defaultdict(list)
-            for seed in asked.seeds:
-                with tempfile.TemporaryDirectory() as folder:
-                    words = WORLDS[world]
-                    seconds = train(Path(folder), words, renderer, seed)
-                    adapter = Path(folder) / "adapters" / "home.safetensors"
-                    tuned = load_encoder("tiny", adapter=adapter, device="cpu", dtype="float32")
-                    before, after = (judge(one, words, renderer, seed) for one in (plain, tuned))
-                print(f"seed {seed}: {seconds:.0f} s of processor time, {time.strftime('%H:%M')}", flush=True)
-                for name, value in after.items():
-                    rows[name].append((before[name], value))
-                    print(f"    {name:34} {before[name]:5.0f} {value:5.0f}", flush=True)
-            print(f"\n{world}, {renderer}, {len(asked.seeds)} seeds: mean and standard deviation, before and after")
-            for name, values in rows.items():
-                (a, b), (c, d) = np.mean(values, axis=0), np.std(values, axis=0)
-                print(f"| {name} | {a:.1f} ± {c:.1f} | {b:.1f} ± {d:.1f} |", flush=True)
+    kept = old_world(plain)
+    rows: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
+    for seed, world, renderer in product(asked.seeds, asked.worlds, asked.renderers):
+        with tempfile.TemporaryDirectory() as folder:
+            words = WORLDS[world]
+            seconds = train(Path(folder), words, renderer, seed, options)
+            adapter = Path(folder) / "adapters" / "home.safetensors"
+            tuned = load_encoder("tiny", adapter=adapter, device="cpu", dtype="float32")
+            before, after = (
+                judge(plain, words, renderer, seed, kept),
+                judge(tuned, words, renderer, seed, old_world(tuned)),
+            )
+        print(f"{world}, {renderer}, seed {seed}: {seconds:.0f} s of processor time, {time.strftime('%H:%M')}")
+        for name, value in after.items():
+            rows[world, renderer][name].append((before[name], value))
+            print(f"    {name:46} {before[name]:5.0f} {value:5.0f}", flush=True)
+    for (world, renderer), table in rows.items():
+        print(f"\n{world}, {renderer}, {len(asked.seeds)} seeds: mean and standard deviation, before and after")
+        for name, values in table.items():
+            (a, b), (c, d) = np.mean(values, axis=0), np.std(values, axis=0)
+            print(f"| {name} | {a:.1f} ± {c:.1f} | {b:.1f} ± {d:.1f} |", flush=True)
 
 
 if __name__ == "__main__":

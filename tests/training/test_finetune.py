@@ -25,10 +25,10 @@ from vidfind.errors import BadInput, BadPairs
 from vidfind.media.probe import probe
 from vidfind.models.adapter_file import from_tempme, read_adapter, write_adapter
 from vidfind.models.load import load_encoder, load_for_training
-from vidfind.training.finetune import FineTuning, Stepped, Validated
-from vidfind.training.optimize import backward_in_chunks, contrastive_loss, make_optimizer, rate_factor
+from vidfind.training.finetune import FineTuning
+from vidfind.training.optimize import Stepped, backward_in_chunks, contrastive_loss, make_optimizer, rate_factor
 from vidfind.training.pairs import Pair, false_negative_mask, split_pairs
-from vidfind.training.recall import Judged, Retrieval, recall_of
+from vidfind.training.recall import Judged, Retrieval, Validated, recall_of
 from vidfind.training.recipe import Recipe
 from vidfind.training.trainable import prepare
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.support.gradients import gradient
-from vidfind.training.optimize import backward_in_chunks, contrastive_loss
+from vidfind.training.optimize import backward_in_chunks, contrastive_loss, fit_words, hold_back
 
 
 def slow_loss(video: torch.Tensor, text: torch.Tensor, scale: float, same: set[tuple[int, int]]) -> float:
@@ -63,3 +63,30 @@ def test_chunks_give_the_gradients_of_the_whole_batch(chunk: int, lanes: int, ke
     assert again == pytest.approx(loss, rel=1e-12)
     for a, b in zip(chunked, whole, strict=True):
         torch.testing.assert_close(a, b, atol=1e-12, rtol=0)
+
+
+def test_a_word_moves_to_the_clips_of_its_captions_as_far_as_they_speak_for_it() -> None:
+    """Texts are sums of two embeddings here, that of a word and that of a motion."""
+    torch.manual_seed(0)
+    looks, motions = torch.eye(8)[:2], torch.eye(8)[2:5]
+    unseen = torch.eye(8)[5]
+
+    def fitted(look: torch.Tensor) -> torch.Tensor:
+        """The row of a word that begins as the first look, after three captions with it and three of the second."""
+        row = nn.Parameter(looks[:1].clone())
+        clips = torch.cat([look + motions, looks[1] + motions])
+        texts = [lambda: torch.cat([row + motions]), lambda: row + torch.zeros(2, 8)]
+        text = torch.cat([looks[0] + motions, looks[1] + motions])
+        fit_words(row, clips, text, [0, 1, 2], texts, lambda v, t: contrastive_loss(v, t, torch.tensor(20.0)))
+        return row.detach()[0]
+
+    assert (fitted(looks[0]) - looks[0]).norm() < 0.05  # its noun fits
+    assert fitted(unseen)[5] > 0.08
+
+
+def test_what_moved_clips_too_far_goes_a_part_of_the_way_back() -> None:
+    weight, start = nn.Parameter(torch.tensor([2.0])), torch.tensor([1.0])
+    hold_back({"a": weight}, {"a": start}, drift=0.01, most=0.02)
+    assert weight.item() == 2.0
+    hold_back({"a": weight}, {"a": start}, drift=0.08, most=0.02)
+    assert weight.item() == pytest.approx(1.5)

@@ -89,6 +89,7 @@ def test_the_noun_that_places_captions_best_is_found() -> None:
         (WordMarks(4, 0, 3, 1.0, 0.3), "learned"),
         (WordMarks(4, 0, 1, 0.2, 0.3), "unknown"),
         (WordMarks(4, 1, 0, -0.1, 0.3), "not learned"),
+        (WordMarks(4, 4, 4, -0.1, 0.3), "unknown"),
         (WordMarks(2, 0, 2, 1.0, 0.1), "unknown"),
         (WordMarks(0, 0, 0, 0.0, float("inf")), "unknown"),
     ],

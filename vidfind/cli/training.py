@@ -220,7 +220,8 @@ def _train(training: "FineTuning", activity: "Activity") -> bool:
     from vidfind.display import console
     from vidfind.display.text import plural
     from vidfind.display.training import show_lines, training_facts, training_lines
-    from vidfind.training.finetune import Decoded, Validated
+    from vidfind.training.clips import Decoded
+    from vidfind.training.recall import Validated
 
     judged: list[Validated] = []
     try:

@@ -85,7 +85,7 @@ def show_adapter(adapter: "SavedAdapter", used_by: Sequence[str]) -> None:
         message(adapter.problem)
 
 
-VERDICTS = {"learned": "learned", "not learned": "not learned", "unknown": "too few to tell"}
+VERDICTS = {"learned": "learned", "not learned": "not learned", "unknown": "that does not tell"}
 
 
 def word_facts(facts: Mapping[str, Any]) -> str:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from vidfind.search.trial import Trial
     from vidfind.training.captions import BadLine
     from vidfind.training.evaluate import Verdict, WordFound
-    from vidfind.training.finetune import Stepped, Validated
-    from vidfind.training.recall import Recall, Retrieval, WordMarks
+    from vidfind.training.optimize import Stepped
+    from vidfind.training.recall import Recall, Retrieval, Validated, WordMarks
 
 # What a row shows, how, and which of its values is the best.
 RECALL_ROWS: dict[str, tuple[Callable[["Recall"], float], str, Callable[..., float]]] = {
@@ -190,7 +190,9 @@ def word_line(word: str, facts: Mapping[str, Any], marks: "WordMarks | None") ->
     helps = "More captions with it help most, then captions of like things without it, and its kind: "
     said = {
         "learned": "It was learned: without it they find less.",
-        "unknown": "That is too few to tell whether it was learned. More captions with it help.",
+        "unknown": "That does not tell whether it was learned: without it they are found as well."
+        if marks.finds_all
+        else "That is too few to tell whether it was learned. More captions with it help.",
         "not learned": f"The new word was not learned. {helps}--word {printable(word)}=NOUN.",
     }
     return f"{own}; {found}. {said[marks.verdict]}"

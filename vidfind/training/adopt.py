@@ -5,9 +5,11 @@ Decides, and writes the adapter and the default. Asks nobody and shows nothing: 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.models.adapter_file import Adapter, AdapterInfo, read_info, write_adapter
@@ -48,6 +50,35 @@ def choose_start(asked: EncoderChoice, store: Store | None, text_only: bool) -> 
         store.choice, reading=None
     )  # its videos are encoded again in any case, in the form that suits the model
     return asked.or_else(EncoderChoice(adapter=NO_ADAPTER)).or_else(own)
+
+
+def describe(
+    name: str,
+    identity: EncoderIdentity,
+    kind: str,
+    trained: Mapping[str, Sized],
+    digest: str,
+    metrics: Mapping[str, Any],
+    words: Mapping[str, Mapping[str, Any]],
+    pairs: int,
+) -> AdapterInfo:
+    """Returns the header of an adapter that was trained now; `digest` and `pairs` are of the pairs of its training."""
+    return AdapterInfo(
+        name=name,
+        model=identity.model,
+        pretrained=identity.pretrained,
+        weights_digest=identity.weights_digest,
+        encoder=identity.encoder,
+        num_frames=identity.num_frames,
+        kind=kind,
+        rank=next((len(tensor) for name, tensor in trained.items() if name.endswith("lora_a")), 0),
+        pairs_digest=digest,
+        num_pairs=pairs,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        metrics=dict(metrics),
+        words={word: dict(facts) for word, facts in words.items()},
+        reading=identity.reading,
+    )
 
 
 def save_trained(

@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -31,6 +32,14 @@ Frames = npt.NDArray[np.uint8]  # (T, S, S, 3)
 MAX_BYTES = 20 * 10**9
 # Share of the free space on the disk of temporary files.
 MAX_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """How many of the clips are decoded."""
+
+    done: int
+    total: int
 
 
 class ClipCache:

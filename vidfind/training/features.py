@@ -30,7 +30,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 CAPTION_TOKENS = 32  # captions are cut to so many in training, as in the paper
 CAPTIONS_A_CHUNK = 32
+CLIPS_COMPARED = 100
 VARIANTS = 4  # of each clip
+FRESH = 1 / 3  # share of the clips of few pairs that is computed at a step
+FEWEST_FRESH = 12
 CHUNK_BYTES = 3 * 10**9  # of activations, where the device does not tell how much room it has
 ROOM_SHARE = 0.7  # of what a CUDA device has free
 
@@ -87,6 +90,10 @@ class Features:
         ids: Tensor = (encoder or self.encoder).tokenizer(list(captions), context_length=CAPTION_TOKENS)
         return ids.to(self.encoder.device)
 
+    def id_parts(self, captions: Sequence[str]) -> Sequence[Tensor]:
+        """Returns the token ids of captions in parts that are computed together."""
+        return torch.split(self.token_ids(captions), CAPTIONS_A_CHUNK)
+
     @torch.no_grad()
     def text_vectors(self, encoder: Encoder, captions: Sequence[str]) -> Tensor:
         """Returns the vectors (B, D) of captions, of unit length."""
@@ -104,6 +111,12 @@ class Features:
         for part, features in self._computed([n for n in dict.fromkeys(numbers) if n not in known], compute):
             known |= zip(part, features, strict=True)
         return torch.stack([known[number] for number in numbers])
+
+    def distance_between(self, pairs: Sequence[Pair]) -> float:
+        """Returns the mean of 1 - cosine between clips before training: of up to CLIPS_COMPARED of the pairs."""
+        numbers = list(dict.fromkeys(map(self.of, pairs)))[:CLIPS_COMPARED]
+        vectors = F.normalize(self.of_clips(numbers, self.before), dim=-1)
+        return float((1 - vectors @ vectors.T).sum()) / max(1, len(numbers) * (len(numbers) - 1))
 
     def varied(self, batch: Sequence[Pair], variants: Sequence[int]) -> Tensor:
         """Returns one variant of the clip of each pair (B, T, S, S, 3); with `text_only` the features (B, D) of clips
@@ -136,6 +149,14 @@ class Features:
             features = self.text(self.before, self.token_ids(part, self.before)).cpu()
             self._texts |= zip(part, features, strict=True)
         return torch.stack([self._texts[one] for one in captions]).to(self.encoder.device)
+
+    def split_batch(self, batch: Sequence[Pair], is_repeated: bool) -> tuple[Sequence[Pair], Sequence[Pair]]:
+        """Returns the pairs whose clips are computed at this step, and those whose clips are as they were last.
+
+        `is_repeated`: the batch has all pairs, at each step."""
+        is_shared = is_repeated and not self._recipe.text_only
+        count = max(FEWEST_FRESH, round(len(batch) * FRESH)) if is_shared else len(batch)
+        return batch[:count], batch[count:]
 
     def last(self, batch: Sequence[Pair]) -> list[Tensor]:
         """Returns the features (D,) of clips as they were last noted: at first, as they were before training."""

@@ -12,8 +12,6 @@ import logging
 import math
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from random import Random
 from typing import Any
@@ -25,55 +23,42 @@ from torch import Tensor, nn
 
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput, BadPairs
-from vidfind.models.adapter_file import Adapter, AdapterInfo, learned_words, write_adapter
+from vidfind.models.adapter_file import Adapter, learned_words, write_adapter
 from vidfind.models.saved_adapters import SavedAdapter, check_free, saved_adapter
 from vidfind.text.tokenizer import LEARNED
+from vidfind.training.adopt import describe
 from vidfind.training.captions import BadLine
-from vidfind.training.features import CAPTION_TOKENS, CAPTIONS_A_CHUNK, VARIANTS, Features
-from vidfind.training.optimize import backward_in_chunks, contrastive_loss, make_optimizer
-from vidfind.training.pairs import Pair, false_negative_mask, split_pairs, warn_of_long
-from vidfind.training.recall import Judged, Retrieval, WordMarks, clearly_rose, judge_held_out, mark_word
+from vidfind.training.clips import Decoded
+from vidfind.training.features import CAPTION_TOKENS, VARIANTS, Features
+from vidfind.training.optimize import (
+    Stepped,
+    backward_in_chunks,
+    contrastive_loss,
+    fit_words,
+    hold_back,
+    make_optimizer,
+)
+from vidfind.training.pairs import Pair, false_negative_mask, right_clips, split_pairs, warn_of_long
+from vidfind.training.recall import Judged, Retrieval, Validated, WordMarks, clearly_rose, judge_held_out, mark_word
 from vidfind.training.recipe import FEWEST_EPOCHS, FEWEST_STEPS, Recipe, is_frozen, kind_of
-from vidfind.training.trainable import can_learn_words, first_rows, may_be_words, new_words, prepare, teach
-from vidfind.words.naming import NewWord, check_words, has_word
+from vidfind.training.trainable import (
+    can_learn_words,
+    facts_of,
+    first_rows,
+    may_be_words,
+    new_words,
+    pairs_to_fit,
+    prepare,
+    teach,
+)
+from vidfind.words.naming import NewWord, check_words, has_any
 
 log = logging.getLogger(__name__)
 MAX_SCALE = 100.0  # of the logits, as CLIP's own training holds it
 MAX_NORM = 1.0  # of all gradients together
 VALIDATIONS = 6  # times that the held-out pairs are judged in the course of a training
 POOL = 100  # pairs that held-out ones are told from
-FRESH = 1 / 3  # share of the clips of few pairs that is computed at a step
-FEWEST_FRESH = 12
 PATIENCE = 4  # validations without a better one, after which it stops
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """How many of the clips are decoded."""
-
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
-class Stepped:
-    """A step of the optimizer. `seconds_left` counts on all steps being made."""
-
-    step: int
-    steps: int
-    loss: float
-    seconds_left: float
-
-
-@dataclass(frozen=True)
-class Validated:
-    """The held-out pairs judged after `step` steps; `is_best` if never better before."""
-
-    step: int
-    loss: float
-    retrieval: Retrieval
-    is_best: bool
-
 
 Event = Decoded | Stepped | Validated
 
@@ -142,7 +127,7 @@ class FineTuning:
         segments = dict.fromkeys((pair.path, pair.segment) for pair in [*self.training, *self.held_out])
         self._features = Features(encoder, self._before, list(segments), self.recipe, autocast)
         self._start: dict[str, Tensor] = {}
-        self._drift = self._most_drift = 0.0
+        self._drift, self._most_drift = 0.0, math.inf
         self._best: dict[str, Tensor] = {}
         self._best_key = -math.inf
 
@@ -171,8 +156,17 @@ class FineTuning:
         steps = batches * (self.recipe.epochs or max(FEWEST_EPOCHS, math.ceil(FEWEST_STEPS / batches)))
         yield self._validate(0)
         self._learn(found)
+        self._fit_words(self._before)
         self._start = {name: p.detach().clone() for name, p in self._trained.items() if name != LEARNED}
-        self._most_drift = self.recipe.max_drift * self._distance_between_clips()
+        if not self.recipe.text_only:
+            self._most_drift = self.recipe.max_drift * self._features.distance_between(self.training)
+        yield from self._train(batches, steps)
+        if self.words and self._best and not self.recipe.text_only:
+            self._restore_best()
+            self._fit_words(self.encoder)
+            yield self._validate(steps)
+
+    def _train(self, batches: int, steps: int) -> Iterator[Event]:
         optimizer = make_optimizer(self._trained, self.recipe, steps)
         since_best = 0
         began = time.monotonic()
@@ -184,7 +178,7 @@ class FineTuning:
             loss = self.backward(batch)
             nn.utils.clip_grad_norm_(self._trained.values(), MAX_NORM)
             optimizer.step()
-            self._hold_back()
+            hold_back(self._trained, self._start, self._drift, self._most_drift)
             yield Stepped(step, steps, loss, (time.monotonic() - began) / step * (steps - step))
             if step % math.ceil(steps / VALIDATIONS) == 0 or step == steps:
                 validated = self._validate(step)
@@ -194,41 +188,60 @@ class FineTuning:
                     log.info("no better for %d validations: stopped at step %d of %d", PATIENCE, step, steps)
                     return
 
-    def _distance_between_clips(self) -> float:
-        """The mean of 1 - cosine between the training clips, as they were before training."""
-        numbers = list(dict.fromkeys(map(self._features.of, self.training)))[:POOL]
-        vectors = F.normalize(self._features.of_clips(numbers, self._before), dim=-1)
-        count = len(vectors)
-        return float((1 - vectors @ vectors.T).sum()) / max(1, count * (count - 1))
-
     def _find_words(self) -> list[NewWord]:
         """Returns the words to be learned. Holds out some of the captions of each, to tell whether it was."""
         everything = [*self.training, *self.held_out]
         may_be_new = [*self._asked, *may_be_words([pair.caption for pair in everything], self.encoder)]
         self.training, self.held_out = split_pairs(everything, self.recipe.val, self.recipe.seed, may_be_new)
-        clips = self._features.of_clips([self._features.of(pair) for pair in self.training], self._before)
-        captions = [pair.caption for pair in self.training]
-        return new_words(captions, F.normalize(clips, dim=-1), self.encoder, self._asked, self.words)
+        clips = self._features.of_clips(list(map(self._features.of, self.training)), self._before)
+        return new_words(
+            [pair.caption for pair in self.training], F.normalize(clips, dim=-1), self.encoder, self._asked, self.words
+        )
 
     def _learn(self, found: Sequence[NewWord]) -> None:
         """Gives the words that were found their place among the tokens, where each means its noun."""
         if not found:
             return
         log.info("new words: %s", ", ".join(f"{word.text} ({word.noun})" for word in found))
-        rows = [first_rows(self.encoder, word.noun) for word in found]
-        captions = [pair.caption for pair in self.training]
-        self.words |= {
-            word.text: {
-                "noun": word.noun,
-                "tokens": len(own),
-                "captions": sum(has_word(caption, word.text) for caption in captions),
-            }
-            for word, own in zip(found, rows, strict=True)
-        }
+        self.words |= facts_of(found, [pair.caption for pair in self.training])
         known = [self._trained[LEARNED].detach()] if LEARNED in self._trained else []
-        together, learned = torch.cat([*known, *rows]), learned_words(self.words)
+        together = torch.cat([*known, *(first_rows(self.encoder, word.noun) for word in found)])
+        learned = learned_words(self.words)
         teach(self._before, learned, together)
         self._trained[LEARNED] = teach(self.encoder, learned, together)
+
+    def _fit_words(self, encoder: Encoder) -> None:
+        """Trains the embeddings of the learned words alone, by the vectors that `encoder` gives clips.
+
+        That is cheap, so that many steps can be made. The encoder before training reads the words alike from then on:
+        what they mean now is what training holds them to."""
+        pairs = pairs_to_fit(self.training, list(self.words), self.recipe.seed)
+        if not pairs or LEARNED not in self._trained:
+            return
+        features, captions = self._features, [pair.caption for pair in pairs]
+        own = [place for place, caption in enumerate(captions) if has_any(caption, self.words)]
+        texts, rows = [*(captions[place] for place in own), *self._alone], self._trained[LEARNED]
+        fit_words(
+            rows,
+            features.of_clips([features.of(pair) for pair in pairs], encoder),
+            features.text_vectors(self.encoder, captions),
+            own,
+            [partial(features.text, self.encoder, part) for part in features.id_parts(texts)],
+            partial(self._loss, false_negatives=false_negative_mask(pairs)),
+            features.lanes,
+        )
+        teach(self._before, learned_words(self.words), rows.detach().clone())
+
+    @torch.no_grad()
+    def _restore_best(self) -> None:
+        """Takes the trained parameters back to the best state so far."""
+        for name, tensor in self._best.items():
+            self._trained[name].copy_(tensor)
+
+    @property
+    def _alone(self) -> list[str]:
+        """The learned words as they stand alone in a search."""
+        return [form.format(word) for word in self.words for form in ("a {}", "{}")]
 
     @property
     def is_worse(self) -> bool:
@@ -245,16 +258,18 @@ class FineTuning:
 
         Where few pairs are repeated often, a part of the clips is computed at each step, and the others are contrasted
         as they were last (cross-batch memory: Wang et al., CVPR 2020): they hardly move from step to step."""
-        fresh, stale = self._split_batch(batch)
-        everything, features = [*fresh, *stale], self._features
+        features = self._features
+        fresh, stale = features.split_batch(batch, self.recipe.epochs is None and len(batch) == len(self.training))
+        everything = [*fresh, *stale]
         captions = [pair.caption for pair in everything]
-        ids = torch.split(features.token_ids(captions), CAPTIONS_A_CHUNK)
+        texts = [*captions, *self._alone]
+        ids = features.id_parts(texts)
         mask = false_negative_mask(everything)
         variants = [self._rng.randrange(VARIANTS) for _ in fresh]
         clips, old = features.varied(fresh, variants), features.last(stale)
         while True:
             try:
-                before = [features.varied_before(fresh, variants, clips), features.text_before(captions)]
+                before = [features.varied_before(fresh, variants, clips), features.text_before(texts)]
                 return backward_in_chunks(
                     [partial(features.video, self.encoder, part) for part in torch.split(clips, features.part)],
                     [partial(features.text, self.encoder, part) for part in ids],
@@ -268,50 +283,22 @@ class FineTuning:
                     parameter.grad = None
                 features.use_less_memory(error)
 
-    @torch.no_grad()
-    def _hold_back(self) -> None:
-        """Takes what is trained a part of the way back to where it started, if clips have moved too far from it.
-
-        Vectors of clips without new words may move by the share `max_drift` of the distance between clips: what the
-        model knew of other videos gets lost with more. Half the way back (as WiSE-FT goes afterwards: Wortsman et al.,
-        CVPR 2022) leaves about a quarter of the change of vectors."""
-        if self.recipe.text_only or self._drift <= self._most_drift:
-            return
-        share = math.sqrt(self._most_drift / self._drift)
-        for name, start in self._start.items():
-            self._trained[name].lerp_(start, 1 - share)
-
-    def _split_batch(self, batch: Sequence[Pair]) -> tuple[Sequence[Pair], Sequence[Pair]]:
-        """The pairs whose clips are computed at this step, and those that are as they were last."""
-        repeats = self.recipe.epochs is None and len(batch) == len(self.training) and not self.recipe.text_only
-        count = max(FEWEST_FRESH, round(len(batch) * FRESH)) if repeats else len(batch)
-        return batch[:count], batch[count:]
-
     def adapter(self, name: str, digest: str = "") -> Adapter | None:
         """The best state so far, to be saved as `name`; None before the first validation. `digest`: of the pairs."""
         if not self.before or not self.after:
             return None
-        identity, recipe = self.encoder.identity, self.recipe
-        rank = next((len(parameter) for name, parameter in self._trained.items() if name.endswith("lora_a")), 0)
-        info = AdapterInfo(
-            name=name,
-            model=identity.model,
-            pretrained=identity.pretrained,
-            weights_digest=identity.weights_digest,
-            encoder=identity.encoder,
-            num_frames=identity.num_frames,
-            kind=kind_of(self.encoder, recipe),
-            rank=rank,
-            pairs_digest=digest,
-            num_pairs=len(self.training),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            metrics={
-                "before": self.before.as_dict(),
-                "after": self.after.as_dict(),
-                "pairs": len(self.held_out),
+        info = describe(
+            name,
+            self.encoder.identity,
+            kind_of(self.encoder, self.recipe),
+            self._trained,
+            digest,
+            {"before": self.before.as_dict(), "after": self.after.as_dict(), "pairs": len(self.held_out)},
+            {
+                word: {**facts, **(self.marks[word].as_dict() if word in self.marks else {})}
+                for word, facts in self.words.items()
             },
-            words={word: {**facts, **self._marks_of(word)} for word, facts in self.words.items()},
-            reading=identity.reading,
+            len(self.training),
         )
         return Adapter({**self._kept, **self._best}, info)
 
@@ -324,13 +311,6 @@ class FineTuning:
             raise BadInput("Nothing has been learned yet: let the training run first.")
         write_adapter(check_free(name, force), adapter)
         return saved_adapter(name)
-
-    def _marks_of(self, word: str) -> dict[str, Any]:
-        """The facts about a word that the adapter keeps."""
-        marks = self.marks.get(word)
-        if marks is None or not marks.count:
-            return {}
-        return {"held_out": marks.count, "before": marks.before, "after": marks.after, "verdict": marks.verdict}
 
     def _decode(self) -> Iterator[Decoded]:
         bad: dict[int, str] = {}
@@ -370,10 +350,10 @@ class FineTuning:
         `video` are the features of the `fresh` pairs, `old` those of the others."""
         self._features.note(fresh, video)
         moved = [1 - F.cosine_similarity(a.float(), b.float()) for a, b in zip((video, text), before, strict=True)]
-        usual = torch.tensor([not any(has_word(pair.caption, word) for word in self.words) for pair in fresh])
+        usual = torch.tensor([not has_any(pair.caption, self.words) for pair in fresh])
         self._drift = float(moved[0].detach()[usual].mean()) if usual.any() else 0.0
         everything = torch.cat([video, torch.stack(list(old)).to(video.dtype)]) if old else video
-        loss = self._loss(everything, text, false_negatives)
+        loss = self._loss(everything, text[: len(everything)], false_negatives)
         return loss + self.recipe.distill_weight * (moved[0].mean() + moved[1].mean()) / 2
 
     def _validate(self, step: int) -> Validated:
@@ -390,27 +370,22 @@ class FineTuning:
 
         A few clips are soon told apart: they are to be found among up to POOL pairs, the others from training."""
         pairs, count = self.pool, len(self.held_out)
-        numbers = list(dict.fromkeys(self._features.of(pair) for pair in pairs))
-        own = [numbers.index(self._features.of(pair)) for pair in pairs]  # the clip of each pair
+        numbered = list(map(self._features.of, pairs))
+        numbers = list(dict.fromkeys(numbered))
+        own = list(map(numbers.index, numbered))  # the clip of each pair
         clips = F.normalize(self._features.of_clips(numbers, encoder), dim=-1)
-        mask = false_negative_mask(pairs).numpy()
-        right = np.zeros((len(pairs), len(numbers)), bool)
-        for column, number in enumerate(own):
-            right[:, number] |= mask[:, column]
+        right = right_clips(pairs, own)
 
         def similarity(captions: Sequence[str]) -> np.ndarray:
             found: np.ndarray = (self._features.text_vectors(encoder, captions) @ clips.T).cpu().numpy()
             return found
 
-        captions = [pair.caption for pair in pairs]
-        return judge_held_out(
-            similarity, captions, right, count, len(set(own[:count])), list(self.words), float(self._scale)
-        )
+        captions, clips_held_out = [pair.caption for pair in pairs], len(set(own[:count]))
+        return judge_held_out(similarity, captions, right, count, clips_held_out, list(self.words), float(self._scale))
 
     def _remember_best(self, judged: Judged) -> bool:
         """Keeps the trained parameters if no earlier state was better, and returns whether they were kept."""
-        # Not by the recall: of few captions, it changes by chance.
-        key = -judged.loss
+        key = -judged.loss  # not the recall: of few captions, it changes by chance
         if key <= self._best_key:
             return False
         assert self._first is not None
@@ -420,6 +395,5 @@ class FineTuning:
             for word, (places, gains) in judged.words.items()
         }
         best = {name: tensor.detach().cpu().clone() for name, tensor in self._trained.items()}
-        # Last what makes it count: Ctrl-C may strike.
-        self._best, self._best_key, self.after = best, key, judged.retrieval
+        self._best, self._best_key, self.after = best, key, judged.retrieval  # last: Ctrl-C may strike
         return True

@@ -92,6 +92,54 @@ def gradient_of(tensor: Tensor) -> Tensor:
     return tensor.grad
 
 
+FIT_STEPS = 80
+FIT_RATE = 0.01  # learning rate of the embeddings of words, as long as nothing else learns
+FIT_KEEP = 1.0  # weight of the pull of captions towards what they meant at first
+ALONE_KEEP = 5.0  # the same of the words alone, which nothing else trains
+
+
+def fit_words(
+    rows: nn.Parameter,
+    video: Tensor,
+    text: Tensor,
+    own: Sequence[int],
+    texts: Sequence[Chunk],
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    lanes: int = 1,
+) -> None:
+    """Trains the embeddings `rows` of words, where everything else stays as it is (textual inversion: Gal et al.,
+    ICLR 2023; here by contrast).
+
+    `video` and `text` (B, D) are features of pairs. `texts` compute features anew: of the captions with a word, at the
+    places `own` and in their order, then of the words alone. `loss_of` is the contrastive loss of features (B, D).
+    A pull holds the words to what they meant at first, in captions and alone: so a word whose noun fits keeps that
+    meaning, and one for an unseen look moves far, because much speaks for it."""
+    places = torch.tensor(own, device=text.device)
+    with torch.no_grad():
+        at_first = F.normalize(torch.cat([chunk() for chunk in texts]).float(), dim=-1)
+
+    def loss(clips: Tensor, found: Tensor) -> Tensor:
+        moved = 1 - (F.normalize(found.float(), dim=-1) * at_first).sum(dim=-1)
+        together = text.float().index_copy(0, places, F.normalize(found[: len(own)].float(), dim=-1))
+        return loss_of(clips, together) + FIT_KEEP * moved[: len(own)].mean() + ALONE_KEEP * moved[len(own) :].mean()
+
+    optimizer = AdamW([Group([rows], FIT_RATE, 0.0)], partial(rate_factor, FIT_STEPS, Recipe.warm_up))
+    for _ in range(FIT_STEPS):
+        backward_in_chunks([lambda: video], texts, loss, [rows], lanes, keep=True)
+        optimizer.step()
+
+
+@torch.no_grad()
+def hold_back(trained: Mapping[str, nn.Parameter], start: Mapping[str, Tensor], drift: float, most: float) -> None:
+    """Takes the parameters of `start` a part of the way back to it, if clips have moved too far: by `drift` > `most`.
+
+    What a model knew of other videos gets lost when vectors of clips without new words move more. Half the way back (as
+    WiSE-FT goes afterwards: Wortsman et al., CVPR 2022) leaves about a quarter of the change of vectors."""
+    if drift > most:
+        for name, value in start.items():
+            trained[name].lerp_(value, 1 - math.sqrt(most / drift))
+
+
 @contextmanager
 def in_lanes(lanes: int) -> Iterator[Callable[..., Iterable[Any]]]:
     """Yields a `map` that runs in so many threads, each with one thread of torch; with one lane, the usual `map`."""
@@ -134,6 +182,16 @@ class Group:
     rate: float
     """The highest learning rate."""
     decay: float
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """A step of the optimizer. `seconds_left` counts on all steps being made."""
+
+    step: int
+    steps: int
+    loss: float
+    seconds_left: float
 
 
 class AdamW:

@@ -23,6 +23,8 @@ from random import Random
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -347,3 +349,12 @@ def false_negative_mask(pairs: Sequence[Pair]) -> Tensor:
     captions = [normal_caption(pair.caption) for pair in pairs]
     same = [[a.path == b.path or captions[i] == captions[j] for j, b in enumerate(pairs)] for i, a in enumerate(pairs)]
     return torch.tensor(same)
+
+
+def right_clips(pairs: Sequence[Pair], own: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Returns which clips are right for the caption of each pair (B, N), from the number of each pair's own clip."""
+    mask = false_negative_mask(pairs).numpy()
+    right = np.zeros((len(pairs), max(own) + 1), bool)
+    for column, number in enumerate(own):
+        right[:, number] |= mask[:, column]
+    return right

@@ -57,6 +57,16 @@ class Retrieval:
 
 
 @dataclass(frozen=True)
+class Validated:
+    """The held-out pairs judged after `step` steps; `is_best` if never better before."""
+
+    step: int
+    loss: float
+    retrieval: Retrieval
+    is_best: bool
+
+
+@dataclass(frozen=True)
 class WordMarks:
     """How the held-out captions that have a learned word find their videos. `count` captions; the others in number."""
 
@@ -73,10 +83,22 @@ class WordMarks:
 
     @property
     def verdict(self) -> str:
-        """`learned`, `not learned`, or `unknown` where the captions are too few to tell."""
-        if self.count >= FEWEST_OF_WORD and self.gain <= 0:
-            return "not learned"
-        return "learned" if self.count >= FEWEST_OF_WORD and self.gain > self.error else "unknown"
+        """`learned`, `not learned`, or `unknown` where nothing tells: the captions are too few, or all of them find
+        their video, with the word and without it."""
+        if self.count >= FEWEST_OF_WORD and self.gain > self.error:
+            return "learned"
+        return "not learned" if self.count >= FEWEST_OF_WORD and self.gain <= 0 and not self.finds_all else "unknown"
+
+    @property
+    def finds_all(self) -> bool:
+        """Whether every caption finds its video first after training."""
+        return self.after == self.count >= FEWEST_OF_WORD
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the marks that an adapter keeps; none without captions."""
+        if not self.count:
+            return {}
+        return {"held_out": self.count, "before": self.before, "after": self.after, "verdict": self.verdict}
 
 
 def likely_range(found: int, count: int) -> tuple[float, float]:

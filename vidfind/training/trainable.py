@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,13 @@ from vidfind.models.lora import attach_lora, attach_words, fold_adapter, with_wo
 from vidfind.text.tokenizer import LEARNED, VOCABULARY_SIZE, Learned, tokenize, word_key
 from vidfind.towers.text import embedding_table, has_plain_text_tower
 from vidfind.towers.whole import WholeTower
+from vidfind.training.pairs import Pair
 from vidfind.training.recipe import Recipe, check_recipe, is_frozen
-from vidfind.words.naming import NewWord, best_noun, candidates, read_nouns
+from vidfind.words.naming import NewWord, best_noun, candidates, has_any, has_word, read_nouns
 
 CONTEXT = 77
 TEXTS_A_BATCH = 64
+PAIRS_FITTED = 48
 
 
 def prepare(
@@ -148,6 +151,26 @@ def teach(encoder: Encoder, learned: Learned, rows: Tensor) -> nn.Parameter:
     """Lets an encoder read learned words, with the embeddings (K, W) of their tokens. Returns these as a parameter."""
     encoder.tokenizer = with_words(encoder.tokenizer, learned)
     return attach_words(encoder.model, rows)
+
+
+def facts_of(found: Sequence[NewWord], captions: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Returns the facts about new words that an adapter keeps: noun, number of tokens, and captions of the training."""
+    return {
+        word.text: {
+            "noun": word.noun,
+            "tokens": len(tokenize(word.noun, CONTEXT)[0]) - 2,  # without the frame of start and end
+            "captions": sum(has_word(caption, word.text) for caption in captions),
+        }
+        for word in found
+    }
+
+
+def pairs_to_fit(pairs: Sequence[Pair], words: Sequence[str], seed: int) -> list[Pair]:
+    """Returns pairs for the training of words alone: up to PAIRS_FITTED with a word, and as many without."""
+    drawn = Random(seed).sample(list(pairs), len(pairs))
+    own = [pair for pair in drawn if has_any(pair.caption, words)]
+    rest = [pair for pair in drawn if not has_any(pair.caption, words)]
+    return [*own[:PAIRS_FITTED], *rest[:PAIRS_FITTED]] if own else []
 
 
 def first_rows(encoder: Encoder, noun: str) -> Tensor:

@@ -11,7 +11,7 @@ import functools
 import re
 import string
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +106,11 @@ def _is_plural(word: str, others: Mapping[str, bool]) -> bool:
 def has_word(caption: str, word: str) -> bool:
     """Whether a word, or its plural, stands in a caption; case makes no difference."""
     return bool(_pattern(word).search(caption))
+
+
+def has_any(caption: str, words: Iterable[str]) -> bool:
+    """Whether any of the words stands in a caption."""
+    return any(has_word(caption, word) for word in words)
 
 
 def replaced(caption: str, word: str, other: str) -> str:
