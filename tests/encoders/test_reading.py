@@ -172,3 +172,15 @@ def test_int8_reads_frames_one_by_one_too(plain: Encoder) -> None:
     assert ((quantised.encode_video(clips) * apart.encode_video(clips)).sum(dim=1) > 0.99).all()
     together = plain.with_encoder("tempme", "clip").encode_video(clips)
     assert ((quantised.encode_video(clips) * together).sum(dim=1) < 0.99).all()
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_gradients_reach_the_weights_through_frames_that_are_read_one_by_one(
+    plain: Encoder, checkpointing: bool
+) -> None:
+    apart = plain.copy().with_encoder("tempme")
+    apart.checkpointing = checkpointing
+    weights = [block.attn.in_proj_weight for block in apart.model.visual.transformer.resblocks]
+    features = apart.video_features(random_clips(1, plain.image_size))
+    for gradient in torch.autograd.grad(features.square().sum(), weights):
+        assert gradient.isfinite().all() and gradient.any()
