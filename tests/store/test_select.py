@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -112,3 +114,20 @@ def test_an_index_without_the_sources_of_its_dates_can_be_asked_for_a_time_of_da
     store.tables.videos.drop_columns(["created_from"])
     assert select_videos(store, between=(clock_time(11), clock_time(13))).contents() == {row.content}
     assert select_videos(store, between=(clock_time(13), clock_time(11))).contents() == set()
+
+
+def test_videos_selected_before_are_selected_anew_after_a_commit_and_when_folders_come_and_go(
+    store: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "there"
+    expected = []
+    for number in (1, 2):
+        put(store, [make_row(f"{folder}/{number}.mp4", folder=folder)])
+        expected.append(folder / f"{number}.mp4")
+        assert select_videos(store, since=date(2000, 1, 1)).paths() == expected
+        for is_there in (False, True):
+            if is_there:  # an empty folder counts as missing
+                (folder / "something").mkdir(parents=True)
+            elif folder.exists():
+                shutil.rmtree(folder)
+            assert select_videos(store, since=date(2000, 1, 1), online=True).paths() == (expected if is_there else [])

@@ -71,13 +71,13 @@ class QueryEncoder:
     def read_ahead(self, typed: str) -> None:
         """Begins to read words in another thread, while more are typed: of these only the rest is to be read then."""
         self._typed = typed
-        threading.Thread(target=self._read_typed, name=READING_AHEAD, daemon=True).start()
+        threading.Thread(target=self._read_typed, args=[typed], name=READING_AHEAD, daemon=True).start()
 
-    def _read_typed(self) -> None:
+    def _read_typed(self, typed: str) -> None:
         tower = self._tower
         if tower is not None and tower.shape.is_causal:  # else all is to be read again with each word
             with suppress(VidfindError):  # of an empty text
-                self._read(tower, query_words(self._typed))
+                self._read(tower, query_words(typed), lambda: typed == self._typed)
 
     def vector(self, query: str, typed: str | None = None) -> Vector:
         """A query in words -> (D,), of unit length. A warning tells when the model reads only its beginning.
@@ -129,13 +129,18 @@ class QueryEncoder:
             return self._whole
 
     def _encode(self, words: str) -> QueryVector:
+        self._typed = ""  # what waits to be read ahead need not be read any more
         if self._tower is not None and (read := self._read(self._tower, words)):
             return read
         return encode_query(self.whole, words)
 
-    def _read(self, tower: text.TextTower, words: str) -> QueryVector | None:
-        """The vector of words by the text half alone; None if it has no direction."""
+    def _read(
+        self, tower: text.TextTower, words: str, is_wanted: Callable[[], bool] = lambda: True
+    ) -> QueryVector | None:
+        """The vector of words by the text half alone; None if it has no direction, or is not wanted any more."""
         with self._reading:
+            if not is_wanted():
+                return None
             if self._ahead and self._ahead[0] == words:
                 return self._ahead[1]
             ids, is_cut = tower.tokenizer.tokenize(words)

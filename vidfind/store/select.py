@@ -6,6 +6,7 @@ Knows nothing of vectors. Days are those of local time.
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +26,7 @@ from vidfind.errors import BadInput
 from vidfind.store.folder import targets_of
 from vidfind.store.places.maps import read_maps
 from vidfind.store.store import Store
-from vidfind.store.tables import path_from_text, path_to_text
+from vidfind.store.tables import TableKind, path_from_text, path_to_text
 from vidfind.system.files import find_present
 from vidfind.system.times import local_time, touches_time_of_day
 
@@ -52,7 +53,12 @@ class SelectedVideos:
 
     def has_more_contents(self, count: int) -> bool:
         """Whether the videos have more than so many contents."""
-        return len(self._videos) > count and pc.count_distinct(self._videos["content"]).as_py() > count
+        return len(self._videos) > count and self._contents > count
+
+    @functools.cached_property
+    def _contents(self) -> int:
+        number: int = pc.count_distinct(self._videos["content"]).as_py()
+        return number
 
     def contents_among(self, contents: Sequence[int]) -> set[int]:
         """Those of a few contents that selected videos have: quicker than all of theirs, where these are many."""
@@ -67,6 +73,29 @@ class SelectedVideos:
         """The paths of the selected videos that have one of these contents; copies of them may lie elsewhere."""
         wanted = pc.is_in(self._videos["content"], value_set=pa.array(contents, pa.int64()))
         return {path_from_text(text) for text in _texts(self._videos["path"].filter(wanted))}
+
+    def in_present_folders(self) -> SelectedVideos:
+        """Those whose folder is there now, and all that were indexed one by one."""
+        there = frozenset(find_present({folder: folder for folder in self._folders.values()}))
+        last = vars(self).setdefault("_last", {})
+        if there not in last:
+            last.clear()
+            present = pa.array([text for text, folder in self._folders.items() if folder in there], pa.string())
+            wanted = pc.or_(self._are_alone, pc.is_in(self._videos["folder"], value_set=present))
+            last[there] = SelectedVideos(self._videos.filter(wanted))
+        found: SelectedVideos = last[there]
+        return found
+
+    @functools.cached_property
+    def _are_alone(self) -> Mask:
+        """Which of the videos were indexed one by one."""
+        return pc.equal(self._videos["folder"], self._videos["path"])
+
+    @functools.cached_property
+    def _folders(self) -> dict[str, Path]:
+        """The folders that the others were indexed under, by their texts."""
+        folders = self._videos["folder"].filter(pc.invert(self._are_alone)).unique()
+        return {text: path_from_text(text) for text in _texts(folders)}
 
     def beginnings(self) -> dict[int, list[datetime]]:
         """When the recording of each content began, in UTC, if a time of day was asked for; of copies, each its own."""
@@ -94,6 +123,28 @@ def select_videos(
     selected. `between` leaves out videos of which no part was filmed at this time of day. `with_failed` selects also
     videos that could not be read, and `contents` only videos that have one of these. Raises BadInput if no video is in
     a place."""
+    limits = (tuple(places), tuple(exclude), since, until, between, with_failed)
+    last = store.tables.kept(TableKind.VIDEOS, "selected", dict[object, SelectedVideos])
+    if contents is not None:
+        chosen = _select(store, *limits, contents)
+    elif not (known := last.get(limits)):
+        last.clear()  # searches one after another mostly have the same limits
+        last[limits] = chosen = _select(store, *limits)
+    else:
+        chosen = known
+    return chosen.in_present_folders() if online else chosen
+
+
+def _select(
+    store: Store,
+    places: Sequence[str],
+    exclude: Sequence[str],
+    since: date | None,
+    until: date | None,
+    between: tuple[time, time] | None,
+    with_failed: bool,
+    contents: Collection[int] | None = None,
+) -> SelectedVideos:
     more = DATE_COLUMNS if between else ()
     videos = store.columns("path", "content", "created", "folder", *more, with_failed=with_failed)
     if contents is not None:
@@ -113,8 +164,6 @@ def select_videos(
         touching = [touches_time_of_day(one, 0.0, length, *between) for one, length in zip(began, lengths, strict=True)]
         videos = videos.append_column("began", pa.array(began, pa.timestamp("us", tz="UTC")))
         videos = videos.filter(pa.array(touching, pa.bool_()))
-    if online:
-        videos = _in_present_folders(videos)
     return SelectedVideos(videos)
 
 
@@ -251,12 +300,3 @@ def _on_days(videos: pa.Table, first: date, last: date) -> pa.Table:
 def _microseconds(day: date, edge: time) -> int:
     """Since 1970, as if local time were UTC."""
     return (datetime.combine(day, edge, UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // MICROSECOND
-
-
-def _in_present_folders(videos: pa.Table) -> pa.Table:
-    """The videos whose folder is there now, and all videos that were indexed one by one."""
-    is_alone = pc.equal(videos["folder"], videos["path"])
-    folders = {text: path_from_text(text) for text in _texts(videos["folder"].filter(pc.invert(is_alone)).unique())}
-    there = find_present({folder: folder for folder in folders.values()})
-    present = pa.array([text for text, folder in folders.items() if folder in there], pa.string())
-    return videos.filter(pc.or_(is_alone, pc.is_in(videos["folder"], value_set=present)))
