@@ -9,10 +9,19 @@ from vidfind.store.places.path import IndexPath
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store
 
+BOTH = ("test_edit", "test_labels", "test_memory", "test_select", "test_store")
+"""The modules whose tests are of an index on disk, and with `-m ""` of one in object storage too."""
 
-@pytest.fixture(params=["disk", pytest.param("s3", marks=pytest.mark.soak)])
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "store" in metafunc.fixturenames:
+        s3 = [pytest.param("s3", marks=pytest.mark.soak)] if metafunc.module.__name__.endswith(BOTH) else []
+        metafunc.parametrize("store", ["disk", *s3], indirect=True)
+
+
+@pytest.fixture
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """An empty index of 16 numbers a vector, on disk, and with `-m ""` in object storage too."""
+    """An empty index of 16 numbers a vector."""
     place: IndexPath = tmp_path / "indexes" / "default"
     if request.param == "s3":
         place = request.getfixturevalue("remote")

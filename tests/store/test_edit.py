@@ -115,7 +115,7 @@ def test_of_two_videos_for_one_path_the_good_one_stays(store: Store, old: str, t
 def test_what_is_not_indexed_cannot_be_relinked(store: Store) -> None:
     add(store, "/old/a.mp4", 1)
     for old in ("/ol", "/old/a", "/old/a.mp4/x", "/nothing"):
-        with pytest.raises(BadInput, match=f"No video of the index 'default' is {old} or lies under it"):
+        with pytest.raises(BadInput, match=f"No video of the index {store.path.name!r} is {old} or lies under it"):
             relink(store, old, "/new")
     relink(store, "/old", "/new")
     with pytest.raises(BadInput, match=r"lies under it \(there are some under /new\)"):
