@@ -64,7 +64,7 @@ def test_a_copy_follows_the_tables_and_fetches_only_what_is_new(index: Store, mo
 
 def test_a_damaged_table_is_mended(index: Store) -> None:
     [data] = (index.path / "segments.lance" / "data").iterdir()
-    data.write_bytes(b"damaged")  # type: ignore[union-attr]
+    data.write_bytes(b"damaged")
     assert check_index(index.path)
     assert mend_index(index.path)
     assert not check_index(index.path)
