@@ -13,6 +13,7 @@ from vidfind.encoders.names import EncoderIdentity
 from vidfind.errors import ModelUnavailable, UnsupportedModel
 from vidfind.models.catalog import default_pretrained, known_hub
 from vidfind.models.hub import hub_files, look_for_weights
+from vidfind.models.load import load_encoder
 
 TEXT = {"width": 64, "heads": 2, "layers": 1}
 NO_MASK = {**TEXT, "context_length": 16, "vocab_size": 99, "no_causal_mask": True, "pool_type": "last"}
@@ -85,6 +86,14 @@ def test_all_weights_of_open_clip_are_used_or_refused_with_the_reason_before_any
     assert refused[READ_BY_TRANSFORMERS] >= {"xlm-roberta-base-ViT-B-32", "nllb-clip-base-siglip"} or find_spec(
         "transformers"
     )
+
+
+@pytest.mark.parametrize(
+    "model", ["MobileCLIP2-S0", "convnext_base_w", "RN50", "coca_ViT-B-32", "ViT-L-14-CLIPA", "ViTamin-S"]
+)
+def test_what_would_merge_in_a_tower_that_runs_whole_is_refused_before_any_download(model: str) -> None:
+    with pytest.raises(UnsupportedModel, match=rf"^tome merges tokens, .* of {model} is .* --encoder mean"):
+        load_encoder(model, open_clip.list_pretrained_tags_by_model(model)[0], "tome")
 
 
 @pytest.mark.parametrize(

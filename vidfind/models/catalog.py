@@ -191,6 +191,24 @@ def default_encoder(model: str) -> str:
     return DEFAULT_ENCODER if is_transformer and is_read_at_class_token else "mean"
 
 
+WHOLE_TOWERS = ("convnext*", "fastvit*", "vitamin*")
+"""Image towers of timm that run whole, by timm's names."""
+
+
+def check_can_merge(model: str, encoder: str) -> None:
+    """Raises UnsupportedModel for an encoder that merges tokens and a model whose image tower runs whole.
+
+    By the configuration alone, before anything is downloaded; `Encoder` looks at the tower itself."""
+    config = None if model == TINY else open_clip_config(model)
+    tower = timm_tower(config or {})
+    is_whole = any(fnmatchcase(tower, name) for name in WHOLE_TOWERS) if tower else default_encoder(model) == "mean"
+    if config and is_whole and encoder != "mean":
+        kind = tower or "of another kind than CLIP's"
+        raise UnsupportedModel(
+            f"{encoder} merges tokens, and the image tower of {model} is {kind}: it can be used with --encoder mean."
+        )
+
+
 def timm_tower(config: Mapping[str, Any]) -> str:
     """Returns timm's name of the image tower of a model; empty if it is not one of timm."""
     return str(config.get("vision_cfg", {}).get("timm_model_name", ""))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +35,7 @@ from vidfind.models.catalog import (
     TINY_FOLDER,
     TINY_POSITIONS,
     TINY_WEIGHTS,
+    check_can_merge,
     check_config,
     check_model,
     default_encoder,
@@ -47,7 +47,7 @@ from vidfind.models.clip import ImageHalf, as_trained, read_image_half, read_pla
 from vidfind.models.default_adapters import default_name
 from vidfind.models.hub import find_weights, look_for_weights
 from vidfind.models.saved_adapters import list_adapters
-from vidfind.models.weights import SAFETENSORS, first_line, loading_problem
+from vidfind.models.weights import SAFETENSORS, first_line, loading_problem, misfit
 from vidfind.system.files import fingerprint
 from vidfind.system.imports import import_open_clip
 from vidfind.system.machine import one_thread
@@ -109,6 +109,7 @@ def load_choice(
 ) -> Encoder:
     """The encoder that is asked for. Arguments and errors are those of `load_encoder`."""
     resolved = resolve(choice)
+    check_can_merge(resolved.model, resolved.encoder)
     if choice.encoder and not resolved.adapter:
         check_needs_no_adapter(resolved.encoder, resolved.model)  # before anything is fetched for nothing
     return build(resolved, device, dtype, announce)
@@ -392,11 +393,3 @@ def load_clip(model: str, pretrained: str, weights: Path, dtype: torch.dtype | N
     ):  # 50 ms; of each number, a second
         raise ModelUnavailable(f"{weights} is damaged: some of its numbers are infinite or none at all. Fetch it anew.")
     return clip, lambda *args, **options: open_clip_tokenizer(model)(*args, **options)
-
-
-def misfit(error: Exception) -> str:
-    """Why weights that could be read do not load, in a line."""
-    if not isinstance(error, RuntimeError):  # open_clip stumbles: StopIteration, AttributeError
-        return "it holds something else"
-    lines = [line.strip() for line in str(error).splitlines()[1:]]  # below "Error(s) in loading state_dict for CLIP:"
-    return textwrap.shorten(lines[0].rstrip("."), 150, placeholder=" and more") if lines else first_line(error)

@@ -6,6 +6,7 @@ from.
 
 import hashlib
 import re
+import textwrap
 import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
@@ -78,6 +79,14 @@ def loading_problem(error: Exception) -> str:
     if isinstance(error, UnpicklingError):
         return NOT_A_CHECKPOINT
     return f"{NOT_A_CHECKPOINT}: {first_line(error)}"
+
+
+def misfit(error: Exception) -> str:
+    """Returns why weights that could be read do not load, in a line."""
+    if not isinstance(error, RuntimeError):  # open_clip stumbles: StopIteration, AttributeError
+        return "it holds something else"
+    lines = [line.strip() for line in str(error).splitlines()[1:]]  # below "Error(s) in loading state_dict for CLIP:"
+    return textwrap.shorten(lines[0].rstrip("."), 150, placeholder=" and more") if lines else first_line(error)
 
 
 def first_line(error: Exception) -> str:
