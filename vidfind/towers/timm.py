@@ -143,7 +143,7 @@ def pool_attention(pool: Any, x: Tensor, share: Tensor | None) -> Tensor:
     """Attention of a learned query to tokens x (S, N, C) -> (S, f, C), one for each frame that `Tokens.share` tells
     apart: there a token counts as often as it stands for tokens of the frame."""
     frames, bias = (1, None) if share is None else (share.shape[-1], share.log().transpose(1, 2)[:, None])
-    q = pool.q(pool.latent.expand(len(x), frames, -1))
+    q = pool.q(torch.cat([pool.latent] * frames, dim=1)).expand(len(x), -1, -1)
     k, v = pool.kv(x).chunk(2, dim=-1)
     q, k, v = (part.unflatten(-1, (pool.num_heads, -1)).transpose(1, 2) for part in (q, k, v))
     out = F.scaled_dot_product_attention(pool.q_norm(q), pool.k_norm(k), v, attn_mask=bias)
