@@ -26,6 +26,7 @@ from vidfind.encoders.tempme import position_name
 from vidfind.errors import ModelUnavailable, UnsupportedModel
 from vidfind.models.adapter_file import from_tempme
 from vidfind.models.lora import fold_adapter
+from vidfind.text.padded import clip_tokenizer
 
 
 def identity(encoder: str, num_frames: int = 12, model: str = "test") -> EncoderIdentity:
@@ -84,7 +85,7 @@ def test_folded_lora_gives_the_same_features(name: str) -> None:
     model, adapter = golden_model(golden), golden_adapter(golden)
     fold_adapter(model, adapter)
     frames = golden["frames"].shape[1]
-    encoder = Encoder(model, torch.zeros, identity("tempme", frames), adapter.parameters())
+    encoder = Encoder(model, clip_tokenizer(), identity("tempme", frames), adapter.parameters())
     video = encoder.encode_video(golden_clips(golden))
     np.testing.assert_allclose(video, F.normalize(torch.tensor(golden["video_features"]), dim=-1), atol=1e-5)
 
@@ -106,7 +107,7 @@ def clips() -> torch.Tensor:
 
 
 def make_encoder(model: open_clip.CLIP, encoder: str) -> Encoder:
-    return Encoder(model, open_clip.get_tokenizer("ViT-B-32"), identity(encoder))
+    return Encoder(model, clip_tokenizer(), identity(encoder))
 
 
 @torch.inference_mode()
@@ -121,7 +122,7 @@ def test_mean_equals_open_clips_own_encode_image(small_clip: open_clip.CLIP, cli
 @torch.inference_mode()
 def test_text_equals_open_clips_own_encode_text(small_clip: open_clip.CLIP) -> None:
     texts = ["a dog", "", "two cats on a very long sofa in the evening sun", "naïve 犬 🐕", "word " * 200]
-    expected = small_clip.encode_text(open_clip.get_tokenizer("ViT-B-32")(texts), normalize=True)
+    expected = small_clip.encode_text(clip_tokenizer()(texts), normalize=True)
     torch.testing.assert_close(make_encoder(small_clip, "mean").encode_text(texts), expected, atol=rounding(), rtol=0)
 
 
@@ -143,13 +144,13 @@ def test_mean_does_not_see_the_order_of_frames_and_tempme_with_positions_does(
     torch.testing.assert_close(mean.encode_video(clips), mean.encode_video(clips.flip(1)), atol=rounding(), rtol=0)
     rng = torch.Generator().manual_seed(2)
     positions = {position_name(block): torch.randn(f, 64, generator=rng) for block, f in {2: 12, 3: 6, 4: 3}.items()}
-    tempme = Encoder(small_clip, torch.zeros, identity("tempme"), positions)
+    tempme = Encoder(small_clip, clip_tokenizer(), identity("tempme"), positions)
     assert (tempme.encode_video(clips) - tempme.encode_video(clips.flip(1))).abs().max() > 1e-3
 
 
 def test_bfloat16_gives_nearly_the_same_vectors(small_clip: open_clip.CLIP, clips: torch.Tensor) -> None:
     exact = make_encoder(small_clip, "tempme").encode_video(clips)
-    fast = Encoder(copy.deepcopy(small_clip), torch.zeros, identity("tempme"), dtype=torch.bfloat16)
+    fast = Encoder(copy.deepcopy(small_clip), clip_tokenizer(), identity("tempme"), dtype=torch.bfloat16)
     assert F.cosine_similarity(fast.encode_video(clips), exact).min() > 0.995
 
 
@@ -172,7 +173,7 @@ def test_other_image_towers_run_whole_and_merge_nothing(reason: str) -> None:
     model = open_clip.CLIP(32, OTHER_TOWERS[reason], {"width": 64, "heads": 2, "layers": 1}).eval()
     mean, std = (0.2, 0.5, 0.7), (0.3, 0.2, 0.1)
     open_clip.model.set_model_preprocess_cfg(model, {"mean": mean, "std": std})
-    encoder = Encoder(model, torch.zeros, identity("mean", 3, model="Odd-Model"))
+    encoder = Encoder(model, clip_tokenizer(), identity("mean", 3, model="Odd-Model"))
     clips = torch.randint(0, 256, (2, 3, 64, 64, 3), dtype=torch.uint8)
     vectors = encoder.encode_video(clips)
     pixels = (clips.flatten(0, 1) / 255 - torch.tensor(mean)) / torch.tensor(std)
@@ -184,14 +185,14 @@ def test_other_image_towers_run_whole_and_merge_nothing(reason: str) -> None:
     with pytest.raises(UnsupportedModel, match=f"^tome merges tokens, .* of Odd-Model {reason}: .* --encoder mean"):
         encoder.with_encoder("tome")
     with pytest.raises(UnsupportedModel, match="Odd-Model cannot be used in int8"):
-        Encoder(model, torch.zeros, encoder.identity, int8=True)
+        Encoder(model, clip_tokenizer(), encoder.identity, int8=True)
 
 
 def test_too_few_blocks_for_tempme_are_refused_by_name() -> None:
     vision = {"layers": 3, "width": 64, "image_size": 64, "patch_size": 16}
     model = open_clip.CLIP(32, vision, {"width": 64, "heads": 2, "layers": 1})
     with pytest.raises(UnsupportedModel, match=r"Shallow.*tempme.*5 transformer blocks"):
-        Encoder(model, torch.zeros, identity("tempme", model="Shallow"))
+        Encoder(model, clip_tokenizer(), identity("tempme", model="Shallow"))
 
 
 @pytest.mark.parametrize("name", ["tempme", "centerclip", "centerclip-spectral"])

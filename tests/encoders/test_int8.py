@@ -17,6 +17,7 @@ from vidfind.encoders.names import EncoderIdentity
 from vidfind.encoders.table import ENCODERS
 from vidfind.errors import ModelUnavailable, UnsupportedModel
 from vidfind.precision.integers import largest_weight
+from vidfind.text.padded import clip_tokenizer
 from vidfind.towers.families import int8_tower
 from vidfind.towers.loop import Reduction, encode_frames
 
@@ -55,7 +56,7 @@ def test_vectors_of_the_authors_models_stay_nearly_the_same(name: str) -> None:
 @pytest.mark.parametrize("activation", ["gelu", "quick_gelu"])
 def test_both_activations_are_known(activation: str) -> None:
     torch.manual_seed(0)
-    encoder = Encoder(random_clip(quick_gelu=activation == "quick_gelu"), torch.zeros, identity())
+    encoder = Encoder(random_clip(quick_gelu=activation == "quick_gelu"), clip_tokenizer(), identity())
     assert cosines(encoder, random_frames(3)).min() > 0.999
 
 
@@ -65,11 +66,11 @@ def test_other_activations_and_layer_scale(tiny_encoder: Encoder) -> None:
     for block in scaled.visual.transformer.resblocks:
         block.ls_1.gamma.data.uniform_(0.1, 2)
         block.ls_2.gamma.data.uniform_(0.1, 2)
-    assert cosines(Encoder(scaled, torch.zeros, identity()), random_frames(3)).min() > 0.999
+    assert cosines(Encoder(scaled, clip_tokenizer(), identity()), random_frames(3)).min() > 0.999
     for block in scaled.visual.transformer.resblocks:
         block.mlp.gelu = torch.nn.ReLU()
     with pytest.raises(UnsupportedModel, match="cannot be used in int8"):
-        Encoder(scaled, torch.zeros, identity(), int8=True)
+        Encoder(scaled, clip_tokenizer(), identity(), int8=True)
 
 
 def large_norm_channels(block: Any) -> None:

@@ -13,6 +13,7 @@ from vidfind.encoders.backbone import Backbone
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.encoders.tfvl import DEFAULTS, PROJECTION, Settings, tfvl_parameters, tfvl_reduction, word_scale
+from vidfind.text.padded import clip_tokenizer
 from vidfind.towers.clip import ClipTower
 from vidfind.towers.text import read_words
 from vidfind.training.optimize import contrastive_loss
@@ -40,7 +41,7 @@ def clips() -> torch.Tensor:
 
 def make_encoder(clip: open_clip.CLIP, settings: Settings = DEFAULTS, frames: int = FRAMES) -> Encoder:
     identity = EncoderIdentity("test", "random", "", "mean", None, frames)
-    encoder = Encoder(clip, open_clip.get_tokenizer("ViT-B-32"), identity).with_encoder("tfvl")
+    encoder = Encoder(clip, clip_tokenizer(), identity).with_encoder("tfvl")
     backbone = Backbone(ClipTower(clip), frames, encoder.parameters, clip)
     torch.manual_seed(3)
     encoder.parameters.clear()
@@ -74,7 +75,7 @@ def test_the_order_of_frames_changes_the_sentence_and_not_the_mean(clip: open_cl
 
 @torch.inference_mode()
 def test_a_sentence_is_read_after_its_last_word_as_open_clip_reads_one(clip: open_clip.CLIP) -> None:
-    tokenizer = open_clip.get_tokenizer("ViT-B-32")
+    tokenizer = clip_tokenizer()
     ids = tokenizer(["two dogs play"])
     words = clip.token_embedding(ids)[:, 1 : int(ids.argmax())]
     torch.testing.assert_close(read_words(clip, words), clip.encode_text(ids), atol=1e-5, rtol=0)

@@ -45,7 +45,7 @@ def test_an_index_run_reads_the_image_half_alone_and_without_open_clip() -> None
 
 
 def read_tiny(weights: Path = TINY_WEIGHTS, **options: Any) -> ImageHalf | None:
-    return read_image_half(CONFIG, weights, torch.float32, lambda: load_clip("tiny", "builtin", weights)[0], **options)
+    return read_image_half(CONFIG, weights, torch.float32, lambda: load_clip("tiny", "builtin", weights), **options)
 
 
 def tiny_adapter(**more: torch.Tensor) -> Adapter:
@@ -63,7 +63,7 @@ def tiny_adapter(**more: torch.Tensor) -> Adapter:
 def test_an_adapter_is_part_of_the_image_half_and_of_the_rest(is_mapped: bool) -> None:
     adapter = tiny_adapter()
     half = load_image_half("tiny", "builtin", TINY_WEIGHTS, torch.float32, is_mapped, adapter)
-    whole, _ = load_clip("tiny", "builtin", TINY_WEIGHTS)
+    whole = load_clip("tiny", "builtin", TINY_WEIGHTS)
     before = whole.visual.transformer.resblocks[1].attn.in_proj_weight.clone()
     fold_adapter(whole, adapter)
     assert half and not torch.allclose(before, half.visual.transformer.resblocks[1].attn.in_proj_weight)
@@ -81,7 +81,7 @@ def test_an_adapter_that_does_not_fit_is_left_to_the_whole_model(name: str) -> N
 
 @pytest.mark.parametrize("is_mapped", [False, True])
 def test_the_image_half_is_that_of_the_whole_model(is_mapped: bool) -> None:
-    half, whole = read_tiny(is_mapped=is_mapped), load_clip("tiny", "builtin", TINY_WEIGHTS)[0]
+    half, whole = read_tiny(is_mapped=is_mapped), load_clip("tiny", "builtin", TINY_WEIGHTS)
     assert half
     ours, theirs = half.visual, whole.visual
     assert ours.state_dict().keys() == theirs.state_dict().keys()

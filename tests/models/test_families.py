@@ -14,6 +14,7 @@ from vidfind.errors import ModelUnavailable, UnsupportedModel
 from vidfind.models.catalog import default_pretrained, known_hub
 from vidfind.models.hub import hub_files, look_for_weights
 from vidfind.models.load import load_encoder
+from vidfind.text.padded import clip_tokenizer
 
 TEXT = {"width": 64, "heads": 2, "layers": 1}
 NO_MASK = {**TEXT, "context_length": 16, "vocab_size": 99, "no_causal_mask": True, "pool_type": "last"}
@@ -43,7 +44,7 @@ def test_the_mean_of_frames_is_that_of_open_clip(family: str) -> None:
             parameter.add_(torch.randn_like(parameter) * 0.05)
     mean, std = (0.2, 0.5, 0.7), (0.3, 0.2, 0.1)
     open_clip.model.set_model_preprocess_cfg(model, {"mean": mean, "std": std})
-    encoder = Encoder(model, torch.zeros, EncoderIdentity(family, "random", "", "mean", None, 2))
+    encoder = Encoder(model, clip_tokenizer(), EncoderIdentity(family, "random", "", "mean", None, 2))
     size = encoder.image_size
     clips = torch.randint(0, 256, (2, 2, size, size, 3), dtype=torch.uint8)
     pixels = (clips.flatten(0, 1) / 255 - torch.tensor(mean)) / torch.tensor(std)

@@ -47,7 +47,7 @@ def test_pictures_are_prepared_as_the_weights_want_them_whatever_reads_these(
     for name in ("weights.safetensors", "weights.pt"):
         save = save_file if name.endswith("safetensors") else torch.save
         save(open_clip.CLIP(**config).state_dict(), tmp_path / name)
-        clip, _ = load_clip("ViT-H-14", tag, tmp_path / name)
+        clip = load_clip("ViT-H-14", tag, tmp_path / name)
         assert view_of(clip.visual) == View(32, squashed)
     weights = tmp_path / "weights.pt"
     assert (weights_digest("ViT-H-14", weights, tag) == weights_digest("ViT-H-14", weights)) != squashed

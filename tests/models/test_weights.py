@@ -176,7 +176,7 @@ def test_weights_read_one_by_one_are_those_that_open_clip_loads(tmp_path: Path) 
     legacy = tmp_path / "tiny.pt"  # which open_clip reads
     torch.save(load_file(TINY_WEIGHTS), legacy)
     for dtype in (torch.float32, torch.bfloat16):
-        ours, theirs = load_clip("tiny", "builtin", TINY_WEIGHTS, dtype)[0], load_clip("tiny", "builtin", legacy)[0]
+        ours, theirs = load_clip("tiny", "builtin", TINY_WEIGHTS, dtype), load_clip("tiny", "builtin", legacy)
         assert ours.visual.image_mean == theirs.visual.image_mean
         assert ours.state_dict().keys() == theirs.state_dict().keys()
         for name, tensor in theirs.state_dict().items():

@@ -11,6 +11,7 @@ from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.models.adapter_file import Adapter, from_tempme
 from vidfind.models.lora import attach_lora
+from vidfind.text.padded import clip_tokenizer
 from vidfind.training.recipe import Recipe
 
 GOLDEN_FILES = ("tempme_tiny_b32", "tempme_tiny_b32_8f", "tempme_tiny_b16")
@@ -59,7 +60,7 @@ def golden_encoder(golden: Golden, encoder: str = "tempme") -> Encoder:
             parameter.copy_(adapter.tensors[name])
     positions = {name: position.clone().requires_grad_() for name, position in adapter.parameters().items()}
     identity = EncoderIdentity("golden", "golden", "", encoder, None, golden["frames"].shape[1])
-    return Encoder(model, lambda texts: torch.zeros(len(texts), 77), identity, positions)
+    return Encoder(model, clip_tokenizer(), identity, positions)
 
 
 def golden_clips(golden: Golden) -> torch.Tensor:

@@ -8,11 +8,10 @@ from pathlib import Path
 import open_clip
 import pytest
 
-from tests.support.tokenizers import write_bert, write_gemma, write_t5, write_xlm
+from tests.support.tokenizers import tokenizer_of, write_bert, write_gemma, write_t5, write_xlm
 from vidfind.errors import ModelUnavailable
 from vidfind.text.config import open_clip_config
-from vidfind.text.hub_tokenizer import canonicalised, framing_of, is_english, make_tokenizer
-from vidfind.text.tokenizer import ClipTokenizer, Tokenizer
+from vidfind.text.hub_tokenizer import canonicalised, is_english, make_tokenizer, needs_transformers
 
 WITH_FILE = {
     "ViT-B-32-SigLIP2-256": write_gemma,
@@ -20,14 +19,6 @@ WITH_FILE = {
     "ViT-L-14-CLIPA": write_bert,
     "ViT-H-14-worldwide": write_xlm,
 }
-
-
-def tokenizer_of(model: str, file: Path) -> Tokenizer:
-    config = open_clip_config(model)
-    assert config
-    tokenizer = make_tokenizer(config, file)
-    assert tokenizer
-    return tokenizer
 
 
 @pytest.mark.parametrize(
@@ -84,16 +75,18 @@ def test_the_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
         tokenizer_of("ViT-B-16-SigLIP", tmp_path / "tokenizer.json")
 
 
-def test_every_model_of_open_clip_has_its_tokenizer() -> None:
-    transformers: set[str] = set()
-    files: set[str] = set()
-    for model in open_clip.list_models():
-        config = open_clip_config(model)
-        if config and not isinstance(make_tokenizer(config, None), ClipTokenizer):
-            (files if framing_of(config) else transformers).add(model)
-    assert all("hf_model_name" in open_clip.get_model_config(m)["text_cfg"] or "worldwide" in m for m in transformers)
-    assert {*WITH_FILE, "ViT-B-16-SigLIP-i18n-256", "ViT-gopt-16-SigLIP2-384"} <= files
-    assert "ViT-L-14-worldwide" in transformers  # its repository has no tokenizer.json
+def test_few_models_of_open_clip_need_the_package_transformers() -> None:
+    configs = {model: open_clip_config(model) for model in open_clip.list_models()}
+    need = {model for model, config in configs.items() if config and needs_transformers(config)}
+    own = {model for model, config in configs.items() if config and "hf_model_name" in config["text_cfg"]}
+    assert own and need - own == {"ViT-L-14-worldwide", "ViT-L-14-worldwide-quickgelu"}  # mt5 has no tokenizer.json
+
+
+def test_a_tokenizer_that_needs_transformers_is_refused_with_the_reason() -> None:
+    config = open_clip_config("ViT-L-14-worldwide")
+    assert config
+    with pytest.raises(ModelUnavailable, match=r"google/mt5-base cannot be read: .*needs the package transformers"):
+        make_tokenizer(config, None)
 
 
 @pytest.mark.parametrize(

@@ -67,9 +67,7 @@ def vectors_of(clip: Any, texts: list[str]) -> np.ndarray:
 
 
 def read(config: Mapping[str, Any], file: Path, adapter: Path | None = None) -> TextTower | None:
-    tokenizer = make_tokenizer(config, None)
-    assert tokenizer
-    return read_text_tower(config, tokenizer, file, adapter)
+    return read_text_tower(config, make_tokenizer(config, None), file, adapter)
 
 
 def assert_same(config: Mapping[str, Any], file: Path, clip: Any, adapter: Path | None = None) -> None:

@@ -26,6 +26,7 @@ from vidfind.encoders.tome import tome_reduction
 from vidfind.errors import UnsupportedModel
 from vidfind.models.adapter_file import Adapter
 from vidfind.models.lora import attach_lora, fold_adapter
+from vidfind.text.padded import clip_tokenizer
 from vidfind.towers.families import image_tower
 from vidfind.towers.loop import Reduction, encode_frames
 from vidfind.towers.timm import TimmTower
@@ -232,7 +233,7 @@ def clips() -> Tensor:
 @pytest.mark.parametrize("name", ["mean", "tome", "centerclip", "tempme", "tempme-fast"])
 @pytest.mark.parametrize("small", ["PE", "SigLIP"])
 def test_vectors_have_unit_length_and_do_not_depend_on_the_batch(small: str, name: str, clips: Tensor) -> None:
-    encoder = Encoder(small_model(small, depth=6), torch.zeros, identity("mean")).with_encoder(name)
+    encoder = Encoder(small_model(small, depth=6), clip_tokenizer(), identity("mean")).with_encoder(name)
     vectors = encoder.encode_video(clips)
     assert vectors.shape == (2, DIM)
     torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(2))
@@ -241,21 +242,21 @@ def test_vectors_have_unit_length_and_do_not_depend_on_the_batch(small: str, nam
 
 def test_tfvl_needs_the_towers_of_clip() -> None:
     with pytest.raises(UnsupportedModel, match="the tfvl encoder: its image tower is not CLIP's own"):
-        Encoder(small_model("PE"), torch.zeros, identity("mean")).with_encoder("tfvl")
+        Encoder(small_model("PE"), clip_tokenizer(), identity("mean")).with_encoder("tfvl")
 
 
 def test_mean_does_not_see_the_order_of_frames_and_temporal_positions_do(clips: Tensor) -> None:
     model = small_model("PE", depth=6)
-    mean = Encoder(model, torch.zeros, identity("mean"))
+    mean = Encoder(model, clip_tokenizer(), identity("mean"))
     torch.testing.assert_close(mean.encode_video(clips), mean.encode_video(clips.flip(1)), atol=1e-5, rtol=0)
     positions = {position_name(block): torch.randn(f, 48) for block, f in {2: 12, 3: 6, 4: 3}.items()}
-    tempme = Encoder(model, torch.zeros, identity("tempme"), positions)
+    tempme = Encoder(model, clip_tokenizer(), identity("tempme"), positions)
     assert (tempme.encode_video(clips) - tempme.encode_video(clips.flip(1))).abs().max() > 1e-3
 
 
 def test_bfloat16_gives_nearly_the_same_vectors(family: str, clips: Tensor) -> None:
-    exact = Encoder(small_model(family), torch.zeros, identity("mean"))
-    fast = Encoder(copy.deepcopy(exact.model), torch.zeros, identity("mean"), dtype=torch.bfloat16)
+    exact = Encoder(small_model(family), clip_tokenizer(), identity("mean"))
+    fast = Encoder(copy.deepcopy(exact.model), clip_tokenizer(), identity("mean"), dtype=torch.bfloat16)
     assert F.cosine_similarity(fast.encode_video(clips), exact.encode_video(clips)).min() > 0.999
 
 
@@ -280,7 +281,7 @@ def test_centerclip_keeps_the_places_of_what_it_keeps(frames: Tensor) -> None:
 def test_lora_changes_nothing_at_first_learns_and_folds_to_the_same(name: str, clips: Tensor) -> None:
     model, clips = small_model(name, depth=5), clips[:1]
     plain = copy.deepcopy(model)
-    encoder = Encoder(model, torch.zeros, identity("tempme"))
+    encoder = Encoder(model, clip_tokenizer(), identity("tempme"))
     before = encoder.encode_video(clips)
     model.requires_grad_(False)
     parameters = attach_lora(model, rank=2)
@@ -295,7 +296,7 @@ def test_lora_changes_nothing_at_first_learns_and_folds_to_the_same(name: str, c
     trained = encoder.encode_video(clips)
     assert (trained - before).abs().max() > 1e-3
     fold_adapter(plain, Adapter({key: parameter.detach() for key, parameter in parameters.items()}))
-    folded = Encoder(plain, torch.zeros, identity("tempme")).encode_video(clips)
+    folded = Encoder(plain, clip_tokenizer(), identity("tempme")).encode_video(clips)
     torch.testing.assert_close(folded, trained, atol=1e-5, rtol=0)
 
 

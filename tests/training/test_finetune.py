@@ -25,6 +25,7 @@ from vidfind.errors import BadInput, BadPairs
 from vidfind.media.probe import probe
 from vidfind.models.adapter_file import from_tempme, read_adapter, write_adapter
 from vidfind.models.load import load_encoder, load_for_training
+from vidfind.text.padded import clip_tokenizer
 from vidfind.training.finetune import FineTuning
 from vidfind.training.optimize import Stepped, backward_in_chunks, contrastive_loss, make_optimizer, rate_factor
 from vidfind.training.pairs import Pair, false_negative_mask, split_pairs
@@ -39,7 +40,7 @@ def golden_training(recipe: Recipe) -> tuple[Encoder, dict[str, torch.nn.Paramet
     """The authors' model, going on from their adapter."""
     golden = load_golden(GOLDEN)
     identity = EncoderIdentity("golden", "golden", "", "tempme", None, golden["frames"].shape[1])
-    encoder = Encoder(golden_model(golden), lambda texts: torch.zeros(len(texts), 77), identity)
+    encoder = Encoder(golden_model(golden), clip_tokenizer(), identity)
     trained, kept = prepare(encoder, recipe, golden_adapter(golden))
     assert kept == {}
     return encoder, trained
@@ -98,7 +99,7 @@ def test_as_many_parameters_are_trained_as_in_the_paper() -> None:
         model = open_clip.CLIP(**open_clip.get_model_config("ViT-B-32"))
     model.visual.image_mean, model.visual.image_std = (0.5,) * 3, (0.5,) * 3
     identity = EncoderIdentity("ViT-B-32", "", "", "tempme", None, 12)
-    trained, _ = prepare(Encoder(model, torch.zeros, identity, device="meta"), Recipe(), None)
+    trained, _ = prepare(Encoder(model, clip_tokenizer(), identity, device="meta"), Recipe(), None)
     assert sum(parameter.numel() for parameter in trained.values()) == 507_648
     assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == {
         f"{name[:-7]}.parametrizations.in_proj_weight.0.{name[-1]}" for name in trained if "lora" in name

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import pytest
 
 from tests.support.clocks import steady, write_clip
@@ -20,6 +19,7 @@ from vidfind.errors import BadInput, BadPairs
 from vidfind.media.probe import probe
 from vidfind.media.sampling import Segment
 from vidfind.media.write import write_video
+from vidfind.text.padded import clip_tokenizer
 from vidfind.training.captions import BadLine
 from vidfind.training.pairs import Pair, normal_caption, pairs_digest, read_pairs, require_good, warn_of_long
 
@@ -482,7 +482,7 @@ def test_the_digest_is_of_what_the_pairs_say(footage: Path, tmp_path: Path) -> N
 def test_captions_that_a_model_does_not_read_to_their_end_are_counted(
     remarks: Remarks, words: int, length: int | None, told: int
 ) -> None:
-    tokenizer = open_clip.get_tokenizer("ViT-B-32")  # adds one token before a text, and one after it
+    tokenizer = clip_tokenizer()  # adds one token before a text, and one after it
     warn_of_long(["a dog", "dog " * words, "dog " * words], tokenizer, length)
     assert len(remarks()) == told
     assert all(f"1 caption is longer than {length or 77} tokens" in remark for remark in remarks())

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.support.ran import Run
+from tests.support.tokenizers import tokenizer_of, write_t5
 from vidfind.demo.collection import draw_collection
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput, ModelUnavailable
@@ -19,6 +20,7 @@ from vidfind.models.adapter_file import Adapter, read_adapter, write_adapter
 from vidfind.models.catalog import TINY_FOLDER, TINY_WEIGHTS
 from vidfind.models.load import load_encoder
 from vidfind.text.config import read_config
+from vidfind.text.padded import PaddedTokenizer
 from vidfind.text.tokenizer import LEARNED, ClipTokenizer, find_words, learned_ids, tokenize, tokenize_all
 from vidfind.text.tower import read_text_tower
 from vidfind.training.recall import WordMarks, likely_range
@@ -158,10 +160,12 @@ def test_a_word_is_learned_through_the_command_line_and_searched_without_pytorch
         read_adapter(captioned.parent / "odd.safetensors")
 
 
-def test_encoders_from_python_can_be_taught_words_and_those_with_other_tokens_cannot(tiny_encoder: Encoder) -> None:
+def test_encoders_from_python_can_be_taught_words_and_those_with_other_tokens_cannot(
+    tiny_encoder: Encoder, tmp_path: Path
+) -> None:
     assert can_learn_words(tiny_encoder)
     other = copy.copy(tiny_encoder)
-    other.tokenizer = lambda texts, context_length=77: torch.ones(len(texts), context_length, dtype=torch.long)
+    other.tokenizer = PaddedTokenizer(lambda: tokenizer_of("ViT-B-16-SigLIP", write_t5(tmp_path)))
     assert not can_learn_words(other)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from vidfind.models.clip import random_clip
 from vidfind.models.load import load_encoder, tower_width
 from vidfind.precision.formats import choose_format, float_type
 from vidfind.system.imports import import_open_clip
+from vidfind.text.padded import clip_tokenizer
 from vidfind.training.recipe import Recipe
 from vidfind.training.trainable import prepare
 
@@ -108,11 +108,7 @@ def random_encoder(model: str, device: str, dtype: str) -> Encoder:
     identity = EncoderIdentity(model, "random", "", "mean", None, DEFAULT_NUM_FRAMES)
     number_format = choose_format(dtype, device, tower_width(model))
     dtype_of_floats, int8 = float_type(number_format), number_format == "int8"
-    return Encoder(random_clip(model), _no_text, identity, None, device, dtype_of_floats, int8)
-
-
-def _no_text(*_: Any, **__: Any) -> NoReturn:
-    raise NotImplementedError("random weights have learned no words")
+    return Encoder(random_clip(model), clip_tokenizer(), identity, None, device, dtype_of_floats, int8)
 
 
 def count_trained(encoder: Encoder) -> int:

@@ -167,7 +167,7 @@ def encode(model: str, weights: str, device: str, threads: int, clips: int, runs
     torch.set_num_threads(threads)
     device = choose_device(device)
     pretrained = default_pretrained(TINY) if model == TINY else weights
-    plain = load_clip(model, pretrained, Path(weights))[0].to(device).eval()
+    plain = load_clip(model, pretrained, Path(weights)).to(device).eval()
     exact = load_encoder(model, pretrained, "mean", device=device, dtype="float32")
     loaded = exact.model, exact.tokenizer, exact.identity, exact.parameters, device
     by_format = {"float32": exact}
@@ -260,12 +260,12 @@ def products_of(run: Callable[[], object]) -> Callable[[], None]:
 
 def encode_on_gpu(runs: int) -> Told:
     """Yields clips a second and memory by batch size, in bfloat16 on CUDA; nothing without CUDA."""
-    import open_clip
     import torch
 
     from vidfind.encoders.encoder import Encoder
     from vidfind.encoders.names import EncoderIdentity
     from vidfind.models.clip import random_clip
+    from vidfind.text.padded import clip_tokenizer
 
     if not torch.cuda.is_available():
         return
@@ -273,7 +273,7 @@ def encode_on_gpu(runs: int) -> Told:
         for name in ("mean", "tempme"):
             clip = random_clip(model)
             identity = EncoderIdentity(model, "random", "", name, None, NUM_FRAMES)
-            encoder = Encoder(clip, open_clip.get_tokenizer(model), identity, {}, "cuda", torch.bfloat16)
+            encoder = Encoder(clip, clip_tokenizer(), identity, {}, "cuda", torch.bfloat16)
             for batch in GPU_BATCHES:
                 frames = torch.randint(0, 256, (batch, NUM_FRAMES, SIZE, SIZE, 3), dtype=torch.uint8).pin_memory()
                 encoder.encode_video(frames)

@@ -24,6 +24,7 @@ from vidfind.media.sampling import View
 from vidfind.precision.integers import largest_weight
 from vidfind.precision.trial import CAREFUL, FLOAT32, INT8, Trial
 from vidfind.system.machine import one_thread
+from vidfind.text.padded import PaddedTokenizer
 from vidfind.towers.families import has_int8_tower, image_tower, int8_tower
 from vidfind.towers.loop import Tower, encode_frames
 from vidfind.towers.text import encode_tokens, has_plain_text_tower
@@ -50,7 +51,7 @@ class Encoder:
     def __init__(
         self,
         model: Any,
-        tokenizer: Callable[..., Tensor],
+        tokenizer: PaddedTokenizer,
         identity: EncoderIdentity,
         parameters: Mapping[str, Tensor] | None = None,
         device: str | torch.device = "cpu",

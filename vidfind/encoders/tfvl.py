@@ -14,7 +14,7 @@ from torch import Tensor
 from vidfind.encoders.backbone import Backbone, mean_of_unit_vectors
 from vidfind.towers.clip import ClipTower
 from vidfind.towers.loop import Reduction
-from vidfind.towers.text import has_plain_text_tower, read_words
+from vidfind.towers.text import has_plain_text_tower, read_words, text_tower
 from vidfind.towers.tokens import Tokens, join
 
 PROJECTION = "visual.word_projection"
@@ -44,7 +44,7 @@ def prompts_name(block: int) -> str:
 def tfvl_parameters(backbone: Backbone, settings: Settings = DEFAULTS) -> dict[str, Tensor]:
     """Random initial values: prompts (prompts, C) of each block, and a projection (C, W) of frames to words."""
     width = backbone.tower.width
-    word_width = backbone.model.token_embedding.weight.shape[1]
+    word_width = text_tower(backbone.model).token_embedding.weight.shape[1]
     parameters = {PROJECTION: torch.randn(width, word_width) * width**-0.5}
     if settings.prompts:
         parameters |= {
@@ -92,8 +92,9 @@ def word_scale(backbone: Backbone) -> float:
     It compares the root mean squares of the token table and of normed class tokens. Rows of zeros, of words that the
     model never met, do not count.
     """
-    table = torch.linalg.vector_norm(backbone.model.token_embedding.weight.detach(), dim=1, dtype=torch.float32)
+    words = text_tower(backbone.model).token_embedding.weight.detach()
+    table = torch.linalg.vector_norm(words, dim=1, dtype=torch.float32)
     norm = backbone.model.visual.ln_post
     of_frames = (norm.weight.detach().float() ** 2 + norm.bias.detach().float() ** 2).mean().sqrt()
-    of_words = (table[table > 0] ** 2).mean().sqrt() / backbone.model.token_embedding.weight.shape[1] ** 0.5
+    of_words = (table[table > 0] ** 2).mean().sqrt() / words.shape[1] ** 0.5
     return float(of_words / of_frames)

@@ -22,8 +22,8 @@ TINY_POSITIONS = TINY_FOLDER / "positions.safetensors"
 OPENAI = "openai"
 TEMPME_MODEL, TEMPME_PRETRAINED = "ViT-B-32", OPENAI
 """The model and weights that the public TempMe code trains."""
-MULTILINGUAL = "xlm-roberta-base-ViT-B-32"
-"""A model of open_clip that speaks a hundred languages. Its text half needs the package `transformers`."""
+MULTILINGUAL = "ViT-B-32-SigLIP2-256"
+"""A model of open_clip that was taught many languages."""
 OPENAI_HUBS = {
     "ViT-B-32": "timm/vit_base_patch32_clip_224.openai",
     "ViT-B-16": "timm/vit_base_patch16_clip_224.openai",
@@ -169,11 +169,14 @@ def check_config(config: Mapping[str, Any], model: str) -> None:
     """Raises UnsupportedModel, with the reason, for a model that vidfind cannot run: before anything is downloaded."""
     from importlib.util import find_spec
 
-    reader = config["text_cfg"].get("hf_model_name")
-    if reader and find_spec("transformers") is None:
+    from vidfind.text.hub_tokenizer import needs_transformers, tokenizer_of
+
+    if needs_transformers(config) and find_spec("transformers") is None:
+        reader = config["text_cfg"].get("hf_model_name")
+        part = f"its text half, {reader}," if reader else f"its tokenizer, {tokenizer_of(config)},"
         raise UnsupportedModel(
-            f"{model} cannot be used: its text half, {reader}, needs the package transformers, which is not part of "
-            f"vidfind. `{models_command()}` lists models that work."
+            f"{model} cannot be used: {part} needs the package transformers, which is not part of "
+            f"vidfind. {MULTILINGUAL} speaks many languages without it, and `{models_command()}` lists more."
         )
 
 

@@ -6,7 +6,6 @@ inside functions, so that a missing network is reported before seconds are spent
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from vidfind.encoders.names import (
     EncoderChoice,
     EncoderIdentity,
     first_reading,
+    is_path,
     lasting_name,
 )
 from vidfind.encoders.views import joint_digest as joint_digest
@@ -45,13 +45,15 @@ from vidfind.models.catalog import (
 )
 from vidfind.models.clip import ImageHalf, as_trained, read_image_half, read_plain_clip, read_timm_half
 from vidfind.models.default_adapters import default_name
-from vidfind.models.hub import find_weights, look_for_weights
+from vidfind.models.hub import find_tokenizer, find_weights, look_for_weights
 from vidfind.models.saved_adapters import list_adapters
 from vidfind.models.weights import SAFETENSORS, first_line, loading_problem, misfit
 from vidfind.system.files import fingerprint
 from vidfind.system.imports import import_open_clip
 from vidfind.system.machine import one_thread
 from vidfind.text.config import open_clip_config, read_config
+from vidfind.text.hub_tokenizer import make_tokenizer
+from vidfind.text.padded import PaddedTokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -167,6 +169,7 @@ def build(
     from vidfind.precision.trial import Trial
     from vidfind.towers.families import has_int8_tower
 
+    tokenizer = load_tokenizer(model, pretrained, weights, announce)
     device = choose_device(device)
     number_format = choose_format(dtype, device, tower_width(model))
     if dtype == "auto" and number_format == "int8" and timm_tower(open_clip_config(model) or {}):
@@ -176,9 +179,9 @@ def build(
         is_mapped = number_format == "int8"  # it is read once, when the integers are made
         half = None if whole else load_image_half(model, pretrained, weights, float_dtype, is_mapped, adapter)
         if half:
-            clip, tokenizer = half, lambda *args, **options: open_clip_tokenizer(model)(*args, **options)
+            clip: Any = half
         else:
-            clip, tokenizer = load_clip(model, pretrained, weights, None if adapter else float_dtype)
+            clip = load_clip(model, pretrained, weights, None if adapter else float_dtype)
     digest = weights_digest(model, weights, pretrained)
     parameters = read_adapter(TINY_POSITIONS).parameters() if weights == TINY_WEIGHTS else {}
     info = adapter.info if adapter else None
@@ -201,7 +204,7 @@ def build(
 
 def tower_width(model: str) -> int:
     """The width of the image tower of a model, by its configuration; 0 if there is none: loading it raises."""
-    config = read_config(TINY_FOLDER / "tiny.json") if model == TINY else open_clip_config(model)
+    config = model_config(model)
     return int(config["vision_cfg"].get("width", 768)) if config else 0
 
 
@@ -319,7 +322,7 @@ def load_image_half(
     from vidfind.models.lora import fold_adapter, fold_image_half
 
     def read_all() -> Any:
-        clip, _ = load_clip(model, pretrained, weights, None if adapter else dtype)
+        clip = load_clip(model, pretrained, weights, None if adapter else dtype)
         if adapter:
             fold_adapter(clip, adapter)
         return clip
@@ -341,27 +344,41 @@ def load_image_half(
         return None
 
 
+def model_config(model: str) -> Mapping[str, Any] | None:
+    """Returns open_clip's configuration of a model; None if there is no model of this name."""
+    return read_config(TINY_FOLDER / "tiny.json") if model == TINY else open_clip_config(model)
+
+
 def known_config(model: str, pretrained: str) -> Mapping[str, Any] | None:
     """Returns open_clip's configuration of a model; None if its weights need more than that to be read."""
-    if model == TINY:
-        return read_config(TINY_FOLDER / "tiny.json")
-    if not (pretrained.endswith(SAFETENSORS) or known_hub(model, pretrained)):
+    if model != TINY and not (pretrained.endswith(SAFETENSORS) or known_hub(model, pretrained)):
         return None
-    config = open_clip_config(model)
+    config = model_config(model)
     return {**config, "quick_gelu": True} if config and pretrained == OPENAI else config
 
 
-@functools.cache
-def open_clip_tokenizer(model: str) -> Any:
-    """open_clip's tokenizer of a model, whose configuration `load_clip` has checked, or `known_config` has."""
-    open_clip = import_open_clip()
-    if model == TINY:
-        open_clip.add_model_config(TINY_FOLDER / "tiny.json")
-    return open_clip.get_tokenizer(model)
+def load_tokenizer(
+    model: str, pretrained: str, weights: Path, announce: Callable[[str], None] = log.info
+) -> PaddedTokenizer:
+    """The tokenizer of a model of open_clip, which is read when the first text comes.
+
+    The file that some models need for it is fetched now if the weights are those of the hub; for the user's own
+    weights when it is needed. Raises ModelUnavailable."""
+    config = model_config(model)
+    if config is None:
+        check_model(model)
+        config = import_open_clip().get_model_config(model)
+
+    def find() -> Path | None:
+        return find_tokenizer(model, config, weights, announce)
+
+    if not is_path(pretrained):
+        find()
+    return PaddedTokenizer(lambda: make_tokenizer(config, find()))
 
 
-def load_clip(model: str, pretrained: str, weights: Path, dtype: torch.dtype | None = None) -> tuple[Any, Any]:
-    """open_clip's model with its weights, of `dtype` if it can be read so, and its tokenizer.
+def load_clip(model: str, pretrained: str, weights: Path, dtype: torch.dtype | None = None) -> Any:
+    """open_clip's model with its weights, of `dtype` if it can be read so.
 
     Raises ModelUnavailable when they do not fit together."""
     open_clip = import_open_clip()
@@ -392,4 +409,4 @@ def load_clip(model: str, pretrained: str, weights: Path, dtype: torch.dtype | N
         torch.isfinite(weight.sum()) for weight in clip.state_dict().values()
     ):  # 50 ms; of each number, a second
         raise ModelUnavailable(f"{weights} is damaged: some of its numbers are infinite or none at all. Fetch it anew.")
-    return clip, lambda *args, **options: open_clip_tokenizer(model)(*args, **options)
+    return clip

@@ -4,7 +4,8 @@ Both are attached for training, and folded into the model for use. Knows nothing
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,15 +14,12 @@ from torch.nn.utils import parametrize
 
 from vidfind.errors import ModelUnavailable
 from vidfind.models.adapter_file import PARAMETER, Adapter
-from vidfind.text.tokenizer import LEARNED, Learned, tokenize_all
+from vidfind.text.padded import PaddedTokenizer
+from vidfind.text.tokenizer import LEARNED, ClipTokenizer, Learned
 from vidfind.towers.clip import ClipTower
 from vidfind.towers.families import image_tower
-from vidfind.towers.text import WordEmbedding
+from vidfind.towers.text import WordEmbedding, text_tower
 from vidfind.towers.timm import TimmTower
-
-Tokenizer = Callable[..., Tensor]
-"""Texts and `context_length`, by default that of the model -> token ids (N, length), as open_clip's tokenizers."""
-
 
 EMBEDDING = "token_embedding.weight"
 
@@ -48,7 +46,7 @@ def attention_weights(model: Any) -> Iterator[tuple[str, nn.Module, str]]:
     """Yields the weights that make queries, keys and values in every block of both towers.
 
     Of each: its name in an adapter, the module that holds it, and its name there."""
-    text = getattr(model, "text", model)  # first: an `ImageHalf` reads the whole model for it
+    text = text_tower(model)  # first: an `ImageHalf` reads the whole model for it
     prefix = "" if text is model else "text."
     tower = image_tower(model)
     if isinstance(tower, TimmTower):
@@ -59,7 +57,7 @@ def attention_weights(model: Any) -> Iterator[tuple[str, nn.Module, str]]:
     elif isinstance(tower, ClipTower):
         for i, block in enumerate(tower.blocks):
             yield f"visual.transformer.resblocks.{i}.attn", block.attn, "in_proj_weight"
-    for i, block in enumerate(text.transformer.resblocks):
+    for i, block in enumerate(getattr(text.transformer, "resblocks", ())):
         yield f"{prefix}transformer.resblocks.{i}.attn", block.attn, "in_proj_weight"
 
 
@@ -80,23 +78,22 @@ def attach_lora(model: Any, rank: int, text_only: bool = False) -> dict[str, nn.
 
 def attach_words(model: Any, rows: Tensor) -> nn.Parameter:
     """Adds rows (K, W) for learned words to the token embedding, in place of earlier ones; returns their parameter."""
-    embedding = WordEmbedding(model.token_embedding.weight, rows.to(model.token_embedding.weight))
-    model.token_embedding = embedding
+    text = text_tower(model)
+    embedding = WordEmbedding(text.token_embedding.weight, rows.to(text.token_embedding.weight))
+    text.token_embedding = embedding
     return embedding.rows
 
 
-def with_words(tokenizer: Tokenizer, learned: Learned) -> Tokenizer:
-    """Returns CLIP's tokenizer that also knows the learned words."""
+def with_words(tokenizer: PaddedTokenizer, learned: Learned) -> PaddedTokenizer:
+    """Returns a tokenizer that also knows the learned words, if there are any.
 
-    def tokenize(texts: Sequence[str], context_length: int | None = None) -> Tensor:
-        length = context_length or tokenizer([""]).shape[-1]
-        ids = tokenize_all([texts] if isinstance(texts, str) else list(texts), length, learned)
-        padded = torch.zeros(len(ids), length, dtype=torch.long)
-        for row, one in zip(padded, ids, strict=True):
-            row[: len(one)] = torch.tensor(one)
-        return padded
-
-    return tokenize if learned else tokenizer
+    Raises ModelUnavailable where it is not that of CLIP: no other can be taught."""
+    if not learned:
+        return tokenizer
+    own = tokenizer.tokenizer
+    if not isinstance(own, ClipTokenizer):
+        raise ModelUnavailable("The adapter has learned words, which only the tokenizer of CLIP can read.")
+    return PaddedTokenizer(lambda: replace(own, learned=learned))
 
 
 def fold_adapter(model: Any, adapter: Adapter) -> None:

@@ -114,7 +114,7 @@ class QueryEncoder:
         self._has_told_language = not self._repeats_remarks
         log.warning(
             "This looks like %s, and the model %s was taught English. Say it in English, or index with a model of many "
-            "languages, such as %s, which needs the package transformers.",
+            "languages, such as %s.",
             language,
             model,
             MULTILINGUAL,
@@ -167,9 +167,8 @@ class QueryEncoder:
 def encode_query(encoder: Encoder, query: str) -> QueryVector:
     """The vector of a query, made by the whole model. Raises BadInput for an empty query."""
     words = query_words(query)
-    is_cut = bool((encoder.tokenizer([words]) == encoder.tokenizer([f"{words} and more"])).all())
     vector: Vector = encoder.encode_text([words])[0].numpy()
-    return QueryVector(vector, is_cut)
+    return QueryVector(vector, encoder.tokenizer.is_cut(words))
 
 
 def combined(plus: Sequence[Vector], minus: Sequence[Vector], spread: Callable[[Vector], float]) -> Vector | None:

@@ -1,6 +1,6 @@
 """Tokenizers that are a file `tokenizer.json` of the Hugging Face hub: those of SigLIP, SigLIP2, CLIPA and MetaCLIP 2.
 
-Read by the library tokenizers alone; `transformers` would take seconds to import.
+They are read by the library tokenizers alone. A few others need the package transformers, which is imported in seconds.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,19 +68,27 @@ def tokenizer_of(config: Mapping[str, Any]) -> str:
     return str(config["text_cfg"].get("hf_tokenizer_name", CLIP))
 
 
-def make_tokenizer(config: Mapping[str, Any], file: Path | None, learned: Learned = NO_WORDS) -> Tokenizer | None:
-    """Returns the tokenizer of a model with this `config` of open_clip; None for a kind that only open_clip can make.
+def make_tokenizer(config: Mapping[str, Any], file: Path | None, learned: Learned = NO_WORDS) -> Tokenizer:
+    """Returns the tokenizer of a model with this `config` of open_clip.
 
-    `file`: the tokenizer.json of a model that needs one. Raises ModelUnavailable if it is not that of the model."""
+    `file`: the tokenizer.json of a model that needs one. Raises ModelUnavailable if it is not that of the model, and if
+    the tokenizer cannot be taught words, or needs the package transformers and that is missing."""
     text = config["text_cfg"]
     length = text.get("context_length", 77)
     if tokenizer_of(config) == CLIP:
-        return None if text.get("tokenizer_kwargs") else ClipTokenizer(length, learned)
-    framing = framing_of(config)
-    if framing is None or file is None or learned:
-        return None
+        return ClipTokenizer(length, learned)
+    if learned:
+        raise ModelUnavailable("The adapter has learned words, which only the tokenizer of CLIP can read.")
     cleaning = CLEANINGS[(text.get("tokenizer_kwargs") or {}).get("clean", "whitespace")]
-    return read_tokenizer(file, framing, cleaning, length, text.get("vocab_size", 49408))
+    if file and (framing := framing_of(config)):
+        return read_tokenizer(file, framing, cleaning, length, text.get("vocab_size", 49408))
+    return fetch_tokenizer(tokenizer_of(config), cleaning, length)
+
+
+def needs_transformers(config: Mapping[str, Any]) -> bool:
+    """Whether a model with this `config` of open_clip can read texts only with the package transformers."""
+    has_other = tokenizer_of(config) != CLIP and framing_of(config) is None
+    return has_other or "hf_model_name" in config["text_cfg"]
 
 
 @dataclass(frozen=True)
@@ -139,6 +148,43 @@ def read_tokenizer(
         ids[framing.pad],
         frozenset(id for name in names if (id := tokens.token_to_id(name)) is not None),
     )
+
+
+@dataclass(frozen=True)
+class TransformersTokenizer:
+    """A tokenizer of the package transformers, for a model that reads `context_length` ids."""
+
+    tokens: Any
+    clean: Callable[[str], str]
+    context_length: int
+    pad: int
+
+    def tokenize(self, text: str) -> tuple[list[int], bool]:
+        text, length = self.clean(text), self.context_length
+        ids: list[int] = self.tokens(text, truncation=True, max_length=length).input_ids
+        return ids, len(ids) == length and len(self.tokens(text).input_ids) > length
+
+    def tokenize_all(self, texts: Sequence[str]) -> list[list[int]]:
+        return [self.tokenize(text)[0] for text in texts]
+
+    def inner(self, ids: Sequence[int]) -> Sequence[int]:
+        return [id for id in ids if id not in self.tokens.all_special_ids]
+
+    def is_unknown(self, ids: Sequence[int]) -> bool:
+        return False  # these are of many languages, and spell what they do not know
+
+
+def fetch_tokenizer(name: str, clean: Callable[[str], str], context_length: int) -> TransformersTokenizer:
+    """Returns a tokenizer of the hub that only transformers can read. Raises ModelUnavailable."""
+    try:
+        tokens = import_module("transformers").AutoTokenizer.from_pretrained(name)
+    except Exception as error:  # it raises its own errors, those of the hub's client and of what it imports
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise ModelUnavailable(
+            f"The tokenizer {name} cannot be read: {reason}. It needs the package transformers, which is not part of "
+            "vidfind, and the network once."
+        ) from error
+    return TransformersTokenizer(tokens, clean, context_length, tokens.pad_token_id)
 
 
 def canonicalised(text: str) -> str:

@@ -9,7 +9,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from vidfind.text.config import open_clip_folder
 
@@ -37,7 +37,9 @@ LEARNED = "token_embedding.rows"
 
 
 class Tokenizer(Protocol):
-    """Turns texts into the ids that a model reads."""
+    """Turns texts into the ids that a model reads. A dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def context_length(self) -> int:

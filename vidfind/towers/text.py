@@ -1,4 +1,4 @@
-"""The text tower of CLIP with open_clip's weights, and the embeddings of words that were learned.
+"""Text towers with open_clip's weights: CLIP's own, run by vidfind, and the embeddings of words that were learned.
 
 Knows nothing of files. Letters: N texts, W the width of the text tower, D the size of an embedding.
 """
@@ -11,6 +11,11 @@ from torch import Tensor, nn
 
 from vidfind.towers.clip import attend, mlp
 from vidfind.towers.tokens import even_parts
+
+
+def text_tower(model: Any) -> Any:
+    """Returns the part of a model that holds its text tower: where open_clip keeps the towers apart, not the model."""
+    return getattr(model, "text", model)
 
 
 class WordEmbedding(nn.Module):
@@ -28,7 +33,7 @@ class WordEmbedding(nn.Module):
 
 def embedding_table(model: Any) -> Tensor:
     """Returns the embeddings of all tokens (V, W); those of learned words come last, where their ids find them."""
-    embedding = model.token_embedding
+    embedding = text_tower(model).token_embedding
     if isinstance(embedding, WordEmbedding):
         return torch.cat([embedding.weight, embedding.rows]).detach()
     table: Tensor = embedding.weight.detach()
@@ -38,7 +43,7 @@ def embedding_table(model: Any) -> Tensor:
 def encode_tokens(model: Any, ids: Tensor) -> Tensor:
     """Token ids (N, length) -> (N, D). Ids after the last end of text are cut off, because they have no influence."""
     end = ids.argmax(dim=-1)  # the end of text has the highest id
-    return read_embedded(model, model.token_embedding(ids[:, : int(end.max()) + 1]), end)
+    return read_embedded(model, text_tower(model).token_embedding(ids[:, : int(end.max()) + 1]), end)
 
 
 def read_words(model: Any, words: Tensor) -> Tensor:
@@ -47,10 +52,11 @@ def read_words(model: Any, words: Tensor) -> Tensor:
     The result is read at the end of text right after the last word. If there are more words than the tower has
     positions, neighbours are averaged.
     """
-    places = model.positional_embedding.shape[0] - 2
+    text = text_tower(model)
+    places = text.positional_embedding.shape[0] - 2
     if words.shape[1] > places:
         words = torch.stack([words[:, a:b].mean(dim=1) for a, b in even_parts(words.shape[1], places)], dim=1)
-    start, end = model.token_embedding.weight[-2:].to(words.dtype)[:, None, None]  # CLIP's last two tokens
+    start, end = text.token_embedding.weight[-2:].to(words.dtype)[:, None, None]  # CLIP's last two tokens
     n = len(words)
     x = torch.cat([start.expand(n, 1, -1), words, end.expand(n, 1, -1)], dim=1)
     return read_embedded(model, x, torch.full((n,), x.shape[1] - 1, device=x.device))
@@ -58,21 +64,31 @@ def read_words(model: Any, words: Tensor) -> Tensor:
 
 def read_embedded(model: Any, x: Tensor, end: Tensor) -> Tensor:
     """Token embeddings (N, length, W) without positions -> (N, D), read at the position `end` (N,)."""
-    x = x + model.positional_embedding[: x.shape[1]].to(x.dtype)
-    for block in model.transformer.resblocks:
+    text = text_tower(model)
+    x = x + text.positional_embedding[: x.shape[1]].to(x.dtype)
+    for block in text.transformer.resblocks:
         x = x + attend(block, x, is_causal=True)[0]
         x = x + mlp(block, x)
-    pooled = model.ln_final(x[torch.arange(len(end), device=end.device), end])
-    features: Tensor = pooled @ model.text_projection
+    pooled = text.ln_final(x[torch.arange(len(end), device=end.device), end])
+    features: Tensor = pooled @ text.text_projection
     return features
 
 
 def has_plain_text_tower(model: Any) -> bool:
     """Whether the text tower is that of CLIP: causal, read at the end of text. Others run through open_clip's code."""
+    text = text_tower(model)
     return (
-        hasattr(model, "token_embedding")
-        and model.attn_mask is not None
-        and model.text_pool_type == "argmax"
-        and isinstance(model.text_projection, Tensor)
-        and all(isinstance(block.attn, nn.MultiheadAttention) for block in model.transformer.resblocks)
+        has_text_transformer(model)
+        and text.attn_mask is not None
+        and getattr(text, "cls_emb", None) is None
+        and getattr(text, "text_pool_type", getattr(text, "pool_type", "")) == "argmax"
+        and isinstance(text.text_projection, Tensor)
+    )
+
+
+def has_text_transformer(model: Any) -> bool:
+    """Whether the text tower is open_clip's own transformer, not one of the library transformers."""
+    text = text_tower(model)
+    return hasattr(text, "token_embedding") and all(
+        isinstance(block.attn, nn.MultiheadAttention) for block in text.transformer.resblocks
     )

@@ -21,6 +21,7 @@ from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput
 from vidfind.media.sampling import Segment
 from vidfind.precision.formats import choose_format, fastest_float
+from vidfind.towers.text import has_plain_text_tower
 from vidfind.training.clips import ClipCache, augment, names_side
 from vidfind.training.optimize import in_lanes
 from vidfind.training.pairs import Pair
@@ -28,7 +29,7 @@ from vidfind.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-CAPTION_TOKENS = 32  # captions are cut to so many in training, as in the paper
+CAPTION_TOKENS = 32  # captions are cut to so many in training, as in the paper, where that changes nothing else
 CAPTIONS_A_CHUNK = 32
 CLIPS_COMPARED = 100
 VARIANTS = 4  # of each clip
@@ -86,9 +87,9 @@ class Features:
             return encoder.text_features(ids)
 
     def token_ids(self, captions: Sequence[str], encoder: Encoder | None = None) -> Tensor:
-        """Returns the token ids (B, CAPTION_TOKENS) of captions."""
-        ids: Tensor = (encoder or self.encoder).tokenizer(list(captions), context_length=CAPTION_TOKENS)
-        return ids.to(self.encoder.device)
+        """Returns the token ids (B, `caption_tokens`) of captions."""
+        encoder = encoder or self.encoder
+        return encoder.tokenizer(captions, context_length=caption_tokens(encoder)).to(self.encoder.device)
 
     def id_parts(self, captions: Sequence[str]) -> Sequence[Tensor]:
         """Returns the token ids of captions in parts that are computed together."""
@@ -229,3 +230,11 @@ def activation_room(device: torch.device) -> int:
 
 def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (items[i : i + size] for i in range(0, len(items), size))
+
+
+def caption_tokens(encoder: Encoder) -> int:
+    """Returns how many tokens training reads of a caption.
+
+    A text tower that also looks at padding, as SigLIP's, gives other vectors for a shorter text: it reads all."""
+    length = encoder.tokenizer.context_length
+    return min(CAPTION_TOKENS, length) if has_plain_text_tower(encoder.model) else length

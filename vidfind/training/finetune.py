@@ -29,7 +29,7 @@ from vidfind.text.tokenizer import LEARNED
 from vidfind.training.adopt import describe
 from vidfind.training.captions import BadLine
 from vidfind.training.clips import Decoded
-from vidfind.training.features import CAPTION_TOKENS, VARIANTS, Features
+from vidfind.training.features import VARIANTS, Features, caption_tokens
 from vidfind.training.optimize import (
     Stepped,
     backward_in_chunks,
@@ -98,7 +98,7 @@ class FineTuning:
         self.recipe = recipe or Recipe()
         self.encoder = encoder
         self.training, self.held_out = split_pairs(pairs, self.recipe.val, self.recipe.seed)
-        warn_of_long([pair.caption for pair in pairs], encoder.tokenizer, CAPTION_TOKENS)
+        warn_of_long([pair.caption for pair in pairs], encoder.tokenizer, caption_tokens(encoder))
         self.before: Retrieval | None = None
         """The held-out pairs judged before the first step."""
         self.after: Retrieval | None = None

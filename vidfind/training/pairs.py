@@ -33,6 +33,7 @@ from vidfind.media.decoding import DECODERS, probe
 from vidfind.media.probe import VideoInfo
 from vidfind.media.sampling import Segment
 from vidfind.system.times import parse_time
+from vidfind.text.padded import PaddedTokenizer
 from vidfind.training.captions import QUOTES, BadLine, Record, read_records
 from vidfind.training.recipe import FEWEST_HELD_OUT
 from vidfind.words.naming import has_word
@@ -123,14 +124,12 @@ def normal_caption(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def warn_of_long(captions: Iterable[str], tokenizer: Callable[..., Tensor], length: int | None = None) -> None:
+def warn_of_long(captions: Iterable[str], tokenizer: PaddedTokenizer, length: int | None = None) -> None:
     """Logs a warning with the number of captions that have more than `length` tokens, of which the rest is not read.
 
     None: as many as the model reads."""
-    length = length or tokenizer([""]).shape[-1]
-    distinct = list(dict.fromkeys(captions))
-    last = tokenizer([*distinct, ""], context_length=length + 1)[:, -1]  # that of the empty text is padding
-    if count := int((last[:-1] != last[-1]).sum()):
+    length = length or tokenizer.context_length
+    if count := sum(tokenizer.is_cut(caption, length) for caption in dict.fromkeys(captions)):
         who = "1 caption is" if count == 1 else f"{count:,} captions are"
         log.warning(
             "%s longer than %d tokens, about %d words: what comes after that does not count.",

@@ -23,8 +23,8 @@ from vidfind.encoders.tempme import fit_position
 from vidfind.errors import BadInput, UnsupportedModel
 from vidfind.models.adapter_file import PARAMETER, Adapter
 from vidfind.models.lora import attach_lora, attach_words, fold_adapter, with_words
-from vidfind.text.tokenizer import LEARNED, VOCABULARY_SIZE, Learned, tokenize, word_key
-from vidfind.towers.text import embedding_table, has_plain_text_tower
+from vidfind.text.tokenizer import LEARNED, VOCABULARY_SIZE, ClipTokenizer, Learned, tokenize, word_key
+from vidfind.towers.text import embedding_table, has_text_transformer
 from vidfind.towers.whole import WholeTower
 from vidfind.training.pairs import Pair
 from vidfind.training.recipe import Recipe, check_recipe, is_frozen
@@ -43,10 +43,15 @@ def prepare(
     Returns the parameters that learn, by their names in an adapter, and the tensors of `start` that stay unchanged; all
     other parameters are frozen. Raises UnsupportedModel, and BadInput if the recipe does not fit the encoder."""
     model = encoder.model
-    if not has_plain_text_tower(model):
-        raise UnsupportedModel(f"{encoder.identity.model} cannot be fine-tuned: its text tower is not CLIP's own.")
-    if isinstance(encoder.tower, WholeTower):
-        raise UnsupportedModel(f"{encoder.identity.model} cannot be fine-tuned: its image tower runs only whole.")
+    if not has_text_transformer(model):
+        raise UnsupportedModel(
+            f"{encoder.identity.model} cannot be fine-tuned: its text tower is one of the package transformers."
+        )
+    if isinstance(encoder.tower, WholeTower) and not recipe.text_only:
+        raise UnsupportedModel(
+            f"The image tower of {encoder.identity.model} runs only whole, and cannot be fine-tuned. "
+            "Add --text-only to train the text tower alone."
+        )
     start = start or Adapter({})
     words = start.tensors.get(LEARNED)
     start = Adapter({name: tensor for name, tensor in start.tensors.items() if name != LEARNED}, start.info)
@@ -91,12 +96,9 @@ def is_addition(name: str) -> bool:
 
 
 def can_learn_words(encoder: Encoder) -> bool:
-    """Whether the text tower and the tokenizer of an encoder are CLIP's own, which can be taught words."""
-    if not has_plain_text_tower(encoder.model) or len(embedding_table(encoder.model)) < VOCABULARY_SIZE:
-        return False
-    ids, _ = tokenize("a dog", CONTEXT)
-    found: list[int] = encoder.tokenizer(["a dog"])[0].tolist()
-    return found[: len(ids)] == ids
+    """Whether the tokenizer of an encoder is CLIP's own, which can be taught words."""
+    has_words = has_text_transformer(encoder.model) and len(embedding_table(encoder.model)) >= VOCABULARY_SIZE
+    return has_words and isinstance(encoder.tokenizer.tokenizer, ClipTokenizer)
 
 
 def may_be_words(captions: Sequence[str], encoder: Encoder) -> list[str]:

@@ -24,7 +24,7 @@ from vidfind.store.settings import Generation, adapter_file_name
 from vidfind.text import tower as text
 from vidfind.text.config import open_clip_config
 from vidfind.text.hub_tokenizer import is_english, make_tokenizer
-from vidfind.text.tokenizer import NO_WORDS, ClipTokenizer
+from vidfind.text.tokenizer import NO_WORDS
 from vidfind.words.bank import is_word
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from vidfind.store.store import Store
 
 log = logging.getLogger(__name__)
-CLIP_LENGTH = 77
-"""The most tokens that CLIP reads of a text."""
 
 
 def read_text_half(
@@ -49,6 +47,8 @@ def read_text_half(
     if adapter and adapter_file_name(adapter) != adapter.name:  # damaged: it is named by its content
         return None
     require_weights(path, ours)
+    if text.read_shape(config) is None:
+        return None
     weights = find_weights(ours.model, ours.pretrained, announce)
     digest = registry.weights_digest(ours.model, weights, ours.pretrained)
     info = read_info(adapter) if adapter else None
@@ -59,7 +59,7 @@ def read_text_half(
     log.info("reading the text half of %s", weights)
     learned = info.learned if info else NO_WORDS
     tokenizer = make_tokenizer(config, find_tokenizer(ours.model, config, weights, announce), learned)
-    return text.read_text_tower(config, tokenizer, weights, adapter, learned) if tokenizer else None
+    return text.read_text_tower(config, tokenizer, weights, adapter, learned)
 
 
 def own_adapter(path: IndexPath, generation: Generation) -> Path | None:
@@ -126,10 +126,10 @@ def text_encoder(
     `load` is called for the whole encoder otherwise. The function raises Unusable for a text that is longer than the
     model can read."""
     half = read_text_half(store.path, store.generation, announce)
-    tokenizer = half.tokenizer if half else ClipTokenizer(CLIP_LENGTH)
-    length = tokenizer.context_length
 
     def encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        tokenizer = half.tokenizer if half else load().tokenizer.tokenizer
+        length = tokenizer.context_length
         for one, ids in zip(texts, tokenizer.tokenize_all(texts), strict=True):
             if len(ids) == length and tokenizer.tokenize(one)[1]:
                 raise Unusable(f"The model reads {length} tokens, and this is longer: {one!r}. Use a shorter name.")

@@ -14,8 +14,10 @@ import math
 import sys
 import tempfile
 import time
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -52,6 +54,8 @@ from vidfind.models.adapter_file import Adapter, write_adapter
 from vidfind.models.catalog import TINY, TINY_FOLDER
 from vidfind.models.load import load_encoder
 from vidfind.system.paths import home
+from vidfind.text.padded import PaddedTokenizer
+from vidfind.text.tokenizer import ClipTokenizer
 from vidfind.training.optimize import contrastive_loss
 
 logger = logging.getLogger(__name__)
@@ -84,19 +88,21 @@ class Recipe:
     """Of the temporal positions at the start. Not zero as in the paper: there is no trained CLIP to preserve."""
 
 
-class Vocabulary:
+@dataclass(frozen=True)
+class Vocabulary(ClipTokenizer):
     """A tokenizer for the tokens that captions use, numbered from 0 in CLIP's order: a small table to train."""
 
-    def __init__(self, context_length: int) -> None:
-        self.tokenizer = open_clip.SimpleTokenizer(context_length=context_length)
+    @cached_property
+    def ids(self) -> list[int]:
+        """CLIP's ids of these tokens, that of padding first."""
         words = [" ".join(w) for w in (demo.COLOURS, *NOUNS.values(), *ADJECTIVES.values())]
         words += [" ".join(phrases) for verbs in VERBS.values() for phrases in verbs]
-        used = {token for text in ["a an the one while and ,", *words] for token in self.tokenizer.encode(text)}
-        self.ids = torch.tensor(sorted({0, *used, self.tokenizer.sot_token_id, self.tokenizer.eot_token_id}))
+        used = super().tokenize_all(["a an the one while and ,", *words])
+        return sorted({self.pad, *(token for ids in used for token in ids)})
 
-    def __call__(self, texts: Sequence[str]) -> Tensor:
-        """(N, context length) positions in `ids`."""
-        return torch.searchsorted(self.ids, self.tokenizer(list(texts)))
+    def tokenize_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns the positions in `ids` of the tokens of each text."""
+        return [[bisect_left(self.ids, token) for token in ids] for ids in super().tokenize_all(texts)]
 
 
 def build(recipe: Recipe, device: str, config: Mapping[str, Any]) -> dict[str, Encoder]:
@@ -117,7 +123,11 @@ def build(recipe: Recipe, device: str, config: Mapping[str, Any]) -> dict[str, E
     }
     return {
         name: Encoder(
-            model, vocabulary, EncoderIdentity(TINY, "", "", name, None, DEFAULT_NUM_FRAMES), positions, device
+            model,
+            PaddedTokenizer(lambda: vocabulary),
+            EncoderIdentity(TINY, "", "", name, None, DEFAULT_NUM_FRAMES),
+            positions,
+            device,
         )
         for name in ("tempme", "mean")
     }
@@ -331,7 +341,9 @@ def export(encoder: Encoder, config: Mapping[str, Any], folder: Path) -> None:
     state = {name: tensor.detach().cpu() for name, tensor in encoder.model.state_dict().items()}
     trained = state["token_embedding.weight"]
     table = torch.zeros(config["text_cfg"]["vocab_size"], trained.shape[1])
-    table[encoder.tokenizer.ids] = trained  # type: ignore[attr-defined]
+    vocabulary = encoder.tokenizer.tokenizer
+    assert isinstance(vocabulary, Vocabulary)
+    table[vocabulary.ids] = trained
     state["token_embedding.weight"] = table
     (folder / "tiny.json").write_text(json.dumps(config, indent=4) + "\n")
     save_file({name: tensor.half().contiguous() for name, tensor in state.items()}, folder / "tiny.safetensors")
