@@ -74,6 +74,7 @@ LINES = {
     commands.tag_import_command: [commands.tag_import_command(FOLDER / "tags.csv")],
     commands.doctor_command: [commands.doctor_command(), commands.doctor_command(OWN_INDEX)],
     commands.mend_command: [commands.mend_command(), commands.mend_command(OWN_INDEX)],
+    commands.web_command: [commands.web_command()],
     commands.bench_command: [commands.bench_command()],
 }
 COMMAND = re.compile(rf"\bvidfind (?:{'|'.join(GROUP.commands)}|-)")

@@ -199,6 +199,10 @@ def class_search_command(name: str, index: Named | None = None) -> str:
     return _line("search", "--is", name, index=index)
 
 
+def web_command() -> str:
+    return _line("web")
+
+
 def bench_command() -> str:
     """Measure, and print what a later run can be compared with."""
     return _line("bench", "--json")

@@ -14,7 +14,8 @@ BOTH = ("test_edit", "test_labels", "test_memory", "test_select", "test_store")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "store" in metafunc.fixturenames:
+    own = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
+    if "store" in metafunc.fixturenames and "store" not in own:
         s3 = [pytest.param("s3", marks=pytest.mark.soak)] if metafunc.module.__name__.endswith(BOTH) else []
         metafunc.parametrize("store", ["disk", *s3], indirect=True)
 

@@ -20,6 +20,7 @@ from vidfind.models.adapter_file import find_adapter, read_info
 from vidfind.models.catalog import default_encoder, default_pretrained
 from vidfind.models.hub import look_for_weights
 from vidfind.models.load import check_needs_no_adapter, default_adapter, has_weights_of
+from vidfind.store.folder import require_free
 from vidfind.store.mismatch import require_weights
 from vidfind.store.places.path import IndexPath, require_place
 from vidfind.store.settings import IndexSettings, is_index
@@ -137,7 +138,8 @@ def _make_store(
     find_default: Callable[[EncoderChoice], str | None],
     announce: Announce,
 ) -> tuple[Store, Callable[[], Encoder]]:
-    require_place(path)  # before a model is fetched for nothing
+    require_place(path)
+    require_free(path)  # both before a model is fetched for nothing
     default = None if asked.adapter else find_default(asked)
     if default is None:
         adapter = find_adapter(asked.wanted_adapter) if asked.wanted_adapter else None

@@ -16,10 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from vidfind.commands import index_command
-from vidfind.errors import IndexBusy, IndexNotFound, StorageError
+from vidfind.errors import BadInput, IndexBusy, IndexNotFound, StorageError
 from vidfind.store.memory import LEFT_OUT_FILE, removed_file
-from vidfind.store.places.lease import is_being_written, leased
-from vidfind.store.places.path import IndexPath, delete_entry, machine_folder, place_errors, write_text
+from vidfind.store.places.lease import is_being_written, is_of_lease, leased
+from vidfind.store.places.path import (
+    IndexPath,
+    delete_entry,
+    machine_folder,
+    place_errors,
+    remove_empty_folder,
+    write_text,
+)
 from vidfind.store.settings import (
     COPY_FILE,
     NEXT_FILE,
@@ -58,11 +65,33 @@ QUERIES_FILE = "queries.sqlite"
 QUERIES_FOLDER = "queries"
 """The same of an index in object storage: a file for each query."""
 QUERIES_SHARED = 10_000
-# What an index folder may hold besides its settings: tables of all generations, adapters, and what a copy left behind.
+# What may be in the folder of an index besides the files below: tables of all generations, adapters, levels of words,
+# and what was removed, each also half written.
 OWN_FILES = re.compile(
     r"(videos|segments|labels|marks)(-\d+)?(\.mend\w+)?\.lance|\.?adapter-\w+\.safetensors(\.part)?|\.?removed(-\d+)?\.arrow(\.part)?"
     r"|\.?match(-\d+)?\.npz(\.part)?|\.(settings|speed|precision|links|left-out|run).*\.part"
 )
+OTHER_FILES = frozenset(
+    {
+        SETTINGS_FILE,
+        NEXT_FILE,
+        COPY_FILE,
+        SPEED_FILE,
+        PRECISION_FILE,
+        LINKS_FILE,
+        QUERIES_FILE,
+        LEFT_OUT_FILE,
+        RUN_FILE,
+        LOCK_FILE,
+    }
+)
+OWN_FOLDERS = {
+    MODELS_FOLDER: re.compile(r"\.?(tags|classes)-\w+\.npz(\.part)?"),
+    QUERIES_FOLDER: re.compile(r"[0-9a-f]+"),
+}
+"""The folders in an index, and what vidfind keeps in each. Whatever else is there belongs to somebody else."""
+SHOWN = 3
+"""So many names of files that are not vidfind's are shown."""
 PASSING_FILES = re.compile(r".*\.(part|mend\w+\.lance)")
 """Those of them that exist only while something is written."""
 HALF_WRITTEN = re.compile(r"\.tmp.*|.*#\d+")
@@ -79,20 +108,60 @@ def delete_index(path: IndexPath) -> None:
         raise IndexNotFound(f"There is no index {path.name!r}: nothing to delete.")
     with writing_lock(path), place_errors(path):
         (path / SETTINGS_FILE).unlink()  # first: from here on it is no index
-        for entry in own_files(path):
-            delete_entry(entry)
-        files = (NEXT_FILE, COPY_FILE, SPEED_FILE, PRECISION_FILE, LINKS_FILE, QUERIES_FILE, LEFT_OUT_FILE, RUN_FILE)
-        for file in files:
-            (path / file).unlink(missing_ok=True)
-        delete_entry(path / MODELS_FOLDER)
+        for name in OWN_FOLDERS:
+            _empty(path / name)
+        entries: list[IndexPath] = [*path.iterdir()]
+        for entry in entries:
+            if entry.name not in (*OWN_FOLDERS, LOCK_FILE) and _has_own_name(entry.name):
+                delete_entry(entry)
         if not isinstance(path, Path):
-            delete_entry(path)
             shutil.rmtree(machine_folder(path), ignore_errors=True)
-            return
         with suppress(PermissionError):  # Windows keeps a file that is open
-            (path / LOCK_FILE).unlink()  # last, and while it is held: see writing_lock
-    if not any(path.iterdir()):
-        path.rmdir()
+            (path / LOCK_FILE).unlink(missing_ok=True)  # last, and while it is held: see writing_lock
+    remove_empty_folder(path)
+
+
+def _empty(folder: IndexPath) -> None:
+    """Deletes what vidfind has put into a folder of an index, and the folder if nothing else is in it."""
+    if folder.is_dir():
+        foreign = [entry for entry in folder.iterdir() if not OWN_FOLDERS[folder.name].fullmatch(entry.name)]
+        if not foreign:
+            delete_entry(folder)  # with one request for a thousand files
+            return
+        for entry in folder.iterdir():
+            if entry not in foreign:
+                delete_entry(entry)
+
+
+def _is_own(entry: IndexPath) -> bool:
+    """Whether vidfind has made a file or a folder, which lies in the folder of an index, with all that is in it."""
+    if entry.name in OWN_FOLDERS:
+        return entry.is_dir() and all(_has_own_name(f"{entry.name}/{file.name}") for file in entry.iterdir())
+    return _has_own_name(entry.name)
+
+
+def _has_own_name(inside: str) -> bool:
+    """Whether a file is vidfind's, by its path from the folder of an index, with `/` between its parts."""
+    first, _, rest = inside.partition("/")
+    if own := OWN_FOLDERS.get(first):
+        return bool(own.fullmatch(rest))
+    return first in OTHER_FILES or bool(OWN_FILES.fullmatch(first)) or is_of_lease(first)
+
+
+def require_free(path: IndexPath) -> None:
+    """Raises BadInput if other data lie where an index is to be made in object storage, where folders have no owner.
+
+    Files of vidfind itself, as a run that was killed leaves them, may be there."""
+    if isinstance(path, Path) or is_index(path):
+        return
+    with place_errors(path):
+        foreign = sorted(entry.name for entry in path.iterdir() if not _is_own(entry))
+    if foreign:
+        more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
+        raise BadInput(
+            f"No index can be made at {path}: other data are there ({', '.join(foreign[:SHOWN])}{more}). Give --index "
+            f"a folder of its own, such as {path / 'vidfind'}."
+        )
 
 
 def require_index(path: IndexPath) -> None:
@@ -328,14 +397,15 @@ def delete_leftovers(path: IndexPath, keep: timedelta = KEEP_VERSIONS) -> None:
     for entry in leftovers(path, keep):
         delete_entry(entry)
     if not isinstance(path, Path) and len(shared := (path / QUERIES_FOLDER).sizes()) > QUERIES_SHARED:
-        for name in sorted(shared, key=lambda name: shared[name].st_mtime)[:-QUERIES_SHARED]:
+        ours = [name for name in shared if OWN_FOLDERS[QUERIES_FOLDER].fullmatch(name)]
+        for name in sorted(ours, key=lambda name: shared[name].st_mtime)[:-QUERIES_SHARED]:
             (path / QUERIES_FOLDER / name).unlink(missing_ok=True)
 
 
 def size_of_index(path: IndexPath) -> int:
     """Returns how many bytes an index takes, on disk or in object storage."""
     if not isinstance(path, Path):
-        return sum(status.st_size for status in path.sizes().values())
+        return sum(status.st_size for inside, status in path.sizes().items() if _has_own_name(inside))
     return sum(map(_size_on_disk, path.rglob("*")))
 
 

@@ -29,6 +29,7 @@ from vidfind.store.folder import (
     make_generation,
     read_links,
     read_speed,
+    require_free,
     require_index,
     writing_lock,
 )
@@ -118,7 +119,8 @@ class Store:
         """Makes an empty index for vectors of length `dim`, in place of the one at `path` if that holds no videos.
 
         `adapter` is the file of the adapter in `settings`; the index keeps a copy. Raises IndexMismatch if the index
-        at `path` does hold videos, IndexBusy, StorageError."""
+        at `path` does hold videos, BadInput if other data lie there in object storage, IndexBusy, StorageError."""
+        require_free(path)
         if isinstance(path, Path):
             with storage_errors(path):
                 path.mkdir(parents=True, exist_ok=True)
@@ -149,9 +151,11 @@ class Store:
     def writing(self) -> Iterator[StoreWriter]:
         """Yields what writes to this index, and keeps other processes from writing to it meanwhile.
 
-        Raises IndexBusy if one does so already, or has put other tables or another adapter in its place."""
+        Raises IndexNotFound, and IndexBusy if one does so already, or has put other tables or another adapter in its
+        place."""
         from vidfind.store.writer import StoreWriter
 
+        require_index(self.path)
         with writing_lock(self.path):
             if not self._is_current():
                 raise IndexBusy(f"Another vidfind has changed the index {self.path.name!r}: run the command again.")

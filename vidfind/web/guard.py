@@ -14,6 +14,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vidfind.commands import web_command
+
 POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -94,7 +96,9 @@ class Guard:
         if not self._knows_host(headers.getlist("host")):
             return PlainTextResponse("vidfind does not answer to this address.", 403)
         if not self._knows_token(token):
-            return PlainTextResponse("There is no page here. Open the address that `vidfind web` printed last.", 404)
+            return PlainTextResponse(
+                f"There is no page here. Open the address that `{web_command()}` printed last.", 404
+            )
         if scope["method"] not in METHODS:
             return PlainTextResponse("Not allowed", 405, {"allow": ", ".join(sorted(METHODS))})
         if not _is_from_page(headers, is_page=not rest and scope["method"] != "POST"):

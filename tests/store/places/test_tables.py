@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import pytest
 
 from tests.support.rows import DIM, contents_found, embed, make_row
 from tests.support.stored import begin_again, put
 from vidfind.encoders.names import EncoderIdentity
+from vidfind.store.folder import delete_index
 from vidfind.store.health import check_index, mend_index
 from vidfind.store.places import copies
-from vidfind.store.places.path import RemotePath
+from vidfind.store.places.path import FileStatus, RemotePath, machine_folder
 from vidfind.store.settings import NEXT_FILE, IndexSettings, write_generation
 from vidfind.store.store import Store
 
@@ -47,9 +51,9 @@ def test_a_copy_follows_the_tables_and_fetches_only_what_is_new(index: Store, mo
     fetched: list[str] = []
     fetch = copies.TableCopy._fetch_file
 
-    def noting(copy: copies.TableCopy, name: str) -> None:
+    def noting(copy: copies.TableCopy, name: str, original: FileStatus | None) -> None:
         fetched.append(name)
-        fetch(copy, name)
+        fetch(copy, name, original)
 
     monkeypatch.setattr(copies.TableCopy, "_fetch_file", noting)
     assert Store.open(index.path, copied=True).videos() == index.videos()
@@ -68,3 +72,16 @@ def test_a_damaged_table_is_mended(index: Store) -> None:
     assert check_index(index.path)
     assert mend_index(index.path)
     assert not check_index(index.path)
+
+
+def test_a_copy_follows_an_index_that_another_machine_has_made_anew(index: Store, tmp_path: Path) -> None:
+    assert contents_found(Store.open(index.path, copied=True))
+    ours, kept = machine_folder(index.path), tmp_path / "kept"
+    ours.rename(kept)
+    time.sleep(1)  # in whole seconds, as S3 tells the times of files
+    delete_index(index.path)
+    store, row = Store.create(index.path, SETTINGS, DIM), make_row("c.mp4")
+    put(store, [row], [embed(row)])
+    kept.rename(ours)  # the copies of this machine, which does not know that the index was deleted
+    assert Store.open(index.path, copied=True).videos() == {row.path: row}
+    assert contents_found(Store.open(index.path, copied=True)) == {row.content}

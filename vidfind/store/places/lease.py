@@ -9,6 +9,7 @@ waits by its own. Times are in seconds.
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 import socket
 import threading
@@ -88,11 +89,12 @@ class Lease:
             self._thread.join()
         with suppress(Exception), bucket_errors(self._path.root):  # without it, the next waits until the lease is over
             self._table.update(where=f"holder = '{self._holder}'", values={"holder": "", "machine": ""})
-            _beat_file(self._path, self._holder).unlink(missing_ok=True)
             if self._table.version % VERSIONS_KEPT < 2:
                 from datetime import timedelta
 
                 self._table.optimize(cleanup_older_than=timedelta(minutes=30))
+        with suppress(Exception):  # also where the index was deleted, and the table with it
+            _beat_file(self._path, self._holder).unlink(missing_ok=True)
 
 
 _held: dict[str, Lease] = {}
@@ -131,6 +133,11 @@ def is_being_written(path: RemotePath, patience: float = 1.5 * BEAT_TIME) -> boo
         held = _read(connect(path).open_table(TABLE))
         return bool(held.holder) and _moves(path, held, patience)
     return False
+
+
+def is_of_lease(name: str) -> bool:
+    """Whether a file or a folder of this name in the folder of an index is of its lease."""
+    return re.fullmatch(rf"{TABLE}\.lance|lease-[0-9a-f]+\.count", name) is not None
 
 
 def _take(path: RemotePath, table: Table, holder: str) -> None:

@@ -282,13 +282,20 @@ def write_bytes(file: IndexPath, content: bytes) -> None:
 
 def delete_entry(entry: IndexPath) -> None:
     """Deletes a file or a whole folder, if it is there."""
-    if isinstance(entry, RemotePath):
+    if isinstance(entry, RemotePath) and not entry.is_file():
         entry.delete_folder()
+    elif isinstance(entry, RemotePath):
         entry.unlink(missing_ok=True)
     elif entry.is_dir():
         shutil.rmtree(entry, ignore_errors=True)
     else:
         entry.unlink(missing_ok=True)
+
+
+def remove_empty_folder(folder: IndexPath) -> None:
+    """Removes a folder if nothing is in it; in object storage, the empty file that stands for it."""
+    if next(iter(folder.iterdir()), None) is None:
+        folder.rmdir() if isinstance(folder, Path) else folder.delete_folder()
 
 
 def state_of_file(file: IndexPath) -> tuple[float, float] | None:
