@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from tests.support.drawn import drawn
+from vidfind.bench import encoders
 from vidfind.bench.encoders import Comparison, MeasuredEncoder, compare_encoders, count_trained, random_encoder
 from vidfind.display.models import figures_table, notes_table
 from vidfind.encoders.costs import ClipCost
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.encoders.table import ENCODERS
+from vidfind.errors import UnsupportedModel
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store
 from vidfind.system.imports import import_open_clip
@@ -161,6 +163,17 @@ def test_encoders_prints_the_same_facts_as_json(run: Run) -> None:
     assert rows["tempme"]["is_default"] and rows["tfvl"]["needs_adapter"]
     assert all(row["ms"] > 0 and row["trained"] > 0 and row["problem"] == "" for row in rows.values())
     assert {(row["model"], row["dtype"], row["device"]) for row in rows.values()} == {("tiny", "float32", "cpu")}
+
+
+def test_a_tower_without_int8_is_measured_in_the_fastest_floats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "choose_format", lambda asked, *_: "int8" if asked == "auto" else asked)
+    monkeypatch.setattr(encoders, "fastest_float", lambda device: "bfloat16")
+    vision = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 32, "patch_size": None}
+    config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": {"width": 32, "heads": 2, "layers": 1}}
+    monkeypatch.setitem(import_open_clip().factory._MODEL_CONFIGS, "RN50", config)
+    assert encoders.random_encoder("RN50", "cpu", "auto").number_format == "bfloat16"
+    with pytest.raises(UnsupportedModel, match="RN50 cannot be used in int8"):
+        encoders.random_encoder("RN50", "cpu", "int8")
 
 
 def test_encoders_measures_the_model_of_the_index(run: Run, tmp_path: Path) -> None:

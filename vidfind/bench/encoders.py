@@ -18,9 +18,10 @@ from vidfind.errors import UnsupportedModel
 from vidfind.models.catalog import DEFAULT_MODEL, TINY, check_config, check_model, default_encoder
 from vidfind.models.clip import random_clip
 from vidfind.models.load import load_encoder, tower_width
-from vidfind.precision.formats import choose_format, float_type
+from vidfind.precision.formats import choose_format, fastest_float, float_type
 from vidfind.system.imports import import_open_clip
 from vidfind.text.padded import clip_tokenizer
+from vidfind.towers.families import has_int8_tower
 from vidfind.training.recipe import Recipe
 from vidfind.training.trainable import prepare
 
@@ -107,8 +108,11 @@ def random_encoder(model: str, device: str, dtype: str) -> Encoder:
     device = choose_device(device)
     identity = EncoderIdentity(model, "random", "", "mean", None, DEFAULT_NUM_FRAMES)
     number_format = choose_format(dtype, device, tower_width(model))
+    clip = random_clip(model)
+    if dtype == "auto" and number_format == "int8" and not has_int8_tower(clip):
+        number_format = fastest_float(device)
     dtype_of_floats, int8 = float_type(number_format), number_format == "int8"
-    return Encoder(random_clip(model), clip_tokenizer(), identity, None, device, dtype_of_floats, int8)
+    return Encoder(clip, clip_tokenizer(), identity, None, device, dtype_of_floats, int8)
 
 
 def count_trained(encoder: Encoder) -> int:
