@@ -16,6 +16,7 @@ from vidfind.encoders.encoder import Encoder
 from vidfind.media.probe import probe
 from vidfind.pictures.cache import PictureCache
 from vidfind.search.searcher import Searcher
+from vidfind.store.places.path import IndexPath
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow, new_content
@@ -31,7 +32,7 @@ Words = str | Sequence[str]
 """What a video is found by: words for all of it, or for one segment after the other."""
 
 
-def make_index(path: Path, encoder: Encoder, videos: Mapping[Path, Words]) -> Store:
+def make_index(path: IndexPath, encoder: Encoder, videos: Mapping[Path, Words]) -> Store:
     """Returns an index of video files, each found by the words given for it."""
     store = Store.create(path, IndexSettings(encoder.identity), encoder.dim)
     add_videos(store, encoder, videos)
@@ -69,7 +70,7 @@ def add_videos(store: Store, encoder: Encoder, videos: Mapping[Path, Words]) -> 
 
 
 @contextmanager
-def opened_page(index: Path, pictures: Path, encoder: Encoder, **options: Any) -> Iterator[TestClient]:
+def opened_page(index: IndexPath, pictures: Path, encoder: Encoder, **options: Any) -> Iterator[TestClient]:
     """Yields a client of the page, whose addresses are relative to the token."""
     searcher = Searcher(index, lambda choice: encoder, repeats_remarks=True)
     with (

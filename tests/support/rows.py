@@ -21,17 +21,17 @@ def make_row(path: str, num_segments: int = 2, **changes: Any) -> VideoRow:
     return dataclasses.replace(row, **changes)
 
 
-def unit_vectors(count: int, seed: int = 0) -> np.ndarray:
-    """Random vectors of length 1, (count, DIM) float32."""
-    vectors = np.random.default_rng(seed).standard_normal((count, DIM)).astype(np.float32)
+def unit_vectors(count: int, seed: int = 0, dim: int = DIM) -> np.ndarray:
+    """Random vectors of length 1, (count, dim) float32."""
+    vectors = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors
 
 
-def embed(row: VideoRow, seed: int = 0) -> Embedded:
+def embed(row: VideoRow, seed: int = 0, dim: int = DIM) -> Embedded:
     """Random vectors for the segments of a video, ten seconds each."""
     spans = [(10.0 * i, 10.0 * i + 10) for i in range(row.segments)]
-    return Embedded(row.content, spans, unit_vectors(row.segments, seed))
+    return Embedded(row.content, spans, unit_vectors(row.segments, seed, dim))
 
 
 def contents_found(store: Store) -> set[int]:

@@ -252,10 +252,11 @@ def _save_labels(index: IndexPath) -> list[tuple[str, Path, str]]:
     except VidfindError:  # it is deleted because it is damaged
         return []
     saved = []
+    name = index.name.partition("://")[2].replace("/", "-") or index.name
     for what, rows, columns, import_command in lists:
         if rows:
-            numbered = (f"{what}-{index.name}{f'-{number}' if number else ''}.csv" for number in itertools.count())
-            file = next(file for name in numbered if not (file := paths.home() / name).exists())
+            numbered = (f"{what}-{name}{f'-{number}' if number else ''}.csv" for number in itertools.count())
+            file = next(file for one in numbered if not (file := paths.home() / one).exists())
             write_text(file, list_text(rows, columns))
             saved.append((what, file, import_command(file, index)))
     return saved

@@ -113,7 +113,7 @@ def relink_videos(old: Path, new: Path, store: Store) -> list[Relinked]:
             raise _none_under(old, store, new if any(path.is_relative_to(new) for path in known) else None)
         if any(target.is_relative_to(old) for target in moves.values()):
             raise BadInput(
-                f"{old} and {new} lie within one another. Where the files are there: {index_command(folders=[new])}"
+                f"{old} and {new} lie within one another. Where the files are there: {index_command(store.path, [new])}"
             )
         writer.leave_out(read_left_out(store.path).moved(old, new))
         for one in writers:
@@ -142,5 +142,5 @@ def _none_under(path: Path, store: Store, other: Path | None = None) -> BadInput
     hint = f" (there are some under {other})" if other else ""
     return BadInput(
         f"No video of the index {store.path.name!r} is {path} or lies under it{hint}. "
-        f"See what is indexed: {status_command()}"
+        f"See what is indexed: {status_command(store.path)}"
     )

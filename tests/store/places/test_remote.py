@@ -73,3 +73,25 @@ def test_what_a_killed_run_has_left_is_no_other_data(run: Run, remote: RemotePat
     (remote / "settings.json").unlink()  # written last, and deleted first
     again = run("index", made, "--index", remote.name, "--model", "tiny")
     assert again.code == 0, again.err
+
+
+def test_tags_and_classes_are_given_and_saved_when_the_index_is_deleted(
+    run: Run, remote: RemotePath, made: Path, tmp_path: Path
+) -> None:
+    index = ["--index", remote.name]
+    assert run("index", made, *index, "--model", "tiny").code == 0
+    run("tag", "add", made / "a.mp4", "red thing", *index)
+    run("learn", "add", "kind", "warm", made / "a.mp4", *index)
+    filled = run("tag", "fill", *index)
+    assert filled.code == 0, filled.err
+    assert [file.name.partition("-")[0] for file in (remote / "models").iterdir()] == ["tags"]
+    tagged = [json.loads(line)["path"] for line in run("list", "--tag", "red thing", "--json", *index).out.splitlines()]
+    assert tagged == [str(made / "a.mp4")]
+    removed = run("remove", "--all", "--yes", *index)
+    assert removed.code == 0, removed.err
+    name = remote.key.replace("/", "-")
+    assert sorted(file.name for file in (tmp_path / "home").glob("*.csv")) == [
+        f"classes-{name}.csv",
+        f"tags-{name}.csv",
+    ]
+    assert remote.sizes() == {}

@@ -1,0 +1,85 @@
+"""How long an index in object storage takes against one on disk: made, written, opened and searched, and copied.
+
+    uv run python -m tests.measure.remote [--videos 1000] [--segments 20] [--dim 512]
+
+Object storage is moto's S3 on this machine, so that the network costs nothing and the server much. Prints a table of
+wall seconds. Videos are rows, and vectors random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.support.object_storage import environment, new_place, serving
+from tests.support.rows import embed, make_row, unit_vectors
+from vidfind.encoders.names import EncoderIdentity
+from vidfind.store.places.path import IndexPath, RemotePath, machine_folder
+from vidfind.store.settings import IndexSettings
+from vidfind.store.store import Store
+
+SETTINGS = IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12))
+COMMIT = 100
+"""Videos written at a time."""
+
+
+def measure(place: IndexPath, videos: int, segments: int, dim: int) -> dict[str, float]:
+    """Returns the seconds that each step takes at a place where no index is."""
+    seconds: dict[str, float] = {}
+    vector = unit_vectors(1, seed=1, dim=dim)[0]
+
+    def timed(step: str, work: Callable[[], Store]) -> Store:
+        began = time.perf_counter()
+        made = work()
+        seconds[step] = time.perf_counter() - began
+        return made
+
+    store = timed("create", lambda: Store.create(place, SETTINGS, dim))
+
+    def write() -> Store:
+        with store.writing() as writer:
+            for start in range(0, videos, COMMIT):
+                rows = [make_row(f"{number}.mp4", segments) for number in range(start, min(start + COMMIT, videos))]
+                writer.put(rows, [embed(row, row.content % 2**31, dim) for row in rows])
+            writer.compact()
+        return store
+
+    timed(f"write {videos} videos", write)
+
+    def search(opened: Store) -> Store:
+        opened.videos_of([hit.content for hit in opened.search(vector, 20)])
+        return opened
+
+    if isinstance(place, RemotePath):
+        timed("open and search where it is", lambda: search(Store.open(place)))
+        shutil.rmtree(machine_folder(place), ignore_errors=True)
+    opened = timed("open and search, no copies yet", lambda: search(Store.open(place, copied=True)))
+    timed("search again", lambda: search(opened))
+    timed("open and search, copies there", lambda: search(Store.open(place, copied=True)))
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--videos", type=int, default=1000)
+    parser.add_argument("--segments", type=int, default=20, help="of each video")
+    parser.add_argument("--dim", type=int, default=512)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="vidfind-") as folder, serving() as url:
+        os.environ |= {**environment(url), "VIDFIND_HOME": str(Path(folder, "home"))}
+        asked = (options.videos, options.segments, options.dim)
+        measure(Path(folder, "warm"), 10, 2, options.dim)  # the libraries are loaded
+        disk, remote = (measure(place, *asked) for place in (Path(folder, "index"), new_place()))
+    print(f"{'seconds':34}{'disk':>10}{'S3':>10}")
+    for step, took in remote.items():
+        on_disk = f"{disk[step]:10.2f}" if step in disk else f"{'':10}"
+        print(f"{step:34}{on_disk}{took:10.2f}")
+
+
+if __name__ == "__main__":
+    main()
