@@ -1,20 +1,25 @@
 """Which models of open_clip vidfind runs, and why not the others; one test of each family of image towers."""
 
+from fnmatch import fnmatchcase
 from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any
 
 import open_clip
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.errors import ModelUnavailable, UnsupportedModel
-from vidfind.models.catalog import default_pretrained, known_hub
+from vidfind.models.catalog import WHOLE_TOWERS, default_pretrained, known_hub, timm_tower
 from vidfind.models.hub import hub_files, look_for_weights
 from vidfind.models.load import load_encoder
+from vidfind.text.config import open_clip_config
 from vidfind.text.padded import clip_tokenizer
+from vidfind.towers.timm import timm_problem
 
 TEXT = {"width": 64, "heads": 2, "layers": 1}
 NO_MASK = {**TEXT, "context_length": 16, "vocab_size": 99, "no_causal_mask": True, "pool_type": "last"}
@@ -95,6 +100,35 @@ def test_all_weights_of_open_clip_are_used_or_refused_with_the_reason_before_any
 def test_what_would_merge_in_a_tower_that_runs_whole_is_refused_before_any_download(model: str) -> None:
     with pytest.raises(UnsupportedModel, match=rf"^tome merges tokens, .* of {model} is .* --encoder mean"):
         load_encoder(model, open_clip.list_pretrained_tags_by_model(model)[0], "tome")
+
+
+TIMM_TOWERS = sorted({tower for name in open_clip.list_models() if (tower := timm_tower(open_clip_config(name) or {}))})
+ONE_OF_EACH_KIND = {
+    "convnext_base",
+    "eva_giant_patch14_224",
+    "eva02_base_patch16_clip_224",
+    "eva02_enormous_patch14_clip_224",
+    "fastvit_mci4",
+    "swin_base_patch4_window7_224",
+    "vit_base_mci_224",
+    "vit_base_patch16_siglip_224",
+    "vit_medium_patch16_gap_256",
+    "vit_pe_core_base_patch16_224",
+    "vit_relpos_medium_patch16_cls_224",
+    "vitamin_small_224",
+}
+
+
+@pytest.mark.parametrize(
+    "tower", [name if name in ONE_OF_EACH_KIND else pytest.param(name, marks=pytest.mark.soak) for name in TIMM_TOWERS]
+)
+def test_which_towers_of_timm_can_merge_is_known_by_their_names(tower: str) -> None:
+    kind = tower.partition("_")[0]
+    shallow = {"convnext": "depths", "swin": "depths", "fastvit": "layers"}.get(kind)
+    with torch.device("meta"):
+        trunk = timm.create_model(tower, **({shallow: (1, 1, 1, 1)} if shallow else {"depth": 1}))
+    is_whole = any(fnmatchcase(tower, name) for name in WHOLE_TOWERS)
+    assert bool(timm_problem(SimpleNamespace(trunk=trunk))) == is_whole
 
 
 @pytest.mark.parametrize(

@@ -194,8 +194,8 @@ def default_encoder(model: str) -> str:
     return DEFAULT_ENCODER if is_transformer and is_read_at_class_token else "mean"
 
 
-WHOLE_TOWERS = ("convnext*", "fastvit*", "vitamin*")
-"""Image towers of timm that run whole, by timm's names."""
+WHOLE_TOWERS = ("convnext*", "eva02_enormous*", "fastvit*", "swin*", "vit_relpos*", "vitamin*")
+"""Image towers of timm that run whole, by timm's names: those of open_clip with a `timm_problem`."""
 
 
 def check_can_merge(model: str, encoder: str) -> None:

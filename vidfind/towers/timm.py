@@ -157,6 +157,8 @@ def timm_problem(visual: Any) -> str:
     trunk, kind = visual.trunk, type(visual.trunk).__name__
     if kind not in BLOCKS:
         return f"is a {kind}"
+    if type(getattr(trunk.patch_embed, "backbone", None)).__name__ == "MbConvStages":
+        return "is a ViTamin, half of it convolutions"
     if not all(type(block).__name__ == BLOCKS[kind] and _has_plain_attention(block.attn) for block in trunk.blocks):
         return "has transformer blocks of another kind"
     if getattr(trunk, "rope_mixed", False) or trunk.dynamic_img_size:
