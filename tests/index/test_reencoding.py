@@ -26,8 +26,9 @@ from vidfind.index.events import Event, Outcome, Reencoding, Switched, Waiting
 from vidfind.index.options import IndexOptions
 from vidfind.index.prepare import open_store, reencode_cost
 from vidfind.index.run import index_videos
+from vidfind.models.choice import default_adapter
 from vidfind.models.default_adapters import set_default_adapter
-from vidfind.models.load import default_adapter, load_choice
+from vidfind.models.load import load_choice
 from vidfind.models.saved_adapters import remove_adapter
 from vidfind.search.filters import Filters
 from vidfind.search.moments import search_moments

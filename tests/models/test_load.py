@@ -1,5 +1,6 @@
 """Encoders loaded by name or from a file, and what is said of those that cannot be."""
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput, ModelUnavailable, UnsupportedModel
 from vidfind.media.sampling import View
 from vidfind.models.catalog import TINY, TINY_WEIGHTS
+from vidfind.models.choice import ResolvedChoice, resolve
 from vidfind.models.clip import ImageHalf, random_clip
-from vidfind.models.load import ResolvedChoice, load_clip, load_encoder, resolve, weights_digest
+from vidfind.models.load import load_clip, load_encoder, weights_digest
+from vidfind.precision import formats
+from vidfind.precision.integers import largest_weight
 from vidfind.system.paths import adapter_path
 
 
@@ -169,6 +173,23 @@ def test_a_model_of_timm_loads_from_a_file(tmp_path: Path, monkeypatch: pytest.M
         torch.testing.assert_close(encoder.encode_text(texts), model.encode_text(ids, True), atol=1e-5, rtol=0)
     merging = encoder.with_encoder("tome")
     assert (merging.encode_video(frame) * encoder.encode_video(frame)).sum() > 0.9
+
+
+def test_a_tower_without_products_in_int8_runs_in_the_fastest_of_the_other_formats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDFIND_HOME", str(tmp_path))
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "PE-Core-T-16-384", SMALL_EVA)
+    path = tmp_path / "eva.safetensors"
+    save_file(random_clip("PE-Core-T-16-384").state_dict(), path)
+    gflops = {"float32": 1, "bfloat16": 2} | ({"int8": 9} if largest_weight() else {})
+    (tmp_path / "machine.json").write_text(json.dumps({formats._key(): {"gflops": gflops}}))
+    formats.measured_speeds.cache_clear()
+    try:
+        encoder = load_encoder("PE-Core-T-16-384", str(path), device="cpu", dtype="auto")
+    finally:
+        formats.measured_speeds.cache_clear()
+    assert encoder.number_format == "bfloat16"
 
 
 @pytest.mark.skipif(find_spec("transformers") is not None, reason="with transformers it can be read")

@@ -20,8 +20,9 @@ from tests.support.small_adapters import save_adapter
 from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput, ModelUnavailable
 from vidfind.models.adapter_file import read_adapter, read_info
+from vidfind.models.choice import default_adapter
 from vidfind.models.default_adapters import set_default_adapter
-from vidfind.models.load import default_adapter, load_encoder
+from vidfind.models.load import load_encoder
 from vidfind.models.saved_adapters import export_adapter, import_adapter, list_adapters, remove_adapter, saved_adapter
 from vidfind.system.paths import adapter_path
 

@@ -27,7 +27,7 @@ DEFAULT_NUM_FRAMES = 12
 class EncoderChoice:
     """The encoder that a user asks for. None: not asked for; then the adapter, the index or a default decides.
 
-    `models.load.resolve` decides.
+    `models.choice.resolve` decides.
 
     >>> from vidfind import EncoderChoice
     >>> asked = EncoderChoice("ViT-B-16", adapter="none")

@@ -18,8 +18,9 @@ from vidfind.index.events import Cost
 from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
 from vidfind.models.adapter_file import find_adapter, read_info
 from vidfind.models.catalog import default_encoder, default_pretrained
+from vidfind.models.choice import check_needs_no_adapter, default_adapter
 from vidfind.models.hub import look_for_weights
-from vidfind.models.load import check_needs_no_adapter, default_adapter, has_weights_of
+from vidfind.models.load import has_weights_of
 from vidfind.store.folder import require_free
 from vidfind.store.mismatch import require_weights
 from vidfind.store.places.path import IndexPath, require_place

@@ -185,13 +185,17 @@ def default_encoder(model: str) -> str:
 
     That is DEFAULT_ENCODER with an image tower of CLIP's kind, which the evidence is about, and `mean` with any other:
     it is what the published quality of these was measured with."""
+    return DEFAULT_ENCODER if has_clip_tower(model) else "mean"
+
+
+def has_clip_tower(model: str) -> bool:
+    """Whether the image tower of a model is of CLIP's kind, by its configuration; True for a model without one."""
     config = None if model == TINY else open_clip_config(model)
     if config is None:
-        return DEFAULT_ENCODER
+        return True
     vision = config["vision_cfg"]
     is_transformer = not timm_tower(config) and isinstance(vision.get("layers"), int)
-    is_read_at_class_token = not vision.get("attentional_pool") and vision.get("pool_type", "tok") == "tok"
-    return DEFAULT_ENCODER if is_transformer and is_read_at_class_token else "mean"
+    return is_transformer and not vision.get("attentional_pool") and vision.get("pool_type", "tok") == "tok"
 
 
 WHOLE_TOWERS = ("convnext*", "eva02_enormous*", "fastvit*", "swin*", "vit_relpos*", "vitamin*")
@@ -204,7 +208,7 @@ def check_can_merge(model: str, encoder: str) -> None:
     By the configuration alone, before anything is downloaded; `Encoder` looks at the tower itself."""
     config = None if model == TINY else open_clip_config(model)
     tower = timm_tower(config or {})
-    is_whole = any(fnmatchcase(tower, name) for name in WHOLE_TOWERS) if tower else default_encoder(model) == "mean"
+    is_whole = any(fnmatchcase(tower, name) for name in WHOLE_TOWERS) if tower else not has_clip_tower(model)
     if config and is_whole and encoder != "mean":
         kind = tower or "of another kind than CLIP's"
         raise UnsupportedModel(
