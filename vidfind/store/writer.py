@@ -68,9 +68,10 @@ class StoreWriter:
 
     def put(self, rows: Sequence[VideoRow], embedded: Sequence[Embedded] = ()) -> None:
         """Adds or replaces videos, and the vectors they point to: two commits, however many videos there are."""
-        if tables := [self._segments_table(one) for one in embedded if len(one.spans)]:
+        if with_segments := [one for one in embedded if len(one.spans)]:
             with self._tables.committing(TableKind.SEGMENTS) as segments:
-                segments.add(pa.concat_tables(tables))
+                schema = segments.schema  # asked for once: in object storage that takes a request
+                segments.add(pa.concat_tables(_segments_table(one, schema) for one in with_segments))
         if rows:
             with table_errors(self._path):
                 unique = keep_labels(self._tables, {row.path: row for row in rows})
@@ -264,15 +265,17 @@ class StoreWriter:
             with self._tables.committing(TableKind.VIDEOS) as videos:
                 videos.add_columns(missing)
 
-    def _segments_table(self, embedded: Embedded) -> pa.Table:
-        vectors = np.ascontiguousarray(embedded.vectors, np.float16)
-        starts, ends = zip(*embedded.spans, strict=True)
-        return pa.table(
-            {
-                "content": pa.array([embedded.content] * len(starts), pa.int64()),
-                "start": pa.array(starts, pa.float64()),
-                "end": pa.array(ends, pa.float64()),
-                "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), self.store.dim),
-            },
-            schema=self._tables.segments.schema,
-        )
+
+def _segments_table(embedded: Embedded, schema: pa.Schema) -> pa.Table:
+    """The segments of a video as rows of the table of segments, which has this schema."""
+    vectors, length = np.ascontiguousarray(embedded.vectors, np.float16), schema.field("vector").type.list_size
+    starts, ends = zip(*embedded.spans, strict=True)
+    return pa.table(
+        {
+            "content": pa.array([embedded.content] * len(starts), pa.int64()),
+            "start": pa.array(starts, pa.float64()),
+            "end": pa.array(ends, pa.float64()),
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), length),
+        },
+        schema=schema,
+    )
