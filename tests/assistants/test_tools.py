@@ -32,7 +32,7 @@ from vidfind.assistants.tools import Tools
 from vidfind.cli.prompt import why_nothing
 from vidfind.encoders.encoder import Encoder
 from vidfind.media.probe import probe
-from vidfind.store.folder import noting_run
+from vidfind.store.places.progress import noting_run
 from vidfind.store.store import Embedded
 from vidfind.system.files import fingerprint
 from vidfind.tagging.edit import add_labels, tag_label

@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.ran import Run
 from tests.support.tagged import Library, make_library
-from vidfind.store.health import check_index
-from vidfind.store.marks import Mark
+from vidfind.store.labelled.marks import Mark
+from vidfind.store.mending.health import check_index
 
 
 @pytest.fixture

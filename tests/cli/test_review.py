@@ -15,7 +15,7 @@ from tests.support.stored import on_disk
 from tests.support.tagged import Library, make_library
 from vidfind.display.labels.review import review_at_terminal
 from vidfind.errors import BadInput
-from vidfind.store.marks import Mark
+from vidfind.store.labelled.marks import Mark
 from vidfind.system.storage import lock
 from vidfind.tagging.review import Review
 

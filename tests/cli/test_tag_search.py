@@ -13,7 +13,7 @@ from tests.support.ran import Run
 from tests.support.rows import embed
 from tests.support.stored import put
 from tests.support.tagged import Library, make_library
-from vidfind.store.marks import Mark
+from vidfind.store.labelled.marks import Mark
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.support.ran import Run
 from tests.support.rows import embed
 from tests.support.stored import on_disk, put
 from tests.support.tagged import Library, make_library
-from vidfind.store.marks import Mark
+from vidfind.store.labelled.marks import Mark
 from vidfind.system.storage import lock
 
 

@@ -20,8 +20,8 @@ from vidfind.index.prepare import open_store
 from vidfind.index.preview import preview_index
 from vidfind.index.run import index_videos
 from vidfind.store.edit import relink_videos, remove_videos
-from vidfind.store.health import check_index, mend_index
 from vidfind.store.memory import LEFT_OUT_FILE, read_left_out
+from vidfind.store.mending.health import check_index, mend_index
 
 
 class Shelf:

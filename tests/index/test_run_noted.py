@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.support.ran import Run
 from vidfind.encoders.encoder import Encoder
 from vidfind.index.run import index_videos
-from vidfind.store.folder import RUN_FILE, read_run
+from vidfind.store.places.progress import RUN_FILE, read_run
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store
 from vidfind.system import paths

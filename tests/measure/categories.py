@@ -38,7 +38,7 @@ from vidfind.demo.world import COLOURS, KINDS, MOTIONS, random_scene
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.models.load import load_encoder
-from vidfind.store.labels import Label
+from vidfind.store.labelled.labels import Label
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store
 from vidfind.tagging.learning.vectors import centred, prototypes, segment_shift, unit

@@ -29,7 +29,7 @@ from tests.support.stored import put
 from tests.support.tag_world import TAGS, WORDS, World, make_world
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderIdentity
-from vidfind.store.labels import Label
+from vidfind.store.labelled.labels import Label
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store
 from vidfind.tagging.fill import FillOptions, fill_tags

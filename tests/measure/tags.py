@@ -20,7 +20,7 @@ from tests.support.stored import put
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.search.filters import Filters
 from vidfind.search.moments import search_moments
-from vidfind.store.marks import Mark
+from vidfind.store.labelled.marks import Mark
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store
 from vidfind.tagging.edit import add_labels, count_tags, rename_tag, tag_label

@@ -30,7 +30,7 @@ from tests.support.waiting import PATIENCE
 from vidfind.categories.saved import read_classes
 from vidfind.demo.collection import draw_collection
 from vidfind.models.adapter_file import read_adapter
-from vidfind.store.health import check_index
+from vidfind.store.mending.health import check_index
 from vidfind.store.settings import is_index
 from vidfind.store.store import Store
 from vidfind.tagging.saved import read_tagger

@@ -18,7 +18,7 @@ from vidfind.encoders.names import EncoderChoice
 from vidfind.index.events import Outcome
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
-from vidfind.store.health import check_index
+from vidfind.store.mending.health import check_index
 from vidfind.store.status import index_status
 from vidfind.store.store import Store
 

@@ -11,7 +11,7 @@ from tests.support.stored import put
 from vidfind.errors import BadInput
 from vidfind.search.filters import Filters
 from vidfind.search.moments import search_moments
-from vidfind.store.marks import Mark
+from vidfind.store.labelled.marks import Mark
 from vidfind.store.store import Store
 from vidfind.tagging.edit import add_labels, tag_label
 

@@ -15,7 +15,7 @@ from tests.support.ran import Run
 from tests.support.rows import contents_found, embed, make_row, unit_vectors
 from tests.support.stored import begin_again, compact, on_disk, put, remove
 from vidfind.errors import IndexBusy, IndexDamaged, IndexNotFound
-from vidfind.store.health import check_index, mend_index
+from vidfind.store.mending.health import check_index, mend_index
 from vidfind.store.settings import COPY_FILE, FORMAT_VERSION, NEXT_FILE, SETTINGS_FILE, adapter_file_name
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow

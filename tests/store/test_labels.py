@@ -11,8 +11,8 @@ import pytest
 from tests.support.rows import DAY, embed, make_row
 from tests.support.stored import begin_again, compact, put
 from vidfind.store.edit import purge_videos, remove_videos
-from vidfind.store.labels import Label
-from vidfind.store.marks import Mark
+from vidfind.store.labelled.labels import Label
+from vidfind.store.labelled.marks import Mark
 from vidfind.store.store import Store
 
 DOG = Label(0, None, None, "tag", "", "dog", 1, DAY)
@@ -174,7 +174,7 @@ def test_marks_go_with_their_vectors(store: Store) -> None:
 
 
 def test_an_index_of_many_marks_has_label_lists(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidfind.store.marks.INDEXED_MARKS", 2)
+    monkeypatch.setattr("vidfind.store.labelled.marks.INDEXED_MARKS", 2)
     row = make_row("/videos/a.mp4")
     put(store, [row], [embed(row)])
     with store.writing() as writer:

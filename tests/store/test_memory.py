@@ -14,8 +14,8 @@ from vidfind.errors import BadInput
 from vidfind.search.moments import search_moments
 from vidfind.store import memory
 from vidfind.store.edit import purge_videos, remove_videos
-from vidfind.store.health import check_index
 from vidfind.store.memory import KEPT_TIME, RemovedVideo, removed_file, still_kept
+from vidfind.store.mending.health import check_index
 from vidfind.store.settings import IndexSettings
 from vidfind.store.status import index_status
 from vidfind.store.store import Store

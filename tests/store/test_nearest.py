@@ -10,7 +10,7 @@ from tests.support.ran import Run
 from tests.support.rows import DIM, embed, make_row, unit_vectors
 from tests.support.stored import compact, on_disk, put, remove
 from vidfind.store import nearest
-from vidfind.store.health import check_index
+from vidfind.store.mending.health import check_index
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow
 
@@ -96,7 +96,7 @@ def test_an_approximate_index_cut_short_is_found_and_mended(large: Store) -> Non
     for file in (large.path / "segments.lance" / "_indices").rglob("*.*"):
         os.truncate(on_disk(file), file.stat().st_size // 2)
     assert ["index" in problem.text for problem in check_index(large.path)] == [True]
-    from vidfind.store.health import mend_index
+    from vidfind.store.mending.health import mend_index
 
     assert mend_index(large.path)
     assert check_index(large.path) == []

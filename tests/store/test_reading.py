@@ -12,9 +12,9 @@ import pytest
 from tests.support.rows import embed, make_row, unit_vectors
 from tests.support.stored import put
 from vidfind.store import nearest as nearest_module
-from vidfind.store import reading
 from vidfind.store.nearest import nearest
-from vidfind.store.reading import TableReader
+from vidfind.store.places import reading
+from vidfind.store.places.reading import TableReader
 from vidfind.store.store import Store
 from vidfind.system import imports
 

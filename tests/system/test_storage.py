@@ -25,7 +25,7 @@ from tests.support.small_adapters import save_adapter
 from tests.support.stored import compact, on_disk, put, remove
 from vidfind.errors import BadInput, StorageError
 from vidfind.store import nearest
-from vidfind.store.health import check_index
+from vidfind.store.mending.health import check_index
 from vidfind.store.settings import is_index
 from vidfind.store.store import Store
 from vidfind.store.tables import ADDED_COLUMNS

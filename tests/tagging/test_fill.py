@@ -14,7 +14,7 @@ from tests.support.rows import DIM, make_row
 from tests.support.stored import put
 from vidfind.errors import Unusable
 from vidfind.store.folder import model_file
-from vidfind.store.labels import Label
+from vidfind.store.labelled.labels import Label
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow
 from vidfind.tagging.edit import drop_tags, rename_tag

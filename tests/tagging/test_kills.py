@@ -13,8 +13,8 @@ import pytest
 
 from tests.support.rows import embed, make_row
 from tests.support.stored import put
-from vidfind.store.health import check_index
-from vidfind.store.marks import Mark
+from vidfind.store.labelled.marks import Mark
+from vidfind.store.mending.health import check_index
 from vidfind.store.store import Store
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="a killed process keeps its files open there")
@@ -23,7 +23,7 @@ VIDEOS = 200
 WRITER = """
 import sys
 from pathlib import Path
-from vidfind.store.marks import Mark
+from vidfind.store.labelled.marks import Mark
 from vidfind.store.store import Store
 from vidfind.tagging.edit import add_labels, rows_by_file, tag_label
 store = Store.open(Path(sys.argv[1]))

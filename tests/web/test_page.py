@@ -24,7 +24,7 @@ from vidfind.cli.web import read_query
 from vidfind.encoders.encoder import Encoder
 from vidfind.pictures.cache import PictureCache
 from vidfind.search.searcher import Searcher
-from vidfind.store.folder import noting_run
+from vidfind.store.places.progress import noting_run
 from vidfind.web.app import opened_app
 
 QUERY = "a blue star"

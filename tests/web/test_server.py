@@ -24,7 +24,8 @@ from tests.support.page import (
 )
 from tests.support.stored import remove
 from vidfind.encoders.encoder import Encoder
-from vidfind.store.folder import RUN_FILE, delete_index, noting_run
+from vidfind.store.folder import delete_index
+from vidfind.store.places.progress import RUN_FILE, noting_run
 from vidfind.store.store import Store
 from vidfind.web.files import Unsatisfiable, parse_range
 from vidfind.web.guard import host_name

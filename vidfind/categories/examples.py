@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vidfind.categories.tasks import NONE, PEOPLE, ClassExamples, Flags, Floats, Numbers, Task, Vectors
-from vidfind.store.labels import Label
+from vidfind.store.labelled.labels import Label
 from vidfind.store.store import Store
 from vidfind.tagging.labels import name_key
 from vidfind.tagging.learning.vectors import centred, mean_vectors, near_duplicates, segment_shift, unit

@@ -22,8 +22,8 @@ from vidfind.categories.tasks import Heads, LearnedClasses, Learning, Task, Text
 from vidfind.categories.tuning import LoadEncoder
 from vidfind.commands import learn_add_command, learn_fit_command
 from vidfind.errors import IndexMismatch, Unusable
-from vidfind.store.labels import Label
-from vidfind.store.marks import Mark
+from vidfind.store.labelled.labels import Label
+from vidfind.store.labelled.marks import Mark
 from vidfind.store.store import Store
 from vidfind.tagging.labels import name_key
 from vidfind.tagging.learning.vectors import text_shift, text_vectors

@@ -76,7 +76,7 @@ def index_folders() -> list[Path]:
 
 
 def look_at_index(path: IndexPath) -> Found:
-    from vidfind.store.health import check_index
+    from vidfind.store.mending.health import check_index
     from vidfind.store.status import index_status
     from vidfind.store.store import Store
 
@@ -122,7 +122,7 @@ def _other_weights(path: IndexPath) -> list[Problem]:
 
 
 def mend_index(path: IndexPath) -> list[str]:
-    from vidfind.store.health import mend_index
+    from vidfind.store.mending.health import mend_index
 
     return mend_index(path)
 

@@ -29,7 +29,7 @@ from vidfind.index.walk import Walk, is_under, walk_folders
 from vidfind.media.dates import Recorded, when_recorded
 from vidfind.media.decoding import DECODERS, probe, read_date
 from vidfind.media.probe import SMALL_FILE
-from vidfind.store.folder import forget_run, noting_run
+from vidfind.store.places.progress import forget_run, noting_run
 from vidfind.store.store import Store
 from vidfind.store.tables import TRY_AGAIN, VideoRow
 from vidfind.store.writer import StoreWriter

@@ -10,7 +10,7 @@ import numpy as np
 
 from vidfind.categories.fitting import mark_segments
 from vidfind.categories.saved import read_classes
-from vidfind.store.marks import Mark
+from vidfind.store.labelled.marks import Mark
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow
 from vidfind.store.writer import StoreWriter

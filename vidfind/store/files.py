@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -58,3 +58,12 @@ class IndexedFiles:
 def find_present_files(rows: Collection[VideoRow]) -> set[Path]:
     """Returns the paths of the videos whose files are there now; a share that does not answer at once is not there."""
     return find_present({row.path: row.path.parent if row.folder == row.path else row.folder for row in rows})
+
+
+def outer_folders(rows: Iterable[VideoRow]) -> list[Path]:
+    """The folders that videos were indexed under, sorted, without those inside another of them."""
+    outer: list[Path] = []
+    for folder in sorted({row.folder for row in rows}):  # what lies inside a folder comes next after it
+        if not outer or not folder.is_relative_to(outer[-1]):
+            outer.append(folder)
+    return outer

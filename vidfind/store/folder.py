@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from vidfind.commands import index_command
-from vidfind.errors import BadInput, IndexBusy, IndexNotFound, StorageError
+from vidfind.errors import BadInput, IndexBusy, IndexNotFound
 from vidfind.store.memory import LEFT_OUT_FILE, removed_file
-from vidfind.store.places.lease import is_being_written, is_of_lease, leased
+from vidfind.store.places.lease import is_of_lease, leased
 from vidfind.store.places.path import (
     IndexPath,
     delete_entry,
@@ -27,6 +26,7 @@ from vidfind.store.places.path import (
     remove_empty_folder,
     write_text,
 )
+from vidfind.store.places.progress import RUN_FILE
 from vidfind.store.settings import (
     COPY_FILE,
     NEXT_FILE,
@@ -54,10 +54,6 @@ LOCK_FILE = "writing.lock"
 SPEED_FILE = "speed.json"
 PRECISION_FILE = "precision.json"
 LINKS_FILE = "links.json"
-RUN_FILE = "run.json"
-"""How far the run is that is under way: see `noting_run`."""
-NOTED_EVERY = 0.5  # seconds
-NOTED_REMOTELY = 5.0  # seconds
 MODELS_FOLDER = "models"
 """Tags and classes that were learned, each run in a file named after it."""
 QUERIES_FILE = "queries.sqlite"
@@ -255,59 +251,6 @@ def read_speed(path: IndexPath) -> float | None:
         return float(values["footage"]) / float(values["elapsed"])
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
         return None
-
-
-@dataclasses.dataclass(frozen=True)
-class RunState:
-    """How far a run is that encodes videos: `done` of `total`, and how long it still takes, where that is known."""
-
-    done: int
-    total: int
-    seconds_left: float | None = None
-
-
-@contextmanager
-def noting_run(path: IndexPath, total: int) -> Iterator[Callable[[int, float | None], None]]:
-    """Yields a function that takes the number of videos done and the seconds left, which other processes can read.
-
-    A run goes on if that cannot be noted."""
-    noted, every = -math.inf, NOTED_EVERY if isinstance(path, Path) else NOTED_REMOTELY
-
-    def note(done: int, seconds_left: float | None) -> None:
-        nonlocal noted
-        if time.monotonic() - noted >= every:
-            noted = time.monotonic()
-            with suppress(OSError, StorageError):
-                state = dataclasses.asdict(RunState(done, total, seconds_left))
-                write_text(path / RUN_FILE, json.dumps({**state, "process": os.getpid()}))
-
-    note(0, None)
-    try:
-        yield note
-    finally:
-        forget_run(path)
-
-
-def forget_run(path: IndexPath) -> None:
-    """Deletes what was noted of a run, also that of a run which was killed."""
-    with suppress(OSError, StorageError):
-        (path / RUN_FILE).unlink(missing_ok=True)
-
-
-def read_run(path: IndexPath) -> RunState | None:
-    """Returns how far the run is that is under way; None if there is none, or a process was killed in it."""
-    try:
-        values = json.loads((path / RUN_FILE).read_text(encoding="utf-8"))
-        left = values.get("seconds_left")  # older versions of vidfind did not note it
-        state = RunState(int(values["done"]), int(values["total"]), None if left is None else float(left))
-        process = int(values["process"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    if not isinstance(path, Path):  # whose process may be on another machine
-        return state if is_being_written(path) else None
-    from psutil import pid_exists  # takes 20 ms to import
-
-    return state if pid_exists(process) else None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lancedb.index import IvfSq
     from lancedb.table import Table
 
-    from vidfind.store.reading import TableReader
+    from vidfind.store.places.reading import TableReader
 
 # From this number of segments on the index pays: comparing all their vectors takes 50 ms.
 INDEXED_ROWS = 30_000

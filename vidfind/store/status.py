@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vidfind.commands import adapter_command
-from vidfind.store.folder import Precision, RunState, read_precision, read_run, size_of_index
+from vidfind.store.files import outer_folders
+from vidfind.store.folder import Precision, read_precision, size_of_index
 from vidfind.store.memory import LeftOut, RemovedVideo, read_left_out
+from vidfind.store.places.progress import RunState, read_run
 from vidfind.store.settings import IndexSettings
-from vidfind.store.store import Store, outer_folders
+from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow
 
 

@@ -10,7 +10,7 @@ until new ones beside them are complete: see settings.py. Times are in seconds.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ import pyarrow as pa
 from vidfind.commands import NO_ADAPTER, delete_command
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.errors import IndexBusy, IndexMismatch
+from vidfind.store.files import outer_folders
 from vidfind.store.folder import (
     PRECISION_FILE,
     SPEED_FILE,
@@ -33,13 +34,13 @@ from vidfind.store.folder import (
     require_index,
     writing_lock,
 )
-from vidfind.store.labels import Label, LabelKind, contents_of_files, label_names, read_labels
-from vidfind.store.marks import Mark, mark_names, marks_with, read_marks, run_of
+from vidfind.store.labelled.labels import Label, LabelKind, contents_of_files, label_names, read_labels
+from vidfind.store.labelled.marks import Mark, mark_names, marks_with, read_marks, run_of
 from vidfind.store.memory import RemovedVideo, read_removed
 from vidfind.store.mismatch import Mismatch, choice_mismatch, identity_mismatch, mismatch_error
 from vidfind.store.nearest import is_worthwhile, nearest
 from vidfind.store.places.path import IndexPath, local_copy, place_errors
-from vidfind.store.reading import RowsInMemory
+from vidfind.store.places.reading import RowsInMemory
 from vidfind.store.settings import (
     NEXT_FILE,
     SETTINGS_FILE,
@@ -410,12 +411,3 @@ class Store:
         columns = [found[name].to_numpy().tolist() for name in ("content", "start", "end", "_distance")]
         hits = [Hit(content, start, end, 1 - far) for content, start, end, far in zip(*columns, strict=True)]
         return sorted(hits, key=lambda hit: (-hit.score, hit.content, hit.start))
-
-
-def outer_folders(rows: Iterable[VideoRow]) -> list[Path]:
-    """The folders that videos were indexed under, sorted, without those inside another of them."""
-    outer: list[Path] = []
-    for folder in sorted({row.folder for row in rows}):  # what lies inside a folder comes next after it
-        if not outer or not folder.is_relative_to(outer[-1]):
-            outer.append(folder)
-    return outer

@@ -29,7 +29,7 @@ from vidfind.store.places.database import connect as connect
 from vidfind.store.places.lease import check_lease
 from vidfind.store.places.maps import local_path, read_maps, stored_path
 from vidfind.store.places.path import IndexPath, delete_entry, place_errors
-from vidfind.store.reading import TableReader
+from vidfind.store.places.reading import TableReader
 from vidfind.store.settings import damaged
 from vidfind.system.files import state_of
 from vidfind.system.mounts import Place

@@ -25,8 +25,8 @@ from vidfind.store.folder import (
     write_precision,
     write_speed,
 )
-from vidfind.store.labels import Label, LabelKind, carry_labels, change_labels, has_labels, keep_labels
-from vidfind.store.marks import Mark, add_marks, drop_marks, rename_marks, replace_marks
+from vidfind.store.labelled.labels import Label, LabelKind, carry_labels, change_labels, has_labels, keep_labels
+from vidfind.store.labelled.marks import Mark, add_marks, drop_marks, rename_marks, replace_marks
 from vidfind.store.memory import LeftOut, RemovedVideo, read_left_out, still_kept, write_left_out, write_removed
 from vidfind.store.nearest import is_worthwhile, make_indexes
 from vidfind.store.settings import (

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from vidfind.commands import index_command, tag_add_command
 from vidfind.errors import BadInput, Unusable
-from vidfind.store.labels import Label
-from vidfind.store.marks import Mark
+from vidfind.store.labelled.labels import Label
+from vidfind.store.labelled.marks import Mark
 from vidfind.store.store import Store
 from vidfind.tagging.labels import SHORT, clean_name, name_key, spellings
 from vidfind.tagging.learning.examples import LEFT_OUT, UNKNOWN, Examples, Graph, Recipe

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from vidfind.errors import BadInput
-from vidfind.store.labels import Label as Label
-from vidfind.store.marks import Mark as Mark
+from vidfind.store.labelled.labels import Label as Label
+from vidfind.store.labelled.marks import Mark as Mark
 
 LONGEST_NAME = 64
 SEPARATORS = ";,"

@@ -21,8 +21,8 @@ import numpy.typing as npt
 from vidfind import __version__
 from vidfind.encoders.names import EncoderIdentity, first_reading
 from vidfind.store.folder import model_file
-from vidfind.store.labels import LabelKind
-from vidfind.store.marks import Mark
+from vidfind.store.labelled.labels import LabelKind
+from vidfind.store.labelled.marks import Mark
 from vidfind.store.places.path import IndexPath, write_bytes
 from vidfind.store.store import Store
 from vidfind.tagging.learning.examples import Weights

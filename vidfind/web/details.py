@@ -8,7 +8,7 @@ from typing import Any
 
 from vidfind.commands import index_command
 from vidfind.store.files import find_present_files
-from vidfind.store.folder import read_run
+from vidfind.store.places.progress import read_run
 from vidfind.store.tables import VideoRow, path_from_text
 from vidfind.web.answers import folder_text, plays
 from vidfind.web.library import Library

@@ -13,7 +13,7 @@ import pytest
 from tests.support.rows import DIM, embed, make_row
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.errors import IndexBusy
-from vidfind.store.health import check_index
+from vidfind.store.mending.health import check_index
 from vidfind.store.places import lease
 from vidfind.store.places.path import RemotePath
 from vidfind.store.settings import IndexSettings

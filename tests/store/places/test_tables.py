@@ -15,10 +15,11 @@ from tests.support.stored import begin_again, compact, put
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.store import nearest
-from vidfind.store.folder import RUN_FILE, RunState, delete_index, noting_run, read_run
-from vidfind.store.health import check_index, mend_index
+from vidfind.store.folder import delete_index
+from vidfind.store.mending.health import check_index, mend_index
 from vidfind.store.places import copies, lease
 from vidfind.store.places.path import FileStatus, RemotePath, machine_folder
+from vidfind.store.places.progress import RUN_FILE, RunState, noting_run, read_run
 from vidfind.store.settings import NEXT_FILE, IndexSettings, write_generation
 from vidfind.store.status import index_status
 from vidfind.store.store import Embedded, Store

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from vidfind.store.labels import NO_SEGMENT, LabelKind
+from vidfind.store.labelled.labels import NO_SEGMENT, LabelKind
 from vidfind.store.tables import MARKS, TableKind, Tables, content_in, literal
 
 # From so many segments with marks on, an index of the lists pays.

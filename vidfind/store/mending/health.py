@@ -20,7 +20,7 @@ from vidfind.commands import adapter_command, delete_command, index_command
 from vidfind.errors import IndexDamaged, IndexMismatch, Problem
 from vidfind.store.folder import KEEP_VERSIONS, leftovers, require_index, writing_lock
 from vidfind.store.memory import LEFT_OUT_FILE, read_left_out
-from vidfind.store.mend import Part, check_values, drop_indexes, mend_table, some
+from vidfind.store.mending.mend import Part, check_values, drop_indexes, mend_table, some
 from vidfind.store.nearest import try_indexes
 from vidfind.store.places.path import IndexPath, delete_entry, place_errors
 from vidfind.store.settings import (

@@ -14,12 +14,13 @@ import pyarrow as pa
 
 from vidfind.commands import adapter_command, index_command
 from vidfind.errors import IndexDamaged
+from vidfind.store.files import outer_folders
 from vidfind.store.places.path import IndexPath, delete_entry
 from vidfind.store.settings import (
     Generation,
     make_command,
 )
-from vidfind.store.store import Store, outer_folders
+from vidfind.store.store import Store
 from vidfind.store.tables import (
     REQUIRED,
     SCHEMAS,

@@ -1,0 +1,1 @@
+"""Damage to an index: finds it, and mends what can be mended."""
