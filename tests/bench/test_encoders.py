@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from tests.support.drawn import drawn
 from vidfind.bench import encoders
 from vidfind.bench.encoders import Comparison, MeasuredEncoder, compare_encoders, count_trained, random_encoder
+from vidfind.bench.workloads import encode, products_of
 from vidfind.display.models import figures_table, notes_table
 from vidfind.encoders.costs import ClipCost
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.encoders.table import ENCODERS
 from vidfind.errors import UnsupportedModel
+from vidfind.models.clip import random_clip
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store
 from vidfind.system.imports import import_open_clip
@@ -91,6 +95,20 @@ def test_what_a_model_of_few_blocks_cannot_do_stands_in_its_row(small_model: Cal
     assert encoders["mean"].cost and encoders["tome"].cost and encoders["centerclip"].cost
     assert encoders["tempme"].cost is None and encoders["tempme"].trained is None
     assert "at least 5 transformer blocks, not 3" in encoders["tempme"].problem
+
+
+def test_products_are_repeated_of_tensors_that_are_one_row_many_times() -> None:
+    products_of(lambda: torch.ones(1, 3).expand(2, 3) @ torch.ones(3, 2))()
+
+
+def test_speed_is_measured_in_those_formats_and_encoders_that_a_model_has(
+    small_model: Callable[..., str], tmp_path: Path
+) -> None:
+    model = small_model("read-as-a-mean", vision_cfg={**VISION, "pool_type": "avg"})
+    weights = tmp_path / "weights.safetensors"
+    save_file(random_clip(model).state_dict(), weights)
+    told = [str(one) for one in encode(model, str(weights), "cpu", torch.get_num_threads(), clips=1, runs=1)]
+    assert "mean/bfloat16" in "".join(told) and "int8" not in "".join(told) and "tempme" not in "".join(told)
 
 
 def test_what_a_model_with_another_text_tower_cannot_do_stands_in_its_row(small_model: Callable[..., str]) -> None:

@@ -163,6 +163,8 @@ def encode(model: str, weights: str, device: str, threads: int, clips: int, runs
     from vidfind.models.catalog import TINY, default_pretrained
     from vidfind.models.load import load_clip, load_encoder
     from vidfind.precision.integers import largest_weight
+    from vidfind.towers.families import has_int8_tower
+    from vidfind.towers.whole import WholeTower
 
     torch.set_num_threads(threads)
     device = choose_device(device)
@@ -172,11 +174,10 @@ def encode(model: str, weights: str, device: str, threads: int, clips: int, runs
     loaded = exact.model, exact.tokenizer, exact.identity, exact.parameters, device
     by_format = {"float32": exact}
     by_format["bfloat16"] = load_encoder(model, pretrained, "mean", device=device, dtype="bfloat16")
-    if device == "cpu" and largest_weight():
+    if device == "cpu" and largest_weight() and has_int8_tower(exact.model):
         by_format["int8"] = Encoder(*loaded, int8=True)
-    encoders = {
-        f"{name}/{key}": one.with_encoder(name) for name in ("mean", "tempme") for key, one in by_format.items()
-    }
+    names = ("mean",) if isinstance(exact.tower, WholeTower) else ("mean", "tempme")
+    encoders = {f"{name}/{key}": one.with_encoder(name) for name in names for key, one in by_format.items()}
     titles = {"plain": "plain CLIP in float32, open_clip itself"}
     titles |= {f"{name}/{key}": f"{name} in {key}" for name, _, key in (key.partition("/") for key in encoders)}
     pixels = torch.randn(clips * NUM_FRAMES, 3, exact.image_size, exact.image_size, device=device)
@@ -237,7 +238,8 @@ def products_of(run: Callable[[], object]) -> Callable[[], None]:
             return value
         shape = (tuple(value.shape), value.stride(), value.dtype)
         if shape not in numbers:
-            numbers[shape] = torch.empty_strided(*shape[:2], dtype=value.dtype).normal_(std=0.1)
+            extent = 1 + sum((size - 1) * stride for size, stride in zip(*shape[:2], strict=True))
+            numbers[shape] = torch.empty(extent, dtype=value.dtype).normal_(std=0.1).as_strided(*shape[:2])
         return numbers[shape]
 
     class Listening(TorchDispatchMode):
