@@ -173,7 +173,7 @@ def test_models_lists_what_can_be_chosen(run: Run) -> None:
     ran = run("models")
     assert (ran.code, ran.err) == (0, "")
     header, *rows = ran.out.splitlines()
-    assert header.split("\t") == ["Model", "Weights", "Size", "Licence", "Here", "Note"]
+    assert header.split("\t") == ["Model", "Weights", "Size", "Vector", "Licence", "Here", "Note"]
     assert rows[0].startswith("ViT-B-32\t")
     assert any(row.split()[0] == "tiny" and "yes" in row.split() for row in rows)
 

@@ -29,6 +29,7 @@ MADE_FOR_USERS = {
     "Asked",
     "EncoderIdentity",
     "Int8Tower",
+    "PaddedTokenizer",
     "Tower",
     "Trial",
 }  # arguments that other public calls make and pass on

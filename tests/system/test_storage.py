@@ -189,6 +189,7 @@ def run_limited(limit: str, home: Path, *commands: list[object]) -> list[dict[st
     program = [sys.executable, str(Path(__file__).parents[1] / "support" / "limited.py"), limit]
     program += [shlex.join(map(str, command)) for command in commands]
     environment = {**os.environ, "VIDFIND_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"  # Python keeps what it could write of a module on a full disk
     ran = subprocess.run(program, capture_output=True, text=True, env=environment, check=True)
     assert "Traceback" not in ran.stderr
     return [json.loads(line) for line in ran.stdout.splitlines()]

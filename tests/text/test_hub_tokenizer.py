@@ -8,7 +8,7 @@ from pathlib import Path
 import open_clip
 import pytest
 
-from tests.support.tokenizers import tokenizer_of, write_bert, write_gemma, write_t5, write_xlm
+from tests.support.made_tokenizers import tokenizer_of, write_bert, write_gemma, write_t5, write_xlm
 from vidfind.errors import ModelUnavailable
 from vidfind.text.config import open_clip_config
 from vidfind.text.hub_tokenizer import canonicalised, is_english, make_tokenizer, needs_transformers

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.made_tokenizers import tokenizer_of, write_t5
 from tests.support.ran import Run
-from tests.support.tokenizers import tokenizer_of, write_t5
 from vidfind.demo.collection import draw_collection
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput, ModelUnavailable

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vidfind.commands import finetune_command, forget_command
-from vidfind.display.console import facts, message, new_table, note, results, show, show_list
+from vidfind.display.console import facts, is_screen, message, new_table, note, results, show, show_list
 from vidfind.display.text import file_size, footage, gflops, home_path, milliseconds, plural, printable
 from vidfind.models.catalog import DEFAULT_MODEL, default_encoder
 
@@ -181,7 +181,10 @@ def _with(adapter: str | None) -> str:
 
 
 def show_models(models: Sequence["ModelEntry"], speeds: Mapping[str, "Speed"] | None = None) -> None:
-    """Shows the recommended models: what each takes, and below what each is for. `speeds`: by the name of the model."""
+    """Shows the recommended models: what each takes, and what each is for, below or in a pipe as the last column.
+
+    `speeds`: by the name of the model."""
+    is_piped = not is_screen(results)
     table = new_table()
     table.add_column("Model", style="cyan", no_wrap=True)
     table.add_column("Weights", overflow="fold")
@@ -191,13 +194,17 @@ def show_models(models: Sequence["ModelEntry"], speeds: Mapping[str, "Speed"] | 
     table.add_column("Here", no_wrap=True)
     if speeds is not None:
         table.add_column("Speed", justify="right", no_wrap=True)
+    if is_piped:
+        table.add_column("Note")
     for entry in models:
         here = Text("yes", style="green") if entry.path else Text("no", style="dim")
         values: list[str | Text] = [file_size(entry.size_bytes), str(entry.dim), entry.licence, here]
         if speeds is not None:
             values.append(_speed(speeds.get(entry.model)))
-        table.add_row(entry.model, entry.pretrained, *values)
+        table.add_row(entry.model, entry.pretrained, *values, *([_purpose(entry)] if is_piped else []))
     show_list(table)
+    if is_piped:
+        return
     results.print()
     show(facts([(entry.model, _purpose(entry)) for entry in models], style="cyan"))
     results.print()
