@@ -37,12 +37,12 @@ if TYPE_CHECKING:  # for type checkers and editors; what runs is `__getattr__`
     from vidfind.models.load import load_encoder as load_encoder
     from vidfind.models.saved_adapters import SavedAdapter as SavedAdapter
     from vidfind.models.saved_adapters import list_adapters as list_adapters
-    from vidfind.search.expression import Example as Example
-    from vidfind.search.expression import Expression as Expression
-    from vidfind.search.filters import Filters as Filters
     from vidfind.search.moments import LookAlike as LookAlike
     from vidfind.search.moments import Moment as Moment
     from vidfind.search.moments import MomentStep as MomentStep
+    from vidfind.search.question.expression import Example as Example
+    from vidfind.search.question.expression import Expression as Expression
+    from vidfind.search.question.filters import Filters as Filters
     from vidfind.search.searcher import Searcher as Searcher
     from vidfind.training.evaluate import Verdict as Verdict
     from vidfind.training.evaluate import evaluate as evaluate
@@ -55,8 +55,8 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "vidfind.search.searcher": ["Searcher"],
-    "vidfind.search.expression": ["Expression", "Example"],
-    "vidfind.search.filters": ["Filters"],
+    "vidfind.search.question.expression": ["Expression", "Example"],
+    "vidfind.search.question.filters": ["Filters"],
     "vidfind.search.moments": ["Moment", "MomentStep", "LookAlike"],
     "vidfind.index.named": ["index_videos", "watch_videos"],
     "vidfind.index.options": ["IndexOptions"],

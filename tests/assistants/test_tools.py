@@ -29,7 +29,7 @@ from tests.support.rows import make_row
 from tests.support.stored import put
 from vidfind.assistants.server import make_server
 from vidfind.assistants.tools import Tools
-from vidfind.cli.prompt import why_nothing
+from vidfind.cli.shared.prompt import why_nothing
 from vidfind.encoders.encoder import Encoder
 from vidfind.media.probe import probe
 from vidfind.store.places.progress import noting_run

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from tests.support.ran import Run
 from vidfind.cli import search
-from vidfind.cli.prompt import Answers
 from vidfind.cli.search import QueryCommand, read_line, search_command
+from vidfind.cli.shared.prompt import Answers
 from vidfind.errors import BadInput
-from vidfind.search.expression import Example, Expression, join_texts, line_tokens
-from vidfind.search.filters import Filters
 from vidfind.search.moments import Moment
+from vidfind.search.question.expression import Example, Expression, join_texts, line_tokens
+from vidfind.search.question.filters import Filters
 
 
 @pytest.mark.parametrize(

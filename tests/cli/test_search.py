@@ -24,12 +24,12 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from tests.support.players import noting_player
 from tests.support.ran import Run
 from tests.support.waiting import PATIENCE, wait_until
-from vidfind.cli.prompt import Answers, answer_prompt, change_answers, make_prompt, typing_ahead
 from vidfind.cli.search import read_line
+from vidfind.cli.shared.prompt import Answers, answer_prompt, change_answers, make_prompt, typing_ahead
 from vidfind.demo.collection import draw_collection
 from vidfind.errors import BadInput
-from vidfind.search.expression import Expression
-from vidfind.search.filters import Filters
+from vidfind.search.question.expression import Expression
+from vidfind.search.question.filters import Filters
 
 ENTER, CTRL_C, CTRL_D = "\r", "\x03", "\x04"
 

@@ -30,9 +30,9 @@ from vidfind.models.choice import default_adapter
 from vidfind.models.default_adapters import set_default_adapter
 from vidfind.models.load import load_choice
 from vidfind.models.saved_adapters import remove_adapter
-from vidfind.search.filters import Filters
 from vidfind.search.moments import search_moments
 from vidfind.search.query import encode_query, load_query_encoder
+from vidfind.search.question.filters import Filters
 from vidfind.store.edit import remove_videos
 from vidfind.store.folder import delete_index
 from vidfind.store.settings import NEXT_FILE

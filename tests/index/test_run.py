@@ -24,9 +24,9 @@ from vidfind.media import decoding
 from vidfind.media.messages import Clip, Queued
 from vidfind.media.sampling import split_segments
 from vidfind.media.write import write_video
-from vidfind.search.filters import Filters
 from vidfind.search.moments import search_moments
 from vidfind.search.query import encode_query
+from vidfind.search.question.filters import Filters
 from vidfind.store.status import index_status
 from vidfind.store.store import Embedded, Store
 

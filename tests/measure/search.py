@@ -71,7 +71,7 @@ def warm_times(home: Path, index: str, runs: int) -> dict[str, list[tuple[float,
     from vidfind.system.imports import import_numpy
 
     import_numpy()  # as the command does
-    from vidfind.search.filters import NO_FILTERS, Filters
+    from vidfind.search.question.filters import NO_FILTERS, Filters
     from vidfind.search.searcher import Searcher
 
     searcher = Searcher(home / "indexes" / index)

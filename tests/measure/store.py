@@ -119,8 +119,8 @@ def embed(content: int, world: World) -> Embedded:
 
 def warm(home: Path, searches: int = 20) -> None:
     """The time from a vector to moments: the median, and the longest, without and with filters."""
-    from vidfind.search.filters import Filters
     from vidfind.search.moments import search_moments
+    from vidfind.search.question.filters import Filters
     from vidfind.store.store import Store
 
     store = Store.open(home.resolve() / "indexes" / "default")

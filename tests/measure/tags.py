@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.support.rows import DIM, make_row, unit_vectors
 from tests.support.stored import put
 from vidfind.encoders.names import EncoderIdentity
-from vidfind.search.filters import Filters
 from vidfind.search.moments import search_moments
+from vidfind.search.question.filters import Filters
 from vidfind.store.labelled.marks import Mark
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store

@@ -34,9 +34,9 @@ from vidfind.errors import BadInput
 from vidfind.folders.walk import find_videos
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
-from vidfind.search.dates import parse_period
 from vidfind.search.moments import Moment
 from vidfind.search.query import encode_query
+from vidfind.search.question.dates import parse_period
 from vidfind.store.edit import relink_videos, remove_videos
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow, new_content, path_from_text, path_to_text

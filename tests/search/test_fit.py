@@ -14,9 +14,9 @@ from tests.support.stored import on_disk
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput
 from vidfind.models.catalog import TINY
-from vidfind.search.expression import Expression
-from vidfind.search.filters import Filters
 from vidfind.search.moments import Moment
+from vidfind.search.question.expression import Expression
+from vidfind.search.question.filters import Filters
 from vidfind.search.searcher import Searcher
 from vidfind.store.folder import levels_file
 from vidfind.store.settings import IndexSettings

@@ -16,8 +16,8 @@ from vidfind.media.read import read_clips
 from vidfind.media.sampling import Segment
 from vidfind.media.write import write_video
 from vidfind.models.load import load_choice
-from vidfind.search.expression import Example, Expression, parse_like
 from vidfind.search.like import like_vector
+from vidfind.search.question.expression import Example, Expression, parse_like
 from vidfind.search.searcher import Searcher
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store

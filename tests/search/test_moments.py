@@ -13,8 +13,8 @@ from tests.support.rows import make_row
 from tests.support.stored import on_disk, put
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.errors import BadInput
-from vidfind.search.filters import Filters
 from vidfind.search.moments import Asked, merge_hits, search_moments
+from vidfind.search.question.filters import Filters
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Hit, Store
 from vidfind.store.tables import VideoRow, new_content

@@ -9,8 +9,8 @@ import pytest
 from tests.support.texts import add_video, refuse
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput, IndexNotFound
-from vidfind.search.expression import Example, Expression
 from vidfind.search.moments import Moment, search_moments
+from vidfind.search.question.expression import Example, Expression
 from vidfind.search.searcher import Searcher
 from vidfind.store.folder import delete_index
 from vidfind.store.settings import IndexSettings

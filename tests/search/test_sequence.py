@@ -15,8 +15,8 @@ import pytest
 from tests.support.rows import make_row
 from tests.support.stored import put, remove
 from vidfind.search import sequence
-from vidfind.search.filters import Filters
 from vidfind.search.moments import Asked, Moment
+from vidfind.search.question.filters import Filters
 from vidfind.search.sequence import Segments, Step, best_chains, search_sequences
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow

@@ -9,8 +9,8 @@ import pytest
 from tests.support.rows import embed, make_row, unit_vectors
 from tests.support.stored import put
 from vidfind.errors import BadInput
-from vidfind.search.filters import Filters
 from vidfind.search.moments import search_moments
+from vidfind.search.question.filters import Filters
 from vidfind.store.labelled.marks import Mark
 from vidfind.store.store import Store
 from vidfind.tagging.edit import add_labels, tag_label

@@ -26,10 +26,10 @@ from vidfind.errors import BadInput, UnreadableVideo, VidfindError
 from vidfind.export.clips import Failed, Written, export_clips, padded
 from vidfind.export.wanted import Wanted
 from vidfind.pictures.cache import PictureCache
-from vidfind.search.dates import EXAMPLES, parse_period
-from vidfind.search.expression import Expression
-from vidfind.search.filters import LIMIT, Filters
 from vidfind.search.moments import Moment
+from vidfind.search.question.dates import EXAMPLES, parse_period
+from vidfind.search.question.expression import Expression
+from vidfind.search.question.filters import LIMIT, Filters
 from vidfind.search.searcher import Searcher
 from vidfind.store.files import IndexedFiles, find_present_files
 from vidfind.store.places.path import IndexPath

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vidfind.commands import index_command
 from vidfind.errors import BadInput
-from vidfind.search.expression import Example
+from vidfind.search.question.expression import Example
 from vidfind.store.files import IndexedFiles, find_present_files
 from vidfind.store.select import find_content
 from vidfind.store.store import Store

@@ -27,8 +27,8 @@ from vidfind.cli import (
 )
 from vidfind.cli.labels.classes import classes
 from vidfind.cli.labels.tags import tags
-from vidfind.cli.options import Quiet, Verbose
-from vidfind.cli.usage import Command, Group, usage_sentence
+from vidfind.cli.shared.options import Quiet, Verbose
+from vidfind.cli.shared.usage import Command, Group, usage_sentence
 from vidfind.errors import ExitCode, Unusable, VidfindError
 from vidfind.system import times
 from vidfind.system.mistakes import UPGRADED, cause_of, mistake_sentence

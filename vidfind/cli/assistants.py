@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from vidfind.cli.options import IndexName, Quiet, Verbose
-from vidfind.cli.prompt import why_nothing
+from vidfind.cli.shared.options import IndexName, Quiet, Verbose
+from vidfind.cli.shared.prompt import why_nothing
 from vidfind.errors import BrokenInstallation
 from vidfind.store.places.path import index_path
 from vidfind.system import paths

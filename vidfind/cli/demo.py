@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from vidfind.cli.index import run_index
-from vidfind.cli.options import Quiet, Verbose
-from vidfind.cli.prompt import open_searcher
+from vidfind.cli.shared.options import Quiet, Verbose
+from vidfind.cli.shared.prompt import open_searcher
 from vidfind.commands import delete_command
 from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput

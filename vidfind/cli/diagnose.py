@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from vidfind.bench import GROUPS, SEGMENTS
-from vidfind.cli import completion
-from vidfind.cli.options import Device, Json, Quiet, Threads, Verbose, model_option, pretrained_option
+from vidfind.cli.shared import completion
+from vidfind.cli.shared.options import Device, Json, Quiet, Threads, Verbose, model_option, pretrained_option
 from vidfind.errors import ExitCode
 from vidfind.models.catalog import DEFAULT_MODEL
 from vidfind.system import paths

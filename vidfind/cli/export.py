@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidfind.cli.options import (
+from vidfind.cli.search import find_moments, narrowing_options, read_options
+from vidfind.cli.shared.options import (
     USUAL_WITHIN,
     AnyTag,
     Between,
@@ -41,13 +42,12 @@ from vidfind.cli.options import (
     Without,
     WithTag,
 )
-from vidfind.cli.prompt import Answers, why_nothing
-from vidfind.cli.search import find_moments, narrowing_options, read_options
+from vidfind.cli.shared.prompt import Answers, why_nothing
 from vidfind.commands import export_command as export_line
 from vidfind.commands import moments_command
 from vidfind.errors import BadInput, ExitCode
-from vidfind.search.expression import Expression
-from vidfind.search.filters import LIMIT, NO_FILTERS
+from vidfind.search.question.expression import Expression
+from vidfind.search.question.filters import LIMIT, NO_FILTERS
 from vidfind.system import paths
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidfind import commands
-from vidfind.cli.indexing import DEFAULTS, Indexing, RunOptions, open_filled
-from vidfind.cli.options import (
+from vidfind.cli.shared.indexing import DEFAULTS, Indexing, RunOptions, open_filled
+from vidfind.cli.shared.options import (
     Device,
     Dtype,
     EncoderOption,

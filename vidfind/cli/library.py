@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from vidfind.cli.demo import DEMO_INDEX, DEMO_VIDEOS, demo_folder
-from vidfind.cli.options import (
+from vidfind.cli.shared.options import (
     Between,
     Exclude,
     Folders,
@@ -25,7 +25,7 @@ from vidfind.cli.options import (
     Yes,
 )
 from vidfind.errors import BadInput
-from vidfind.search.filters import NO_FILTERS
+from vidfind.search.question.filters import NO_FILTERS
 from vidfind.store.places.path import IndexPath, index_path
 from vidfind.system import paths
 
@@ -108,8 +108,8 @@ def list_command(
     Example:
       vidfind list --in ~/Videos/2024 --since 2024-05
     """
-    from vidfind.cli.prompt import Answers
     from vidfind.cli.search import read_options
+    from vidfind.cli.shared.prompt import Answers
     from vidfind.display import console
     from vidfind.display.library import listed_json, show_listed
     from vidfind.search.tagged import named_segments

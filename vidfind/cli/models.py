@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from vidfind.cli import completion
-from vidfind.cli.options import Device, Dtype, IndexName, Json, Quiet, Threads, Verbose, Yes, model_option
-from vidfind.cli.usage import Command, Group
+from vidfind.cli.shared import completion
+from vidfind.cli.shared.options import Device, Dtype, IndexName, Json, Quiet, Threads, Verbose, Yes, model_option
+from vidfind.cli.shared.usage import Command, Group
 from vidfind.commands import OTHER_INDEX, adapter_command, finetune_help_command, index_command
 from vidfind.errors import BadInput
 from vidfind.models.catalog import DEFAULT_MODEL, TEMPME_MODEL, TEMPME_PRETRAINED

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vidfind.cli.options import (
+from vidfind.cli.shared.options import (
     USUAL_WITHIN,
     AnyTag,
     Between,
@@ -48,8 +48,8 @@ from vidfind.cli.options import (
     Without,
     WithTag,
 )
-from vidfind.cli.pictures import can_show_pictures
-from vidfind.cli.prompt import (
+from vidfind.cli.shared.pictures import can_show_pictures
+from vidfind.cli.shared.prompt import (
     LONGEST_RANK,
     Answers,
     Find,
@@ -59,11 +59,11 @@ from vidfind.cli.prompt import (
     open_searcher,
     play_moment,
 )
-from vidfind.cli.usage import Command, usage_sentence
+from vidfind.cli.shared.usage import Command, usage_sentence
 from vidfind.errors import BadInput
 from vidfind.export.sheet import check_sheet
-from vidfind.search.dates import parse_period, parse_time_of_day
-from vidfind.search.expression import (
+from vidfind.search.question.dates import parse_period, parse_time_of_day
+from vidfind.search.question.expression import (
     NO_WORDS,
     Example,
     Expression,
@@ -73,7 +73,7 @@ from vidfind.search.expression import (
     parse_within,
     shell_tokens,
 )
-from vidfind.search.filters import LIMIT, NO_FILTERS
+from vidfind.search.question.filters import LIMIT, NO_FILTERS
 from vidfind.system import paths
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidfind.cli import completion
 from vidfind.cli.index import run_index
-from vidfind.cli.indexing import RunOptions
-from vidfind.cli.options import (
+from vidfind.cli.shared import completion
+from vidfind.cli.shared.indexing import RunOptions
+from vidfind.cli.shared.options import (
     PAIRS,
     Device,
     Dtype,

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidfind.cli.options import Device, Dtype, IndexName, Maps, Quiet, Verbose
-from vidfind.cli.prompt import Answers, open_searcher
 from vidfind.cli.search import read_line
-from vidfind.search.expression import Example, Expression
-from vidfind.search.filters import Filters
+from vidfind.cli.shared.options import Device, Dtype, IndexName, Maps, Quiet, Verbose
+from vidfind.cli.shared.prompt import Answers, open_searcher
+from vidfind.search.question.expression import Example, Expression
+from vidfind.search.question.filters import Filters
 from vidfind.system import paths
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from vidfind.commands import index_command
 from vidfind.errors import BadInput
-from vidfind.search.filters import Filters
 from vidfind.search.moments import Candidate, Judge, LookAlike, Moment
+from vidfind.search.question.filters import Filters
 from vidfind.store.store import Store
 from vidfind.words.bank import count_words
 from vidfind.words.levels import FEWEST_SEGMENTS, Levels

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from vidfind.errors import BadInput, UnreadableVideo
 from vidfind.media.sampling import SEGMENT_LENGTH, Segment
-from vidfind.search.expression import Example
 from vidfind.search.kept import Vector
 from vidfind.search.moments import Asked
+from vidfind.search.question.expression import Example
 from vidfind.store.store import Store
 from vidfind.system.machine import one_thread
 from vidfind.system.times import clock

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfind.errors import BadInput
-from vidfind.search.expression import Example
-from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
+from vidfind.search.question.expression import Example
+from vidfind.search.question.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.search.tagged import NamedSegments, Tags, named_segments
 from vidfind.store.files import find_present_files
 from vidfind.store.store import Hit, Store

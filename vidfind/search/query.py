@@ -20,8 +20,8 @@ import numpy as np
 from vidfind.errors import VidfindError
 from vidfind.models import load as registry
 from vidfind.models.catalog import MULTILINGUAL
-from vidfind.search.expression import query_words
 from vidfind.search.kept import KeptVectors, QueryVector, Vector
+from vidfind.search.question.expression import query_words
 from vidfind.store.mismatch import require_weights
 from vidfind.store.places.path import IndexPath
 from vidfind.store.settings import Generation

@@ -15,13 +15,13 @@ from vidfind.categories.saved import read_classes
 from vidfind.commands import index_command
 from vidfind.errors import BadInput
 from vidfind.models.load import load_choice
-from vidfind.search.expression import NO_WORDS, WITHIN, Example, Expression, negation, plain_words
-from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.search.fit import Words, judging, least_score, require_levels
 from vidfind.search.kept import Vector
 from vidfind.search.like import like_vector, stored_example
 from vidfind.search.moments import Asked, Moment, search_moments
 from vidfind.search.query import QueryEncoder, combined
+from vidfind.search.question.expression import NO_WORDS, WITHIN, Example, Expression, negation, plain_words
+from vidfind.search.question.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.search.refine import refine_moment, refine_sequence
 from vidfind.search.sequence import Step, search_sequences
 from vidfind.search.tagged import named_segments

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.search.moments import (
     FEW_VIDEOS,
     Asked,
@@ -30,6 +29,7 @@ from vidfind.search.moments import (
     show_best,
     videos_of,
 )
+from vidfind.search.question.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.search.tagged import NamedSegments, named_segments
 from vidfind.store.store import Hit, Store
 

@@ -17,7 +17,7 @@ from vidfind.categories.naming import ClassedSegments
 from vidfind.categories.saved import read_classes
 from vidfind.commands import tag_list_command
 from vidfind.errors import BadInput
-from vidfind.search.filters import Filters
+from vidfind.search.question.filters import Filters
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow
 from vidfind.tagging.labels import Label, Mark, name_key, says, spellings

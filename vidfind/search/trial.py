@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from vidfind.errors import BadInput
-from vidfind.search.expression import plain_words
 from vidfind.search.moments import NOTHING
+from vidfind.search.question.expression import plain_words
 from vidfind.search.searcher import Searcher
 from vidfind.words.bank import count_words
 

@@ -19,10 +19,10 @@ from typing import Any, Literal
 from starlette.datastructures import QueryParams
 
 from vidfind.errors import BadInput
-from vidfind.search.dates import parse_period
-from vidfind.search.expression import Example, Expression, plain_words
-from vidfind.search.filters import NO_FILTERS, Filters
 from vidfind.search.moments import Moment
+from vidfind.search.question.dates import parse_period
+from vidfind.search.question.expression import Example, Expression, plain_words
+from vidfind.search.question.filters import NO_FILTERS, Filters
 from vidfind.store.select import find_content
 from vidfind.store.tables import VideoRow
 from vidfind.web.library import Library

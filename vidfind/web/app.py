@@ -24,7 +24,7 @@ from vidfind.export.live import stream_moment
 from vidfind.export.wanted import Wanted
 from vidfind.pictures.cache import PictureCache
 from vidfind.pictures.thumbnail import NEAR, SIZE
-from vidfind.search.expression import Example
+from vidfind.search.question.expression import Example
 from vidfind.search.searcher import Searcher
 from vidfind.system import player
 from vidfind.system.mistakes import cause_of, mistake_sentence

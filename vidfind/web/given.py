@@ -10,7 +10,7 @@ import anyio
 from starlette.requests import Request
 
 from vidfind.errors import BadInput
-from vidfind.search.expression import Example
+from vidfind.search.question.expression import Example
 from vidfind.system.text import file_size
 from vidfind.web.replies import NotHere
 

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from vidfind.cli.indexing import whole_loader
 from vidfind.cli.labels.lists import Strict, require_rows, write_list
 from vidfind.cli.labels.named import (
     Begin,
@@ -17,8 +16,9 @@ from vidfind.cli.labels.named import (
     open_index,
     part_of,
 )
-from vidfind.cli.options import Device, Dtype, IndexName, Json, MaxSeconds, Quiet, Seed, Verbose, Yes
-from vidfind.cli.usage import Command, Group
+from vidfind.cli.shared.indexing import whole_loader
+from vidfind.cli.shared.options import Device, Dtype, IndexName, Json, MaxSeconds, Quiet, Seed, Verbose, Yes
+from vidfind.cli.shared.usage import Command, Group
 from vidfind.errors import BadInput, ExitCode, Unusable
 from vidfind.system import paths
 

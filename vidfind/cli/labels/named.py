@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vidfind.cli.usage import Command
+from vidfind.cli.shared.usage import Command
 from vidfind.errors import BadInput, IndexNotFound, Unusable
 from vidfind.store.places.path import index_path
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vidfind.cli.indexing import whole_loader
 from vidfind.cli.labels.named import VideosAndTags, open_index, videos_and_tags
-from vidfind.cli.options import Device, Dtype, IndexName, Json, MaxSeconds, Quiet, Seed, Verbose
-from vidfind.cli.prompt import play_file
+from vidfind.cli.shared.indexing import whole_loader
+from vidfind.cli.shared.options import Device, Dtype, IndexName, Json, MaxSeconds, Quiet, Seed, Verbose
+from vidfind.cli.shared.prompt import play_file
 from vidfind.system import paths
 
 if TYPE_CHECKING:

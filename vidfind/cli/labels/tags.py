@@ -22,8 +22,8 @@ from vidfind.cli.labels.named import (
     part_of,
     videos_and_tags,
 )
-from vidfind.cli.options import IndexName, Json, Quiet, Verbose, Yes
-from vidfind.cli.usage import Command, Group
+from vidfind.cli.shared.options import IndexName, Json, Quiet, Verbose, Yes
+from vidfind.cli.shared.usage import Command, Group
 from vidfind.errors import BadInput, ExitCode, Unusable
 from vidfind.system import paths
 

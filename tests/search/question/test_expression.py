@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vidfind.errors import BadInput
-from vidfind.search.expression import Example, Expression
+from vidfind.search.question.expression import Example, Expression
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from vidfind.cli.indexing import loader_of
-from vidfind.cli.pictures import save_sheet, show_with_pictures
+from vidfind.cli.shared.indexing import loader_of
+from vidfind.cli.shared.pictures import save_sheet, show_with_pictures
 from vidfind.commands import status_command
 from vidfind.errors import BadInput, ExitCode, Terminated, VidfindError
-from vidfind.search.dates import parse_period
-from vidfind.search.expression import WITHIN, Expression
-from vidfind.search.filters import LIMIT, NO_FILTERS, Filters
+from vidfind.search.question.dates import parse_period
+from vidfind.search.question.expression import WITHIN, Expression
+from vidfind.search.question.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.store.places.path import index_path
 from vidfind.system import paths
 from vidfind.system.times import local_time

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from vidfind.errors import BadInput
-from vidfind.search.filters import Filters
+from vidfind.search.question.filters import Filters
 
 
 def test_filters_that_nothing_can_match_are_refused() -> None:

@@ -7,7 +7,7 @@ from datetime import date, time
 import pytest
 
 from vidfind.errors import BadInput
-from vidfind.search.dates import parse_period, parse_time_of_day
+from vidfind.search.question.dates import parse_period, parse_time_of_day
 
 FRIDAY = date(2024, 5, 17)
 

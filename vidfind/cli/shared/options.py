@@ -8,14 +8,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from vidfind.cli import completion
+from vidfind.cli.shared import completion
 from vidfind.commands import encoders_command
 from vidfind.encoders.names import EncoderName
 from vidfind.errors import DeviceMissing
 from vidfind.media.sampling import SEGMENT_LENGTH, Sampling
 from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL
-from vidfind.search.dates import EXAMPLES
-from vidfind.search.expression import WITHIN
+from vidfind.search.question.dates import EXAMPLES
+from vidfind.search.question.expression import WITHIN
 
 
 def _show_log(wanted: bool) -> None:
