@@ -1,4 +1,4 @@
-"""What an encoder works in, and the steps of a `Reduction` that most encoders share.
+"""The model that an encoder works in, and the steps of a `Reduction` that most encoders share.
 
 This module knows no encoder by name: table.py lists them. Letters as in towers/tokens.py.
 """

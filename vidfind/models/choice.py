@@ -1,4 +1,4 @@
-"""What is asked of an encoder, decided: its model, weights, adapter and frames; and whether they fit together.
+"""Decides what is asked of an encoder: its model, weights, adapter and frames; and whether they fit together.
 
 Reads adapters, but no model, and fetches nothing.
 """

@@ -1,4 +1,4 @@
-"""What a tokenizer is, and CLIP's, without open_clip and PyTorch."""
+"""The interface of tokenizers, and CLIP's, without open_clip and PyTorch."""
 
 from __future__ import annotations
 

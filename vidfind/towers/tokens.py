@@ -111,7 +111,7 @@ def join(tokens: Tokens, j: int, apart: bool = False) -> Tokens:
 
 
 def key_bias(tokens: Tokens) -> Tensor | None:
-    """What is added to the logits of attention: (B * F, 1, 1 or N queries, N keys); None while each token is one.
+    """Returns the bias of the logits of attention, (B * F, 1, 1 or N queries, N keys); None while each token is one.
 
     A key that represents several tokens counts as many times (ToMe, section 3). Where frames are told apart, a class
     token sees itself, and of each other key the part that is of its own frame; patches see everything."""

@@ -1,1 +1,1 @@
-"""What people say about videos, tags and classes, and the marks that vidfind makes from that."""
+"""Labels that people give to videos, tags and classes, and the marks that vidfind makes from that."""

@@ -41,7 +41,7 @@ VERSIONS_KEPT = 64
 
 
 class Held(NamedTuple):
-    """What the table says: the name of the holder, empty if there is none, and its machine."""
+    """The content of the table: the name of the holder, empty if there is none, and its machine."""
 
     holder: str
     machine: str

@@ -173,7 +173,7 @@ class RemotePath:
                 yield self / name
 
     def glob(self, pattern: str) -> Iterator[RemotePath]:
-        """What in a folder fits a pattern, which has as many parts as the paths that fit."""
+        """Returns the paths in a folder that fit a pattern, which has as many parts as the paths that fit."""
         if "/" not in pattern:
             yield from (entry for entry in self.iterdir() if PurePosixPath(entry.name).match(pattern))
             return
