@@ -70,7 +70,6 @@ LINES = {
     commands.tag_reject_command: [commands.tag_reject_command(FOLDER / "a.mp4", "it's")],
     commands.tag_remove_command: [commands.tag_remove_command("my dog", OWN_INDEX)],
     commands.tag_review_command: [commands.tag_review_command(OWN_INDEX)],
-    commands.tag_fill_command: [commands.tag_fill_command(OWN_INDEX)],
     commands.tag_import_command: [commands.tag_import_command(FOLDER / "tags.csv")],
     commands.doctor_command: [commands.doctor_command(), commands.doctor_command(OWN_INDEX)],
     commands.mend_command: [commands.mend_command(), commands.mend_command(OWN_INDEX)],

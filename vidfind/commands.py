@@ -161,11 +161,6 @@ def tag_review_command(index: Named | None = None) -> str:
     return _line("tag", "review", index=index)
 
 
-def tag_fill_command(index: Named | None = None) -> str:
-    """Complete the tags of all videos."""
-    return _line("tag", "fill", index=index)
-
-
 def tag_remove_command(tag: str, index: Named | None = None) -> str:
     """Take a tag from all videos."""
     return _line("tag", "remove", "--all", tag, index=index)

@@ -1,27 +1,22 @@
 """Shows the figures of `vidfind bench` and the findings of `vidfind doctor`."""
 
 import os
-from typing import TYPE_CHECKING
-
-from vidfind.commands import mend_command
-from vidfind.display.console import message, new_table, note, show
-from vidfind.display.text import plural, printable
-from vidfind.doctor.findings import advice
-
-if TYPE_CHECKING:
-    from vidfind.bench.measure import Earlier, Row
-    from vidfind.doctor.findings import Finding
-
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
 from vidfind.bench.measure import change
-from vidfind.display.text import file_size, home_path
+from vidfind.commands import mend_command
+from vidfind.display.console import message, new_table, note, show
+from vidfind.display.text import file_size, home_path, plural, printable
+from vidfind.doctor.findings import advice
+
+if TYPE_CHECKING:
+    from vidfind.bench.measure import Earlier, Row
+    from vidfind.doctor.findings import Finding
 
 GROUPS = {
     "decode": "Decode: files to clips, nobody encodes them",

@@ -1,12 +1,17 @@
 """Shows models, encoders and adapters, and the cost of encoding an index again."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
 
 from vidfind.commands import finetune_command, forget_command
 from vidfind.display.console import facts, is_screen, message, new_table, note, results, show, show_list
 from vidfind.display.text import file_size, footage, gflops, home_path, milliseconds, plural, printable
 from vidfind.models.catalog import DEFAULT_MODEL, default_encoder
+from vidfind.system.times import clock
 
 if TYPE_CHECKING:
     from vidfind.bench.encoders import Comparison
@@ -15,15 +20,6 @@ if TYPE_CHECKING:
     from vidfind.index.events import Cost, Reencoding, Switched, Waiting
     from vidfind.models.catalog import ModelEntry
     from vidfind.models.saved_adapters import SavedAdapter
-
-
-import dataclasses
-from typing import Any
-
-from rich.table import Table
-from rich.text import Text
-
-from vidfind.system.times import clock
 
 CHANGES = {"lora": "words, pictures", "text": "words", "full": "whole model", "frozen": "adds to it"}
 """The part of the model that each kind of adapter changes, in a table."""
@@ -304,7 +300,7 @@ def notes_table(comparison: "Comparison") -> Table:
         text = Text(printable(encoder.note))
         if encoder.is_default:
             text.append("; the default", "green")
-        if encoder.needs_adapter:
+        if encoder.needs_adapter and not encoder.problem:
             text.append(f". Needs an adapter: {finetune_command(encoder=encoder.name)}")
         if encoder.problem:
             text.append(f" ({printable(encoder.problem)})", "yellow")
