@@ -150,7 +150,7 @@ def test_the_notes_say_what_is_the_default_what_is_needed_and_what_is_in_the_way
     assert lines == [
         "tempme joins frames; the default",
         "mean each frame alone",
-        "tfvl a sentence. Needs an adapter: vidfind finetune --pairs FILE --encoder tfvl (its text tower is odd.)",
+        "tfvl a sentence (its text tower is odd.)",
         "centerclip-spectral clusters (it is too shallow.)",
     ]
 
