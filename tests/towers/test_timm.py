@@ -240,6 +240,27 @@ def test_vectors_have_unit_length_and_do_not_depend_on_the_batch(small: str, nam
     torch.testing.assert_close(encoder.encode_video(clips[1:]), vectors[1:], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("name", ["PE", "mean of patches"])
+def test_pictures_have_the_size_that_the_tower_takes_whatever_the_configuration_says(name: str, clips: Tensor) -> None:
+    """As with open_clip's ViTamin-XL-384. Once there was an error of tensors that do not fit."""
+    model = small_model(name)
+    if name == "mean of patches":  # runs whole
+        model.visual.trunk.global_pool = "max"
+    model.visual.image_size = (SIZE // 2, SIZE // 2)
+    encoder = Encoder(model, clip_tokenizer(), identity("mean"))
+    assert encoder.image_size == SIZE and encoder.encode_video(clips).shape == (2, DIM)
+    model.visual.trunk.patch_embed.strict_img_size = False
+    assert Encoder(model, clip_tokenizer(), identity("mean")).image_size == SIZE // 2
+
+
+def test_a_tower_that_gives_a_vector_for_each_patch_is_refused(clips: Tensor) -> None:
+    model = small_model("mean of patches")
+    model.visual.trunk.global_pool = ""
+    encoder = Encoder(model, clip_tokenizer(), identity("mean"))
+    with pytest.raises(UnsupportedModel, match="gives no vector for a frame, but one for each patch"):
+        encoder.encode_video(clips)
+
+
 def test_tfvl_needs_the_towers_of_clip() -> None:
     with pytest.raises(UnsupportedModel, match="the tfvl encoder: its image tower is not CLIP's own"):
         Encoder(small_model("PE"), clip_tokenizer(), identity("mean")).with_encoder("tfvl")

@@ -215,8 +215,11 @@ class Encoder:
 def view_of(visual: Any) -> View:
     """The picture of a frame that an image tower was trained on, by open_clip's settings of its weights.
 
-    Raises UnsupportedModel for pictures that are not square."""
-    size, settings = visual.image_size, getattr(visual, "preprocess_cfg", {})
+    A tower of timm that takes pictures of one size alone gets those, whatever open_clip says: that of ViTamin-XL-384
+    takes 384 pixels, and open_clip says 256. Raises UnsupportedModel for pictures that are not square."""
+    patches: Any = getattr(getattr(visual, "trunk", None), "patch_embed", None)
+    size = patches.img_size if getattr(patches, "strict_img_size", False) else visual.image_size
+    settings = getattr(visual, "preprocess_cfg", {})
     width, height = size if isinstance(size, Sequence) else (size, size)
     if width != height or settings.get("resize_mode") == "longest":
         raise UnsupportedModel(f"Pictures for this model are {width} by {height}: vidfind makes square ones alone.")

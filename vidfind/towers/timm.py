@@ -163,7 +163,7 @@ def timm_problem(visual: Any) -> str:
         return "has transformer blocks of another kind"
     if getattr(trunk, "rope_mixed", False) or trunk.dynamic_img_size:
         return "places patches in another way"
-    return "" if _has_known_end(trunk) else "ends in another way"
+    return "" if _has_known_end(trunk) and not hasattr(visual.head, "pool") else "ends in another way"
 
 
 def _has_plain_attention(attn: Any) -> bool:

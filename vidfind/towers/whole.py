@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vidfind.errors import UnsupportedModel
 from vidfind.towers.tokens import Tokens
 
 FRAMES_AT_A_TIME = 16
@@ -28,6 +29,7 @@ class WholeTower:
         return embedding_size(self._model.visual)
 
     def embed(self, frames: Tensor) -> tuple[Tensor, None]:
+        """Raises UnsupportedModel for a tower that gives no vector for a frame."""
         visual = self._model.visual
         mean, std = (torch.tensor(values, device=frames.device) for values in (visual.image_mean, visual.image_std))
         dtype = next(visual.parameters()).dtype
@@ -35,6 +37,10 @@ class WholeTower:
         for part in frames.split(FRAMES_AT_A_TIME):
             encoded = visual(((part.float() / 255 - mean) / std).permute(0, 3, 1, 2).to(dtype))
             vectors.append(encoded[0] if isinstance(encoded, tuple) else encoded)  # CoCa gives tokens beside them
+            if vectors[-1].ndim != 2:
+                raise UnsupportedModel(
+                    "The image tower of this model gives no vector for a frame, but one for each patch."
+                )
         return torch.cat(vectors)[:, None], None
 
     def add_attention(self, block: int, tokens: Tokens) -> tuple[Tensor, Tensor]:
