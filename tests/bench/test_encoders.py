@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from tests.support.drawn import drawn
 from vidfind.bench import encoders
 from vidfind.bench.encoders import Comparison, MeasuredEncoder, compare_encoders, count_trained, random_encoder
-from vidfind.bench.workloads import encode, products_of
+from vidfind.bench.workloads import encode, make_index, products_of
 from vidfind.display.models import figures_table, notes_table
 from vidfind.encoders.costs import ClipCost
 from vidfind.encoders.encoder import Encoder
@@ -109,6 +109,18 @@ def test_speed_is_measured_in_those_formats_and_encoders_that_a_model_has(
     save_file(random_clip(model).state_dict(), weights)
     told = [str(one) for one in encode(model, str(weights), "cpu", torch.get_num_threads(), clips=1, runs=1)]
     assert "mean/bfloat16" in "".join(told) and "int8" not in "".join(told) and "tempme" not in "".join(told)
+
+
+def test_searches_are_measured_in_an_index_of_the_encoder_that_is_the_default_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vision = {"timm_model_name": "convnext_atto", "timm_pool": "", "timm_proj": "linear", "image_size": 64}
+    config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": TEXT}
+    monkeypatch.setitem(import_open_clip().factory._MODEL_CONFIGS, "convnext_base", config)
+    weights = tmp_path / "weights.safetensors"
+    save_file(random_clip("convnext_base").state_dict(), weights)
+    list(make_index(str(tmp_path), 10, "convnext_base", str(weights)))
+    assert Store.open(tmp_path / "indexes" / "default").settings.identity.encoder == "mean"
 
 
 def test_what_a_model_with_another_text_tower_cannot_do_stands_in_its_row(small_model: Callable[..., str]) -> None:

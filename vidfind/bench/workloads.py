@@ -77,7 +77,7 @@ def make_index(home: str, segments: int, model: str, weights: str) -> Told:
     import numpy as np
 
     from vidfind.encoders.names import EncoderIdentity
-    from vidfind.models.catalog import TINY
+    from vidfind.models.catalog import TINY, default_encoder
     from vidfind.models.load import load_encoder, weights_digest
     from vidfind.store.settings import IndexSettings
     from vidfind.store.store import Embedded, Store
@@ -86,7 +86,7 @@ def make_index(home: str, segments: int, model: str, weights: str) -> Told:
     pretrained = "builtin" if model == TINY else weights
     dim = load_encoder(model, pretrained, device="cpu").dim
     digest = weights_digest(model, Path(weights))
-    settings = IndexSettings(EncoderIdentity(model, pretrained, digest, "tempme", None, NUM_FRAMES))
+    settings = IndexSettings(EncoderIdentity(model, pretrained, digest, default_encoder(model), None, NUM_FRAMES))
     store = Store.create(Path(home) / "indexes" / "default", settings, dim)
     rng = np.random.default_rng(0)
     spans = [(SEGMENT_LENGTH * i, SEGMENT_LENGTH * (i + 1)) for i in range(SEGMENTS_A_VIDEO)]
@@ -266,13 +266,14 @@ def encode_on_gpu(runs: int) -> Told:
 
     from vidfind.encoders.encoder import Encoder
     from vidfind.encoders.names import EncoderIdentity
+    from vidfind.models.catalog import default_encoder
     from vidfind.models.clip import random_clip
     from vidfind.text.padded import clip_tokenizer
 
     if not torch.cuda.is_available():
         return
     for model in GPU_MODELS:
-        for name in ("mean", "tempme"):
+        for name in dict.fromkeys(("mean", default_encoder(model))):
             clip = random_clip(model)
             identity = EncoderIdentity(model, "random", "", name, None, NUM_FRAMES)
             encoder = Encoder(clip, clip_tokenizer(), identity, {}, "cuda", torch.bfloat16)
