@@ -1,10 +1,12 @@
 """Varied clips: what is drawn for one frame is drawn for all, and captions stay true."""
 
 from random import Random
+from typing import Any
 
 import pytest
 import torch
 
+from vidfind.system.imports import import_open_clip
 from vidfind.training.clips import OPERATIONS, SIDES, augment
 
 
@@ -30,6 +32,37 @@ def test_every_operation_leaves_most_of_a_picture_as_it_is(clip: torch.Tensor, n
     frames = clip.permute(0, 3, 1, 2)
     varied = OPERATIONS[number](frames, strength).float()
     assert torch.corrcoef(torch.stack([varied.flatten(), frames.float().flatten()]))[0, 1] > 0.6
+
+
+def test_operations_are_those_of_torchvision(clip: torch.Tensor) -> None:
+    import_open_clip()  # torchvision by itself imports PyTorch's compiler, which takes seconds
+    from torchvision.transforms import InterpolationMode, functional
+
+    frames = torch.stack([clip[0], clip[0].flip(1), clip[0] // 2, clip[0].transpose(0, 1)]).permute(0, 3, 1, 2)
+    for strength in (-1.0, -0.4, 0.0, 0.7, 1.0):
+        moves: list[dict[str, Any]] = [
+            {"angle": 9 * strength},
+            {"translate": [2.4 * strength, 0.0]},
+            {"translate": [0.0, 2.4 * strength]},
+            {"scale": 1 + 0.15 * strength},
+        ]
+        wanted = [
+            frames,
+            *(
+                functional.affine(
+                    frames,
+                    **{"angle": 0.0, "translate": [0.0, 0.0], "scale": 1.0, "shear": [0.0, 0.0], **move},
+                    interpolation=InterpolationMode.BILINEAR,
+                    fill=[118.0] * 3,
+                )
+                for move in moves
+            ),
+            functional.adjust_brightness(frames, 1 + 0.25 * strength),
+            functional.adjust_sharpness(frames, 1 + 0.5 * strength),
+        ]
+        for operation, of_torchvision in zip(OPERATIONS, wanted, strict=True):
+            off = (operation(frames, strength).int() - of_torchvision.int()).abs()
+            assert off.max() <= 1 and off.float().mean() < 0.01
 
 
 def is_bright_on_the_left(clip: torch.Tensor) -> bool:

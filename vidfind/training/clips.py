@@ -1,10 +1,12 @@
 """The clips of one training: keeps them decoded in a temporary file of limited size, and augments them.
 
-All frames of a clip get the same random changes, so that its motion stays the same. Knows nothing of models.
+All frames of a clip get the same random changes, so that its motion stays the same. The changes are those of
+torchvision's functional transforms, which take three seconds to import. Knows nothing of models.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import tempfile
@@ -18,9 +20,9 @@ from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
+import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as transforms
 
 from vidfind.errors import UnreadableVideo
 from vidfind.media.decoding import DECODERS, read_clip
@@ -129,8 +131,8 @@ OPERATIONS: tuple[Callable[[Tensor, float], Tensor], ...] = (
     lambda x, strength: _move(x, right=strength * 0.1),
     lambda x, strength: _move(x, down=strength * 0.1),
     lambda x, strength: _move(x, scale=1 + 0.15 * strength),
-    lambda x, strength: transforms.adjust_brightness(x, 1 + 0.25 * strength),
-    lambda x, strength: transforms.adjust_sharpness(x, 1 + 0.5 * strength),
+    lambda x, strength: _brighten(x, 1 + 0.25 * strength),
+    lambda x, strength: _sharpen(x, 1 + 0.5 * strength),
 )
 
 
@@ -150,15 +152,29 @@ def augment(clip: Tensor, caption: str, rng: Random) -> Tensor:
 
 
 def _move(x: Tensor, angle: float = 0, right: float = 0, down: float = 0, scale: float = 1) -> Tensor:
-    """Rotates by degrees, moves by shares of the picture, and scales; fills empty parts with a medium grey."""
-    size = x.shape[-1]
-    moved: Tensor = transforms.affine(
-        x,
-        angle=angle,
-        translate=[right * size, down * size],
-        scale=scale,
-        shear=[0.0, 0.0],
-        interpolation=InterpolationMode.BILINEAR,
-        fill=[GREY] * 3,
-    )
-    return moved
+    """Rotates frames (T, 3, S, S) by degrees, moves them by shares of the picture, and scales them.
+
+    Empty parts are filled with a medium grey."""
+    cos, sin = math.cos(math.radians(angle)) / scale, math.sin(math.radians(angle)) / scale
+    # From places in the result to places in the frame; opposite sides are at -1 and 1.
+    right, down = 2 * right, 2 * down
+    inverse = torch.tensor([[cos, sin, -cos * right - sin * down], [-sin, cos, sin * right - cos * down]])
+    grid = F.affine_grid(inverse[None].to(x.device), [1, 1, *x.shape[-2:]], align_corners=False)
+    framed = F.pad(x.float(), (0, 0, 0, 0, 0, 1), value=1.0)  # (T, 4, S, S), the last: how much of a place is frame
+    moved = F.grid_sample(framed, grid.expand(len(x), -1, -1, -1), align_corners=False)
+    return (moved[:, 3:] * (moved[:, :3] - GREY) + GREY).round().to(torch.uint8)
+
+
+def _brighten(x: Tensor, factor: float) -> Tensor:
+    return (x * factor).clamp(0, 255).to(torch.uint8)
+
+
+def _sharpen(x: Tensor, factor: float) -> Tensor:
+    """Takes frames (T, 3, S, S) away from blurred ones, with a factor below 1 towards them. Their margins stay."""
+    sharp = x.float()
+    kernel = torch.full((3, 1, 3, 3), 1 / 13, device=x.device)
+    kernel[:, :, 1, 1] = 5 / 13
+    blurred = F.conv2d(sharp, kernel, groups=3).round()
+    inner = sharp[..., 1:-1, 1:-1]
+    inner.add_(blurred - inner, alpha=1 - factor)
+    return sharp.clamp(0, 255).to(torch.uint8)
