@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.support.golden_clip import GOLDEN_FILES, golden_clips, golden_encoder, load_golden
+from tests.support.timm_towers import SIZE, TRUNKS, small_model
 from vidfind.demo.drawing import draw
 from vidfind.demo.world import random_scene
 from vidfind.encoders.encoder import Encoder
@@ -71,6 +72,31 @@ def test_other_activations_and_layer_scale(tiny_encoder: Encoder) -> None:
         block.mlp.gelu = torch.nn.ReLU()
     with pytest.raises(UnsupportedModel, match="cannot be used in int8"):
         Encoder(scaled, clip_tokenizer(), identity(), int8=True)
+
+
+@pytest.mark.parametrize("family", TRUNKS)
+def test_towers_of_timm_stay_nearly_the_same(family: str) -> None:
+    model = small_model(family)
+    for name in ("mean", "tome"):
+        encoder = Encoder(model, clip_tokenizer(), identity(name))
+        assert cosines(encoder, random_frames(3, SIZE)).min() > 0.998
+
+
+@pytest.mark.parametrize("kind", ["gelu_tanh", "quick_gelu"])
+def test_activations_of_timm(kind: str) -> None:
+    model = small_model("SigLIP", act_layer=kind)
+    assert cosines(Encoder(model, clip_tokenizer(), identity("mean")), random_frames(3, SIZE)).min() > 0.999
+    for block in model.visual.trunk.blocks:
+        block.mlp.act = torch.nn.ReLU()
+    with pytest.raises(UnsupportedModel, match="cannot be used in int8: its image tower has blocks of another kind"):
+        Encoder(model, clip_tokenizer(), identity("mean"), int8=True)
+
+
+def test_a_tower_that_runs_whole_is_refused_with_the_reason() -> None:
+    model = small_model("mean of patches")
+    model.visual.trunk.global_pool = "max"
+    with pytest.raises(UnsupportedModel, match="cannot be used in int8: its image tower ends in another way"):
+        Encoder(model, clip_tokenizer(), identity("mean"), int8=True)
 
 
 def large_norm_channels(block: Any) -> None:
@@ -148,8 +174,8 @@ def test_a_careful_tower_is_closer_to_float32(tiny_encoder: Encoder, clips: torc
     assert distances[1] < distances[0]
 
 
-def identity() -> EncoderIdentity:
-    return EncoderIdentity("test", "random", "", "tempme", None, 12)
+def identity(encoder: str = "tempme") -> EncoderIdentity:
+    return EncoderIdentity("test", "random", "", encoder, None, 12)
 
 
 def random_clip(quick_gelu: bool = False, **vision: Any) -> open_clip.CLIP:
@@ -159,7 +185,7 @@ def random_clip(quick_gelu: bool = False, **vision: Any) -> open_clip.CLIP:
     return clip
 
 
-def random_frames(count: int) -> torch.Tensor:
-    """Clips of coarse patches that change slowly, (B, 12, 64, 64, 3)."""
+def random_frames(count: int, size: int = 64) -> torch.Tensor:
+    """Clips of coarse patches that change slowly, (B, 12, S, S, 3)."""
     coarse = torch.rand(count, 1, 4, 4, 3) * 200 + torch.rand(count, 12, 4, 4, 3) * 55
-    return coarse.byte().repeat_interleave(16, dim=2).repeat_interleave(16, dim=3)
+    return coarse.byte().repeat_interleave(size // 4, dim=2).repeat_interleave(size // 4, dim=3)

@@ -1,6 +1,6 @@
 """Compares the number formats of the image tower: time beside plain CLIP, cosines to float32, and recall.
 
-    uv run python -m tests.measure.precision speed [--model ViT-B-32] [--runs 5]
+    uv run python -m tests.measure.precision speed [--model ViT-B-32] [--encoders mean tempme] [--runs 5]
     uv run python -m tests.measure.precision world [--clips 300]
 
 `speed` uses random weights, which are as fast as real ones, and one thread. Each line is the median of runs in turn, in
@@ -14,6 +14,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -21,18 +22,19 @@ from statistics import median
 import numpy as np
 import torch
 
+from tests.support.timm_towers import enliven
 from vidfind.bench.encoders import random_encoder
 from vidfind.bench.workloads import draw_clips, encode_plainly
 from vidfind.demo.tiny.exam import format_line, judge, read_exam
 from vidfind.encoders.costs import time_interleaved
 from vidfind.encoders.encoder import Encoder
+from vidfind.encoders.table import ENCODERS
 from vidfind.models.load import load_encoder
 from vidfind.precision.formats import describe, measure_speeds
 from vidfind.precision.integers import largest_weight
 from vidfind.system.machine import cpu_name
 
 SEED = 1000
-ENCODERS = ("mean", "tempme", "tempme-fast")
 
 
 def main() -> None:
@@ -40,6 +42,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     speed = commands.add_parser("speed", help="time and cosines with random weights")
     speed.add_argument("--model", default="ViT-B-32")
+    speed.add_argument("--encoders", nargs="+", choices=ENCODERS, default=["mean", "tempme", "tempme-fast"])
     speed.add_argument("--runs", type=int, default=5)
     world = commands.add_parser("world", help="recall on the drawn world")
     world.add_argument("--clips", type=int, default=300)
@@ -47,17 +50,19 @@ def main() -> None:
     torch.set_num_threads(1)
     say(f"{cpu_name()}, one thread: {describe(measure_speeds())}")
     if arguments.command == "speed":
-        compare_speeds(arguments.model, arguments.runs)
+        compare_speeds(arguments.model, arguments.encoders, arguments.runs)
     else:
         compare_recall(arguments.clips)
 
 
-def compare_speeds(model: str, runs: int) -> None:
+def compare_speeds(model: str, names: Sequence[str], runs: int) -> None:
     exact = random_encoder(model, "cpu", "float32")
+    if hasattr(exact.model.visual, "trunk"):
+        enliven(exact.model.visual)  # as timm makes them, heads are nearly zero
     clips = torch.from_numpy(draw_clips(3, exact.image_size))
     pixels = torch.randn(exact.num_frames, 3, exact.image_size, exact.image_size)
     encoders = {}
-    for name in ENCODERS:
+    for name in names:
         encoders[f"{name} float32"] = exact.with_encoder(name)
         if largest_weight():
             encoders[f"{name} int8"] = in_int8(exact).with_encoder(name)

@@ -175,21 +175,34 @@ def test_a_model_of_timm_loads_from_a_file(tmp_path: Path, monkeypatch: pytest.M
     assert (merging.encode_video(frame) * encoder.encode_video(frame)).sum() > 0.9
 
 
+SMALL_CONVNEXT = {
+    **SMALL_EVA,
+    "vision_cfg": {"timm_model_name": "convnext_atto", "timm_pool": "", "timm_proj": "linear", "image_size": 64},
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "config", "number_format"),
+    [
+        ("convnext_base", SMALL_CONVNEXT, "bfloat16"),
+        ("PE-Core-T-16-384", SMALL_EVA, "int8" if largest_weight() else "bfloat16"),
+    ],
+)
 def test_a_tower_without_products_in_int8_runs_in_the_fastest_of_the_other_formats(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, config: dict[str, Any], number_format: str
 ) -> None:
     monkeypatch.setenv("VIDFIND_HOME", str(tmp_path))
-    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "PE-Core-T-16-384", SMALL_EVA)
-    path = tmp_path / "eva.safetensors"
-    save_file(random_clip("PE-Core-T-16-384").state_dict(), path)
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, model, config)
+    path = tmp_path / "weights.safetensors"
+    save_file(random_clip(model).state_dict(), path)
     gflops = {"float32": 1, "bfloat16": 2} | ({"int8": 9} if largest_weight() else {})
     (tmp_path / "machine.json").write_text(json.dumps({formats._key(): {"gflops": gflops}}))
     formats.measured_speeds.cache_clear()
     try:
-        encoder = load_encoder("PE-Core-T-16-384", str(path), device="cpu", dtype="auto")
+        encoder = load_encoder(model, str(path), device="cpu", dtype="auto")
     finally:
         formats.measured_speeds.cache_clear()
-    assert encoder.number_format == "bfloat16"
+    assert encoder.number_format == number_format
 
 
 @pytest.mark.skipif(find_spec("transformers") is not None, reason="with transformers it can be read")

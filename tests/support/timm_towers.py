@@ -61,10 +61,13 @@ class SmallTower(TimmModel):  # type: ignore[misc]
         self.trunk, self.head = trunk, nn.Sequential()
 
 
-def small_model(family: str, depth: int = 2, seed: int = 0) -> Any:
-    """A model of open_clip with towers apart, as they come with timm: 49 patches a frame, vectors of 32 numbers."""
+def small_model(family: str, depth: int = 2, seed: int = 0, **changes: Any) -> Any:
+    """A model of open_clip with towers apart, as they come with timm: 49 patches a frame, vectors of 32 numbers.
+
+    `changes`: arguments of the trunk that are not those of the family."""
     torch.manual_seed(seed)
     kind, options = TRUNKS[family]
+    options = {**options, **changes}
     vision = {"image_size": 16, "patch_size": 16, "width": 8, "layers": 1, "head_width": 8}
     text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
     model = open_clip.CustomTextCLIP(DIM, vision, text)

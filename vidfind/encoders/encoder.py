@@ -71,8 +71,10 @@ class Encoder:
                 "it can be used with --encoder mean."
             )
         if int8 and not has_int8_tower(model):
+            why = self.tower.reason if isinstance(self.tower, WholeTower) else "has blocks of another kind"
             raise UnsupportedModel(
-                f"{identity.model} cannot be used in int8. Leave out --dtype, or use --dtype float32."
+                f"{identity.model} cannot be used in int8: its image tower {why}. Leave out --dtype, or use "
+                "--dtype float32."
             )
         self.identity = identity
         self.device = torch.device(device)

@@ -202,15 +202,19 @@ WHOLE_TOWERS = ("convnext*", "eva02_enormous*", "fastvit*", "swin*", "vit_relpos
 """Image towers of timm that run whole, by timm's names: those of open_clip with a `timm_problem`."""
 
 
+def runs_whole(model: str) -> bool:
+    """Whether the image tower of a model runs whole, by its configuration; False for a model without one."""
+    config = None if model == TINY else open_clip_config(model)
+    tower = timm_tower(config or {})
+    return any(fnmatchcase(tower, name) for name in WHOLE_TOWERS) if tower else not has_clip_tower(model)
+
+
 def check_can_merge(model: str, encoder: str) -> None:
     """Raises UnsupportedModel for an encoder that merges tokens and a model whose image tower runs whole.
 
     By the configuration alone, before anything is downloaded; `Encoder` looks at the tower itself."""
-    config = None if model == TINY else open_clip_config(model)
-    tower = timm_tower(config or {})
-    is_whole = any(fnmatchcase(tower, name) for name in WHOLE_TOWERS) if tower else not has_clip_tower(model)
-    if config and is_whole and encoder != "mean":
-        kind = tower or "of another kind than CLIP's"
+    if encoder != "mean" and runs_whole(model):
+        kind = timm_tower(open_clip_config(model) or {}) or "of another kind than CLIP's"
         raise UnsupportedModel(
             f"{encoder} merges tokens, and the image tower of {model} is {kind}: it can be used with --encoder mean."
         )

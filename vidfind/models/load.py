@@ -33,8 +33,8 @@ from vidfind.models.catalog import (
     check_can_merge,
     check_config,
     check_model,
-    has_clip_tower,
     known_hub,
+    runs_whole,
     timm_tower,
 )
 from vidfind.models.choice import ResolvedChoice, check_needs_no_adapter, check_weights, resolve
@@ -134,7 +134,7 @@ def build(
     tokenizer = load_tokenizer(model, pretrained, weights, announce)
     device = choose_device(device)
     number_format = choose_format(dtype, device, tower_width(model))
-    if dtype == "auto" and number_format == "int8" and not has_clip_tower(model):
+    if dtype == "auto" and number_format == "int8" and runs_whole(model):
         number_format = fastest_float(device)
     float_dtype = float_type(number_format)
     with one_thread():  # of several, each waits for the slowest; there is nothing to compute

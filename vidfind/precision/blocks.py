@@ -1,18 +1,23 @@
 """Blocks of an image tower whose products are in 8-bit integers. Everything between the products stays float32.
 
+Knows no family of towers: each brings the `Parts` of its blocks.
+
 Weights are rounded once, each row with its own scale; inputs when they come, with one scale for a clip, and before the
 last product of a block with one for each token. Two changes of the weights, which leave the function as it is, keep
 single large channels from costing all others their precision:
 
 - the inputs of a product after a norm are made smaller and the weights larger, or the reverse (SmoothQuant, Xiao et
   al., ICML 2023, eq. 4 with alpha 0.5). Departure: the largest input is not measured but taken from the norm's weights;
-- the value channels of attention are made as large where they come from as where they go to (Nagel et al., ICCV 2019).
+- the value channels of attention are made as large where they come from as where they go to (Nagel et al., ICCV 2019),
+  unless there is a norm between.
 
 Letters as in towers/tokens.py: S sequences, N tokens, C width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,63 +27,112 @@ from torch import Tensor, nn
 from vidfind.precision.integers import Product, quantise, quantise_rows
 
 LOWEST = 0.17
-"""No activation is below -LOWEST: GELU ends at -0.16997, QuickGELU at -0.1636."""
+"""No activation is below -LOWEST: GELU ends at -0.16997, QuickGELU at -0.1636; tanh's -0.17004 is rounded to it."""
+GELUS = {"gelu": "none", "tanh": "tanh"}
+"""The activations that a product applies by itself, by its names for them."""
 SMALLEST = 1e-5
 DEVIATIONS = 3
 """Normed values are taken to lie within so many standard deviations."""
 
 
-def can_quantise(block: Any) -> bool:
-    """Whether `Int8Block` knows the activation of a block of open_clip."""
-    gelu = getattr(block.mlp, "gelu", None)
-    return (isinstance(gelu, nn.GELU) and gelu.approximate == "none") or type(gelu).__name__ == "QuickGELU"
+def activation_of(act: Any) -> str:
+    """The name in `Parts` of an activation without a gate; empty for one that `Int8Block` does not know."""
+    if isinstance(act, nn.GELU):
+        return "tanh" if act.approximate == "tanh" else "gelu"
+    return {"GELU": "gelu", "GELUTanh": "tanh", "QuickGELU": "quick"}.get(type(act).__name__, "")
+
+
+Linear = tuple[Tensor, Tensor]
+"""The weight (N, C) and the bias (N) of a linear layer."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an `Int8Block` is made of: the parts of a transformer block, in the order in which x goes through them."""
+
+    heads: int
+    norm_1: Any
+    qkv: Linear
+    norm_inside: Any
+    """The norm of what attention gives; None in most blocks."""
+    out: Linear
+    norm_2: Any
+    first: Linear
+    activation: str
+    """`gelu`, its approximation `tanh` or `quick`; or `gated`: SiLU of the first half of the outputs is multiplied by
+    the second."""
+    norm_hidden: Any
+    """The norm of what a gate gives; None for none, and in blocks without a gate."""
+    last: Linear
+
+
+def int8_blocks(blocks: Any, parts_of: Callable[[Any], Parts], largest: int, is_careful: bool) -> dict[int, Int8Block]:
+    """Makes blocks of integers, by number: all but the first and the last if `is_careful`."""
+    own = {0, len(blocks) - 1} if is_careful else set()
+    return {i: Int8Block(parts_of(block), largest) for i, block in enumerate(blocks) if i not in own}
 
 
 class Int8Block:
-    """A transformer block of open_clip with products of 8-bit integers. Both methods may change x in place."""
+    """A transformer block with products of 8-bit integers. What adds to x may change it in place."""
 
-    def __init__(self, block: Any, largest: int) -> None:
+    def __init__(self, parts: Parts, largest: int) -> None:
         """`largest`: as `Product` takes it."""
-        attn, mlp = block.attn, block.mlp
-        self.heads = int(attn.num_heads)
-        self.is_quick = not isinstance(mlp.gelu, nn.GELU)
-        qkv, qkv_bias = attn.in_proj_weight.float(), attn.in_proj_bias.float()
-        out, out_bias = scaled(attn.out_proj, block.ls_1)
-        qkv, qkv_bias, out = equalise_values(qkv, qkv_bias, out, block.ln_1.weight.float())
-        self.norm_1, qkv = smooth(block.ln_1, qkv)
-        self.norm_2, first = smooth(block.ln_2, mlp.c_fc.weight.float())
+        self.heads, self.activation = parts.heads, parts.activation
+        (qkv, qkv_bias), (out, out_bias) = parts.qkv, parts.out
+        self.norm_inside = self.norm_hidden = None
+        if parts.norm_inside is None:
+            qkv, qkv_bias, out = equalise_values(qkv, qkv_bias, out, parts.norm_1.weight.float())
+        else:
+            self.norm_inside, out = smooth(parts.norm_inside, out)
+        self.norm_1, qkv = smooth(parts.norm_1, qkv)
         self.qkv, self.out = Product(qkv, qkv_bias, largest), Product(out, out_bias, largest)
-        self.first = Product(first, mlp.c_fc.bias.float(), largest)
-        self.last = Product(*scaled(mlp.c_proj, block.ls_2), largest)
+        (first, first_bias), (last, last_bias) = parts.first, parts.last
+        self.norm_2, first = smooth(parts.norm_2, first)
+        if parts.norm_hidden is not None:
+            self.norm_hidden, last = smooth(parts.norm_hidden, last)
+        self.first, self.last = Product(first, first_bias, largest), Product(last, last_bias, largest)
         self.last_bias = self.last.bias - LOWEST * self.last.sums
 
-    def attend(self, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-        """x (S, N, C) -> x with the output of attention added, and the keys (S, N, C / heads), averaged over heads.
-
-        `bias`: what is added to the logits of attention, that of `key_bias`."""
+    def queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x (S, N, C) -> queries, keys and values, each (S, heads, N, d), where d is the width of a head."""
         sequences, n, width = x.shape
-        rows = x.reshape(-1, width)
-        qkv = self.qkv(*quantise(F.layer_norm(rows, (width,), *self.norm_1)))
-        q, k, v = qkv.view(sequences, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each (S, heads, N, C / heads)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        self.out.add_to(rows, *quantise(out.transpose(1, 2).reshape(-1, width)))
-        return rows.view(sequences, n, width), k.mean(dim=1)
+        qkv = self.qkv(*quantise(F.layer_norm(x.reshape(-1, width), (width,), *self.norm_1)))
+        q, k, v = qkv.view(sequences, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        return q, k, v
+
+    def add_attended(self, x: Tensor, attended: Tensor) -> Tensor:
+        """x (S, N, C) and what attention gives (S, heads, N, d) -> x with the output of attention added."""
+        rows, attended = (
+            x.reshape(-1, x.shape[-1]),
+            attended.transpose(1, 2).reshape(-1, self.heads * attended.shape[-1]),
+        )
+        if self.norm_inside:
+            attended = F.layer_norm(attended, attended.shape[-1:], *self.norm_inside)
+        self.out.add_to(rows, *quantise(attended))
+        return rows.view(x.shape)
 
     def add_mlp(self, x: Tensor) -> Tensor:
         """x (S, N, C) -> x with the output of the MLP added."""
         rows = x.reshape(-1, x.shape[-1])
-        hidden = self.first(*quantise(F.layer_norm(rows, rows.shape[-1:], *self.norm_2)), gelu=not self.is_quick)
-        if self.is_quick:
+        gelu = GELUS.get(self.activation, "")
+        hidden = self.first(*quantise(F.layer_norm(rows, rows.shape[-1:], *self.norm_2)), gelu=gelu)
+        if self.activation == "gated":
+            gate, values = hidden.chunk(2, dim=-1)
+            hidden = F.silu(gate) * values
+            if self.norm_hidden:
+                hidden = F.layer_norm(hidden, hidden.shape[-1:], *self.norm_hidden)
+            self.last.add_to(rows, *quantise(hidden))
+            return rows.view(x.shape)
+        if self.activation == "quick":
             hidden = hidden * torch.sigmoid(1.702 * hidden)
         integers, scales = quantise_rows(hidden, LOWEST)
         rows.add_(self.last_bias).addcmul_(self.last(integers, 1.0, 0, with_bias=False), scales)
         return rows.view(x.shape)
 
 
-def scaled(linear: Any, layer_scale: Any) -> tuple[Tensor, Tensor]:
-    """The weight and the bias of a linear layer with the LayerScale after it, if there is one, multiplied in."""
+def scaled(linear: Any, gamma: Tensor | None) -> Linear:
+    """The weight and the bias of a linear layer with the LayerScale (N) after it, if there is one, multiplied in."""
     weight, bias = linear.weight.float(), linear.bias.float()
-    gamma = getattr(layer_scale, "gamma", None)
     return (weight, bias) if gamma is None else (weight * gamma.float()[:, None], bias * gamma.float())
 
 
@@ -93,10 +147,11 @@ def smooth(norm: Any, weight: Tensor) -> tuple[tuple[Tensor, Tensor, float], Ten
 
 
 def equalise_values(qkv: Tensor, bias: Tensor, out: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Weight (3 C, C) and bias (3 C) of queries, keys and values, and weight (C, C) of the output, with value channels
+    """Weight (3 A, C) and bias (3 A) of queries, keys and values, and weight (C, A) of the output, with value channels
     as large where they come from as where they go to. `gamma` (C): the weight of the norm before."""
-    made = (qkv[-len(out) :] * gamma).norm(dim=1).clamp_min(SMALLEST)
+    width = out.shape[1]
+    made = (qkv[-width:] * gamma).norm(dim=1).clamp_min(SMALLEST)
     factors = made.sqrt() / out.abs().amax(0).clamp_min(SMALLEST).sqrt()
     factors = factors / factors.log().mean().exp()
-    of_all = torch.cat([torch.ones(2 * len(out)), factors])
+    of_all = torch.cat([torch.ones(2 * width), factors])
     return qkv / of_all[:, None], bias / of_all, out * factors

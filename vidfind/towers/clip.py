@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidfind.precision.blocks import Int8Block, can_quantise
+from vidfind.precision.blocks import Parts, activation_of, int8_blocks, scaled
 from vidfind.precision.integers import Product
 from vidfind.towers.patches import PatchEmbedding, cut, fold_normalisation
 from vidfind.towers.tokens import Tokens, key_bias
@@ -100,11 +100,10 @@ class Int8ClipTower(ClipTower):
     def __init__(self, model: Any, largest: int, is_careful: bool = False) -> None:
         """`largest`: the largest weight. If `is_careful`, the first and the last block are not in integers."""
         super().__init__(model)
-        visual, last = self.visual, self.depth - 1
+        visual = self.visual
         self._patch_size = visual.conv1.weight.shape[-1]
         self._patches = Product(*fold_normalisation(visual.conv1, visual.image_mean, visual.image_std), largest)
-        own = {0, last} if is_careful else set()
-        self._int8 = {i: Int8Block(block, largest) for i, block in enumerate(self.blocks) if i not in own}
+        self._int8 = int8_blocks(self.blocks, parts_of, largest, is_careful)
 
     def embed(self, frames: Tensor) -> tuple[Tensor, None]:
         patches = cut(frames, self._patch_size)
@@ -113,12 +112,31 @@ class Int8ClipTower(ClipTower):
     def add_attention(self, block: int, tokens: Tokens) -> tuple[Tensor, Tensor]:
         if block not in self._int8:
             return super().add_attention(block, tokens)
-        return self._int8[block].attend(tokens.x, key_bias(tokens))
+        q, k, v = self._int8[block].queries_keys_values(tokens.x)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=key_bias(tokens))
+        return self._int8[block].add_attended(tokens.x, attended), k.mean(dim=1)
 
     def add_mlp(self, block: int, x: Tensor) -> Tensor:
         return self._int8[block].add_mlp(x) if block in self._int8 else super().add_mlp(block, x)
 
 
+def parts_of(block: Any) -> Parts:
+    attn, mlp = block.attn, block.mlp
+    scales = [getattr(scale, "gamma", None) for scale in (block.ls_1, block.ls_2)]
+    return Parts(
+        heads=int(attn.num_heads),
+        norm_1=block.ln_1,
+        qkv=(attn.in_proj_weight.float(), attn.in_proj_bias.float()),
+        norm_inside=None,
+        out=scaled(attn.out_proj, scales[0]),
+        norm_2=block.ln_2,
+        first=scaled(mlp.c_fc, None),
+        activation=activation_of(mlp.gelu),
+        norm_hidden=None,
+        last=scaled(mlp.c_proj, scales[1]),
+    )
+
+
 def has_int8(tower: ClipTower) -> bool:
     """Whether `Int8ClipTower` knows how to run all blocks of a tower."""
-    return all(map(can_quantise, tower.blocks))
+    return all(activation_of(block.mlp.gelu) for block in tower.blocks)

@@ -4,9 +4,10 @@ from typing import Any
 
 from torch import nn
 
-from vidfind.towers.clip import ClipTower, Int8ClipTower, has_int8
+from vidfind.towers import clip, timm
+from vidfind.towers.clip import ClipTower, Int8ClipTower
 from vidfind.towers.loop import Tower
-from vidfind.towers.timm import TimmTower, timm_problem
+from vidfind.towers.timm import Int8TimmTower, TimmTower, timm_problem
 from vidfind.towers.whole import WholeTower
 
 
@@ -34,9 +35,12 @@ def _clip_problem(visual: Any) -> str:
 def has_int8_tower(model: Any) -> bool:
     """Whether the image tower of a model can also be run with products of 8-bit integers."""
     tower = image_tower(model)
-    return isinstance(tower, ClipTower) and has_int8(tower)
+    if isinstance(tower, TimmTower):
+        return timm.has_int8(tower)
+    return isinstance(tower, ClipTower) and clip.has_int8(tower)
 
 
 def int8_tower(model: Any, largest: int, is_careful: bool = False) -> Tower:
     """Returns the image tower of a model with products of 8-bit integers, as `Int8ClipTower` makes it."""
-    return Int8ClipTower(model, largest, is_careful)
+    is_timm = isinstance(image_tower(model), TimmTower)
+    return (Int8TimmTower if is_timm else Int8ClipTower)(model, largest, is_careful)

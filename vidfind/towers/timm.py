@@ -7,13 +7,16 @@ place. Merging compares keys before they are rotated: likeness, not nearness.
 Reads weights by name and imports nothing of timm. Letters as in tokens.py; d is the width of a head.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from vidfind.towers.patches import PatchEmbedding
+from vidfind.precision.blocks import Linear, Parts, activation_of, int8_blocks, scaled
+from vidfind.precision.integers import Product
+from vidfind.towers.patches import PatchEmbedding, cut, fold_normalisation
 from vidfind.towers.tokens import Tokens, full_share, key_bias
 
 BLOCKS = {"Eva": "EvaBlock", "VisionTransformer": "Block"}
@@ -77,17 +80,21 @@ class TimmTower:
         own = self.trunk.blocks[block]
         attn = own.attn
         q, k, v = queries_keys_values(attn, own.norm1(tokens.x))
-        keys = k.mean(dim=1)
+        attended = self.attend(q, k, v, tokens).transpose(1, 2).flatten(2)
+        out: Tensor = attn.proj(attn.norm(attended))
+        return tokens.x + (out if (gamma := scale_of(own, 1)) is None else gamma * out), k.mean(dim=1)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, tokens: Tokens) -> Tensor:
+        """Queries, keys and values, each (S, heads, N, d), not rotated -> what attention gives, (S, heads, N, d)."""
         if tokens.place is not None:
-            rotations = self.trunk.rope.get_embed()[tokens.place][:, None].to(q.dtype)  # (B * F, 1, N - c, 2 d)
+            rotations = self.trunk.rope.get_embed()[tokens.place][:, None].to(q.dtype)  # (S, 1, N - c, 2 d)
             q, k = (rotate(x, rotations) for x in (q, k))
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=key_bias(tokens))
-        out = attn.proj(attn.norm(out.transpose(1, 2).flatten(2)))
-        return tokens.x + scaled(own, 1, out), keys
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=key_bias(tokens))
 
     def add_mlp(self, block: int, x: Tensor) -> Tensor:
         own = self.trunk.blocks[block]
-        return x + scaled(own, 2, own.mlp(own.norm2(x)))
+        out: Tensor = own.mlp(own.norm2(x))
+        return x + (out if (gamma := scale_of(own, 2)) is None else gamma * out)
 
     def read(self, tokens: Tokens) -> Tensor:
         trunk, c = self.trunk, tokens.num_cls
@@ -107,15 +114,98 @@ class TimmTower:
         return features
 
 
+class Int8TimmTower(TimmTower):
+    """The same tower with products of 8-bit integers, made of its weights as they are now. Its blocks change x.
+
+    Attention pooling, norms of queries and keys, and patches that several convolutions make stay in floats."""
+
+    @torch.no_grad()
+    def __init__(self, model: Any, largest: int, is_careful: bool = False) -> None:
+        """As `towers.clip.Int8ClipTower`."""
+        super().__init__(model)
+        visual, embed = self.visual, self.trunk.patch_embed
+        self._int8_patches = None
+        if type(embed).__name__ == "PatchEmbed":
+            self._int8_patches = Product(*fold_normalisation(embed.proj, visual.image_mean, visual.image_std), largest)
+        self._int8 = int8_blocks(self.trunk.blocks, parts_of, largest, is_careful)
+
+    def _patches(self, frames: Tensor) -> Tensor:
+        if self._int8_patches is None:
+            return super()._patches(frames)
+        embed = self.trunk.patch_embed
+        patches = cut(frames, embed.proj.weight.shape[-1])
+        normed: Tensor = embed.norm(self._int8_patches(patches.flatten(0, 1), 1.0).view(*patches.shape[:2], -1))
+        return normed
+
+    def add_attention(self, block: int, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        if block not in self._int8:
+            return super().add_attention(block, tokens)
+        own, attn = self._int8[block], self.trunk.blocks[block].attn
+        q, k, v = own.queries_keys_values(tokens.x)
+        q, k = attn.q_norm(q), attn.k_norm(k)
+        return own.add_attended(tokens.x, self.attend(q, k, v, tokens)), k.mean(dim=1)
+
+    def add_mlp(self, block: int, x: Tensor) -> Tensor:
+        return self._int8[block].add_mlp(x) if block in self._int8 else super().add_mlp(block, x)
+
+
+def parts_of(block: Any) -> Parts:
+    attn, mlp = block.attn, block.mlp
+    is_gated = type(mlp).__name__ == "SwiGLU"
+    first = [mlp.fc1_g, mlp.fc1_x] if is_gated else [mlp.fc1]
+    return Parts(
+        heads=int(attn.num_heads),
+        norm_1=block.norm1,
+        qkv=joint_linear([attn.q_proj, attn.k_proj, attn.v_proj] if attn.qkv is None else [attn.qkv], qkv_bias(attn)),
+        norm_inside=norm_or_none(attn.norm),
+        out=scaled(attn.proj, scale_of(block, 1)),
+        norm_2=block.norm2,
+        first=joint_linear(first),
+        activation="gated" if is_gated else activation_of(mlp.act),
+        norm_hidden=norm_or_none(mlp.norm),
+        last=scaled(mlp.fc2, scale_of(block, 2)),
+    )
+
+
+def has_int8(tower: TimmTower) -> bool:
+    """Whether `Int8TimmTower` knows how to run all blocks of a tower."""
+    return all(_can_quantise(block) for block in tower.trunk.blocks)
+
+
+def _can_quantise(block: Any) -> bool:
+    mlp, kind = block.mlp, type(block.mlp).__name__
+    norms = [norm_or_none(norm) for norm in (block.norm1, block.norm2, block.attn.norm, mlp.norm)]
+    has_known_norms = all(isinstance(one, nn.LayerNorm) and one.bias is not None for one in norms if one is not None)
+    has_biases = block.attn.proj.bias is not None and mlp.fc2.bias is not None
+    is_gated = kind == "SwiGLU" and isinstance(mlp.act, nn.SiLU)
+    is_plain = kind == "Mlp" and norms[3] is None and bool(activation_of(mlp.act))
+    return has_known_norms and has_biases and (is_gated or is_plain)
+
+
+def norm_or_none(norm: Any) -> Any:
+    return None if isinstance(norm, nn.Identity) else norm
+
+
+def joint_linear(layers: Sequence[Any], bias: Tensor | None = None) -> Linear:
+    """Linear layers that read the same, as one. `bias`: in place of their own; those that are missing are zero."""
+    biases = [torch.zeros(len(one.weight)) if one.bias is None else one.bias.float() for one in layers]
+    return torch.cat([one.weight.float() for one in layers]), torch.cat(biases) if bias is None else bias.float()
+
+
+def qkv_bias(attn: Any) -> Tensor | None:
+    """The bias of queries, keys and values where EVA keeps it, apart from their weight: its keys have none."""
+    if getattr(attn, "q_bias", None) is None:
+        return None
+    return torch.cat([attn.q_bias, torch.zeros_like(attn.q_bias), attn.v_bias])
+
+
 def queries_keys_values(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """x (S, N, C) after the norm -> queries, keys and values, each (S, heads, N, d), not rotated."""
     if attn.qkv is None:
         parts = [part(x) for part in (attn.q_proj, attn.k_proj, attn.v_proj)]
     else:
-        bias = attn.qkv.bias
-        if getattr(attn, "q_bias", None) is not None:  # EVA's keys have no bias
-            bias = torch.cat([attn.q_bias, torch.zeros_like(attn.q_bias), attn.v_bias])
-        parts = list(F.linear(x, attn.qkv.weight, bias).chunk(3, dim=-1))
+        bias = qkv_bias(attn)
+        parts = list(F.linear(x, attn.qkv.weight, attn.qkv.bias if bias is None else bias).chunk(3, dim=-1))
     q, k, v = (part.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2) for part in parts)
     return attn.q_norm(q), attn.k_norm(k), v
 
@@ -130,13 +220,10 @@ def rotate(x: Tensor, rotations: Tensor) -> Tensor:
     return torch.cat([x[:, :, :c], patches * cosines + turned * sines], dim=2)
 
 
-def scaled(block: Any, n: int, x: Tensor) -> Tensor:
-    """x, multiplied by the scales of the block for its first or second half, if it has some."""
-    scale, gamma = getattr(block, f"ls{n}", None), getattr(block, f"gamma_{n}", None)
-    if scale is not None:
-        out: Tensor = scale(x)
-        return out
-    return x if gamma is None else gamma * x
+def scale_of(block: Any, n: int) -> Tensor | None:
+    """The scales (C) of the first or second half of a block, if it has some."""
+    gamma: Tensor | None = getattr(block, f"gamma_{n}", None)
+    return getattr(getattr(block, f"ls{n}", None), "gamma", None) if gamma is None else gamma
 
 
 def pool_attention(pool: Any, x: Tensor, share: Tensor | None) -> Tensor:
