@@ -77,6 +77,15 @@ def read_video(path: Path, *arguments: Any) -> Iterator[messages.Message]:
             fault()
 
 
+def read_video_on_device(path: Path, *arguments: Any) -> Iterator[messages.Message]:
+    """As messages.read_video, but the driver of every device crashes after a clip. The last argument is the device."""
+    *others, device = arguments
+    for message in messages.read_video(path, *others):
+        yield message
+        if device and isinstance(message, messages.Clip):
+            segfault()
+
+
 # For test_worker.py
 
 

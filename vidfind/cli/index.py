@@ -13,6 +13,7 @@ import typer
 from vidfind import commands
 from vidfind.cli.shared.indexing import DEFAULTS, Indexing, RunOptions, open_filled
 from vidfind.cli.shared.options import (
+    DecoderChoice,
     Device,
     Dtype,
     EncoderOption,
@@ -104,6 +105,7 @@ def index_command(
     ] = False,
     battery: Annotated[bool, typer.Option("--battery", help="Pause while the machine runs on battery.")] = False,
     sampling: SamplingChoice = DEFAULT_OPTIONS.sampling,
+    decoder: DecoderChoice = DEFAULT_OPTIONS.decoder,
     nice: Nice = False,
     workers: Annotated[
         int | None,
@@ -142,6 +144,8 @@ def index_command(
     if dry_run and (watch or adapter is not None):
         other = "--watch" if watch else "--adapter, which says what it costs before it begins"
         raise typer.BadParameter(f"Give either --dry-run or {other}.")
+    if decoder == "hardware" and sampling == "exact":
+        raise typer.BadParameter("The processor decodes for --sampling exact: leave out that, or --decoder hardware.")
     if null and files_from is None:
         raise typer.BadParameter("-0 goes with --files-from.")
     if Path("-") in (path or []) and not os.path.lexists("-"):
@@ -167,6 +171,7 @@ def index_command(
         force=force,
         verify=verify,
         sampling=sampling,
+        decoder=decoder,
         workers=workers,
     )
     options = RunOptions(device, dtype, threads, battery, as_json, yes, segment, overlap, indexing)

@@ -22,7 +22,14 @@ from vidfind.doctor.data import (
     mend_index,
 )
 from vidfind.doctor.findings import Check, Finding, Found, say
-from vidfind.doctor.machine import look_at_decoders, look_at_device, look_at_packages, look_at_player, look_at_system
+from vidfind.doctor.machine import (
+    look_at_decoders,
+    look_at_device,
+    look_at_packages,
+    look_at_player,
+    look_at_system,
+    look_at_video_hardware,
+)
 from vidfind.doctor.models import look_at_cache, look_at_model, models_in_use
 from vidfind.errors import Problem
 from vidfind.store.places.path import index_path
@@ -60,6 +67,7 @@ def all_checks(index: str | None = None, fix: bool = False) -> Iterator[Check]:
     yield Check("Packages", look_at_packages)
     yield Check("Device", partial(look_at_device, fix))
     yield Check("Decoders", look_at_decoders)
+    yield Check("Hardware", look_at_video_hardware)
     yield Check("Player", look_at_player)
     yield Check("Data", look_at_data)
     paths = [index_path(index)] if index else _listed(index_folders)

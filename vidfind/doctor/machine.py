@@ -101,6 +101,15 @@ def look_at_decoders() -> Found:
     return Found(", ".join(f"{name} {'fails' if trouble else 'reads'}" for name, trouble in wrong.items()), problems)
 
 
+def look_at_video_hardware() -> Found:
+    """Reports the devices that may decode videos. None of them is needed."""
+    from vidfind.media.hardware import find_devices
+
+    devices = find_devices()
+    told = [f"{device.name} ({device.trouble or 'opens'})" for device in devices]
+    return Found(f"for decoding videos: {', '.join(told) or 'none that FFmpeg knows on this system'}")
+
+
 def wrong_with_reader(read: Callable[..., Iterator[Any]], *arguments: object) -> str:
     """Returns what is wrong with a reader of the clip above; empty if nothing is."""
     import numpy as np

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfind.media.decoding import decode_ahead
+from vidfind.media.hardware import DEFAULT_DECODER, Decoder
 from vidfind.media.messages import Clip, Done, Message, Opened, Queued
 from vidfind.media.probe import VideoInfo
 from vidfind.media.sampling import DEFAULT_SAMPLING, MISSING, Sampling, Segment
@@ -82,6 +83,7 @@ def encode_videos(
     workers: int | None = None,
     sampling: Sampling = DEFAULT_SAMPLING,
     overlap: bool = False,
+    decoder: Decoder = DEFAULT_DECODER,
 ) -> Generator[EncodedVideo | FailedVideo | Progress]:
     """Decodes and encodes videos; yields each as soon as it is done, in any order, and Progress now and then.
 
@@ -101,12 +103,13 @@ def encode_videos(
         workers: number of processes that decode; None: one for each core, 2 to 8.
         sampling: which frames stand for a segment.
         overlap: put one more segment between each two, which overlaps both by half.
+        decoder: what decodes the videos; see `media/hardware.py`.
 
-    Raises ModelUnavailable, as `Encoder.encode_video` does."""
+    Raises DeviceMissing for `hardware` without a device, and ModelUnavailable, as `Encoder.encode_video` does."""
     open_videos: dict[Path, _OpenVideo] = {}
     totals = _Totals({path: _size(path) for path in paths})
     at_work: Path | None = None
-    with closing(encode_ahead(paths, segment_length, encoders, workers, sampling, overlap)) as batches:
+    with closing(encode_ahead(paths, segment_length, encoders, workers, sampling, overlap, decoder)) as batches:
         for batch, encoded in batches:
             vectors = zip(*encoded, strict=True)  # for each clip, one from each encoder
             for message in batch:
@@ -229,13 +232,14 @@ def encode_ahead(
     workers: int | None = None,
     sampling: Sampling = DEFAULT_SAMPLING,
     overlap: bool = False,
+    decoder: Decoder = DEFAULT_DECODER,
 ) -> Generator[tuple[list[Message], Vectors]]:
     """Yields the batches of `decode_ahead`, each with the vectors of its clips that are no repeats, from each encoder.
 
     Close the generator to stop early. Raises ModelUnavailable, as `Encoder.encode_video` does."""
     first = encoders[0]
     decoding = decode_ahead(
-        paths, segment_length, first.num_frames, first.view, workers, sampling, first.batch_size, overlap
+        paths, segment_length, first.num_frames, first.view, workers, sampling, first.batch_size, overlap, decoder
     )
 
     def encode(batch: list[Message]) -> Vectors:

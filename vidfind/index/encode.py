@@ -42,7 +42,13 @@ def encode_planned(
     disk = Disk()
     settings = writer.store.settings
     encoding = encode_videos(
-        list(files), [encoder], settings.segment_length, options.workers, options.sampling, settings.overlap
+        list(files),
+        [encoder],
+        settings.segment_length,
+        options.workers,
+        options.sampling,
+        settings.overlap,
+        options.decoder,
     )
     try:
         with closing(encoding) as events, closing(CommitQueue(writer, make_marker(writer.store))) as queue:

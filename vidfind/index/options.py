@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from vidfind.media.hardware import DEFAULT_DECODER, Decoder
 from vidfind.media.sampling import DEFAULT_SAMPLING, Sampling
 
 FEW_REMOVALS = 20
@@ -34,6 +35,8 @@ class IndexOptions:
     """Compare the contents of files that seem unchanged (same size, same time) with what is stored."""
     sampling: Sampling = DEFAULT_SAMPLING
     """Which frames stand for a segment: see `media/sampling.py`."""
+    decoder: Decoder = DEFAULT_DECODER
+    """What decodes the videos, a device or the processor: see `media/hardware.py`."""
     may_remove: Callable[[int], bool] = lambda videos: False
     """Asked before more than FEW_REMOVALS videos at once are removed because they are gone or left out, with their
     number. If not, they stay in the index, and a NotRemoved event says so."""

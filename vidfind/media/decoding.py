@@ -13,17 +13,19 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.errors import UnreadableVideo, VidfindError
+from vidfind.errors import DecoderLost, UnreadableVideo, VidfindError
 from vidfind.media import probe as media_probe
 from vidfind.media import read as video
 from vidfind.media.dates import Recorded
 from vidfind.media.frames import check_regular
+from vidfind.media.hardware import PROCESSOR, Decoder, DeviceChoice
 from vidfind.media.messages import NO_FRAMES, Clip, Done, Failed, Message, Opened, Queued, read_video
 from vidfind.media.probe import VideoInfo
 from vidfind.media.sampling import (
@@ -64,6 +66,7 @@ def decode_ahead(
     sampling: Sampling = DEFAULT_SAMPLING,
     batch_size: int = CLIPS_A_BATCH,
     overlap: bool = False,
+    decoder: Decoder = "cpu",
 ) -> Generator[list[Message]]:
     """Decodes videos in `workers` processes (DECODERS of them by default), and yields their messages.
 
@@ -72,11 +75,12 @@ def decode_ahead(
     Each batch holds at most `batch_size` clips, of what is there already: full when the encoder is the slower side,
     short when decoding is, and empty after TICK seconds without any message, so that the caller can go on with other
     things while a decoder hangs. Messages of one video are in order, those of several are mixed. Close the generator to
-    stop early."""
+    stop early. Raises DeviceMissing for the decoder `hardware` where there is none."""
     count = min(workers or DECODERS, len(paths))
     decoder_threads = max(1, (os.cpu_count() or 1) // max(1, count))
     arguments = (segment_length, num_frames, view, sampling, decoder_threads, overlap)
-    feed = _Feed(paths, lambda worker, path: _decode_video(worker, path, *arguments), count, batch_size)
+    choice = DeviceChoice(decoder, segment_length, num_frames, view, sampling, count)
+    feed = _Feed(paths, lambda worker, path: _decode_video(worker, path, choice, *arguments), count, batch_size)
     headers = _Headers(paths[count:])
     unfinished = len(paths)
     try:
@@ -208,17 +212,30 @@ class _Headers:
             self._worker = None
 
 
-def _decode_video(worker: Worker, path: Path, segment_length: float, *arguments: Any) -> Generator[Message]:
+def _decode_video(
+    worker: Worker, path: Path, choice: DeviceChoice, segment_length: float, *arguments: Any
+) -> Generator[Message]:
     """The messages of `read_video`, run in a worker. Whatever is wrong, also the loss of the worker, becomes Failed.
 
-    `arguments` are those of `read_video` after `segment_length`."""
+    `arguments` are those of `read_video` after `segment_length`. If the worker is lost while a device decodes, the
+    processor goes on where it stopped."""
+    delivered, frames = 0, NO_FRAMES
+    device = choice.device_for(worker, path)
     try:
-        frames = NO_FRAMES
-        for message in _run(worker, segment_length, read_video, path, segment_length, *arguments):
-            if isinstance(message, Clip):
-                message = replace(message, frames=frames) if message.is_repeat else message
-                frames = message.frames
-            yield message
+        for one in dict.fromkeys((device, PROCESSOR)):
+            try:
+                messages = _run(worker, segment_length, read_video, path, segment_length, *arguments, one)
+                for message in islice(messages, delivered, None):
+                    if isinstance(message, Clip):
+                        message = replace(message, frames=frames) if message.is_repeat else message
+                        frames = message.frames
+                    yield message
+                    delivered += 1
+                return
+            except DecoderLost as error:
+                if one == PROCESSOR:
+                    raise
+                choice.give_up(f"{path} {error}")
     except UnreadableVideo as error:
         noise = worker.noise()
         yield Failed(path, f"{error}; it said: {noise}" if noise else str(error), try_again=False)

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
+from av.codec.hwaccel import HWAccel
 from av.container import Container, InputContainer
 from av.format import Flags
 from av.packet import Packet
@@ -28,7 +29,7 @@ from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vidfind.errors import UnreadableVideo
+from vidfind.errors import ReaderFailed, UnreadableVideo
 from vidfind.media.sampling import View
 
 log = logging.getLogger(__name__)
@@ -80,16 +81,17 @@ def _why_not_there(path: Path, error: OSError) -> str:
 
 @contextmanager
 def open_video(
-    path: Path, threads: int | None = None, is_quick: bool = False
+    path: Path, threads: int | None = None, is_quick: bool = False, device: str = ""
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Opens a file and gives its container and video stream, which decodes in `threads` (None: one for each core).
 
     `is_quick`: no frame is decoded until it is wanted, and edges between blocks are not smoothed, which does not show
-    in a small picture. Raises UnreadableVideo.
+    in a small picture. `device`: the device type that decodes, by FFmpeg's name; without one, the processor does.
+    Raises UnreadableVideo, and ReaderFailed where the device does not open or lacks the codec.
     """
     check_regular(path)
     try:
-        container = _open_container(path, is_quick)
+        container = _open_on(device, path) if device else _open_container(path, is_quick)
     except av.error.PermissionError as error:
         raise UnreadableVideo("may not be read: no permission") from error
     except av.error.FFmpegError as error:
@@ -98,6 +100,8 @@ def open_video(
         if container.format.name in PLAYLISTS:
             raise UnreadableVideo("is a list of other files, not a video")
         stream = _video_stream(container)
+        if device and not _is_on_device(stream):
+            raise ReaderFailed(f"{device} does not decode {stream.codec_context.name}")
         for other in container.streams:
             if other is not stream:
                 other.discard = Discard.all
@@ -108,7 +112,18 @@ def open_video(
         yield container, stream
 
 
-def _open_container(path: Path, is_quick: bool) -> InputContainer:
+def _is_on_device(stream: VideoStream) -> bool:
+    return stream.codec_context.is_hwaccel
+
+
+def _open_on(device: str, path: Path) -> InputContainer:
+    try:
+        return _open_container(path, is_quick=True, hwaccel=HWAccel(device, allow_software_fallback=False))
+    except (av.error.FFmpegError, RuntimeError) as error:  # RuntimeError: it has none of the codecs
+        raise ReaderFailed(f"{device} cannot be used: {error}") from error
+
+
+def _open_container(path: Path, is_quick: bool, hwaccel: HWAccel | None = None) -> InputContainer:
     try:
         return av.open(
             os.path.abspath(path),
@@ -116,11 +131,12 @@ def _open_container(path: Path, is_quick: bool) -> InputContainer:
             # A playlist that calls itself .mp4 must not make us fetch from the network.
             options={"protocol_whitelist": "file"},
             stream_options=NOT_LOOKED_INTO if is_quick else None,
+            hwaccel=hwaccel,
         )
     except ValueError:  # the container describes its streams only after some packets
         if not is_quick:
             raise
-        return _open_container(path, is_quick=False)
+        return _open_container(path, is_quick=False, hwaccel=hwaccel)
 
 
 def _why_not_opened(path: Path, error: av.error.FFmpegError) -> str:

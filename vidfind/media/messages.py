@@ -94,13 +94,16 @@ def read_video(
     sampling: Sampling = DEFAULT_SAMPLING,
     threads: int | None = None,
     overlap: bool = False,
+    device: str = "",
 ) -> Iterator[Message]:
-    """Reads a video; yields its messages, for `decode_ahead`. Raises UnreadableVideo and OSError."""
+    """Reads a video, on `device` if one is named; yields its messages, for `decode_ahead`.
+
+    Raises UnreadableVideo and OSError."""
     digest = fingerprint(path)
     info = probe(path)
     segments = split_segments(info.duration, segment_length, info.start)
     yield Opened(path, digest, info, add_between(segments) if overlap else segments)
-    clips = read_clips(path, segments, num_frames, view, sampling, threads)
+    clips = read_clips(path, segments, num_frames, view, sampling, threads, device)
     half = num_frames // 2
     before: Sample | None = None
     count, time_error = 0, 0.0

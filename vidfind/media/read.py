@@ -10,6 +10,7 @@ import logging
 import struct
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -47,32 +48,37 @@ def read_clips(
     view: View | int,
     sampling: Sampling = "exact",
     threads: int | None = None,
+    device: str = "",
 ) -> Generator[Sample, None, float | None]:
     """Yields a sample of each segment: T frames of (S, S, 3), uint8, chosen as `sampling` says.
 
     Pictures are scaled and cut as `view` says. `segments` must be in the order of their times. Memory holds one sample
     and a few decoded frames, however long the video is. Yields fewer samples if the video ends, or cannot be decoded
     further, before a segment begins. Returns the time up to which it could be decoded, or None if that is the end of
-    the last segment. Raises UnreadableVideo if there is no frame at all.
+    the last segment. Raises UnreadableVideo if there is no frame at all. `device` is the device type that decodes what
+    the keyframe reader reads; what the device cannot decode, also in the middle of a file, the processor does.
     """
     if any(later.start < earlier.start for earlier, later in pairwise(segments)):
         raise ValueError("segments must be in the order of their times")
     info, traits = examine_once(path)
     view = as_view(view)
     reader = choose_reader(traits, sampling, view)
+    attempts: list[Callable[[Sequence[Segment]], Iterator[Sample]]] = []
+    if reader == "decord":
+        attempts.append(lambda left: read_with_decord(path, info, left, num_frames, view, threads))
+    elif reader == "keyframes":
+        quick = partial(read_by_keyframes, path, traits, num_frames=num_frames, view=view, sampling=sampling)
+        attempts += [partial(quick, threads=threads or 1, device=one) for one in dict.fromkeys((device, ""))]
     delivered = 0
-    if reader != "pyav":
+    for number, read in enumerate(attempts, 1):
         try:
-            if reader == "decord":
-                samples = read_with_decord(path, info, segments, num_frames, view, threads)
-            else:
-                samples = read_by_keyframes(path, traits, segments, num_frames, view, sampling, threads or 1)
-            for sample in samples:
+            for sample in read(segments[delivered:]):
                 yield sample
                 delivered += 1
             return None
         except ReaderFailed as error:
-            log.info("%s: reading it again with PyAV: %s", path, error)
+            other = "PyAV" if number == len(attempts) else "the processor"
+            log.info("%s: reading it again with %s: %s", path, other, error)
     return (yield from read_with_pyav(path, segments[delivered:], num_frames, view, threads, traits.orientation))
 
 

@@ -12,6 +12,7 @@ from vidfind.cli.shared import completion
 from vidfind.commands import encoders_command
 from vidfind.encoders.names import EncoderName
 from vidfind.errors import DeviceMissing
+from vidfind.media.hardware import Decoder
 from vidfind.media.sampling import SEGMENT_LENGTH, Sampling
 from vidfind.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL
 from vidfind.search.question.dates import EXAMPLES
@@ -61,6 +62,20 @@ def _check_device(device: str) -> str:
             except DeviceMissing as error:
                 raise typer.BadParameter(str(error)) from error
     return device
+
+
+def _check_decoder(decoder: Decoder) -> Decoder:
+    """Raises BadParameter for `hardware` where no device decodes, before anything is read."""
+    if decoder == "hardware":
+        from vidfind.display.activity import Activity
+        from vidfind.media.hardware import first_device
+
+        with Activity("Opening the video hardware"):
+            try:
+                first_device()
+            except DeviceMissing as error:
+                raise typer.BadParameter(str(error)) from error
+    return decoder
 
 
 def _parse_percent(text: str | int) -> int:
@@ -277,6 +292,15 @@ SamplingChoice = Annotated[
     typer.Option(
         help="Which frames are looked at: auto (keyframes where one is near, else exact), exact (slower), or keyframes "
         "(fastest, coarse)."
+    ),
+]
+DecoderChoice = Annotated[
+    Decoder,
+    typer.Option(
+        callback=_check_decoder,
+        envvar="VIDFIND_DECODER",
+        help="What decodes videos: auto (video hardware, if it is faster with the first video), cpu, or hardware (the "
+        "processor only where hardware cannot).",
     ),
 ]
 

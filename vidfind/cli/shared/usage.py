@@ -26,7 +26,17 @@ ALWAYS = ["Arguments", "Options"]
 MANY_OPTIONS = 12
 SECTIONS = {
     "How videos are read": {
-        *("--segment", "--overlap", "--sampling", "--workers", "--verify", "--nice", "--battery", "--skip-bad"),
+        *(
+            "--segment",
+            "--overlap",
+            "--sampling",
+            "--decoder",
+            "--workers",
+            "--verify",
+            "--nice",
+            "--battery",
+            "--skip-bad",
+        ),
     },
     "Model": {"--model", "--pretrained", "--encoder", "--adapter", "--device", "--dtype", "--threads"},
     "Output": {"--json", "--paths", "--print0", "--quiet", "--verbose", "--help"},

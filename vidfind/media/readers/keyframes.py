@@ -56,16 +56,17 @@ def read_by_keyframes(
     view: View | int,
     sampling: Sampling,
     threads: int = 1,
+    device: str = "",
 ) -> Iterator[Sample]:
     """Like `read.read_clips`, for a video with these traits.
 
     `threads` decoders work on different GOPs at a time. Raises ReaderFailed if it is not sure of the frames."""
     view = as_view(view)
     with ExitStack() as files, ExitStack() as pools:
-        container, stream = files.enter_context(open_video(path, threads, is_quick=True))
+        container, stream = files.enter_context(open_video(path, threads, is_quick=True, device=device))
 
         def open_another() -> VideoStream:
-            return files.enter_context(open_video(path, threads, is_quick=True))[1]
+            return files.enter_context(open_video(path, threads, is_quick=True, device=device))[1]
 
         timeline = Timeline(container, stream, traits.clock.start)
         packets = Packets(timeline.place(read_packets(container, stream)), stream, traits.start, sampling == "auto")
