@@ -133,7 +133,7 @@ def test_a_healthy_index_and_adapter_are_told_and_nothing_is_changed(run: Run, i
     set_default_adapter("home")
     before = content_of(tmp_path)
     found = findings(run("doctor", "--json"))
-    assert list(found) == [*CHECKS[:6], "Index adapted", "Index default", *CHECKS[6:], "Model tiny / builtin"]
+    assert list(found) == [*CHECKS[:7], "Index adapted", "Index default", *CHECKS[7:], "Model tiny / builtin"]
     assert found["Index default"]["facts"] == "1 video, 2 segments, tiny / builtin, tempme"
     assert found["Index adapted"]["facts"].endswith("adapter home")
     assert (found["Adapters"]["facts"], found["Defaults"]["facts"]) == ("home", "home for tiny / builtin")
