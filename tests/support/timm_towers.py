@@ -10,6 +10,7 @@ from timm.layers.hybrid_embed import HybridEmbed
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_hybrid import ConvStem
+from timm.models.vitamin import GeGluMlp, MbConvStages, StridedConv, VitCfg, VitConvCfg
 from torch import nn
 
 SIZE, PATCHES, WIDTH, DIM = 56, 49, 48, 32
@@ -38,6 +39,8 @@ STEM = partial(
     backbone=ConvStem(channels=(8, 8, WIDTH), kernel_size=(2, 2, 2), stride=(2, 2, 2), padding=0, act_layer=nn.GELU),
     proj=False,
 )
+STAGES = MbConvStages(VitCfg((8, 16, WIDTH), (1, 1, 1), 8, VitConvCfg(norm_layer="layernorm2d", norm_eps=1e-6)))
+STAGES.pool = StridedConv(stride=1, in_chans=16, embed_dim=WIDTH)  # ViTamin's halves the patches once more
 TRUNKS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "PE": (Eva, PE),
     "SigLIP": (VisionTransformer, {"class_token": False, "global_pool": "map"}),
@@ -46,6 +49,16 @@ TRUNKS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "MobileCLIP": (
         VisionTransformer,
         {"global_pool": "token", "no_embed_class": True, "embed_layer": STEM, "patch_size": 1},
+    ),
+    "ViTamin": (
+        VisionTransformer,
+        {
+            "global_pool": "avg",
+            "class_token": False,
+            "mlp_layer": GeGluMlp,
+            "embed_layer": partial(HybridEmbed, backbone=STAGES, proj=False),
+            "patch_size": 1,
+        },
     ),
     "mean of patches": (VisionTransformer, {"global_pool": "avg", "class_token": False, "init_values": 0.5}),
     "registers": (VisionTransformer, {"global_pool": "token", "reg_tokens": 2, "qk_norm": True}),

@@ -198,7 +198,7 @@ def has_clip_tower(model: str) -> bool:
     return is_transformer and not vision.get("attentional_pool") and vision.get("pool_type", "tok") == "tok"
 
 
-WHOLE_TOWERS = ("convnext*", "eva02_enormous*", "fastvit*", "swin*", "vit_relpos*", "vitamin*")
+WHOLE_TOWERS = ("convnext*", "eva02_enormous*", "fastvit*", "swin*", "vit_relpos*")
 """Image towers of timm that run whole, by timm's names: those of open_clip with a `timm_problem`."""
 
 

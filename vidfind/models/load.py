@@ -34,7 +34,6 @@ from vidfind.models.catalog import (
     check_config,
     check_model,
     known_hub,
-    runs_whole,
     timm_tower,
 )
 from vidfind.models.choice import ResolvedChoice, check_needs_no_adapter, check_weights, resolve
@@ -134,8 +133,6 @@ def build(
     tokenizer = load_tokenizer(model, pretrained, weights, announce)
     device = choose_device(device)
     number_format = choose_format(dtype, device, tower_width(model))
-    if dtype == "auto" and number_format == "int8" and runs_whole(model):
-        number_format = fastest_float(device)
     float_dtype = float_type(number_format)
     with one_thread():  # of several, each waits for the slowest; there is nothing to compute
         is_mapped = number_format == "int8"  # it is read once, when the integers are made
@@ -157,7 +154,9 @@ def build(
     name = info.name if info else None
     reading = resolved.reading or reading_of(resolved.encoder, parameters)
     identity = EncoderIdentity(model, pretrained, digest, resolved.encoder, name, resolved.num_frames, reading)
-    if number_format != "int8" or (dtype == "auto" and not has_int8_tower(clip)):
+    if dtype == "auto" and number_format == "int8" and not has_int8_tower(clip):
+        number_format, float_dtype = "", float_type(fastest_float(device))
+    if number_format != "int8":
         return Encoder(clip, tokenizer, identity, parameters, device, float_dtype)
     read = "" if reading == first_reading(resolved.encoder, resolved.num_frames) else f", reading {reading}"
     trial = Trial(f"{model} {digest}, {resolved.encoder}, {resolved.num_frames} frames{read}")

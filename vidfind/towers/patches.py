@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Weights = tuple[Tensor, Tensor]
+FRAMES_AT_A_TIME = 16
+"""So many frames go through several convolutions together; these hold a hundred MB for more."""
 
 
 class PatchEmbedding:

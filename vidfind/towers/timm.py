@@ -1,4 +1,4 @@
-"""timm's vision transformers inside open_clip's `TimmModel`, for the loop: PE, SigLIP, EVA02, MobileCLIP2-B.
+"""timm's vision transformers inside open_clip's `TimmModel`, for the loop: PE, SigLIP, EVA02, MobileCLIP2-B, ViTamin.
 
 They come with a class token or without, with places that are added or rotated in attention (RoPE: Su et al., 2021), and
 are read at the class token, by an attention pooling or as a mean. A token that others were merged into keeps its own
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vidfind.precision.blocks import Linear, Parts, activation_of, int8_blocks, scaled
 from vidfind.precision.integers import Product
-from vidfind.towers.patches import PatchEmbedding, cut, fold_normalisation
+from vidfind.towers.patches import FRAMES_AT_A_TIME, PatchEmbedding, cut, fold_normalisation
 from vidfind.towers.tokens import Tokens, full_share, key_bias
 
 BLOCKS = {"Eva": "EvaBlock", "VisionTransformer": "Block"}
@@ -72,9 +72,9 @@ class TimmTower:
             return normed
         # Several convolutions in a row.
         mean, std = (torch.tensor(values, device=frames.device) for values in (visual.image_mean, visual.image_std))
-        pixels = ((frames / 255 - mean) / std).permute(0, 3, 1, 2)
-        stemmed: Tensor = embed(pixels.to(next(embed.parameters()).dtype))
-        return stemmed
+        dtype = next(embed.parameters()).dtype
+        parts = [(part / 255 - mean) / std for part in frames.split(FRAMES_AT_A_TIME)]
+        return torch.cat([embed(part.permute(0, 3, 1, 2).to(dtype)) for part in parts])
 
     def add_attention(self, block: int, tokens: Tokens) -> tuple[Tensor, Tensor]:
         own = self.trunk.blocks[block]
@@ -174,12 +174,13 @@ def has_int8(tower: TimmTower) -> bool:
 
 def _can_quantise(block: Any) -> bool:
     mlp, kind = block.mlp, type(block.mlp).__name__
+    if kind not in ("Mlp", "SwiGLU"):  # ViTamin's has a norm first
+        return False
     norms = [norm_or_none(norm) for norm in (block.norm1, block.norm2, block.attn.norm, mlp.norm)]
     has_known_norms = all(isinstance(one, nn.LayerNorm) and one.bias is not None for one in norms if one is not None)
     has_biases = block.attn.proj.bias is not None and mlp.fc2.bias is not None
-    is_gated = kind == "SwiGLU" and isinstance(mlp.act, nn.SiLU)
-    is_plain = kind == "Mlp" and norms[3] is None and bool(activation_of(mlp.act))
-    return has_known_norms and has_biases and (is_gated or is_plain)
+    is_gated, is_plain = isinstance(mlp.act, nn.SiLU), norms[3] is None and bool(activation_of(mlp.act))
+    return has_known_norms and has_biases and (is_gated if kind == "SwiGLU" else is_plain)
 
 
 def norm_or_none(norm: Any) -> Any:
@@ -244,8 +245,6 @@ def timm_problem(visual: Any) -> str:
     trunk, kind = visual.trunk, type(visual.trunk).__name__
     if kind not in BLOCKS:
         return f"is a {kind}"
-    if type(getattr(trunk.patch_embed, "backbone", None)).__name__ == "MbConvStages":
-        return "is a ViTamin, half of it convolutions"
     if not all(type(block).__name__ == BLOCKS[kind] and _has_plain_attention(block.attn) for block in trunk.blocks):
         return "has transformer blocks of another kind"
     if getattr(trunk, "rope_mixed", False) or trunk.dynamic_img_size:

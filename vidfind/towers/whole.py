@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from vidfind.errors import UnsupportedModel
+from vidfind.towers.patches import FRAMES_AT_A_TIME
 from vidfind.towers.tokens import Tokens
-
-FRAMES_AT_A_TIME = 16
-"""So many frames go through the tower together; convolutions hold a hundred MB for more."""
 
 
 class WholeTower:
