@@ -8,6 +8,7 @@ no time:
 
 TYPE_CHECKING = False  # type checkers take it for true; to import it from typing takes ten times as long as all here
 if TYPE_CHECKING:  # for type checkers and editors; what runs is `__getattr__`
+    from vidfind.cluster.options import ClusterOptions as ClusterOptions
     from vidfind.encoders.encoder import Encoder as Encoder
     from vidfind.encoders.names import EncoderChoice as EncoderChoice
     from vidfind.encoders.stream import EncodedVideo as EncodedVideo
@@ -17,6 +18,7 @@ if TYPE_CHECKING:  # for type checkers and editors; what runs is `__getattr__`
     from vidfind.errors import BadInput as BadInput
     from vidfind.errors import BadPairs as BadPairs
     from vidfind.errors import BrokenInstallation as BrokenInstallation
+    from vidfind.errors import ClusterError as ClusterError
     from vidfind.errors import DecoderLost as DecoderLost
     from vidfind.errors import DeviceMissing as DeviceMissing
     from vidfind.errors import IndexBusy as IndexBusy
@@ -60,6 +62,7 @@ _NAMES = {
     "vidfind.search.moments": ["Moment", "MomentStep", "LookAlike"],
     "vidfind.index.named": ["index_videos", "watch_videos"],
     "vidfind.index.options": ["IndexOptions"],
+    "vidfind.cluster.options": ["ClusterOptions"],
     "vidfind.index.events": ["Outcome"],
     "vidfind.index.watch": ["Watching"],
     "vidfind.models.load": ["load_encoder"],
@@ -82,6 +85,7 @@ _NAMES = {
         "IndexDamaged",
         "IndexBusy",
         "StorageError",
+        "ClusterError",
         "BadInput",
         "BadPairs",
         "Unusable",

@@ -10,6 +10,7 @@ VidfindError
 ├── IndexDamaged       an index whose files cannot be read as they should
 ├── IndexBusy          an index that another process is writing to
 ├── BrokenInstallation a library that vidfind needs and that cannot be imported
+├── ClusterError       a cluster that cannot be joined, or none of whose nodes can encode
 ├── StorageError       a disk that is full, or a folder that may not be read or written
 └── BadInput           a query, option or path that makes no sense
     ├── Unusable       a list, an index or an option of which nothing can be used
@@ -98,6 +99,10 @@ class IndexBusy(VidfindError):
 
 class BrokenInstallation(VidfindError):
     """A library that vidfind needs is missing, or cannot be imported."""
+
+
+class ClusterError(VidfindError):
+    """A cluster cannot be joined, or none of its nodes can encode."""
 
 
 class StorageError(VidfindError):

@@ -13,7 +13,7 @@ import torch
 from tests.support.rounding import rounding
 from tests.support.waiting import PATIENCE
 from vidfind.encoders.encoder import Encoder
-from vidfind.encoders.stream import EncodedVideo, FailedVideo, Progress, _Totals, encode_ahead, encode_videos
+from vidfind.encoders.stream import EncodedVideo, FailedVideo, Progress, Totals, encode_ahead, encode_videos
 from vidfind.media.decoding import decode_ahead, read_clips
 from vidfind.media.messages import Clip, Opened
 from vidfind.media.sampling import MISSING, Segment, add_between, split_segments
@@ -179,7 +179,7 @@ def test_an_error_in_a_lane_is_raised_where_the_results_are_wanted() -> None:
 
 def test_totals_are_lengths_where_these_are_known_and_estimates_elsewhere() -> None:
     a, b, c = Path("a.mp4"), Path("b.mp4"), Path("c.mp4")
-    totals = _Totals({a: 100, b: 100, c: 1000})
+    totals = Totals({a: 100, b: 100, c: 1000})
     totals.opened(a, 10.0)
     assert (totals.progress(a).total_seconds, totals.progress(a).is_estimate) == (120.0, True)
     totals.waits(c, 5.0)  # many bytes for each second
@@ -194,7 +194,7 @@ def test_totals_are_lengths_where_these_are_known_and_estimates_elsewhere() -> N
 
 def test_a_header_without_a_length_leaves_an_estimate() -> None:
     a, b = Path("a.mp4"), Path("b.mkv")
-    totals = _Totals({a: 100, b: 300})
+    totals = Totals({a: 100, b: 300})
     totals.opened(a, 10.0)
     totals.waits(b, 0.0)
     assert (totals.progress(a).total_seconds, totals.progress(a).is_estimate) == (40.0, True)

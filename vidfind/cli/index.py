@@ -17,9 +17,9 @@ from vidfind.cli.shared.options import (
     Device,
     Dtype,
     EncoderOption,
+    IndexMaps,
     IndexName,
     Json,
-    Maps,
     Model,
     Nice,
     Overlap,
@@ -30,7 +30,9 @@ from vidfind.cli.shared.options import (
     Threads,
     Verbose,
     adapter_option,
+    keep_maps,
 )
+from vidfind.cluster.options import ClusterOptions
 from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import ExitCode
 from vidfind.index.options import DEFAULT_OPTIONS, FEW_REMOVALS, IndexOptions
@@ -114,8 +116,16 @@ def index_command(
         ),
     ] = DEFAULT_OPTIONS.workers,
     threads: Threads = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Encode on the machines of a Ray cluster that can read the videos: auto is the cluster that runs here "
+            "(one is started if there is none), ray://HOST:PORT one elsewhere.",
+        ),
+    ] = None,
     name: IndexName = paths.DEFAULT_INDEX,
-    maps: Maps = None,
+    maps: IndexMaps = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     as_json: Json = False,
@@ -146,6 +156,15 @@ def index_command(
         raise typer.BadParameter(f"Give either --dry-run or {other}.")
     if decoder == "hardware" and sampling == "exact":
         raise typer.BadParameter("The processor decodes for --sampling exact: leave out that, or --decoder hardware.")
+    given = {"--watch": watch, "--battery": battery, "--nice": nice}
+    if cluster is not None and (one := next((option for option, is_given in given.items() if is_given), None)):
+        raise typer.BadParameter(f"Give either --cluster or {one}.")
+    if cluster is not None:
+        from vidfind.cluster.connect import check_address
+
+        check_address(cluster)
+    else:
+        keep_maps(maps)
     if null and files_from is None:
         raise typer.BadParameter("-0 goes with --files-from.")
     if Path("-") in (path or []) and not os.path.lexists("-"):
@@ -173,6 +192,7 @@ def index_command(
         sampling=sampling,
         decoder=decoder,
         workers=workers,
+        cluster=None if cluster is None else ClusterOptions(cluster, maps or [], device, dtype, threads, workers),
     )
     options = RunOptions(device, dtype, threads, battery, as_json, yes, segment, overlap, indexing)
     missed = 0
@@ -224,7 +244,7 @@ def run_index(folders: Sequence[Path], name: str, asked: EncoderChoice, options:
 
     indexing = Indexing(name, options)
     try:
-        with indexing.activity:
+        with indexing.activity, indexing.cluster():
             if opened := indexing.open(folders, asked):
                 from vidfind.index.run import index_videos
 

@@ -162,4 +162,6 @@ def progress_facts(progress: "Progress", elapsed: float) -> list[str]:
         f"{progress.done_files:,}/{plural(progress.total_files, 'video')}",
         times_real(speed),
     ]
+    if progress.nodes:
+        facts.insert(0, plural(progress.nodes, "node"))
     return [*facts, f"{clock((total - done) / speed)} left"] if speed > 0 else facts

@@ -74,6 +74,8 @@ class Progress:
     total_files: int
     is_estimate: bool = False
     """Whether the length of some videos is not known yet."""
+    nodes: int = 0
+    """Number of machines of a cluster that encode; 0: this machine does."""
 
 
 def encode_videos(
@@ -84,6 +86,7 @@ def encode_videos(
     sampling: Sampling = DEFAULT_SAMPLING,
     overlap: bool = False,
     decoder: Decoder = DEFAULT_DECODER,
+    threads: int | None = None,
 ) -> Generator[EncodedVideo | FailedVideo | Progress]:
     """Decodes and encodes videos; yields each as soon as it is done, in any order, and Progress now and then.
 
@@ -104,12 +107,15 @@ def encode_videos(
         sampling: which frames stand for a segment.
         overlap: put one more segment between each two, which overlaps both by half.
         decoder: what decodes the videos; see `media/hardware.py`.
+        threads: number of threads of each such process; None: as many as keep all cores busy.
 
     Raises DeviceMissing for `hardware` without a device, and ModelUnavailable, as `Encoder.encode_video` does."""
     open_videos: dict[Path, _OpenVideo] = {}
-    totals = _Totals({path: _size(path) for path in paths})
+    totals = Totals({path: _size(path) for path in paths})
     at_work: Path | None = None
-    with closing(encode_ahead(paths, segment_length, encoders, workers, sampling, overlap, decoder)) as batches:
+    with closing(
+        encode_ahead(paths, segment_length, encoders, workers, sampling, overlap, decoder, threads)
+    ) as batches:
         for batch, encoded in batches:
             vectors = zip(*encoded, strict=True)  # for each clip, one from each encoder
             for message in batch:
@@ -168,7 +174,7 @@ class _OpenVideo:
         )
 
 
-class _Totals:
+class Totals:
     """Counts for Progress.
 
     The length of a video that waits is what its header claims; until that is known, an estimate from its size in bytes,
@@ -233,13 +239,23 @@ def encode_ahead(
     sampling: Sampling = DEFAULT_SAMPLING,
     overlap: bool = False,
     decoder: Decoder = DEFAULT_DECODER,
+    threads: int | None = None,
 ) -> Generator[tuple[list[Message], Vectors]]:
     """Yields the batches of `decode_ahead`, each with the vectors of its clips that are no repeats, from each encoder.
 
     Close the generator to stop early. Raises ModelUnavailable, as `Encoder.encode_video` does."""
     first = encoders[0]
     decoding = decode_ahead(
-        paths, segment_length, first.num_frames, first.view, workers, sampling, first.batch_size, overlap, decoder
+        paths,
+        segment_length,
+        first.num_frames,
+        first.view,
+        workers,
+        sampling,
+        first.batch_size,
+        overlap,
+        decoder,
+        threads,
     )
 
     def encode(batch: list[Message]) -> Vectors:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vidfind.cluster.encode import encode_on_cluster
 from vidfind.encoders.stream import EncodedVideo, FailedVideo, Progress, encode_videos
 from vidfind.index.events import Outcome, Vanished
 from vidfind.index.options import IndexOptions
@@ -41,15 +42,19 @@ def encode_planned(
     seconds, started, has_encoded = 0.0, running_clock().now(), False
     disk = Disk()
     settings = writer.store.settings
-    encoding = encode_videos(
-        list(files),
-        [encoder],
-        settings.segment_length,
-        options.workers,
-        options.sampling,
-        settings.overlap,
-        options.decoder,
-    )
+    if options.cluster:
+        sizes = {path: job.file.size for path, job in files.items()}
+        encoding = encode_on_cluster(sizes, writer.store, options.sampling, options.decoder, options.cluster)
+    else:
+        encoding = encode_videos(
+            list(files),
+            [encoder],
+            settings.segment_length,
+            options.workers,
+            options.sampling,
+            settings.overlap,
+            options.decoder,
+        )
     try:
         with closing(encoding) as events, closing(CommitQueue(writer, make_marker(writer.store))) as queue:
             for event in events:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from vidfind.cluster.options import ClusterOptions
 from vidfind.media.hardware import DEFAULT_DECODER, Decoder
 from vidfind.media.sampling import DEFAULT_SAMPLING, Sampling
 
@@ -42,6 +43,8 @@ class IndexOptions:
     number. If not, they stay in the index, and a NotRemoved event says so."""
     workers: int | None = None
     """Number of processes that decode videos. None: one for each core, 2 to 8."""
+    cluster: ClusterOptions | None = None
+    """The cluster of machines that encodes; None: this machine does."""
 
 
 DEFAULT_OPTIONS = IndexOptions()

@@ -67,17 +67,19 @@ def decode_ahead(
     batch_size: int = CLIPS_A_BATCH,
     overlap: bool = False,
     decoder: Decoder = "cpu",
+    threads: int | None = None,
 ) -> Generator[list[Message]]:
     """Decodes videos in `workers` processes (DECODERS of them by default), and yields their messages.
 
-    With `overlap`, there is one more segment between each two, as `add_between` makes it; nothing is decoded twice.
+    Each process has so many `threads`; None: as many as keep all cores busy. With `overlap`, there is one more segment
+    between each two, as `add_between` makes it; nothing is decoded twice.
 
     Each batch holds at most `batch_size` clips, of what is there already: full when the encoder is the slower side,
     short when decoding is, and empty after TICK seconds without any message, so that the caller can go on with other
     things while a decoder hangs. Messages of one video are in order, those of several are mixed. Close the generator to
     stop early. Raises DeviceMissing for the decoder `hardware` where there is none."""
     count = min(workers or DECODERS, len(paths))
-    decoder_threads = max(1, (os.cpu_count() or 1) // max(1, count))
+    decoder_threads = threads or max(1, (os.cpu_count() or 1) // max(1, count))
     arguments = (segment_length, num_frames, view, sampling, decoder_threads, overlap)
     choice = DeviceChoice(decoder, segment_length, num_frames, view, sampling, count)
     feed = _Feed(paths, lambda worker, path: _decode_video(worker, path, choice, *arguments), count, batch_size)

@@ -115,12 +115,15 @@ def build(
     dtype: str = "auto",
     announce: Callable[[str], None] = log.info,
     whole: bool = False,
+    weights: Path | None = None,
 ) -> Encoder:
     """Fetches the weights if need be, and loads them, the adapter on top. Errors are those of `load_encoder`.
 
-    `whole`: also those parts of the model that are else read when they are needed."""
+    `whole`: also those parts of the model that are else read when they are needed. `weights`: their file, where it is
+    known; then nothing is fetched, also no tokenizer."""
     model, pretrained, adapter = resolved.model, resolved.pretrained, resolved.adapter
-    weights = find_weights(model, pretrained, announce)
+    is_given = weights is not None
+    weights = weights or find_weights(model, pretrained, announce)
 
     from vidfind.encoders.encoder import Encoder, choose_device
     from vidfind.encoders.table import reading_of
@@ -130,7 +133,7 @@ def build(
     from vidfind.precision.trial import Trial
     from vidfind.towers.families import has_int8_tower
 
-    tokenizer = load_tokenizer(model, pretrained, weights, announce)
+    tokenizer = load_tokenizer(model, pretrained, weights, announce, later=is_given)
     device = choose_device(device)
     number_format = choose_format(dtype, device, tower_width(model))
     float_dtype = float_type(number_format)
@@ -261,12 +264,12 @@ def known_config(model: str, pretrained: str) -> Mapping[str, Any] | None:
 
 
 def load_tokenizer(
-    model: str, pretrained: str, weights: Path, announce: Callable[[str], None] = log.info
+    model: str, pretrained: str, weights: Path, announce: Callable[[str], None] = log.info, later: bool = False
 ) -> PaddedTokenizer:
     """The tokenizer of a model of open_clip, which is read when the first text comes.
 
     The file that some models need for it is fetched now if the weights are those of the hub; for the user's own
-    weights when it is needed. Raises ModelUnavailable."""
+    weights, or with `later`, when it is needed. Raises ModelUnavailable."""
     config = model_config(model)
     if config is None:
         check_model(model)
@@ -275,7 +278,7 @@ def load_tokenizer(
     def find() -> Path | None:
         return find_tokenizer(model, config, weights, announce)
 
-    if not is_path(pretrained):
+    if not later and not is_path(pretrained):
         find()
     return PaddedTokenizer(lambda: make_tokenizer(config, find()))
 

@@ -63,6 +63,11 @@ def remote_indexes_path() -> Path:
     return _cache() / "remote-indexes"
 
 
+def cluster_path() -> Path:
+    """Returns the folder of weights and adapters that a cluster has brought: a cache, which may be deleted."""
+    return _cache() / "cluster"
+
+
 def _cache() -> Path:
     if os.environ.get("VIDFIND_HOME"):
         return home()

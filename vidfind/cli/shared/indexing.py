@@ -3,6 +3,7 @@
 import functools
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +62,15 @@ class Indexing:
         """The summary of the current run."""
         self.has_announced = False
         """Whether something was said about the index when it was opened."""
+
+    def cluster(self) -> AbstractContextManager[None]:
+        """Joins the cluster of the run, if it has one, before anything else takes time."""
+        if self.options.cluster is None:
+            return nullcontext()
+        from vidfind.cluster.connect import joined
+
+        self.activity.say("Joining the cluster")
+        return joined(self.options.cluster.address)
 
     def _announce(self, text: str) -> None:
         self.has_announced = True

@@ -33,7 +33,8 @@ def _be_quiet(wanted: bool) -> None:
         console.be_quiet()
 
 
-def _keep_maps(maps: list[str] | None) -> list[str] | None:
+def keep_maps(maps: list[str] | None) -> list[str] | None:
+    """Keeps the maps that are given from now on, and returns them."""
     if maps:
         from vidfind.store.places.maps import keep_map
 
@@ -102,10 +103,19 @@ Maps = Annotated[
     typer.Option(
         "--map",
         metavar="OLD=NEW",
-        callback=_keep_maps,
+        callback=keep_maps,
         is_eager=True,
         help="On this machine, the folder OLD of the index is NEW. Kept for all commands; OLD= forgets it. May be "
         "given again.",
+    ),
+]
+IndexMaps = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="OLD=NEW",
+        help="On this machine, the folder OLD of the index is NEW. Kept for all commands; OLD= forgets it. With "
+        "--cluster, for this run alone: OLD on this machine is NEW on nodes that have it there. May be given again.",
     ),
 ]
 MaxSeconds = Annotated[

@@ -1,0 +1,130 @@
+"""Joins a Ray cluster. Ray is imported here and in the other functions of this package when they run, never before."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from vidfind.cluster.options import AUTO
+from vidfind.errors import BadInput, BrokenInstallation, ClusterError
+
+log = logging.getLogger(__name__)
+
+CLIENT = "ray://"
+SECONDS_TO_ANSWER = 10.0
+RAY_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # a cluster that is started here reports to nobody
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # else a program started by `uv run` would be copied to all nodes
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+def import_ray() -> Any:
+    """Returns the module `ray`. Raises BrokenInstallation if it cannot be imported."""
+    for name, value in RAY_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import ray
+    except ImportError as error:
+        raise BrokenInstallation(
+            f'--cluster needs Ray, which is not installed here ({error}). Install it: pip install "vidfind[cluster]"'
+        ) from error
+    return ray
+
+
+def check_address(address: str) -> tuple[str, int] | None:
+    """Returns the host and port of the address of a cluster; None for `auto`. Raises BadInput for what is none."""
+    if address == AUTO:
+        return None
+    host, _, port = address.removeprefix(CLIENT).rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16 or "/" in host:
+        raise BadInput(f"{address!r} is no address of a cluster: give auto, ray://HOST:PORT or HOST:PORT.")
+    return host.strip("[]"), int(port)
+
+
+@contextmanager
+def joined(address: str) -> Iterator[None]:
+    """Joins the cluster at an address, and leaves it at the end; one that this process has joined before is kept.
+
+    Raises BadInput for what is no address, BrokenInstallation without Ray, and ClusterError where no cluster can be
+    joined."""
+    place = check_address(address)
+    ray = import_ray()
+    if ray.is_initialized():
+        yield
+        return
+    if place:
+        _require_answer(address, *place)
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        _join(ray, address)
+    except Exception as error:  # RuntimeError, ConnectionError, ValueError and those of Ray and gRPC
+        with _quiet():
+            ray.shutdown()
+        raise ClusterError(_join_problem(address, error)) from error
+    finally:
+        if is_main:
+            signal.signal(signal.SIGTERM, handler)  # Ray has put its own there, and ours ends a run properly
+    try:
+        yield
+    finally:
+        with _quiet():
+            ray.shutdown()
+        if is_main:
+            signal.signal(signal.SIGTERM, handler)
+
+
+def _join(ray: Any, address: str) -> None:
+    settings = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": False}
+    with _quiet():
+        if address != AUTO:
+            ray.init(address, **settings)
+            return
+        try:
+            ray.init("auto", **settings)
+        except ConnectionError:
+            log.info("no cluster runs on this machine: starting one")
+            ray.init("local", include_dashboard=False, **settings)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _require_answer(address: str, host: str, port: int) -> None:
+    """Raises ClusterError where nothing listens: Ray itself would try for a minute."""
+    try:
+        socket.create_connection((host, port), SECONDS_TO_ANSWER).close()
+    except OSError as error:
+        raise ClusterError(
+            f"Nothing answers at {address} ({error.strerror or error}). Is the cluster running? On its first machine: "
+            f"ray start --head. A machine outside the cluster joins it by ray://HOST:10001."
+        ) from error
+
+
+def _join_problem(address: str, error: Exception) -> str:
+    said = " ".join(str(error).split())
+    if "ersion" in said and "ismatch" in said:
+        return (
+            f"The cluster at {address} has another version of Ray or Python than this machine: {said[:400]}. "
+            "Install the same versions on all machines."
+        )
+    if address != AUTO and not address.startswith(CLIENT):
+        return (
+            f"The cluster at {address} cannot be joined: {said[:400]}. HOST:PORT works on machines of the cluster "
+            "alone; from others, give ray://HOST:10001."
+        )
+    return f"The cluster at {address} cannot be joined: {said[:400]}"
