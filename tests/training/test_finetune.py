@@ -271,7 +271,7 @@ def test_full_fine_tuning_saves_whole_weights_that_give_the_same_vectors(
 
 
 def test_stopped_early_it_keeps_the_best_state_so_far(pairs: list[Pair], fresh: Encoder) -> None:
-    with FineTuning(pairs, fresh, Recipe(epochs=40)) as training:
+    with FineTuning(pairs, fresh, Recipe(epochs=12)) as training:
         assert training.adapter("home") is None
         validated = []
         for event in training.run():
@@ -294,6 +294,39 @@ def test_a_state_in_which_clearly_more_captions_find_their_video_is_better(pairs
             training._first, training._best_key = before, -np.inf
             assert training._remember_best(Judged(found, 0.0, after, {}))
             assert training.is_better is is_better
+
+
+@pytest.mark.parametrize("recipe", [Recipe(), Recipe(text_only=True), Recipe(full=True)], ids=["LoRA", "text", "full"])
+def test_weights_that_stay_frozen_are_in_memory_once(pairs: list[Pair], fresh: Encoder, recipe: Recipe) -> None:
+    with FineTuning(pairs, fresh, recipe) as training:
+        before = dict(training._before.model.named_parameters())
+    for name, weight in fresh.model.named_parameters():
+        assert (before[name] is weight) == (not weight.requires_grad), name
+
+
+@pytest.mark.parametrize(
+    ("encoder", "recipe", "frozen"),
+    [("tempme", Recipe(text_only=True), "video_features"), ("tfvl", Recipe(), "text_features")],
+    ids=["clips of --text-only", "captions of tfvl"],
+)
+def test_features_of_a_frozen_tower_are_computed_once(
+    pairs: list[Pair], monkeypatch: pytest.MonkeyPatch, encoder: str, recipe: Recipe, frozen: str
+) -> None:
+    computed = []
+    of_tower = getattr(Encoder, frozen)
+
+    def counted(self: Encoder, part: torch.Tensor) -> torch.Tensor:
+        computed.append(len(part))
+        features: torch.Tensor = of_tower(self, part)
+        return features
+
+    monkeypatch.setattr(Encoder, frozen, counted)
+    base, _ = load_for_training(EncoderChoice("tiny", encoder=encoder, num_frames=8), device="cpu")
+    with FineTuning(pairs[:8], base, recipe) as training:
+        list(training._decode())
+        for _ in range(3):
+            training.backward(training.training)
+        assert sum(computed) == len(training.training) == 4
 
 
 def test_it_stops_by_itself_when_nothing_gets_better(pairs: list[Pair], fresh: Encoder) -> None:

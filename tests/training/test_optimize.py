@@ -1,13 +1,14 @@
 """Contrast and its gradient: against a slow version, and in chunks against all at once."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
 from tests.support.gradients import gradient
-from vidfind.training.optimize import backward_in_chunks, contrastive_loss, fit_words, hold_back
+from vidfind.training.optimize import Room, backward_in_chunks, contrastive_loss, fit_words, hold_back
 
 
 def slow_loss(video: torch.Tensor, text: torch.Tensor, scale: float, same: set[tuple[int, int]]) -> float:
@@ -38,31 +39,55 @@ def test_pairs_that_are_all_the_same_teach_nothing() -> None:
     assert contrastive_loss(torch.randn(4, 3), torch.randn(4, 3), torch.tensor(5.0), everything).item() == 0
 
 
-@pytest.mark.parametrize("keep", [False, True], ids=["computed again", "activations kept"])
+@pytest.mark.parametrize("size", [0, 3000, math.inf], ids=["computed again", "some kept", "activations kept"])
 @pytest.mark.parametrize("lanes", [1, 2])
 @pytest.mark.parametrize("chunk", [1, 3, 12])
-def test_chunks_give_the_gradients_of_the_whole_batch(chunk: int, lanes: int, keep: bool) -> None:
+def test_chunks_give_the_gradients_of_the_whole_batch(chunk: int, lanes: int, size: float) -> None:
     """In double precision: what is left of a difference is no rounding."""
     torch.manual_seed(0)
     towers = nn.ModuleDict({name: nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 8)) for name in "vt"})
     towers.double()
     clips, ids = torch.randn(2, 12, 6, dtype=torch.float64)
 
-    def gradients(size: int, lanes: int, keep: bool) -> tuple[float, list[torch.Tensor]]:
+    def gradients(chunk: int, lanes: int, room: Room | None) -> tuple[float, list[torch.Tensor]]:
         towers.zero_grad()
-        video = [lambda part=part: towers["v"](part) for part in clips.split(size)]
-        text = [lambda part=part: towers["t"](part) for part in ids.split(size)]
+        video = [lambda part=part: towers["v"](part) for part in clips.split(chunk)]
+        text = [lambda part=part: towers["t"](part) for part in ids.split(chunk)]
         parameters = list(towers.parameters())
         loss = backward_in_chunks(
-            video, text, lambda v, t: contrastive_loss(v, t, torch.tensor(20.0)), parameters, lanes, keep
+            video, text, lambda v, t: contrastive_loss(v, t, torch.tensor(20.0)), parameters, lanes, room
         )
         return loss.item(), [gradient(p).clone() for p in parameters]
 
-    loss, whole = gradients(12, 1, True)
-    again, chunked = gradients(chunk, lanes, keep)
+    loss, whole = gradients(12, 1, None)
+    again, chunked = gradients(chunk, lanes, Room(size, lanes))
     assert again == pytest.approx(loss, rel=1e-12)
     for a, b in zip(chunked, whole, strict=True):
         torch.testing.assert_close(a, b, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize(("size", "computed"), [(0, 8), (1000, 7), (1400, 6), (math.inf, 4)])
+def test_only_chunks_whose_activations_have_no_room_are_computed_again(size: float, computed: int) -> None:
+    """The activations of a chunk are its tanh: 3 rows of 16 numbers of 8 bytes; weights need no room, nor its clips."""
+    tower = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 8)).double()
+    calls = []
+
+    def compute(part: torch.Tensor) -> torch.Tensor:
+        calls.append(part)
+        features: torch.Tensor = tower(part)
+        return features
+
+    clips = torch.randn(12, 6, dtype=torch.float64)
+    known = {one.untyped_storage().data_ptr() for one in (*tower.parameters(), clips)}
+    video = [partial(compute, part) for part in clips.split(3)]
+    backward_in_chunks(
+        video,
+        [lambda: torch.ones(12, 8, dtype=torch.float64)],
+        lambda v, t: contrastive_loss(v, t, torch.tensor(20.0)),
+        list(tower.parameters()),
+        room=Room(size, 1, known),
+    )
+    assert len(calls) == computed
 
 
 def test_a_word_moves_to_the_clips_of_its_captions_as_far_as_they_speak_for_it() -> None:

@@ -190,9 +190,11 @@ class Encoder:
             raise self._not_finite() from error
 
     def copy(self) -> "Encoder":
-        """The same encoder in floats, with weights of its own, which stay when this one is trained."""
+        """The same encoder in floats, which stays when this one is trained: it shares the frozen weights alone."""
         parameters = {name: tensor.detach().clone() for name, tensor in self.parameters.items()}
-        return Encoder(copy.deepcopy(self.model), self.tokenizer, self.identity, parameters, self.device, self.dtype)
+        frozen = {id(weight): weight for weight in self.model.parameters() if not weight.requires_grad}
+        model = copy.deepcopy(self.model, frozen)
+        return Encoder(model, self.tokenizer, self.identity, parameters, self.device, self.dtype)
 
     def with_encoder(self, name: str, reading: str | None = None) -> "Encoder":
         """The same model, weights shared, with another encoder of the table, as it is before training.

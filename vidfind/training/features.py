@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
+import psutil
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,9 +25,9 @@ from vidfind.media.sampling import Segment
 from vidfind.precision.formats import choose_format, fastest_float
 from vidfind.towers.text import has_plain_text_tower
 from vidfind.training.clips import ClipCache, augment, names_side
-from vidfind.training.optimize import in_lanes
+from vidfind.training.optimize import Chunk, Room, in_lanes
 from vidfind.training.pairs import Pair
-from vidfind.training.recipe import Recipe
+from vidfind.training.recipe import Recipe, is_frozen
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -35,8 +37,9 @@ CLIPS_COMPARED = 100
 VARIANTS = 4  # of each clip
 FRESH = 1 / 3  # share of the clips of few pairs that is computed at a step
 FEWEST_FRESH = 12
-CHUNK_BYTES = 3 * 10**9  # of activations, where the device does not tell how much room it has
+MOST_ROOM = 3 * 10**9  # bytes of activations in the memory of the CPU
 ROOM_SHARE = 0.7  # of what a CUDA device has free
+CPU_SHARE = 0.3  # of the memory that is free for a CPU: other programs use it too
 
 
 class Features:
@@ -54,8 +57,9 @@ class Features:
         self.encoder, self.before = encoder, before
         self.number: Mapping[tuple[Path, Segment], int] = {one: number for number, one in enumerate(segments)}
         self.clips = ClipCache(segments, encoder.num_frames, encoder.view)
-        self.chunk = max(1, activation_room(encoder.device) // activation_bytes(encoder, autocast))
-        """How many clips fit in memory with their activations."""
+        self._room = activation_room(encoder.device)
+        self.chunk = max(1, self._room // activation_bytes(encoder, autocast))
+        """How many clips fit in memory with their activations, at least."""
         is_cpu = encoder.device.type == "cpu"
         self.lanes = encoder.lanes if is_cpu else 1
         self._most = encoder.batch_size if is_cpu else self.chunk  # in a lane of a CPU, more are no quicker
@@ -70,6 +74,11 @@ class Features:
         """How many clips are computed together."""
         return min(self.chunk, self._most)
 
+    def room(self) -> Room:
+        """Returns the room for the activations of a step."""
+        weights = {p.untyped_storage().data_ptr() for p in self.encoder.model.parameters()}
+        return Room(self._room, self.lanes, weights)
+
     def of(self, pair: Pair) -> int:
         """Returns the number of a pair's clip."""
         return self.number[pair.path, pair.segment]
@@ -80,6 +89,12 @@ class Features:
             return clips
         with self._number_format():
             return encoder.video_features(clips)
+
+    def text_chunks(self, texts: Sequence[str]) -> list[Chunk]:
+        """Returns the computation of the features of texts, in parts. Those of a frozen text tower are kept."""
+        if is_frozen(self.encoder):
+            return [partial(self.text_before, texts)]
+        return [partial(self.text, self.encoder, part) for part in self.id_parts(texts)]
 
     def text(self, encoder: Encoder, ids: Tensor) -> Tensor:
         """Token ids (B, length) -> (B, D), with gradients."""
@@ -172,6 +187,7 @@ class Features:
 
     def use_less_memory(self, error: torch.OutOfMemoryError) -> None:
         """Smaller chunks, then checkpointing; both are exact. Raises BadInput when neither is left."""
+        self._room //= 2
         if self.chunk > 1:
             self.chunk //= 2
         elif not self.encoder.checkpointing:
@@ -225,7 +241,7 @@ def activation_room(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free * ROOM_SHARE)
-    return CHUNK_BYTES
+    return min(MOST_ROOM, int(psutil.virtual_memory().available * CPU_SHARE))
 
 
 def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

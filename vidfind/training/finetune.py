@@ -226,7 +226,7 @@ class FineTuning:
             features.of_clips([features.of(pair) for pair in pairs], encoder),
             features.text_vectors(self.encoder, captions),
             own,
-            [partial(features.text, self.encoder, part) for part in features.id_parts(texts)],
+            features.text_chunks(texts),
             partial(self._loss, false_negatives=false_negative_mask(pairs)),
             features.lanes,
         )
@@ -263,7 +263,6 @@ class FineTuning:
         everything = [*fresh, *stale]
         captions = [pair.caption for pair in everything]
         texts = [*captions, *self._alone]
-        ids = features.id_parts(texts)
         mask = false_negative_mask(everything)
         variants = [self._rng.randrange(VARIANTS) for _ in fresh]
         clips, old = features.varied(fresh, variants), features.last(stale)
@@ -272,11 +271,11 @@ class FineTuning:
                 before = [features.varied_before(fresh, variants, clips), features.text_before(texts)]
                 return backward_in_chunks(
                     [partial(features.video, self.encoder, part) for part in torch.split(clips, features.part)],
-                    [partial(features.text, self.encoder, part) for part in ids],
+                    features.text_chunks(texts),
                     partial(self._loss_and_change, fresh=fresh, old=old, false_negatives=mask, before=before),
                     list(self._trained.values()),
                     features.lanes,
-                    keep=len(fresh) <= features.chunk,
+                    features.room(),
                 ).item()
             except torch.OutOfMemoryError as error:
                 for parameter in self._trained.values():

@@ -6,7 +6,8 @@ Letters: B pairs of a clip and a caption, D embedding size.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,41 @@ from vidfind.training.trainable import is_addition
 
 Chunk = Callable[[], Tensor]
 """Computes the features (b, D) of a part of the batch; every call gives the same features."""
+
+
+class Room:
+    """Memory for the activations of chunks, from their first pass to their gradient."""
+
+    def __init__(self, size: float, lanes: int = 1, weights: Collection[int] = ()) -> None:
+        """`size` in bytes, of which `lanes` chunks need a part while they are computed. `weights`: addresses of tensors
+        that take no room, because they are there in any case."""
+        self._left, self._lanes, self._weights = size, lanes, weights
+        self._largest = 0
+        self._lock = threading.Lock()
+
+    def compute(self, chunk: Chunk) -> Tensor:
+        """Returns the features of a chunk, with their activations if these fit."""
+        if self._left <= 0:
+            with torch.no_grad():  # a setting of each thread
+                return chunk()
+        found: dict[int, int] = {}
+
+        def note(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in self._weights:
+                found[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            features = chunk()
+        return features if self._take(sum(found.values())) else features.detach()
+
+    def _take(self, size: int) -> bool:
+        with self._lock:
+            self._largest = max(self._largest, size)
+            fits = size + self._lanes * self._largest <= self._left
+            self._left = self._left - size if fits else 0
+            return fits
 
 
 def contrastive_loss(video: Tensor, text: Tensor, scale: Tensor, false_negatives: Tensor | None = None) -> Tensor:
@@ -44,34 +80,31 @@ def backward_in_chunks(
     loss_of: Callable[[Tensor, Tensor], Tensor],
     parameters: Sequence[nn.Parameter],
     lanes: int = 1,
-    keep: bool = False,
+    room: Room | None = None,
 ) -> Tensor:
     """Returns the loss of all chunks together, detached, and adds its gradients to `parameters`.
 
     Memory holds the activations of only `lanes` chunks at a time, at the price of a second forward pass: first all
     features without activations; then the gradient of the loss at the features; then each chunk again, with its part of
     that gradient (GradCache: Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup",
-    2021). With `keep` the activations of all chunks are held instead. The result is exact in both ways. Adding up
-    losses of parts would not be, because contrast needs all pairs at once.
+    2021). Chunks whose activations fit in the `room` are not computed again. The result is exact in both ways. Adding
+    up losses of parts would not be, because contrast needs all pairs at once.
 
     Several `lanes` work on chunks at the same time, each in a thread of its own and with one thread of torch: threads
     that share the work on one chunk spin while they wait for each other, wherever a core is not free.
     """
     chunks = [*video, *text]
-
-    def forward(chunk: Chunk) -> Tensor:
-        with torch.set_grad_enabled(keep):  # a setting of each thread
-            return chunk()
+    room = room or Room(0)
 
     def gradients(chunk: Chunk, held: Tensor, gradient: Tensor) -> Sequence[Tensor | None]:
-        with torch.enable_grad():
-            again = held if keep else chunk()
-        if not again.requires_grad:  # the frozen tower of a text-only training
+        with torch.enable_grad():  # a setting of each thread
+            again = held if held.requires_grad else chunk()
+        if not again.requires_grad:  # features of a frozen tower
             return [None] * len(parameters)
         return torch.autograd.grad(again, parameters, gradient, allow_unused=True)
 
     with in_lanes(lanes) as run:
-        parts = list(run(forward, chunks))
+        parts = list(run(room.compute, chunks))
         features = [torch.cat(part).detach().requires_grad_() for part in (parts[: len(video)], parts[len(video) :])]
         loss = loss_of(*features)
         torch.autograd.backward(loss)
@@ -125,7 +158,7 @@ def fit_words(
 
     optimizer = AdamW([Group([rows], FIT_RATE, 0.0)], partial(rate_factor, FIT_STEPS, Recipe.warm_up))
     for _ in range(FIT_STEPS):
-        backward_in_chunks([lambda: video], texts, loss, [rows], lanes, keep=True)
+        backward_in_chunks([lambda: video], texts, loss, [rows], lanes, Room(math.inf))
         optimizer.step()
 
 
