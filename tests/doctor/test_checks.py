@@ -48,6 +48,7 @@ CHECKS = [
     "Adapters",
     "Defaults",
     "Pictures",
+    "Int8",
     "Models",
 ]
 

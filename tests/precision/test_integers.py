@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from vidfind.precision.integers import LIMITS, Product, largest_weight, quantise, quantise_rows
+from vidfind.precision.integers import LIMITS, Product, largest_weight, quantise, quantise_rows, round_weights
 
 needs_integers = pytest.mark.skipif(
     not largest_weight(), reason="this CPU, or its PyTorch, has no products of integers"
@@ -35,7 +35,7 @@ def test_products_of_integers_are_close_to_those_of_floats(gelu: str) -> None:
     x, weight, bias = torch.randn(40, 96), torch.randn(33, 96) * 0.1, torch.randn(33)
     exact = x @ weight.T + bias
     exact = torch.nn.functional.gelu(exact, approximate=gelu) if gelu else exact
-    product = Product(weight, bias, largest_weight())
+    product = Product(round_weights(weight, bias, largest_weight()))
     assert torch.cosine_similarity(product(*quantise(x), gelu=gelu), exact).min() > 0.999
     torch.testing.assert_close(
         product(torch.ones(1, 96, dtype=torch.uint8), 1.0, 0, with_bias=False)[0], product.sums, atol=1e-4, rtol=1e-4
@@ -48,7 +48,7 @@ def test_products_of_integers_are_close_to_those_of_floats(gelu: str) -> None:
 
 @needs_integers
 def test_numbers_that_are_not_finite_stay_so() -> None:
-    product = Product(torch.ones(3, 4), torch.zeros(3), largest_weight())
+    product = Product(round_weights(torch.ones(3, 4), torch.zeros(3), largest_weight()))
     for number in (torch.nan, torch.inf):
         x = torch.ones(2, 4)
         x[0, 0] = number

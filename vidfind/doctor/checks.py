@@ -19,6 +19,7 @@ from vidfind.doctor.data import (
     look_at_defaults,
     look_at_index,
     look_at_pictures,
+    look_at_towers,
     mend_index,
 )
 from vidfind.doctor.findings import Check, Finding, Found, say
@@ -76,6 +77,7 @@ def all_checks(index: str | None = None, fix: bool = False) -> Iterator[Check]:
     yield Check("Adapters", look_at_adapters)
     yield Check("Defaults", look_at_defaults)
     yield Check("Pictures", look_at_pictures)
+    yield Check("Int8", look_at_towers)
     yield Check("Models", look_at_cache)
     for model in _listed(models_in_use, paths):
         yield Check("Model", partial(look_at_model, *model), " / ".join(model))

@@ -69,6 +69,22 @@ def look_at_pictures() -> Found:
     return Found(facts)
 
 
+def look_at_towers() -> Found:
+    """Reports the image towers that are kept in 8-bit integers."""
+    from vidfind.precision.kept import kept_towers
+    from vidfind.system.paths import int8_towers_path
+
+    folder, towers = int8_towers_path(), kept_towers()
+    stale = sum(one.is_stale for one in towers)
+    facts = f"in {folder}{'' if folder.is_dir() else ' (not made yet)'}, {plural(len(towers), 'image tower')}, "
+    facts += file_size(sum(one.size for one in towers))
+    facts += f"; {stale} of another PyTorch or vidfind, to be replaced" if stale else ""
+    if folder.exists() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        remedy = "change its rights, or delete it; until then, each run reads the weights in float32 and rounds them"
+        return Found(facts, [Problem(f"{folder} cannot be read and written", remedy)])
+    return Found(facts)
+
+
 def index_folders() -> list[Path]:
     """Returns the folders of all indexes. Raises OSError if they may not be listed."""
     folder = home() / "indexes"

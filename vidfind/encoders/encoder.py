@@ -7,6 +7,7 @@ Letters as in towers/tokens.py: B clips, T frames a clip, S pixels, C width, D e
 import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -58,9 +59,13 @@ class Encoder:
         dtype: torch.dtype = torch.float32,
         int8: bool = False,
         trial: Trial | None = None,
+        towers: Mapping[str, Tower] | None = None,
+        keep: Callable[[str, Tower], None] | None = None,
     ) -> None:
         """`parameters`: what the encoder was trained with beside the model, by the names in an adapter. `int8`: encodes
-        videos with products of 8-bit integers, after a `trial` if there is one; the rest stays in float32.
+        videos with products of 8-bit integers, after a `trial` if there is one; the rest stays in float32. `towers`:
+        those in integers that were made before, by the stage of the trial. `keep`: called once with a stage and its
+        tower when the trial is over, unless it was made before.
 
         Raises UnsupportedModel when the encoder, or int8, needs another image tower.
         """
@@ -100,8 +105,9 @@ class Encoder:
         self.checkpointing = False
         """Whether training holds the activations of one block at a time, and computes the others again."""
         self.int8, self.trial = int8, trial
-        self._towers: dict[str, Tower] = {}
+        self._towers = dict(towers or {})
         """By the stage of the trial; made when they are needed."""
+        self._keep = None if towers else keep
         self._making = threading.Lock()
 
     @property
@@ -142,8 +148,19 @@ class Encoder:
     def _int8_tower(self, stage: str) -> Tower:
         with self._making:
             if stage not in self._towers:
-                self._towers[stage] = int8_tower(self.model, largest_weight(), stage == CAREFUL)
-            return self._towers[stage]
+                with self._weights_in_memory():
+                    self._towers[stage] = int8_tower(self.model, largest_weight(), stage == CAREFUL)
+            tower = self._towers[stage]
+            if self._keep and self.trial and self.trial.is_over:
+                keep, self._keep = self._keep, None
+                keep(stage, tower)
+                self._towers = {stage: tower}
+            return tower
+
+    def _weights_in_memory(self) -> AbstractContextManager[None]:
+        """Inside, the weights of the image tower are there in floats; a model may have left them in their file."""
+        borrow = getattr(type(self.model), "borrow_weights", None)
+        return borrow(self.model) if borrow else nullcontext()
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> Tensor:
@@ -176,12 +193,15 @@ class Encoder:
 
     def video_features(self, clips: Tensor, int8: Tower | None = None) -> Tensor:
         """(B, T, S, S, 3) uint8 on the device -> (B, D), not of unit length; with gradients, unless in `int8`."""
-        read = self._read(clips, int8 or self.tower)
-        return self.reduction.pool(read, self.tower.project(read))
+        tower = int8 or self.tower
+        with nullcontext() if int8 else self._weights_in_memory():
+            read = self._read(clips, tower)
+            return self.reduction.pool(read, tower.project(read))
 
     def frame_features(self, clips: Tensor) -> Tensor:
         """(B, T, S, S, 3) uint8 on the device -> (B, M, D), with gradients: what a clip is read from, projected."""
-        return self.tower.project(self._read(clips, self.tower))
+        with self._weights_in_memory():
+            return self.tower.project(self._read(clips, self.tower))
 
     def _read(self, clips: Tensor, tower: Tower) -> Tensor:
         try:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,15 +76,9 @@ def read_image_half(
     import torch
     from safetensors import safe_open
 
-    vision = config["vision_cfg"]
-    is_plain = config.keys() <= PLAIN_CONFIG and vision.keys() <= PLAIN_VISION_CONFIG
-    if weights.suffix != ".safetensors" or not is_plain or not all(isinstance(one, int) for one in vision.values()):
+    tower = empty_tower(config, is_inception) if weights.suffix == ".safetensors" else None
+    if tower is None:
         return None
-    from vidfind.models.image_tower import ImageTower
-
-    with _uninitialised():
-        tower = ImageTower(**vision, embed_dim=config["embed_dim"], quick_gelu=bool(config.get("quick_gelu")))
-    tower.image_mean, tower.image_std = (INCEPTION, INCEPTION) if is_inception else (OPENAI_MEAN, OPENAI_STD)
     shapes = {f"visual.{name}": list(tensor.shape) for name, tensor in tower.state_dict().items()}
     with safe_open(weights, "pt") as file:
         names = [name for name in file.keys() if name.startswith("visual.")]  # noqa: SIM118, no mapping
@@ -94,6 +89,22 @@ def read_image_half(
         return None  # reading all of it says what is wrong
     tower.load_state_dict(state, assign=True)
     return ImageHalf(tower, read_all)
+
+
+def empty_tower(config: Mapping[str, Any], is_inception: bool = False) -> Any | None:
+    """Returns an image tower of CLIP whose weights have no values yet, by open_clip's configuration of the model.
+
+    None for all other kinds. `is_inception` is as in `read_image_half`."""
+    vision = config["vision_cfg"]
+    is_plain = config.keys() <= PLAIN_CONFIG and vision.keys() <= PLAIN_VISION_CONFIG
+    if not is_plain or not all(isinstance(one, int) for one in vision.values()):
+        return None
+    from vidfind.models.image_tower import ImageTower
+
+    with _uninitialised():
+        tower = ImageTower(**vision, embed_dim=config["embed_dim"], quick_gelu=bool(config.get("quick_gelu")))
+    tower.image_mean, tower.image_std = (INCEPTION, INCEPTION) if is_inception else (OPENAI_MEAN, OPENAI_STD)
+    return tower
 
 
 def read_timm_half(
@@ -130,13 +141,57 @@ def _as_type(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 class ImageHalf:
-    """The image tower of a CLIP in place of the whole model, which is read when something else of it is asked for."""
+    """The image tower of a CLIP in place of the whole model, which is read when something else of it is asked for.
 
-    def __init__(self, visual: Any, read_all: Callable[[], Any]) -> None:
+    Most weights of the tower may be left in their file too, until somebody borrows them."""
+
+    def __init__(self, visual: Any, read_all: Callable[[], Any], is_dropped: bool = False) -> None:
+        """`is_dropped`: most weights were left in their file."""
         self.visual = visual
+        self.read_weights: Callable[[], Mapping[str, torch.Tensor]] | None = None
+        """Reads the weights of the tower by their names in it; None: they cannot be dropped."""
         self._read_all = read_all
         self._whole: Any = None
         self._place: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._borrowers, self._is_dropped = 0, is_dropped
+        self._left: Collection[str] | None = None
+        """The weights that stay when the last borrower is gone; None: all."""
+
+    @contextmanager
+    def borrow_weights(self) -> Iterator[None]:
+        """Inside, all weights of the tower are there; if they were dropped, they are read again."""
+        with self._lock:
+            if self._is_dropped and self._whole is None and self.read_weights:
+                self._assign(self.read_weights)
+            self._is_dropped = False
+            self._borrowers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._borrowers -= 1
+                self._drop()
+
+    def drop_weights(self, all_but: Collection[str]) -> None:
+        """Frees the memory of most weights of the tower, once nobody borrows them."""
+        with self._lock:
+            self._left = all_but
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._left is None or self._borrowers or self._whole is not None or self.read_weights is None:
+            return
+        left, self._left = self._left, None
+        state = {name: tensor for name, tensor in self.visual.state_dict().items() if name in left}
+        self._assign(lambda: only(self.visual, state))
+        self._is_dropped = True
+
+    def _assign(self, state: Callable[[], Mapping[str, torch.Tensor]]) -> None:
+        import torch
+
+        with torch.inference_mode(False):  # as in `whole`
+            self.visual.load_state_dict(state(), assign=True)
 
     def to(self, **place: Any) -> ImageHalf:
         self.visual.to(**place)
@@ -156,7 +211,8 @@ class ImageHalf:
 
             with torch.inference_mode(False):  # else nothing could be trained that was first read for a query
                 whole = self._read_all().to(**self._place).eval()
-                whole.visual.load_state_dict(self.visual.state_dict())
+                if not self._is_dropped:
+                    whole.visual.load_state_dict(self.visual.state_dict())
             self.visual, self._whole = whole.visual, whole
         return self._whole
 
@@ -167,6 +223,17 @@ class ImageHalf:
 
     def __deepcopy__(self, memo: Any) -> Any:
         return copy.deepcopy(self.whole(), memo)
+
+
+def only(visual: Any, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """All weights of an image tower, by name: copies of the given ones, and for others NaN without any memory."""
+    import torch
+
+    nothing = torch.full((), float("nan"))
+    return {
+        name: weights[name].clone() if name in weights else nothing.to(tensor.dtype).expand(tensor.shape)
+        for name, tensor in visual.state_dict().items()
+    }
 
 
 def as_trained(model: str, pretrained: str) -> dict[str, Any]:

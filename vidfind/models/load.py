@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,15 @@ from vidfind.models.catalog import (
     timm_tower,
 )
 from vidfind.models.choice import ResolvedChoice, check_needs_no_adapter, check_weights, resolve
-from vidfind.models.clip import ImageHalf, as_trained, read_image_half, read_plain_clip, read_timm_half
+from vidfind.models.clip import (
+    ImageHalf,
+    as_trained,
+    empty_tower,
+    only,
+    read_image_half,
+    read_plain_clip,
+    read_timm_half,
+)
 from vidfind.models.hub import find_tokenizer, find_weights, look_for_weights
 from vidfind.models.weights import SAFETENSORS, first_line, loading_problem, misfit
 from vidfind.system.files import fingerprint
@@ -49,10 +58,16 @@ from vidfind.text.padded import PaddedTokenizer
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from vidfind.encoders.encoder import Encoder
     from vidfind.models.adapter_file import Adapter
+    from vidfind.precision.trial import Trial
+    from vidfind.towers.clip import Int8ClipTower
 log = logging.getLogger(__name__)
+
+VISUAL = "visual"
+"""Begins the names of weights in floats that are kept with an image tower in integers."""
 
 
 def load_encoder(
@@ -137,33 +152,72 @@ def build(
     device = choose_device(device)
     number_format = choose_format(dtype, device, tower_width(model))
     float_dtype = float_type(number_format)
-    with one_thread():  # of several, each waits for the slowest; there is nothing to compute
-        is_mapped = number_format == "int8"  # it is read once, when the integers are made
-        half = None if whole else load_image_half(model, pretrained, weights, float_dtype, is_mapped, adapter)
-        if half:
-            clip: Any = half
-        else:
-            clip = load_clip(model, pretrained, weights, None if adapter else float_dtype)
     digest = weights_digest(model, weights, pretrained)
     parameters = read_adapter(TINY_POSITIONS).parameters() if weights == TINY_WEIGHTS else {}
     info = adapter.info if adapter else None
     if adapter and info:
         check_weights(info, model, pretrained, digest)
-        if not half:
-            fold_adapter(clip, adapter)
         parameters |= adapter.parameters()
         tokenizer = with_words(tokenizer, info.learned)
         digest = joint_digest(digest, info.video_digest)
     name = info.name if info else None
     reading = resolved.reading or reading_of(resolved.encoder, parameters)
     identity = EncoderIdentity(model, pretrained, digest, resolved.encoder, name, resolved.num_frames, reading)
-    if dtype == "auto" and number_format == "int8" and not has_int8_tower(clip):
-        number_format, float_dtype = "", float_type(fastest_float(device))
     if number_format != "int8":
-        return Encoder(clip, tokenizer, identity, parameters, device, float_dtype)
-    read = "" if reading == first_reading(resolved.encoder, resolved.num_frames) else f", reading {reading}"
-    trial = Trial(f"{model} {digest}, {resolved.encoder}, {resolved.num_frames} frames{read}")
-    return Encoder(clip, tokenizer, identity, parameters, device, float_dtype, int8=True, trial=trial)
+        trial, kept = None, None
+    else:
+        read = "" if reading == first_reading(resolved.encoder, resolved.num_frames) else f", reading {reading}"
+        trial = Trial(f"{model} {digest}, {resolved.encoder}, {resolved.num_frames} frames{read}")
+        kept = None if whole else read_kept_tower(f"{model} {digest}", trial)
+    with one_thread():  # of several, each waits for the slowest; there is nothing to compute
+        is_mapped = number_format == "int8"  # it is read once, when the integers are made
+        half = None if whole else load_image_half(model, pretrained, weights, float_dtype, is_mapped, adapter, kept)
+        if half:
+            clip: Any = half
+        else:
+            clip = load_clip(model, pretrained, weights, None if adapter else float_dtype)
+            if adapter:
+                fold_adapter(clip, adapter)
+        if trial and dtype == "auto" and not has_int8_tower(clip):
+            trial, float_dtype = None, float_type(fastest_float(device))
+        if trial is None:
+            return Encoder(clip, tokenizer, identity, parameters, device, float_dtype)
+        towers = {trial.stage: tower_of_kept(clip, kept)} if half and kept else None
+    keep = partial(keep_tower, half, f"{model} {digest}") if half and half.read_weights else None
+    return Encoder(clip, tokenizer, identity, parameters, device, float_dtype, True, trial, towers, keep)
+
+
+def read_kept_tower(weights: str, trial: Trial) -> dict[str, Tensor] | None:
+    """The image tower in integers that was kept for a model, by its name and digest; None while a trial goes on."""
+    from vidfind.precision.kept import read_tower, tower_key
+    from vidfind.precision.trial import FLOAT32
+
+    return read_tower(tower_key(weights, trial.stage)) if trial.is_over and trial.stage != FLOAT32 else None
+
+
+def tower_of_kept(half: ImageHalf, kept: Mapping[str, Tensor]) -> Int8ClipTower:
+    """The image tower in integers of tensors that `keep_tower` has kept."""
+    from vidfind.precision.blocks import part_of
+    from vidfind.towers.clip import Int8ClipTower
+
+    names = dict.fromkeys(name.partition(".")[0] for name in kept)
+    return Int8ClipTower(half, ((name, part_of(kept, name)) for name in names if name != VISUAL))
+
+
+def keep_tower(half: ImageHalf, weights: str, stage: str, tower: Int8ClipTower) -> None:
+    """Keeps an image tower in integers for other processes, and frees the memory of its weights in floats."""
+    from vidfind.precision.integers import largest_weight
+    from vidfind.precision.kept import tower_key, write_tower
+    from vidfind.precision.trial import CAREFUL
+    from vidfind.towers.clip import round_tower
+
+    in_floats = tower.names_in_floats()
+    with half.borrow_weights():
+        parts = round_tower(half, largest_weight(), stage == CAREFUL)
+        kept = {f"{part}.{name}": tensor for part, tensors in parts for name, tensor in tensors.items()}
+        state = half.visual.state_dict()
+        write_tower(tower_key(weights, stage), kept | {f"{VISUAL}.{name}": state[name] for name in in_floats})
+    half.drop_weights(in_floats)
 
 
 def tower_width(model: str) -> int:
@@ -213,11 +267,12 @@ def load_image_half(
     dtype: torch.dtype,
     is_mapped: bool = False,
     adapter: Adapter | None = None,
+    kept: Mapping[str, Tensor] | None = None,
 ) -> ImageHalf | None:
     """The image tower of a model with its weights and an adapter, without open_clip where that can be.
 
     None for models of which all must be read. `is_mapped` is as in `read_image_half`. With an adapter the tower is in
-    float32, whatever `dtype` says."""
+    float32, whatever `dtype` says. `kept`: the tower in integers, beside which most weights are left in their file."""
     config = known_config(model, pretrained)
     if config is None:
         return None
@@ -226,6 +281,7 @@ def load_image_half(
     from safetensors import safe_open
 
     from vidfind.models.lora import fold_adapter, fold_image_half
+    from vidfind.precision.blocks import part_of
 
     def read_all() -> Any:
         clip = load_clip(model, pretrained, weights, None if adapter else dtype)
@@ -239,11 +295,24 @@ def load_image_half(
         if view_words(model, pretrained):
             return None
         is_inception = (model, pretrained) in INCEPTION_WEIGHTS
+
+        def read_weights() -> Mapping[str, Tensor]:
+            again = load_image_half(model, pretrained, weights, dtype, is_mapped, adapter) or read_all()
+            state: Mapping[str, Tensor] = again.visual.state_dict()
+            return state
+
+        if kept and (tower := empty_tower(config, is_inception)) is not None:
+            tower.load_state_dict(only(tower, part_of(kept, VISUAL)), assign=True)
+            beside = ImageHalf(tower, read_all, is_dropped=True)
+            beside.read_weights = read_weights
+            return beside
         half = read_image_half(config, weights, torch.float32 if adapter else dtype, read_all, is_inception, is_mapped)
         if half and adapter:
             with safe_open(weights, "pt") as file:
                 shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118, no mapping
             fold_image_half(half, adapter, shapes)
+        if half:
+            half.read_weights = read_weights
         return half
     except Exception as error:  # reading the whole model says what is wrong
         log.info("the image tower of %s is not read by itself: %s", weights, first_line(error))

@@ -16,7 +16,7 @@ Letters as in towers/tokens.py: S sequences, N tokens, C width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +24,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidfind.precision.integers import Product, quantise, quantise_rows
+from vidfind.precision.integers import Product, quantise, quantise_rows, round_weights
 
 LOWEST = 0.17
 """No activation is below -LOWEST: GELU ends at -0.16997, QuickGELU at -0.1636; tanh's -0.17004 is rounded to it."""
 GELUS = {"gelu": "none", "tanh": "tanh"}
 """The activations that a product applies by itself, by its names for them."""
 SMALLEST = 1e-5
+NORM = ("weight", "bias")
 DEVIATIONS = 3
 """Normed values are taken to lie within so many standard deviations."""
 
@@ -66,31 +67,61 @@ class Parts:
     last: Linear
 
 
-def int8_blocks(blocks: Any, parts_of: Callable[[Any], Parts], largest: int, is_careful: bool) -> dict[int, Int8Block]:
-    """Makes blocks of integers, by number: all but the first and the last if `is_careful`."""
+Rounded = Mapping[str, Tensor]
+"""The tensors of an `Int8Block` or of a `Product` by name."""
+PRODUCTS = ("qkv", "out", "first", "last")
+NORMS = ("norm_1", "norm_inside", "norm_2", "norm_hidden")
+"""The norms of `Parts`, by its names."""
+
+
+def round_blocks(
+    blocks: Any, parts_of: Callable[[Any], Parts], largest: int, is_careful: bool
+) -> Iterator[tuple[int, Rounded]]:
+    """Yields what the `Int8Block`s of blocks are made of, by number: all but the first and the last if `is_careful`."""
     own = {0, len(blocks) - 1} if is_careful else set()
-    return {i: Int8Block(parts_of(block), largest) for i, block in enumerate(blocks) if i not in own}
+    for i, block in enumerate(blocks):
+        if i not in own:
+            yield i, round_parts(parts_of(block), largest)
+
+
+def round_parts(parts: Parts, largest: int) -> dict[str, Tensor]:
+    """What an `Int8Block` is made of, by name. `largest`: as `round_weights` takes it."""
+    (qkv, qkv_bias), (out, out_bias) = parts.qkv, parts.out
+    (first, first_bias), (last, last_bias) = parts.first, parts.last
+    norms: dict[str, tuple[Tensor, Tensor]] = {}
+    if parts.norm_inside is None:
+        qkv, qkv_bias, out = equalise_values(qkv, qkv_bias, out, parts.norm_1.weight.float())
+    else:
+        norms["norm_inside"], out = smooth(parts.norm_inside, out)
+    norms["norm_1"], qkv = smooth(parts.norm_1, qkv)
+    norms["norm_2"], first = smooth(parts.norm_2, first)
+    if parts.norm_hidden is not None:
+        norms["norm_hidden"], last = smooth(parts.norm_hidden, last)
+    linears = ((qkv, qkv_bias), (out, out_bias), (first, first_bias), (last, last_bias))
+    rounded = {f"{norm}.{part}": one for norm, ones in norms.items() for part, one in zip(NORM, ones, strict=True)}
+    for product, linear in zip(PRODUCTS, linears, strict=True):
+        rounded |= {f"{product}.{name}": tensor for name, tensor in round_weights(*linear, largest).items()}
+    return rounded
+
+
+def part_of(weights: Rounded, part: str) -> dict[str, Tensor]:
+    """Those of `weights` whose names begin with `part` and a dot, by the rest of their names."""
+    return {name.removeprefix(f"{part}."): tensor for name, tensor in weights.items() if name.startswith(f"{part}.")}
 
 
 class Int8Block:
     """A transformer block with products of 8-bit integers. What adds to x may change it in place."""
 
-    def __init__(self, parts: Parts, largest: int) -> None:
-        """`largest`: as `Product` takes it."""
+    def __init__(self, parts: Parts, rounded: Rounded) -> None:
+        """`rounded`: as `round_parts` returns it; the numbers in `parts` are not read."""
         self.heads, self.activation = parts.heads, parts.activation
-        (qkv, qkv_bias), (out, out_bias) = parts.qkv, parts.out
-        self.norm_inside = self.norm_hidden = None
-        if parts.norm_inside is None:
-            qkv, qkv_bias, out = equalise_values(qkv, qkv_bias, out, parts.norm_1.weight.float())
-        else:
-            self.norm_inside, out = smooth(parts.norm_inside, out)
-        self.norm_1, qkv = smooth(parts.norm_1, qkv)
-        self.qkv, self.out = Product(qkv, qkv_bias, largest), Product(out, out_bias, largest)
-        (first, first_bias), (last, last_bias) = parts.first, parts.last
-        self.norm_2, first = smooth(parts.norm_2, first)
-        if parts.norm_hidden is not None:
-            self.norm_hidden, last = smooth(parts.norm_hidden, last)
-        self.first, self.last = Product(first, first_bias, largest), Product(last, last_bias, largest)
+        self.norm_1, self.norm_inside, self.norm_2, self.norm_hidden = (
+            (rounded[f"{name}.weight"].clone(), rounded[f"{name}.bias"].clone(), float(norm.eps))
+            if (norm := getattr(parts, name)) is not None
+            else None
+            for name in NORMS
+        )
+        self.qkv, self.out, self.first, self.last = (Product(part_of(rounded, name)) for name in PRODUCTS)
         self.last_bias = self.last.bias - LOWEST * self.last.sums
 
     def queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -136,14 +167,14 @@ def scaled(linear: Any, gamma: Tensor | None) -> Linear:
     return (weight, bias) if gamma is None else (weight * gamma.float()[:, None], bias * gamma.float())
 
 
-def smooth(norm: Any, weight: Tensor) -> tuple[tuple[Tensor, Tensor, float], Tensor]:
+def smooth(norm: Any, weight: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
     """A norm (C) and the weight (N, C) after it, with the differences between channels shared among both.
 
-    Returns the norm's weight, bias and epsilon, and the weight of the product."""
+    Returns the norm's weight and bias, and the weight of the product."""
     gamma, beta = norm.weight.float(), norm.bias.float()
     inputs = (DEVIATIONS * gamma.abs() + beta.abs()).clamp_min(SMALLEST)
     factors = (inputs / weight.abs().amax(0).clamp_min(SMALLEST)).sqrt()
-    return (gamma / factors, beta / factors, float(norm.eps)), weight * factors
+    return (gamma / factors, beta / factors), weight * factors
 
 
 def equalise_values(qkv: Tensor, bias: Tensor, out: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor, Tensor]:

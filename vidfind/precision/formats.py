@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 
 from vidfind.errors import BadInput, StorageError
-from vidfind.precision.integers import Product, largest_weight, quantise
+from vidfind.precision.integers import Product, largest_weight, quantise, round_weights
 from vidfind.system.machine import cpu_features, cpu_name, one_thread
 from vidfind.system.paths import home
 from vidfind.system.storage import write_text
@@ -140,7 +140,7 @@ def measure_speeds() -> Speeds:
         "bfloat16": lambda rows: F.linear(coarse[0][:rows], *coarse[1:]),
     }
     if largest := largest_weight():
-        product = Product(weight, bias, largest)
+        product = Product(round_weights(weight, bias, largest))
         works["int8"] = lambda rows: product(*quantise(inputs[:rows]))
     # The time of the thread itself, which other programs do not lengthen. On Windows it only counts whole ticks.
     clock = time.perf_counter if sys.platform == "win32" else time.thread_time

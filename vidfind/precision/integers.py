@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -27,14 +28,10 @@ SMALLEST = 1e-12
 class Product:
     """A linear layer with weights (N, K) in 8 bits, one scale for each row, and biases (N,) in float32."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, largest: int) -> None:
-        """`largest`: the largest integer that a weight may become."""
-        self.scales = (weight.abs().amax(1).clamp_min(SMALLEST) / largest).contiguous()
-        rounded = (weight / self.scales[:, None]).round().to(torch.int8)
-        self.sums = rounded.float().sum(1) * self.scales
-        """The outputs (N,) if all inputs were 1."""
-        self.bias = bias.contiguous()
-        self._packed = torch.ops.onednn.qlinear_prepack(rounded, None)
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        """`weights`: as `round_weights` returns them."""
+        self.scales, self.sums, self.bias = (weights[name].clone() for name in ("scales", "sums", "bias"))
+        self._packed = torch.ops.onednn.qlinear_prepack(weights["integers"], None)
         self._zeros = torch.zeros(len(self.scales), dtype=torch.int64)
 
     def __call__(
@@ -72,6 +69,32 @@ class Product:
             [],
             "",
         )
+
+
+def round_weights(weight: Tensor, bias: Tensor, largest: int) -> dict[str, Tensor]:
+    """Weights (N, K) and biases (N,) in float32 -> what a `Product` is made of, by name.
+
+    `largest`: the largest integer that a weight may become. The `sums` are the outputs (N,) if all inputs were 1."""
+    scales = (weight.abs().amax(1).clamp_min(SMALLEST) / largest).contiguous()
+    integers = (weight / scales[:, None]).round().to(torch.int8)
+    return {
+        "integers": integers,
+        "scales": scales,
+        "sums": integers.float().sum(1) * scales,
+        "bias": bias.contiguous(),
+    }
+
+
+def agrees(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether the integers among many tensors, as `round_weights` names them, have the sums that stand beside them."""
+    parts = [name.removesuffix("integers") for name in tensors if name.endswith("integers")]
+    return all(
+        torch.equal(
+            tensors[f"{part}integers"].sum(1, dtype=torch.int32).float() * tensors[f"{part}scales"],
+            tensors[f"{part}sums"],
+        )
+        for part in parts
+    )
 
 
 def quantise(x: Tensor) -> tuple[Tensor, float]:
@@ -113,7 +136,7 @@ def largest_weight() -> int:
 def _is_exact(largest: int) -> bool:
     weight = torch.full((33, 512), float(largest))
     weight[::2] *= -1
-    product = Product(weight, torch.arange(33.0), largest)
+    product = Product(round_weights(weight, torch.arange(33.0), largest))
     for rows in (1, 8, 64):
         inputs = torch.full((rows, 512), 255, dtype=torch.uint8)
         exact = 255 * weight.sum(1) + product.bias

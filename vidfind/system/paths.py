@@ -58,6 +58,11 @@ def pictures_path() -> Path:
     return _cache() / "pictures"
 
 
+def int8_towers_path() -> Path:
+    """Returns the folder of image towers in 8-bit integers: a cache that may be deleted at any time."""
+    return _cache() / "int8-towers"
+
+
 def remote_indexes_path() -> Path:
     """Returns the folder for copies of indexes in object storage: a cache that may be deleted at any time."""
     return _cache() / "remote-indexes"

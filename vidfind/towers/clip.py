@@ -3,16 +3,19 @@
 Letters as in tokens.py.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidfind.precision.blocks import Parts, activation_of, int8_blocks, scaled
-from vidfind.precision.integers import Product
+from vidfind.precision.blocks import Int8Block, Parts, Rounded, activation_of, round_blocks, scaled
+from vidfind.precision.integers import Product, round_weights
 from vidfind.towers.patches import PatchEmbedding, cut, fold_normalisation
 from vidfind.towers.tokens import Tokens, key_bias
+
+PATCHES = "patches"
 
 
 class ClipTower:
@@ -94,16 +97,24 @@ def mlp(block: Any, x: Tensor) -> Tensor:
 
 
 class Int8ClipTower(ClipTower):
-    """The same tower with products of 8-bit integers, made of its weights as they are now. Its blocks change x."""
+    """The same tower with products of 8-bit integers. Its blocks change x."""
 
     @torch.no_grad()
-    def __init__(self, model: Any, largest: int, is_careful: bool = False) -> None:
-        """`largest`: the largest weight. If `is_careful`, the first and the last block are not in integers."""
+    def __init__(self, model: Any, rounded: Iterable[tuple[str, Rounded]]) -> None:
+        """`rounded`: as `round_tower` yields it. Blocks that are not in it stay in floats."""
         super().__init__(model)
-        visual = self.visual
-        self._patch_size = visual.conv1.weight.shape[-1]
-        self._patches = Product(*fold_normalisation(visual.conv1, visual.image_mean, visual.image_std), largest)
-        self._int8 = int8_blocks(self.blocks, parts_of, largest, is_careful)
+        self._patch_size = self.visual.conv1.weight.shape[-1]
+        self._int8: dict[int, Int8Block] = {}
+        for name, tensors in rounded:
+            if name == PATCHES:
+                self._patches = Product(tensors)
+            else:
+                self._int8[int(name)] = Int8Block(parts_of(self.blocks[int(name)]), tensors)
+
+    def names_in_floats(self) -> list[str]:
+        """The weights of the tower that are read in floats, by their names in it."""
+        in_integers = ("conv1.", *(f"transformer.resblocks.{i}." for i in self._int8))
+        return [name for name in self.visual.state_dict() if not name.startswith(in_integers)]
 
     def embed(self, frames: Tensor) -> tuple[Tensor, None]:
         patches = cut(frames, self._patch_size)
@@ -118,6 +129,18 @@ class Int8ClipTower(ClipTower):
 
     def add_mlp(self, block: int, x: Tensor) -> Tensor:
         return self._int8[block].add_mlp(x) if block in self._int8 else super().add_mlp(block, x)
+
+
+@torch.no_grad()
+def round_tower(model: Any, largest: int, is_careful: bool = False) -> Iterator[tuple[str, Rounded]]:
+    """Yields what an `Int8ClipTower` is made of, from the weights of a tower as they are now, part by part, with names:
+    PATCHES, and the numbers of blocks.
+
+    `largest`: the largest weight. If `is_careful`, the first and the last block are not in integers."""
+    visual = model.visual
+    yield PATCHES, round_weights(*fold_normalisation(visual.conv1, visual.image_mean, visual.image_std), largest)
+    for i, rounded in round_blocks(visual.transformer.resblocks, parts_of, largest, is_careful):
+        yield str(i), rounded
 
 
 def parts_of(block: Any) -> Parts:

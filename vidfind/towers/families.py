@@ -41,6 +41,7 @@ def has_int8_tower(model: Any) -> bool:
 
 
 def int8_tower(model: Any, largest: int, is_careful: bool = False) -> Tower:
-    """Returns the image tower of a model with products of 8-bit integers, as `Int8ClipTower` makes it."""
-    is_timm = isinstance(image_tower(model), TimmTower)
-    return (Int8TimmTower if is_timm else Int8ClipTower)(model, largest, is_careful)
+    """Returns the image tower of a model with products of 8-bit integers. Arguments are those of `clip.round_tower`."""
+    if isinstance(image_tower(model), TimmTower):
+        return Int8TimmTower(model, largest, is_careful)
+    return Int8ClipTower(model, clip.round_tower(model, largest, is_careful))

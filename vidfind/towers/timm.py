@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidfind.precision.blocks import Linear, Parts, activation_of, int8_blocks, scaled
-from vidfind.precision.integers import Product
+from vidfind.precision.blocks import Int8Block, Linear, Parts, activation_of, round_blocks, scaled
+from vidfind.precision.integers import Product, round_weights
 from vidfind.towers.patches import FRAMES_AT_A_TIME, PatchEmbedding, cut, fold_normalisation
 from vidfind.towers.tokens import Tokens, full_share, key_bias
 
@@ -121,13 +121,18 @@ class Int8TimmTower(TimmTower):
 
     @torch.no_grad()
     def __init__(self, model: Any, largest: int, is_careful: bool = False) -> None:
-        """As `towers.clip.Int8ClipTower`."""
+        """Arguments are those of `towers.clip.round_tower`."""
         super().__init__(model)
         visual, embed = self.visual, self.trunk.patch_embed
         self._int8_patches = None
         if type(embed).__name__ == "PatchEmbed":
-            self._int8_patches = Product(*fold_normalisation(embed.proj, visual.image_mean, visual.image_std), largest)
-        self._int8 = int8_blocks(self.trunk.blocks, parts_of, largest, is_careful)
+            folded = fold_normalisation(embed.proj, visual.image_mean, visual.image_std)
+            self._int8_patches = Product(round_weights(*folded, largest))
+        blocks = self.trunk.blocks
+        self._int8 = {
+            i: Int8Block(parts_of(blocks[i]), rounded)
+            for i, rounded in round_blocks(blocks, parts_of, largest, is_careful)
+        }
 
     def _patches(self, frames: Tensor) -> Tensor:
         if self._int8_patches is None:
