@@ -70,8 +70,6 @@ class Parts:
 Rounded = Mapping[str, Tensor]
 """The tensors of an `Int8Block` or of a `Product` by name."""
 PRODUCTS = ("qkv", "out", "first", "last")
-NORMS = ("norm_1", "norm_inside", "norm_2", "norm_hidden")
-"""The norms of `Parts`, by its names."""
 
 
 def round_blocks(
@@ -109,17 +107,26 @@ def part_of(weights: Rounded, part: str) -> dict[str, Tensor]:
     return {name.removeprefix(f"{part}."): tensor for name, tensor in weights.items() if name.startswith(f"{part}.")}
 
 
+class Norm:
+    """A layer norm with weights that differ from its own."""
+
+    def __init__(self, norm: Any, weights: Rounded) -> None:
+        self.weight, self.bias, self.eps = weights["weight"].clone(), weights["bias"].clone(), float(norm.eps)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
+
+
 class Int8Block:
     """A transformer block with products of 8-bit integers. What adds to x may change it in place."""
 
     def __init__(self, parts: Parts, rounded: Rounded) -> None:
         """`rounded`: as `round_parts` returns it; the numbers in `parts` are not read."""
         self.heads, self.activation = parts.heads, parts.activation
-        self.norm_1, self.norm_inside, self.norm_2, self.norm_hidden = (
-            (rounded[f"{name}.weight"].clone(), rounded[f"{name}.bias"].clone(), float(norm.eps))
-            if (norm := getattr(parts, name)) is not None
-            else None
-            for name in NORMS
+        self.norm_1, self.norm_2 = (Norm(getattr(parts, name), part_of(rounded, name)) for name in ("norm_1", "norm_2"))
+        self.norm_inside, self.norm_hidden = (
+            Norm(getattr(parts, name), part_of(rounded, name)) if getattr(parts, name) is not None else None
+            for name in ("norm_inside", "norm_hidden")
         )
         self.qkv, self.out, self.first, self.last = (Product(part_of(rounded, name)) for name in PRODUCTS)
         self.last_bias = self.last.bias - LOWEST * self.last.sums
@@ -127,7 +134,7 @@ class Int8Block:
     def queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x (S, N, C) -> queries, keys and values, each (S, heads, N, d), where d is the width of a head."""
         sequences, n, width = x.shape
-        qkv = self.qkv(*quantise(F.layer_norm(x.reshape(-1, width), (width,), *self.norm_1)))
+        qkv = self.qkv(*quantise(self.norm_1(x.reshape(-1, width))))
         q, k, v = qkv.view(sequences, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         return q, k, v
 
@@ -138,7 +145,7 @@ class Int8Block:
             attended.transpose(1, 2).reshape(-1, self.heads * attended.shape[-1]),
         )
         if self.norm_inside:
-            attended = F.layer_norm(attended, attended.shape[-1:], *self.norm_inside)
+            attended = self.norm_inside(attended)
         self.out.add_to(rows, *quantise(attended))
         return rows.view(x.shape)
 
@@ -146,12 +153,12 @@ class Int8Block:
         """x (S, N, C) -> x with the output of the MLP added."""
         rows = x.reshape(-1, x.shape[-1])
         gelu = GELUS.get(self.activation, "")
-        hidden = self.first(*quantise(F.layer_norm(rows, rows.shape[-1:], *self.norm_2)), gelu=gelu)
+        hidden = self.first(*quantise(self.norm_2(rows)), gelu=gelu)
         if self.activation == "gated":
             gate, values = hidden.chunk(2, dim=-1)
             hidden = F.silu(gate) * values
             if self.norm_hidden:
-                hidden = F.layer_norm(hidden, hidden.shape[-1:], *self.norm_hidden)
+                hidden = self.norm_hidden(hidden)
             self.last.add_to(rows, *quantise(hidden))
             return rows.view(x.shape)
         if self.activation == "quick":
