@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.ran import Ran, Run
+from tests.support.ran import NewPlace, Ran, Run
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
-    from vidfind.store.places.path import RemotePath
+    from vidfind.store.places.path import IndexPath, RemotePath
     from vidfind.store.store import Store
+
+ON_BOTH = ("store", "search", "index")
+"""The folders of tests whose indexes are on disk, and in object storage too."""
 
 # Tests run two at a time: programs that all want every core slow one another down tenfold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -43,14 +46,44 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(place: IndexPath) -> Store:
     """An empty index of 16 numbers a vector, named as by default: enough wherever vectors may be random."""
     from vidfind.encoders.names import EncoderIdentity
     from vidfind.store.settings import IndexSettings
     from vidfind.store.store import Store
 
     settings = IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12))
-    return Store.create(tmp_path / "indexes" / "default", settings, dim=16)
+    return Store.create(place, settings, dim=16)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests of the store, of searches and of runs are of an index on disk, and with `-m soak -k s3` of one in object
+    storage too."""
+    suite = metafunc.definition.path.relative_to(Path(__file__).parent).parts[0]
+    if suite in ON_BOTH and "new_place" in metafunc.fixturenames and not [*metafunc.definition.iter_markers("on_disk")]:
+        storages = ["disk", pytest.param("s3", marks=pytest.mark.soak)]
+        metafunc.parametrize("new_place", storages, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewPlace]:
+    """Returns the place for an index: in the folder it is given, or in object storage."""
+    if getattr(request, "param", "disk") == "disk":
+        yield lambda folder: folder / "indexes" / "default"
+        return
+    from tests.support import object_storage
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in object_storage.environment(request.getfixturevalue("object_server")).items():
+            patch.setenv(name, value)
+        patch.setenv("VIDFIND_HOME", str(tmp_path_factory.mktemp("home")))
+        yield lambda folder: object_storage.new_place()
+
+
+@pytest.fixture
+def place(new_place: NewPlace, tmp_path: Path) -> IndexPath:
+    """The place of an index of a test alone, which holds nothing yet."""
+    return new_place(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from vidfind.index.events import Outcome
 from vidfind.index.options import IndexOptions
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
+from vidfind.store.places.path import IndexPath
 from vidfind.store.store import Store
 
 
@@ -25,9 +26,9 @@ def library(made: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def film_store(tmp_path: Path, tiny_encoder: Encoder) -> Store:
+def film_store(place: IndexPath, tiny_encoder: Encoder) -> Store:
     """An empty index for the tiny model's vectors."""
-    store, _ = open_store(tmp_path / "indexes" / "default", lambda choice: tiny_encoder, EncoderChoice())
+    store, _ = open_store(place, lambda choice: tiny_encoder, EncoderChoice())
     return store
 
 

@@ -22,15 +22,16 @@ from vidfind.index.run import index_videos
 from vidfind.store.edit import relink_videos, remove_videos
 from vidfind.store.memory import LEFT_OUT_FILE, read_left_out
 from vidfind.store.mending.health import check_index, mend_index
+from vidfind.store.places.path import IndexPath
 
 
 class Shelf:
     """A folder of films that all have the same contents, and an index: nothing is encoded but the first."""
 
-    def __init__(self, folder: Path, clip: Path, encoder: Encoder) -> None:
+    def __init__(self, folder: Path, place: IndexPath, clip: Path, encoder: Encoder) -> None:
         self.folder, self._clip, self._encoder = folder, clip, encoder
         folder.mkdir()
-        self.store, _ = open_store(folder.parent / "index", lambda choice: encoder, EncoderChoice())
+        self.store, _ = open_store(place, lambda choice: encoder, EncoderChoice())
 
     def add(self, *names: str) -> None:
         for name in names:
@@ -54,8 +55,8 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, clips: Path, tiny_encoder: Encoder) -> Shelf:
-    return Shelf(tmp_path / "films", clips / "short.mp4", tiny_encoder)
+def shelf(tmp_path: Path, place: IndexPath, clips: Path, tiny_encoder: Encoder) -> Shelf:
+    return Shelf(tmp_path / "films", place, clips / "short.mp4", tiny_encoder)
 
 
 @pytest.mark.parametrize("name", [".secret/a.mp4", "plain", "$RECYCLE.BIN/a.mp4", ".hidden.mp4", "trip/.b/c/a.mp4"])

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.drives import set_mounts
+from tests.support.stored import copy_index
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderChoice
 from vidfind.index.events import Offline, Outcome
@@ -19,6 +20,7 @@ from vidfind.index.options import IndexOptions
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
 from vidfind.store.edit import relink_videos, remove_videos
+from vidfind.store.places.path import IndexPath
 from vidfind.store.store import Store
 from vidfind.store.tables import UNKNOWN_PLACE
 
@@ -49,10 +51,10 @@ def indexed(tmp_path_factory: pytest.TempPathFactory, clips: Path, tiny_encoder:
 class Library:
     """Films and their index, with what can be done to them. Nothing here can encode."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, place: IndexPath) -> None:
         self.folder = folder
         self.films = folder / "films"
-        self.store = Store.open(folder / "index")
+        self.store = Store.open(place)
         self.vectors = {row.path: row.content for row in self.store.videos().values()}
 
     def index(self, *folders: Path, **options: Any) -> dict[str, str]:
@@ -96,11 +98,11 @@ def _never() -> Encoder:
 
 
 @pytest.fixture
-def library(indexed: Path, tmp_path: Path) -> Library:
-    shutil.copytree(indexed, tmp_path / "here")
-    library = Library(tmp_path / "here")
-    relink_videos(indexed, tmp_path / "here", library.store)
-    library = Library(tmp_path / "here")
+def library(indexed: Path, tmp_path: Path, place: IndexPath) -> Library:
+    shutil.copytree(indexed / "films", tmp_path / "here" / "films")
+    copy_index(indexed / "index", place)
+    relink_videos(indexed, tmp_path / "here", Store.open(place))
+    library = Library(tmp_path / "here", place)
     assert library.index() == {}
     return library
 

@@ -6,22 +6,22 @@ from pathlib import Path
 import pytest
 
 from tests.support.indexing import Index, never
-from tests.support.stored import on_disk
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput, IndexMismatch, ModelUnavailable
 from vidfind.index.options import IndexOptions
 from vidfind.index.prepare import check_folders, needs_index, open_store
 from vidfind.index.run import index_videos
+from vidfind.store.places.path import IndexPath
 from vidfind.store.store import Store
 from vidfind.system.paths import NO_ADAPTER
 
 
-def test_a_folder_that_never_was_there_is_refused(library: Path, film_store: Store) -> None:
+def test_a_folder_that_never_was_there_is_refused(library: Path, film_store: Store, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="There is no folder or video"):
         list(index_videos([library / "nothing"], film_store, never))
     with pytest.raises(BadInput, match="There is no folder or video"):
-        check_folders([library / "nothing"], on_disk(film_store).with_name("no index yet"))
+        check_folders([library / "nothing"], tmp_path / "no index yet")
 
 
 def test_an_encoder_that_is_not_the_index_own_is_refused(library: Path, film_store: Store) -> None:
@@ -49,18 +49,18 @@ def test_an_index_keeps_its_settings_once_it_has_videos(
         open_store(film_store.path, never, EncoderChoice(), 5.0)
 
 
-def test_an_index_without_videos_keeps_what_it_was_begun_with(tmp_path: Path, tiny_encoder: Encoder) -> None:
+def test_an_index_without_videos_keeps_what_it_was_begun_with(place: IndexPath, tiny_encoder: Encoder) -> None:
     asked: list[EncoderChoice] = []
 
     def load(choice: EncoderChoice) -> Encoder:
         asked.append(choice)
         return tiny_encoder
 
-    open_store(tmp_path / "begun", load, EncoderChoice("tiny"), 5.0, overlap=True)
-    store, _ = open_store(tmp_path / "begun", load, EncoderChoice())
+    open_store(place, load, EncoderChoice("tiny"), 5.0, overlap=True)
+    store, _ = open_store(place, load, EncoderChoice())
     assert asked[-1] == EncoderChoice("tiny", "builtin", "tempme", NO_ADAPTER)
     assert (store.settings.segment_length, store.settings.overlap) == (5, True)
-    open_store(tmp_path / "begun", load, EncoderChoice("ViT-B-32"))
+    open_store(place, load, EncoderChoice("ViT-B-32"))
     assert asked[-1] == EncoderChoice("ViT-B-32")
 
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -17,7 +18,10 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
+from tests.support.ran import NewPlace
 from tests.support.small_adapters import save_adapter
+from tests.support.stored import copy_index, on_disk
+from vidfind.commands import adapter_command
 from vidfind.demo.collection import draw_collection
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderChoice
@@ -35,6 +39,8 @@ from vidfind.search.query import encode_query, load_query_encoder
 from vidfind.search.question.filters import Filters
 from vidfind.store.edit import remove_videos
 from vidfind.store.folder import delete_index
+from vidfind.store.places import lease
+from vidfind.store.places.path import IndexPath
 from vidfind.store.settings import NEXT_FILE
 from vidfind.store.status import Unfinished, index_status
 from vidfind.store.store import Store
@@ -72,7 +78,9 @@ class Library:
     """Videos, an index of them, and what a user does with both."""
 
     films: Path
-    path: Path
+    path: IndexPath
+    other: IndexPath
+    """The place for another index."""
     said: list[str] = field(default_factory=list)
 
     def index(self, *folders: Path, stop_after: int | None = None, **asked: Any) -> list[Event]:
@@ -107,22 +115,27 @@ class Library:
 def indexed_once(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Library:
     """The videos, always copied to this place, and an index of them there without an adapter."""
     folder = tmp_path_factory.mktemp("indexed")
-    library = Library(folder / "films", folder / "index")
+    library = Library(folder / "films", folder / "index", folder / "other")
     shutil.copytree(drawn, library.films)
     library.index(library.films / "one", library.films / "two", model="tiny", adapter=NO_ADAPTER)
     return library
 
 
 @pytest.fixture
-def library(drawn: Path, indexed_once: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Library:
+def library(
+    drawn: Path, indexed_once: Library, new_place: NewPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Library:
     """Six videos in two folders, indexed without an adapter; the adapters `home`, `garden` and `words` (text only)."""
     monkeypatch.setenv("VIDFIND_HOME", str(tmp_path / "home"))
     for seed, (name, kind) in enumerate({"home": "lora", "garden": "lora", "words": "text"}.items()):
         save_adapter(adapter_path(name), kind, seed)
     shutil.rmtree(indexed_once.films)
     shutil.copytree(drawn, indexed_once.films)
-    path = tmp_path / "home" / "indexes" / "default"
-    return Library(indexed_once.films, Path(shutil.copytree(indexed_once.path, path)))
+    return Library(
+        indexed_once.films,
+        copy_index(on_disk(indexed_once.path), new_place(tmp_path / "home")),
+        new_place(tmp_path / "other"),
+    )
 
 
 def statuses(events: list[Event]) -> list[str]:
@@ -137,7 +150,8 @@ def fresh_scores(library: Library, adapter: str | None) -> Scores:
     """What a search finds in an index made anew with an adapter."""
     content = adapter_path(adapter).read_bytes() if adapter else b""
     if content not in searched:
-        fresh = Library(library.films, library.path.with_name(f"fresh-{adapter}"))
+        place = Path(tempfile.mkdtemp(dir=library.films.parent), "index")
+        fresh = Library(library.films, place, place)
         fresh.index(library.films / "one", library.films / "two", model="tiny", adapter=adapter)
         searched[content] = fresh.search()
     return searched[content]
@@ -277,9 +291,13 @@ def test_an_adapter_trained_anew_begins_again(library: Library) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="processes are killed otherwise there")
 @pytest.mark.parametrize("when", ["to encode", '"changed"'], ids=["before encoding", "while encoding"])
-def test_a_killed_encoding_leaves_an_index_that_answers_and_the_next_run_finishes(library: Library, when: str) -> None:
+def test_a_killed_encoding_leaves_an_index_that_answers_and_the_next_run_finishes(
+    library: Library, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LEASE_TIME", 1.0)  # of one that is dead
     before = library.search()
     command = [sys.executable, "-m", "vidfind", "-v", "index", "--adapter", "home", "--device", "cpu", "--json"]
+    command += ["--index", library.path.name]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout
     while when not in (line := process.stdout.readline()):
@@ -296,14 +314,14 @@ def test_a_killed_encoding_leaves_an_index_that_answers_and_the_next_run_finishe
 # Folders that are away
 
 
-def test_videos_that_are_away_keep_the_old_vectors_in_use_until_they_are_back(library: Library) -> None:
+def test_videos_that_are_away_keep_the_old_vectors_in_use_until_they_are_back(library: Library, tmp_path: Path) -> None:
     before = library.search()
     two = library.films / "two"
-    drive = two.rename(library.path.with_name("unplugged"))
+    drive = two.rename(tmp_path / "unplugged")
     events = library.index(adapter="home")
     [waiting] = kinds(events, Waiting)
     assert [(offline.folder, offline.videos) for offline in waiting.offline] == [(two, 3)]
-    assert waiting.command == "vidfind index --adapter home"
+    assert waiting.command == adapter_command(library.path, "home")
     assert not kinds(events, Switched)
     assert library.search() == before
 
@@ -314,8 +332,8 @@ def test_videos_that_are_away_keep_the_old_vectors_in_use_until_they_are_back(li
     assert len(library.search()) == 6
 
 
-def test_videos_that_are_away_can_be_forgotten_instead(library: Library) -> None:
-    (library.films / "two").rename(library.path.with_name("unplugged"))
+def test_videos_that_are_away_can_be_forgotten_instead(library: Library, tmp_path: Path) -> None:
+    (library.films / "two").rename(tmp_path / "unplugged")
     library.index(adapter="home")
     remove_videos([library.films / "two"], library.store)
     assert kinds(library.index(adapter="home"), Switched)
@@ -363,7 +381,9 @@ def test_an_index_keeps_its_adapter_whatever_becomes_of_the_original(library: Li
 def test_an_index_refuses_the_encoder_of_another_adapter(library: Library) -> None:
     library.index(adapter="home")
     other = load(EncoderChoice("tiny", adapter="garden"))
-    with pytest.raises(IndexMismatch, match=r"adapter home, not garden.* again: vidfind index --adapter garden$"):
+    with pytest.raises(
+        IndexMismatch, match=r"adapter home, not garden.* again: vidfind index --adapter garden( --index|$)"
+    ):
         list(index_videos([library.films], library.store, lambda: other, IndexOptions(force=True)))
     with pytest.raises(IndexMismatch, match="adapter home, not garden"):
         load_query_encoder(library.store, lambda choice: other)
@@ -396,6 +416,7 @@ def test_an_adapter_of_another_model_is_refused_with_what_can_be_done(library: L
 # Files
 
 
+@pytest.mark.on_disk
 def test_what_was_in_use_before_is_cleared_an_hour_later(library: Library) -> None:
     library.index(adapter="home")
     library.index(adapter="garden")
@@ -404,7 +425,7 @@ def test_what_was_in_use_before_is_cleared_an_hour_later(library: Library) -> No
     library.index(library.films / "one")
     assert len(list(library.path.glob("*.lance"))) == 6
     hours_ago = time.time() - 7200
-    os.utime(library.path / "settings.json", (hours_ago, hours_ago))
+    os.utime(on_disk(library.path) / "settings.json", (hours_ago, hours_ago))
     library.index(library.films / "one")
     assert sorted(file.name for file in library.path.glob("*.lance")) == ["segments-2.lance", "videos-2.lance"]
     assert list(library.path.glob("adapter-*")) == [library.store.adapter]
@@ -438,9 +459,8 @@ def test_deleting_an_index_deletes_all_its_tables_and_adapters(library: Library)
 
 def fresh(library: Library, **asked: Any) -> tuple[Store, list[str]]:
     said: list[str] = []
-    path = library.path.with_name("fresh")
     store, _ = open_store(
-        path, load, EncoderChoice("tiny", **asked), find_default=default_adapter, announce=said.append
+        library.other, load, EncoderChoice("tiny", **asked), find_default=default_adapter, announce=said.append
     )
     return store, said
 

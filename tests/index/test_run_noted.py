@@ -9,21 +9,22 @@ from pathlib import Path
 from tests.support.ran import Run
 from vidfind.encoders.encoder import Encoder
 from vidfind.index.run import index_videos
+from vidfind.store.places.path import IndexPath
 from vidfind.store.places.progress import RUN_FILE, read_run
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store
 from vidfind.system import paths
 
 
-def test_a_run_notes_how_far_it_is(made: Path, tmp_path: Path, tiny_encoder: Encoder) -> None:
-    store = Store.create(tmp_path / "index", IndexSettings(tiny_encoder.identity), tiny_encoder.dim)
+def test_a_run_notes_how_far_it_is(made: Path, place: IndexPath, tiny_encoder: Encoder) -> None:
+    store = Store.create(place, IndexSettings(tiny_encoder.identity), tiny_encoder.dim)
     seen = [read_run(store.path) for _ in index_videos([made], store, lambda: tiny_encoder)]
     totals = {state.total for state in seen if state}
     assert totals == {3}
     assert read_run(store.path) is None
 
 
-def test_status_tells_of_a_run_under_way(run: Run, tmp_path: Path, tiny_encoder: Encoder) -> None:
+def test_status_tells_of_a_run_under_way(run: Run, tiny_encoder: Encoder) -> None:
     store = Store.create(paths.index_path("default"), IndexSettings(tiny_encoder.identity), tiny_encoder.dim)
     assert "Running" not in run("status").out
     state = {"done": 3, "total": 7, "process": os.getpid()}

@@ -14,18 +14,18 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from tests.support.object_storage import environment, new_place, serving
 from tests.support.rows import embed, make_row, unit_vectors
 from vidfind.encoders.names import EncoderIdentity
+from vidfind.index.writer import CommitQueue, make_marker
 from vidfind.store.places.path import IndexPath, RemotePath, machine_folder
 from vidfind.store.settings import IndexSettings
-from vidfind.store.store import Store
+from vidfind.store.store import Embedded, Store
 
 SETTINGS = IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12))
-COMMIT = 100
-"""Videos written at a time."""
 
 
 def measure(place: IndexPath, videos: int, segments: int, dim: int) -> dict[str, float]:
@@ -41,15 +41,24 @@ def measure(place: IndexPath, videos: int, segments: int, dim: int) -> dict[str,
 
     store = timed("create", lambda: Store.create(place, SETTINGS, dim))
 
+    spans, some = embed(make_row("x", segments)).spans, unit_vectors(segments + 99, seed=2, dim=dim)
+    rows = [make_row(f"{number}.mp4", segments) for number in range(videos)]
+    embedded = [Embedded(row.content, spans, some[i % 99 : i % 99 + segments].copy()) for i, row in enumerate(rows)]
+
     def write() -> Store:
-        with store.writing() as writer:
-            for start in range(0, videos, COMMIT):
-                rows = [make_row(f"{number}.mp4", segments) for number in range(start, min(start + COMMIT, videos))]
-                writer.put(rows, [embed(row, row.content % 2**31, dim) for row in rows])
-            writer.compact()
+        with closing(CommitQueue(writer, make_marker(store))) as queue:
+            for row, one in zip(rows, embedded, strict=True):
+                queue.add(row, one)
+                queue.commit_when_due()
         return store
 
-    timed(f"write {videos} videos", write)
+    def tidy() -> Store:
+        writer.compact()
+        return store
+
+    with store.writing() as writer:
+        timed(f"write {videos} videos", write)
+        timed("tidy up", tidy)
 
     def search(opened: Store) -> Store:
         opened.videos_of([hit.content for hit in opened.search(vector, 20)])

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.support.described import NEXT, SHOWN, add_films, describe, noisy
-from tests.support.stored import on_disk
+from tests.support.ran import NewPlace
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput
 from vidfind.models.catalog import TINY
@@ -19,6 +18,7 @@ from vidfind.search.question.expression import Expression
 from vidfind.search.question.filters import Filters
 from vidfind.search.searcher import Searcher
 from vidfind.store.folder import levels_file
+from vidfind.store.places.path import IndexPath
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store
 from vidfind.words.bank import read_bank
@@ -26,9 +26,9 @@ from vidfind.words.levels import update_levels
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Encoder) -> Path:
+def index(new_place: NewPlace, tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Encoder) -> IndexPath:
     """The index of `describe`; searches only read it."""
-    return on_disk(describe(tmp_path_factory.mktemp("fit") / "default", tiny_encoder))
+    return describe(new_place(tmp_path_factory.mktemp("fit")), tiny_encoder).path
 
 
 def matches(moments: Sequence[Moment]) -> list[int]:
@@ -38,21 +38,21 @@ def matches(moments: Sequence[Moment]) -> list[int]:
     return found
 
 
-def test_of_a_plain_query_the_match_falls_with_the_rank(index: Path) -> None:
+def test_of_a_plain_query_the_match_falls_with_the_rank(index: IndexPath) -> None:
     moments = Searcher(index).find("a red star growing", limit=30)
     assert moments[0].path.stem == "red star growing"
     assert matches(moments) == sorted(matches(moments), reverse=True)
     assert matches(moments)[0] > 80 and matches(moments)[-1] < 30
 
 
-def test_the_match_of_a_moment_is_the_same_whatever_the_filters(index: Path) -> None:
+def test_the_match_of_a_moment_is_the_same_whatever_the_filters(index: IndexPath) -> None:
     searcher = Searcher(index)
     everywhere = {one.path: one.match for one in searcher.find("a red star growing", limit=30)}
     there = searcher.find("a red star growing", Filters(folder="/trips"), limit=30)
     assert there and {one.path: one.match for one in there}.items() <= everywhere.items()
 
 
-def test_what_is_left_out_ranks_moments_and_leaves_their_match_alone(index: Path) -> None:
+def test_what_is_left_out_ranks_moments_and_leaves_their_match_alone(index: IndexPath) -> None:
     searcher = Searcher(index)
     plain = searcher.find("a red star", Filters(per_video=2), limit=60)
     without = searcher.find(Expression("a red star", without=["growing"]), Filters(per_video=2), limit=60)
@@ -62,7 +62,7 @@ def test_what_is_left_out_ranks_moments_and_leaves_their_match_alone(index: Path
     assert matches(without) != sorted(matches(without), reverse=True)
 
 
-def test_a_sequence_matches_as_well_as_its_worst_step(index: Path) -> None:
+def test_a_sequence_matches_as_well_as_its_worst_step(index: IndexPath) -> None:
     first, then = SHOWN[3], SHOWN[(3 + NEXT) % len(SHOWN)]
     [best, *_] = Searcher(index).find(Expression(first, then=[then]), limit=3)
     assert best.path.stem == first
@@ -80,7 +80,7 @@ def test_a_sequence_matches_as_well_as_its_worst_step(index: Path) -> None:
     ],
     ids=["words", "not", "then"],
 )
-def test_a_least_match_leaves_out_what_matches_less(index: Path, expression: Expression) -> None:
+def test_a_least_match_leaves_out_what_matches_less(index: IndexPath, expression: Expression) -> None:
     searcher = Searcher(index)
     everything = searcher.find(expression, limit=60)
     least = sorted(matches(everything))[-3]
@@ -88,7 +88,7 @@ def test_a_least_match_leaves_out_what_matches_less(index: Path, expression: Exp
     assert [one.path for one in found] == [one.path for one in everything if (one.match or 0) >= least]
 
 
-def test_a_least_match_looks_further_until_the_limit_is_filled(index: Path) -> None:
+def test_a_least_match_looks_further_until_the_limit_is_filled(index: IndexPath) -> None:
     expression = Expression("a red star", without=["growing", "growing"])
     searcher = Searcher(index)
     fitting = [one for one in searcher.find(expression, limit=60) if (one.match or 0) >= 50]
@@ -96,7 +96,7 @@ def test_a_least_match_looks_further_until_the_limit_is_filled(index: Path) -> N
     assert [one.path for one in found] == [one.path for one in fitting[:2]] and len(found) == 2
 
 
-def test_with_an_example_the_match_is_not_known(index: Path) -> None:
+def test_with_an_example_the_match_is_not_known(index: IndexPath) -> None:
     searcher = Searcher(index)
     example = searcher.find("a red star growing", limit=1)[0].example
     assert {one.match for one in searcher.find(Expression("moving left", like=[example]), limit=5)} == {None}
@@ -104,8 +104,8 @@ def test_with_an_example_the_match_is_not_known(index: Path) -> None:
         searcher.find(Expression(like=[example]), Filters(min_match=50))
 
 
-def test_what_is_not_known_is_said(tmp_path: Path, tiny_encoder: Encoder) -> None:
-    store = Store.create(tmp_path / "default", IndexSettings(tiny_encoder.identity), tiny_encoder.dim)
+def test_what_is_not_known_is_said(place: IndexPath, tiny_encoder: Encoder) -> None:
+    store = Store.create(place, IndexSettings(tiny_encoder.identity), tiny_encoder.dim)
     vectors = tiny_encoder.encode_text(SHOWN).numpy()
     add_films(store, {"/v/few.mp4": vectors[:19]})
     update_levels(store)
@@ -127,9 +127,9 @@ def test_a_least_match_is_a_percentage(least: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def twins(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Encoder) -> Path:
+def twins(new_place: NewPlace, tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Encoder) -> IndexPath:
     """An index with three near twins and an exact copy of each of 12 videos."""
-    path = tmp_path_factory.mktemp("twins") / "default"
+    path = new_place(tmp_path_factory.mktemp("twins"))
     store = Store.create(path, IndexSettings(tiny_encoder.identity), tiny_encoder.dim)
     rng = np.random.default_rng(2)
     texts = list(read_bank(TINY)[2:60:5])
@@ -141,7 +141,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Encoder) -> Pa
     return path
 
 
-def test_look_alikes_are_folded_only_when_asked_and_the_limit_is_filled(twins: Path) -> None:
+def test_look_alikes_are_folded_only_when_asked_and_the_limit_is_filled(twins: IndexPath) -> None:
     searcher = Searcher(twins)
     every = searcher.find("a red star", limit=8)
     assert all(not one.alike for one in every) and len({one.path.name[:2] for one in every}) < 8
@@ -153,8 +153,8 @@ def test_look_alikes_are_folded_only_when_asked_and_the_limit_is_filled(twins: P
         assert (moment.alike[0].start, moment.alike[0].end) == (0, 10)
 
 
-def test_a_moment_looks_like_another_from_a_cosine_of_098_on(tmp_path: Path, tiny_encoder: Encoder) -> None:
-    store = Store.create(tmp_path / "default", IndexSettings(tiny_encoder.identity), tiny_encoder.dim)
+def test_a_moment_looks_like_another_from_a_cosine_of_098_on(place: IndexPath, tiny_encoder: Encoder) -> None:
+    store = Store.create(place, IndexSettings(tiny_encoder.identity), tiny_encoder.dim)
     query = tiny_encoder.encode_text(["a red star"]).numpy()[0]
     aside = np.roll(query, 1) - (np.roll(query, 1) @ query) * query
     aside /= np.linalg.norm(aside)
@@ -168,7 +168,7 @@ def test_a_moment_looks_like_another_from_a_cosine_of_098_on(tmp_path: Path, tin
     ]
 
 
-def test_a_plain_query_finds_what_it_found_before_there_was_a_match(index: Path) -> None:
+def test_a_plain_query_finds_what_it_found_before_there_was_a_match(index: IndexPath) -> None:
     searcher = Searcher(index)
     with_match = searcher.find("a red star growing", limit=30)
     file = levels_file(index, 0)
@@ -182,7 +182,7 @@ def test_a_plain_query_finds_what_it_found_before_there_was_a_match(index: Path)
 
 
 @pytest.mark.parametrize("query", ["dog catching frisbee", "a giraffe", "xyzzy qwerty"])
-def test_nothing_matches_words_that_the_model_has_never_learnt(index: Path, query: str) -> None:
+def test_nothing_matches_words_that_the_model_has_never_learnt(index: IndexPath, query: str) -> None:
     searcher = Searcher(index)
     assert set(matches(searcher.find(query))) == {0}
     assert searcher.find(query, Filters(min_match=1)) == []

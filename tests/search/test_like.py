@@ -19,6 +19,7 @@ from vidfind.models.load import load_choice
 from vidfind.search.like import like_vector
 from vidfind.search.question.expression import Example, Expression, parse_like
 from vidfind.search.searcher import Searcher
+from vidfind.store.places.path import IndexPath
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store
 from vidfind.system.files import fingerprint
@@ -35,7 +36,7 @@ def test_a_moment_of_a_file_can_be_named(tmp_path: Path, time: str, seconds: flo
 
 
 @pytest.mark.parametrize("text", ["nothing.mp4", "nothing.mp4@3", "@3"])
-def test_a_file_that_is_neither_there_nor_indexed_is_no_example(index: Path, text: str) -> None:
+def test_a_file_that_is_neither_there_nor_indexed_is_no_example(index: IndexPath, text: str) -> None:
     with pytest.raises(BadInput, match="There is no file"):
         Searcher(index, load_choice).find(Expression(like=[text]))
 
@@ -98,9 +99,9 @@ def test_an_example_that_cannot_be_used_is_named(tiny_encoder: Encoder, film: Pa
         like_vector(tiny_encoder, tmp_path / "text.mp4")
 
 
-def test_what_is_asked_for_is_no_answer(tiny_encoder: Encoder, film: Path, tmp_path: Path) -> None:
+def test_what_is_asked_for_is_no_answer(tiny_encoder: Encoder, film: Path, place: IndexPath) -> None:
     """Neither the moment nor the whole video; the file may lie elsewhere than its copy in the index."""
-    store = Store.create(tmp_path / "index", IndexSettings(tiny_encoder.identity), tiny_encoder.dim)
+    store = Store.create(place, IndexSettings(tiny_encoder.identity), tiny_encoder.dim)
     spans = [(0.0, 10.0), (10.0, 20.0), (20.0, 31.0)]
     vectors = np.stack([encode_segment(tiny_encoder, film, *span) for span in spans])
     for name, digest in (("film.mp4", fingerprint(film)), ("other.mp4", "other")):

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.ran import NewPlace
 from tests.support.rows import make_row
-from tests.support.stored import on_disk, put
+from tests.support.stored import put
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.errors import BadInput
 from vidfind.search.moments import Asked, merge_hits, search_moments
@@ -194,9 +195,10 @@ def test_vectors_of_a_run_that_was_killed_are_not_found(store: Store) -> None:
         ("{tmp}", "a b c"),
     ],
 )
-def test_only_videos_of_a_place_are_found_when_asked(places: str | list[str], names: str, in_folders: Store) -> None:
-    tmp = on_disk(in_folders).parents[1]
-    written = [place.format(tmp=tmp) for place in ([places] if isinstance(places, str) else places)]
+def test_only_videos_of_a_place_are_found_when_asked(
+    places: str | list[str], names: str, in_folders: Store, folders: Path
+) -> None:
+    written = [place.format(tmp=folders) for place in ([places] if isinstance(places, str) else places)]
     assert " ".join(sorted(name[0] for name, _, _ in found(in_folders, folder=written))) == names
     if len(written) == 1:
         assert found(in_folders, folder=Path(written[0])) == found(in_folders, folder=written)
@@ -217,8 +219,10 @@ def test_only_videos_of_a_place_are_found_when_asked(places: str | list[str], na
         (["nothing"], "a b c"),
     ],
 )
-def test_videos_of_excluded_places_and_names_are_left_out(patterns: list[str], names: str, in_folders: Store) -> None:
-    exclude = [pattern.format(tmp=on_disk(in_folders).parents[1]) for pattern in patterns]
+def test_videos_of_excluded_places_and_names_are_left_out(
+    patterns: list[str], names: str, in_folders: Store, folders: Path
+) -> None:
+    exclude = [pattern.format(tmp=folders) for pattern in patterns]
     assert " ".join(sorted(name[0] for name, _, _ in found(in_folders, exclude=exclude))) == names
 
 
@@ -230,15 +234,21 @@ def test_a_place_without_videos_is_named(in_folders: Store) -> None:
 
 
 @pytest.fixture(scope="module")
-def in_folders(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Three videos in folders with names that are alike; one folder has a link."""
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a folder in it, and a link to that."""
     tmp = tmp_path_factory.mktemp("folders")
-    settings = IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12))
-    store = Store.create(tmp / "indexes" / "default", settings, dim=16)
     (tmp / "real").mkdir()
     (tmp / "link").symlink_to(tmp / "real")
+    return tmp
+
+
+@pytest.fixture(scope="module")
+def in_folders(new_place: NewPlace, folders: Path) -> Store:
+    """Three videos in folders with names that are alike; one folder has a link."""
+    settings = IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12))
+    store = Store.create(new_place(folders), settings, dim=16)
     for path in ("real/a.mp4", "really/b.mp4", "real/[1] in/c.mp4"):
-        add_video(store, f"{tmp}/{path}", [0.5], folder=str(tmp))
+        add_video(store, f"{folders}/{path}", [0.5], folder=str(folders))
     return store
 
 

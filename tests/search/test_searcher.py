@@ -13,18 +13,19 @@ from vidfind.search.moments import Moment, search_moments
 from vidfind.search.question.expression import Example, Expression
 from vidfind.search.searcher import Searcher
 from vidfind.store.folder import delete_index
+from vidfind.store.places.path import IndexPath
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store
 
 
-def test_a_searcher_sees_what_another_process_adds(index: Path, tiny_encoder: Encoder) -> None:
+def test_a_searcher_sees_what_another_process_adds(index: IndexPath, tiny_encoder: Encoder) -> None:
     searcher = Searcher(index, refuse)
     assert [moment.path.name for moment in searcher.find("a red circle")] == ["a.mp4"]
     add_video(Store.open(index), "/v/b.mp4", tiny_encoder)
     assert {moment.path.name for moment in searcher.find("a red circle")} == {"a.mp4", "b.mp4"}
 
 
-def test_a_searcher_sees_that_an_index_was_deleted_and_made_anew(index: Path, tiny_encoder: Encoder) -> None:
+def test_a_searcher_sees_that_an_index_was_deleted_and_made_anew(index: IndexPath, tiny_encoder: Encoder) -> None:
     searcher = Searcher(index, refuse)
     searcher.prepare()
     delete_index(index)
@@ -34,14 +35,14 @@ def test_a_searcher_sees_that_an_index_was_deleted_and_made_anew(index: Path, ti
     assert [moment.path.name for moment in searcher.find("a red circle")] == ["new.mp4"]
 
 
-def test_an_index_without_videos_says_what_to_type(tmp_path: Path, tiny_encoder: Encoder) -> None:
-    Store.create(tmp_path / "default", IndexSettings(tiny_encoder.identity), tiny_encoder.dim)
+def test_an_index_without_videos_says_what_to_type(place: IndexPath, tiny_encoder: Encoder) -> None:
+    Store.create(place, IndexSettings(tiny_encoder.identity), tiny_encoder.dim)
     with pytest.raises(BadInput, match=r"holds no videos yet\. Add some: vidfind index FOLDER"):
-        Searcher(tmp_path / "default", refuse).find("a red circle")
+        Searcher(place, refuse).find("a red circle")
 
 
 @pytest.fixture
-def things(index: Path, tiny_encoder: Encoder) -> Searcher:
+def things(index: IndexPath, tiny_encoder: Encoder) -> Searcher:
     """A searcher of videos that show what they are named by; the index knows their vectors alone."""
     for name in ("a red star", "a red square", "a blue circle", "a star"):
         add_video(Store.open(index), f"/v/{name}", tiny_encoder)

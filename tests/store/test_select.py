@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.drawn import drawn
+from tests.support.ran import NewPlace
 from tests.support.rows import make_row
 from tests.support.stored import put
 from vidfind.display.search import result_table
@@ -29,13 +30,13 @@ BORDER = datetime(2024, 5, 17, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def stored(new_place: NewPlace, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Videos in folders of like names, filmed around midnight of a few days, one in seven of them failed."""
     from vidfind.encoders.names import EncoderIdentity
     from vidfind.store.settings import IndexSettings
 
     settings = IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12))
-    store = Store.create(tmp_path_factory.mktemp("filters") / "default", settings, dim=4)
+    store = Store.create(new_place(tmp_path_factory.mktemp("filters")), settings, dim=4)
     rows = []
     for number in range(210):
         created = BORDER + timedelta(minutes=37 * number - 3000)

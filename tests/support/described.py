@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 from tests.support.rows import make_row
 from tests.support.stored import put
 from vidfind.encoders.encoder import Encoder
+from vidfind.store.places.path import IndexPath
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store
 from vidfind.words.levels import update_levels
@@ -24,7 +24,7 @@ NEXT = 7
 """The second segment of a video looks like the description so many further on."""
 
 
-def describe(path: Path, encoder: Encoder) -> Store:
+def describe(path: IndexPath, encoder: Encoder) -> Store:
     """An index of 27 videos, each with a segment like its name and one like another, with its levels."""
     store = Store.create(path, IndexSettings(encoder.identity), encoder.dim)
     vectors = encoder.encode_text(SHOWN).numpy()

@@ -1,7 +1,14 @@
-"""The type of the `run` fixture, and of what it returns."""
+"""The types of the fixtures `run` and `new_place`, and of what `run` returns."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from vidfind.store.places.path import IndexPath
+
+NewPlace: TypeAlias = Callable[[Path], IndexPath]
+"""Returns the place for a new index: in a folder, or in object storage."""
 
 
 @dataclass(frozen=True)

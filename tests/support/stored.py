@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from functools import reduce
 from pathlib import Path
 
 from vidfind.store.folder import KEEP_VERSIONS
-from vidfind.store.places.path import IndexPath
+from vidfind.store.places.path import IndexPath, write_bytes
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow
 
@@ -41,3 +43,11 @@ def on_disk(index: Store | IndexPath) -> Path:
     path = index.path if isinstance(index, Store) else index
     assert isinstance(path, Path)
     return path
+
+
+def copy_index(folder: Path, place: IndexPath) -> IndexPath:
+    """Copies the files of an index on disk to a place on disk or in object storage, which it returns."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            write_bytes(reduce(operator.truediv, file.relative_to(folder).parts, place), file.read_bytes())
+    return place

@@ -1,4 +1,4 @@
-"""Collects encoded videos, gives them the tags and classes learnt before, and writes several with each commit."""
+"""Collects encoded videos, gives them the tags and classes learnt before, and writes many with each commit."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from vidfind.tagging.saved import read_tagger
 # Each commit costs a few ms and a file or two; what is lost to a power cut is at most this much.
 VIDEOS_A_COMMIT = 64
 SECONDS_A_COMMIT = 30.0
+MOST_BYTES = 128 * 10**6
+"""While a commit is made, videos are collected until their vectors take so much: a commit takes a second in object
+storage, whether it is of 64 videos or of 1,000."""
 
 
 Marker = Callable[[Sequence[Embedded]], list[Mark]]
@@ -33,20 +36,24 @@ class CommitQueue:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
         self._writing: Future[None] | None = None
         self._waiting: list[tuple[VideoRow, tuple[Embedded, ...]]] = []
+        self._bytes = 0
         self._last_commit = time.monotonic()
 
     def add(self, row: VideoRow, *embedded: Embedded) -> None:
         self._waiting.append((row, embedded))
+        self._bytes += sum(one.vectors.nbytes for one in embedded)
 
     def commit_when_due(self) -> None:
         is_late = time.monotonic() - self._last_commit >= SECONDS_A_COMMIT
-        if len(self._waiting) >= VIDEOS_A_COMMIT or (self._waiting and is_late):
+        is_due = len(self._waiting) >= VIDEOS_A_COMMIT or (self._waiting and is_late)
+        is_writing = self._writing and not self._writing.done()
+        if is_due and (not is_writing or self._bytes >= MOST_BYTES):
             self.commit()
 
     def commit(self) -> None:
         if self._writing:
             self._writing.result()  # one at a time, and raises what went wrong
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._bytes = self._waiting, [], 0
         rows = [row for row, _ in waiting]
         embedded = [one for _, ones in waiting for one in ones]
         self._writing = self._pool.submit(self._put, rows, embedded)

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from vidfind.store.places.path import IndexPath, atomic_write, place_errors, write_text
 from vidfind.store.settings import damaged
-from vidfind.store.tables import VIDEOS, VideoRow, path_from_text, path_to_text, row_to_table, rows_of
+from vidfind.store.tables import VIDEOS, VideoRow, path_from_text, path_to_text, rows_of, videos_to_table
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ def write_removed(path: IndexPath, number: int, videos: Collection[RemovedVideo]
     if not videos:
         file.unlink(missing_ok=True)
         return
-    rows = pa.Table.from_pylist([row_to_table(video.row) for video in videos], schema=VIDEOS)
+    rows = videos_to_table(video.row for video in videos)
     times = pa.array([video.removed_at for video in videos], VIDEOS.field("created").type)
     table = rows.append_column(REMOVED_AT, times)
     with atomic_write(file) as part, open(part, "wb") as opened, pa.ipc.new_file(opened, table.schema) as writer:

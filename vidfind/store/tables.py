@@ -5,7 +5,6 @@ The only module that opens LanceDB. Knows nothing of what an index does with its
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import functools
 import os
@@ -30,8 +29,8 @@ from vidfind.store.places.lease import check_lease
 from vidfind.store.places.maps import local_path, read_maps, stored_path
 from vidfind.store.places.path import IndexPath, delete_entry, place_errors
 from vidfind.store.places.reading import TableReader
+from vidfind.store.places.table_files import VERSIONS, files_in, is_made, is_whole, state_of_folder
 from vidfind.store.settings import damaged
-from vidfind.system.files import state_of
 from vidfind.system.mounts import Place
 
 if TYPE_CHECKING:
@@ -98,13 +97,6 @@ MARK_COLUMNS: Mapping[str, pa.DataType] = {
     "class_run": pa.string(),
 }
 MARKS = pa.schema(MARK_COLUMNS)
-LANCE_FILES = (".lance", ".idx")
-VERSIONS = "_versions"
-"""The folder in that of a table with a file for each version."""
-LANCE_END = b"LANC"
-"""The last bytes of LanceDB's files of data, and of its indexes."""
-
-
 TRY_AGAIN = -1
 """Stored as `mtime_ns` of a video whose failure was not its own, but the disk's: no file has this modification time."""
 
@@ -212,6 +204,8 @@ class Tables:
 
         Raises IndexDamaged, StorageError."""
         self._path, self._number, self._copied = path, number, copied
+        self._committed: dict[TableKind, Table] = {}
+        """The tables that were committed to, which do not look at each step for what other processes commit."""
         self._found: dict[TableKind, tuple[object, TableReader]] = {}
         """The open tables that are not in every index, and the state of the folder of each."""
         self._kept: dict[tuple[TableKind, Hashable], tuple[object, object]] = {}
@@ -219,6 +213,7 @@ class Tables:
 
     def _open(self) -> None:
         self._found.clear()
+        self._committed.clear()
         with table_errors(self._path):
             self.videos, self.segments = map(self._reader, REQUIRED)
 
@@ -237,8 +232,8 @@ class Tables:
         if not (any(folder.glob("data/*")) and is_made(folder)):  # before it is opened: most indexes have none
             return None
         state, reader = self._found.get(kind, (None, None))
-        if reader is None or state != _state_of(folder):  # it may be another table in the same place
-            state = _state_of(folder)
+        if reader is None or state != state_of_folder(folder):  # it may be another table in the same place
+            state = state_of_folder(folder)
             with table_errors(self._path):
                 reader = self._reader(kind)
             self._found[kind] = state, reader
@@ -247,7 +242,7 @@ class Tables:
     def state(self, kind: TableKind) -> object:
         """A value that changes with every commit to a table, and when another takes its place."""
         table = self.videos if kind is TableKind.VIDEOS else self.find(kind)
-        return table and (table, table.version, _state_of(self.folder(kind) / VERSIONS))
+        return table and (table, table.version, state_of_folder(self.folder(kind) / VERSIONS))
 
     def kept(self, kind: TableKind, name: Hashable, read: Callable[[], T]) -> T:
         """Returns what `read` returned when it was last called for this name, if nothing was committed since."""
@@ -272,17 +267,17 @@ class Tables:
         """Yields a table to commit to, and undoes the commits if LanceDB has not written all their files to the end.
 
         LanceDB does not notice when a disk is full just then. Raises StorageError."""
-        folder, opened = self.folder(kind), {TableKind.VIDEOS: self.videos, TableKind.SEGMENTS: self.segments}
+        folder = self.folder(kind)
         if not isinstance(folder, Path):  # in object storage, where no file is half written
             check_lease(folder.root)
             assert not self._copied
             with table_errors(self._path):
-                yield (opened.get(kind) or self._reader(kind)).whole
+                yield self._to_commit(kind)
             return
-        before = set(folder.rglob("*"))
+        before = files_in(folder)
         with table_errors(self._path):
-            yield (opened.get(kind) or self._reader(kind)).whole
-            new = set(folder.rglob("*")) - before
+            yield self._to_commit(kind)
+            new = [Path(file) for file in files_in(folder) - before]
             if all(map(is_whole, new)):
                 return
             for file in new:
@@ -291,25 +286,18 @@ class Tables:
             self._open()  # the open tables remember the version
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-
-def _state_of(folder: IndexPath) -> object:
-    """A value that changes when another folder takes the place of this one; in object storage, where none has a state
-    of its own, always None."""
-    return state_of(folder) if isinstance(folder, Path) else None
-
-
-def is_made(folder: IndexPath) -> bool:
-    """Whether a folder holds a table, and not just the beginning of one."""
-    return any(folder.glob(f"{VERSIONS}/*.manifest"))
-
-
-def is_whole(file: Path) -> bool:
-    """Whether a file of a table ends as it should, if it is of a kind that shows."""
-    if file.suffix not in LANCE_FILES or file.is_dir():
-        return True
-    with open(file, "rb") as opened:
-        opened.seek(max(0, os.fstat(opened.fileno()).st_size - len(LANCE_END)))
-        return opened.read() == LANCE_END
+    def _to_commit(self, kind: TableKind) -> Table:
+        """Returns a table as it is now, which does not look again before each step of a commit."""
+        reader = {TableKind.VIDEOS: self.videos, TableKind.SEGMENTS: self.segments}.get(kind)
+        if reader is None:  # one of few commits
+            return self._reader(kind).whole
+        if kind not in self._committed:
+            database = connect(self._path, sees_others=False)
+            self._committed[kind] = open_table(database, table_name(kind, self._number), kind)
+        table = self._committed[kind]
+        if table.version != reader.version:
+            table.checkout_latest()
+        return table
 
 
 def rows_of(videos: pa.Table | pa.RecordBatch) -> Iterator[VideoRow]:
@@ -369,12 +357,19 @@ def vectors_of(segments: pa.Table | pa.RecordBatch) -> npt.NDArray[np.float32]:
     return numbers[0] if len(numbers) == 1 else np.concatenate([np.empty((0, size), np.float32), *numbers])
 
 
-def row_to_table(row: VideoRow) -> dict[str, object]:
-    values = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
-    place = values.pop("place")
-    mount = path_to_text(place.mount) if place.mount else ""
-    values |= dict(zip(PLACE_COLUMNS, (mount, place.volume, place.file_id), strict=True))
-    return values | {"path": path_to_text(row.path), "folder": path_to_text(row.folder)}
+def videos_to_table(rows: Iterable[VideoRow]) -> pa.Table:
+    """Returns videos as rows of the table of videos."""
+    rows = list(rows)
+    to_text = functools.cache(lambda path: path_to_text(path) if path else "")
+    columns: dict[str, list[object]] = {
+        "path": [path_to_text(row.path) for row in rows],
+        "folder": [to_text(row.folder) for row in rows],
+        "mount": [to_text(row.place.mount) for row in rows],
+        "volume": [row.place.volume for row in rows],
+        "file_id": [row.place.file_id for row in rows],
+    }
+    columns |= {name: [getattr(row, name) for row in rows] for name in VIDEO_COLUMNS if name not in columns}
+    return pa.table({name: pa.array(columns[name], kind) for name, kind in VIDEO_COLUMNS.items()}, schema=VIDEOS)
 
 
 def path_to_text(path: Path) -> str:

@@ -44,13 +44,12 @@ from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import (
     ADDED_COLUMNS,
     REQUIRED,
-    VIDEOS,
     TableKind,
     VideoRow,
     content_in,
     path_to_text,
-    row_to_table,
     table_errors,
+    videos_to_table,
 )
 
 # Paths in one predicate: keeps the SQL text small (some 100 KB).
@@ -70,12 +69,11 @@ class StoreWriter:
         """Adds or replaces videos, and the vectors they point to: two commits, however many videos there are."""
         if with_segments := [one for one in embedded if len(one.spans)]:
             with self._tables.committing(TableKind.SEGMENTS) as segments:
-                schema = segments.schema  # asked for once: in object storage that takes a request
-                segments.add(pa.concat_tables(_segments_table(one, schema) for one in with_segments))
+                segments.add(_segments_table(with_segments, segments.schema))
         if rows:
             with table_errors(self._path):
                 unique = keep_labels(self._tables, {row.path: row for row in rows})
-            table = pa.Table.from_pylist([row_to_table(row) for row in unique], schema=VIDEOS)
+            table = videos_to_table(unique)
             with self._tables.committing(TableKind.VIDEOS) as videos:
                 merge = videos.merge_insert("path").when_matched_update_all().when_not_matched_insert_all()
                 merge.execute(table)
@@ -175,17 +173,19 @@ class StoreWriter:
         with table_errors(self._path):
             drop_marks(self._tables, {*used.tolist(), *kept})
             kinds = [*REQUIRED, *(kind for kind in TableKind if kind not in REQUIRED and self._tables.find(kind))]
+        is_on_disk = isinstance(self._path, Path)
         for kind in kinds:
             with self._tables.committing(kind) as table:
-                table.optimize(cleanup_older_than=FOREVER)  # joins files; deletes none before it is known to be whole
+                # Joins files. On disk it deletes none before the new ones are known to be whole.
+                table.optimize(cleanup_older_than=FOREVER if is_on_disk else keep)
             if kind is TableKind.SEGMENTS and is_worthwhile(self._tables.segments):
                 with self._tables.committing(kind) as segments:
                     make_indexes(segments)
-            with self._tables.committing(kind) as table:
-                # Unverified are files of no version, which might be of a commit that is being made. Here none is: they
-                # are of commits that were killed.
-                # That cannot be known in object storage, where the lease of one that was cut off may be taken over.
-                table.optimize(cleanup_older_than=keep, delete_unverified=isinstance(self._path, Path))
+            if is_on_disk:  # in object storage, the lease of one that was cut off may be taken over, and it goes on
+                with self._tables.committing(kind) as table:
+                    # Unverified are files of no version, as of a commit that is being made. Here none is: they are of
+                    # commits that were killed.
+                    table.optimize(cleanup_older_than=keep, delete_unverified=True)
         delete_leftovers(self._path, keep)
 
     def note_speed(self, footage: float, elapsed: float) -> None:
@@ -266,16 +266,14 @@ class StoreWriter:
                 videos.add_columns(missing)
 
 
-def _segments_table(embedded: Embedded, schema: pa.Schema) -> pa.Table:
-    """The segments of a video as rows of the table of segments, which has this schema."""
-    vectors, length = np.ascontiguousarray(embedded.vectors, np.float16), schema.field("vector").type.list_size
-    starts, ends = zip(*embedded.spans, strict=True)
-    return pa.table(
-        {
-            "content": pa.array([embedded.content] * len(starts), pa.int64()),
-            "start": pa.array(starts, pa.float64()),
-            "end": pa.array(ends, pa.float64()),
-            "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), length),
-        },
-        schema=schema,
-    )
+def _segments_table(embedded: Sequence[Embedded], schema: pa.Schema) -> pa.Table:
+    """The segments of videos as rows of the table of segments, which has this schema."""
+    vectors = np.concatenate([np.asarray(one.vectors, np.float16) for one in embedded])
+    times = np.concatenate([np.asarray(one.spans, np.float64) for one in embedded])
+    columns = {
+        "content": np.repeat([one.content for one in embedded], [len(one.spans) for one in embedded]),
+        "start": np.ascontiguousarray(times[:, 0]),
+        "end": np.ascontiguousarray(times[:, 1]),
+        "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1]),
+    }
+    return pa.table(columns, schema=schema)

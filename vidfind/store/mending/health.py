@@ -23,6 +23,7 @@ from vidfind.store.memory import LEFT_OUT_FILE, read_left_out
 from vidfind.store.mending.mend import Part, check_values, drop_indexes, mend_table, some
 from vidfind.store.nearest import try_indexes
 from vidfind.store.places.path import IndexPath, delete_entry, place_errors
+from vidfind.store.places.table_files import is_made, is_whole
 from vidfind.store.settings import (
     COPY_FILE,
     NEXT_FILE,
@@ -39,8 +40,6 @@ from vidfind.store.tables import (
     TableKind,
     VideoRow,
     connect,
-    is_made,
-    is_whole,
     open_table,
     table_errors,
     table_name,

@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     from lancedb.db import DBConnection
 
 
-def connect(path: IndexPath) -> DBConnection:
-    """The LanceDB database of the index at `path`."""
+def connect(path: IndexPath, sees_others: bool = True) -> DBConnection:
+    """The LanceDB database of the index at `path`; `sees_others`: at once what other processes commit.
+
+    That takes a request for each step of a commit in object storage, of which there are ten."""
     os.environ.setdefault("LANCEDB_LOG", "error")  # read when lancedb is imported; its warnings would land on stderr
     lancedb = import_lancedb()  # a third of a second, which is not spent before a missing index or model is reported
 
-    # An interval of nothing: what another process has written since is seen at once.
     database: DBConnection = lancedb.connect(
         str(path) if isinstance(path, RemotePath) else path,
-        read_consistency_interval=timedelta(0),
+        read_consistency_interval=timedelta(0) if sees_others else None,
         storage_options=storage_options(path),
     )
     return database
