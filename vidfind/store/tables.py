@@ -296,7 +296,7 @@ class Tables:
             self._committed[kind] = open_table(database, table_name(kind, self._number), kind)
         table = self._committed[kind]
         if table.version != reader.version:
-            table.checkout_latest()
+            table.checkout_latest()  # type: ignore[no-untyped-call]
         return table
 
 
