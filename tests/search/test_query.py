@@ -26,7 +26,7 @@ from vidfind.store.folder import QUERIES_FILE, QUERIES_FOLDER, delete_index
 from vidfind.store.places.path import IndexPath
 from vidfind.store.settings import IndexSettings, read_generation
 from vidfind.store.store import Store
-from vidfind.text.tower import EMBEDDING
+from vidfind.text.shape import EMBEDDING
 from vidfind.words.half import known_config, knows_only_english
 
 HEAVY = {"torch", "open_clip", "av", "decord", "multiprocessing", "huggingface_hub", "watchfiles", "psutil"}

@@ -21,8 +21,9 @@ from vidfind.models.load import load_encoder
 from vidfind.models.lora import fold_adapter
 from vidfind.text.config import open_clip_config, read_config
 from vidfind.text.hub_tokenizer import make_tokenizer
+from vidfind.text.shape import read_shape
 from vidfind.text.tokenizer import tokenize
-from vidfind.text.tower import TextTower, read_shape, read_text_tower
+from vidfind.text.tower import TextTower, read_text_tower
 
 TEXTS = ["a dog catches a frisbee", "naïve café, 東京 🎉", "Tom &amp;amp; Jerry's <b>film</b>", "word " * 200, "a"]
 VISION = {"image_size": 32, "patch_size": 16, "width": 64, "layers": 1, "head_width": 32}

@@ -21,7 +21,7 @@ from vidfind.models.catalog import TINY_FOLDER, TINY_WEIGHTS
 from vidfind.models.load import load_encoder
 from vidfind.text.config import read_config
 from vidfind.text.padded import PaddedTokenizer
-from vidfind.text.tokenizer import LEARNED, ClipTokenizer, find_words, learned_ids, tokenize, tokenize_all
+from vidfind.text.tokenizer import LEARNED, ClipTokenizer, learned_ids, tokenize, tokenize_all
 from vidfind.text.tower import read_text_tower
 from vidfind.training.recall import WordMarks, likely_range
 from vidfind.training.recipe import Recipe
@@ -45,7 +45,8 @@ WORDS = learned_ids({"Rex": 1, "grandma's garden": 2, "Mar": 1})
     ],
 )
 def test_learned_words_are_found_whole_whatever_their_case(text: str, found: list[str]) -> None:
-    assert find_words(text, WORDS) == found
+    ids = tokenize(text, 77, WORDS)[0]
+    assert list(dict.fromkeys(id for id in ids if id < 0)) == [id for word in found for id in WORDS[word]]
 
 
 def test_learned_words_have_ids_of_their_own_and_the_end_of_text_keeps_the_highest() -> None:

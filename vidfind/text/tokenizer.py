@@ -120,12 +120,6 @@ def word_key(word: str) -> str:
     return " ".join(split_words(word, VOCABULARY_SIZE))
 
 
-def find_words(text: str, learned: Learned) -> list[str]:
-    """Returns the learned words of a text, each once, as `word_key` spells them."""
-    words = _join_learned(split_words(text, VOCABULARY_SIZE), learned)
-    return list(dict.fromkeys(word for word in words if word in learned))
-
-
 def _join_learned(words: list[str], learned: Learned) -> list[str]:
     """Returns words with those joined that are one learned word, the longest first; a plural becomes its singular."""
     if not learned:

@@ -24,6 +24,7 @@ from vidfind.store.settings import Generation, adapter_file_name
 from vidfind.text import tower as text
 from vidfind.text.config import open_clip_config
 from vidfind.text.hub_tokenizer import is_english, make_tokenizer
+from vidfind.text.shape import read_shape
 from vidfind.text.tokenizer import NO_WORDS
 from vidfind.words.bank import is_word
 
@@ -47,7 +48,7 @@ def read_text_half(
     if adapter and adapter_file_name(adapter) != adapter.name:  # damaged: it is named by its content
         return None
     require_weights(path, ours)
-    if text.read_shape(config) is None:
+    if read_shape(config) is None:
         return None
     weights = find_weights(ours.model, ours.pretrained, announce)
     digest = registry.weights_digest(ours.model, weights, ours.pretrained)
