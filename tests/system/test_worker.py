@@ -187,17 +187,21 @@ def test_time_in_which_all_was_stopped_does_not_count(tmp_path: Path) -> None:
 
 def test_a_worker_that_is_started_ahead_is_the_one_that_is_borrowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "_idle", [])
-    worker.start_ahead(1)
+    worker.start_ahead(1, "colorsys")
     [ahead] = worker._idle
-    worker.start_ahead(1)
+    worker.start_ahead(1, "no_such_module")
     assert worker._idle == [ahead]
     with borrow_worker() as borrowed:
         borrowed.start()  # waits for the thread that starts it
         process = borrowed.pid
         assert borrowed is ahead and process
-        borrowed.start()
+        assert list(borrowed.run(_is_imported, "colorsys", seconds=LONG)) == [True]
         assert borrowed.pid == process
         borrowed.end()
+
+
+def _is_imported(name: str) -> Iterator[bool]:
+    yield name in sys.modules
 
 
 @posix

@@ -16,6 +16,7 @@ from vidfind.folders.unreadable import check_readable
 from vidfind.folders.walk import find_videos
 from vidfind.index.events import Cost
 from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
+from vidfind.media.decoding import start_decoders
 from vidfind.models.adapter_file import find_adapter, read_info
 from vidfind.models.catalog import default_encoder, default_pretrained
 from vidfind.models.choice import check_needs_no_adapter, default_adapter
@@ -29,7 +30,6 @@ from vidfind.store.status import find_unfinished
 from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow
 from vidfind.system.paths import NO_ADAPTER, adapter_path
-from vidfind.system.worker import start_ahead
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder, EncoderLoader
@@ -116,7 +116,7 @@ def open_to_index(
     if folders and not needs_index(folders, path, options):
         return None
     if not is_index(path):
-        start_ahead(1)  # a decoder, while the model is loaded
+        start_decoders(1)  # a decoder, while the model is loaded
     return open_store(path, load_encoder, asked, segment_length, default_adapter, announce, overlap)
 
 

@@ -27,7 +27,7 @@ from vidfind.index.prepare import check_folders, cost
 from vidfind.index.presence import Disk
 from vidfind.index.walk import Walk, is_under, walk_folders
 from vidfind.media.dates import Recorded, when_recorded
-from vidfind.media.decoding import DECODERS, probe, read_date
+from vidfind.media.decoding import DECODERS, probe, read_date, start_decoders
 from vidfind.media.probe import SMALL_FILE
 from vidfind.store.places.progress import forget_run, noting_run
 from vidfind.store.store import Store
@@ -35,7 +35,6 @@ from vidfind.store.tables import TRY_AGAIN, VideoRow
 from vidfind.store.writer import StoreWriter
 from vidfind.system.files import VideoFile, fingerprint
 from vidfind.system.machine import running_clock
-from vidfind.system.worker import start_ahead
 from vidfind.words.levels import update_levels
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ def _run(
     if not plan.encode:
         forget_run(store.path)
         return None
-    start_ahead(min(len(plan.encode), options.workers or DECODERS))  # while the model is loaded
+    start_decoders(min(len(plan.encode), options.workers or DECODERS))  # while the model is loaded
     encoder = load_encoder()
     store.require_identity(encoder.identity)
     with noting_run(store.path, len(plan.encode)) as note:

@@ -34,7 +34,7 @@ from vidfind.media.sampling import (
     Segment,
     View,
 )
-from vidfind.system.worker import TICK, Worker, borrow_worker
+from vidfind.system.worker import TICK, Worker, borrow_worker, start_ahead
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -94,6 +94,11 @@ def decode_ahead(
     finally:
         headers.close()
         feed.close(is_finished=not unfinished)
+
+
+def start_decoders(count: int) -> None:
+    """Starts processes for `decode_ahead`, libraries and all, if there are none, while this one does other things."""
+    start_ahead(count, read_video.__module__)
 
 
 class _Stopped(Exception):

@@ -5,6 +5,7 @@ A `Worker` runs one generator function at a time and yields what it yields. Know
 
 from __future__ import annotations
 
+import importlib
 import logging
 import multiprocessing
 import os
@@ -59,7 +60,9 @@ class _Raised:
 class Worker:
     """A process that runs one generator function after another. It starts when first needed, and again after a loss."""
 
-    def __init__(self) -> None:
+    def __init__(self, imports: str = "") -> None:
+        """`imports`: the name of a module that the process imports as soon as it is there, before it is asked for."""
+        self._imports = imports
         self._starting = threading.Lock()
         self._process: BaseProcess | None = None
         self._connection: Connection[Any, Any]
@@ -124,7 +127,7 @@ class Worker:
         if self._printed is not None:
             os.close(self._printed)
         self._printed, printed = tempfile.mkstemp(prefix="vidfind-")
-        process = spawning.Process(target=_serve, args=(theirs, printed), name="decode", daemon=True)
+        process = spawning.Process(target=_serve, args=(theirs, printed, self._imports), name="decode", daemon=True)
         with _no_interrupt():
             process.start()
         theirs.close()
@@ -182,12 +185,12 @@ class Worker:
 _idle: list[Worker] = []
 
 
-def start_ahead(count: int) -> None:
+def start_ahead(count: int, imports: str) -> None:
     """Starts `count` workers of the pool, if it has none, while this process does other things, such as imports.
 
-    Whoever borrows one meanwhile waits until it is there."""
+    They import the module `imports`, as a `Worker` does. Whoever borrows one meanwhile waits until it is there."""
     if not _idle:
-        for worker in [Worker() for _ in range(count)]:
+        for worker in [Worker(imports) for _ in range(count)]:
             threading.Thread(target=_start_quietly, args=[worker], name="start", daemon=True).start()
             _idle.append(worker)
 
@@ -230,7 +233,7 @@ def _no_interrupt() -> Iterator[None]:
 # In the worker --------------------------------------------------------------------------------------------------------
 
 
-def _serve(connection: Connection[Any, Any], printed: str) -> None:
+def _serve(connection: Connection[Any, Any], printed: str, imports: str) -> None:
     """Runs requests until the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform != "win32":  # the terminal was closed: the parent ends this process when it is ready
@@ -244,6 +247,8 @@ def _serve(connection: Connection[Any, Any], printed: str) -> None:
     log.handlers = [_LogToParent(connection)]
     log.propagate = False
     connection.send(None)  # ready
+    with suppress(Exception):  # raised again when it is asked for
+        importlib.import_module(imports)
     with suppress(EOFError, OSError):
         while True:
             function, arguments, level, folder = connection.recv()
