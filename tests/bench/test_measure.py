@@ -14,8 +14,9 @@ from tests.support.ran import Run
 from vidfind.bench import measure as bench
 from vidfind.bench import workloads
 from vidfind.bench.drawn import FRAME_RATE, KINDS, Kind, draw_footage, lengthen, write_footage
-from vidfind.bench.measure import Earlier, Row, Setup, change, check_comparable, read_earlier, row_json
-from vidfind.bench.program import ProgramFailed, run_python
+from vidfind.bench.earlier import Change, Earlier, change, check_comparable, read_earlier, row_json
+from vidfind.bench.measure import Row, Setup, index_rows
+from vidfind.bench.program import Measured, ProgramFailed, run_python
 from vidfind.display import diagnose as display_bench
 from vidfind.errors import BadInput
 from vidfind.models.catalog import TINY_WEIGHTS
@@ -84,14 +85,16 @@ def test_footage_that_is_there_is_not_drawn_again(tmp_path: Path, monkeypatch: p
 def test_a_program_is_measured_with_the_memory_of_its_children() -> None:
     script = (
         "import subprocess, sys, time; "
-        "child = subprocess.Popen([sys.executable, '-c', 'x = bytearray(60_000_000); import time; time.sleep(2)']); "
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; x = bytearray(60_000_000)\\n"
+        "while time.process_time() < 0.5: pass\\ntime.sleep(1)']); "
         "child.wait(); print('done')"
     )
 
     measured = run_python(["-c", script])
 
     assert measured.output == "done\n"
-    assert measured.seconds > 2
+    assert measured.seconds > 1.5
+    assert measured.processor > 0.4
     assert 60e6 < measured.largest < measured.memory
 
 
@@ -128,6 +131,21 @@ def test_decoding_is_measured_for_each_sampling(clips: Path) -> None:
 
     assert [one["sampling"] for one in told] == ["exact", "keyframes"]
     assert all(len(one["seconds"]) == 2 for one in told)
+
+
+def test_indexing_is_compared_with_the_recipe_in_pairs_with_and_without_the_start() -> None:
+    def run(seconds: float, processor: float) -> Measured:
+        return Measured("", seconds, processor, 2_000_000, 1_000_000)
+
+    pairs = [(run(12, 8), run(30, 58)), (run(22, 8), run(50, 58)), (run(12, 8), run(45, 58))]
+    rows = {row.key: row for row in index_rows("phone", 60.0, [run(2, 3)], [run(5, 8)], pairs)}
+    assert rows["index/phone/60s"].values == pytest.approx([5, 60 / 22, 5])
+    assert rows["index/phone/60s"].beside == {"the common recipe": pytest.approx(2.5)}
+    assert rows["index/phone/60s/steady"].beside == {"the common recipe": pytest.approx(2.5)}
+    assert rows["index/phone/60s/processor/steady"].values == pytest.approx([5, 5, 5])
+    assert rows["index/phone/60s/processor/steady"].beside == {"less than the common recipe": pytest.approx(10)}
+    alone = list(index_rows("phone", 60.0, [run(2, 3)], [], [(run(12, 8), None)]))
+    assert [row.beside for row in alone] == [{}] * 6
 
 
 # Comparing
@@ -171,7 +189,7 @@ def test_what_json_prints_can_be_compared_with(tmp_path: Path) -> None:
     before = read_earlier(tmp_path / "a.json")
 
     assert before.rows["index/start"]["value"] == 4.5
-    assert change(row, before.rows["index/start"]) == bench.Change(1.0, False)
+    assert change(row, before.rows["index/start"]) == Change(1.0, False)
     with pytest.raises(BadInput, match="add --model tiny"):
         check_comparable(before, Setup(tmp_path))
 
@@ -237,11 +255,13 @@ def test_ctrl_c_shows_what_was_measured_by_then(run: Run, monkeypatch: pytest.Mo
 
 def test_bench_refuses_what_it_cannot_measure(run: Run, tmp_path: Path) -> None:
     unknown = run("bench", "--only", "decode,sleep")
+    kind = run("bench", "--videos", "phone,film")
     missing = run("bench", "--compare", tmp_path / "none.json")
     tiny = run("bench", "--model", "tiny", "--recipe")
     model = run("bench", "--only", "encode", "--quick", "--model", "ViT-B-33")
 
     assert unknown.code == 2 and "sleep" in unknown.err
+    assert kind.code == 2 and "film" in kind.err and "hevc" in kind.err
     assert missing.code == 1 and "none.json" in missing.err
     assert tiny.code == 1 and "tiny" in tiny.err
     assert model.code == 1 and "ViT-B-33" in model.err and "Traceback" not in model.err

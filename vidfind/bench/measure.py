@@ -17,9 +17,8 @@ from statistics import median
 from typing import Any
 
 from vidfind import __version__
-from vidfind.bench import SEGMENTS
+from vidfind.bench import SEGMENTS, VIDEOS
 from vidfind.bench.program import Measured, run_python
-from vidfind.commands import bench_command
 from vidfind.errors import BadInput
 from vidfind.media.sampling import SEGMENT_LENGTH
 from vidfind.models.catalog import DEFAULT_MODEL, TINY, default_pretrained
@@ -30,12 +29,9 @@ from vidfind.system.paths import footage_path
 FORMAT = 1
 KINDS = {"phone": 60.0, "long": 50.0, "hevc": 16.0}
 """Kinds of drawn videos (drawn.py), and the length of each file in seconds: two files, for two decoders at least."""
+QUICK_KINDS = {"phone": 30.0, "long": 50.0, "hevc": 8.0}
 FILES = 2
-QUICK_KINDS = {"phone": 30.0}
 SAMPLINGS = ("exact", "auto", "keyframes")
-LESS_IS_BETTER = {"s", "ms", "ms a clip", "MB"}
-NOISE = 0.05
-"""Medians of a few runs may differ by this factor from hour to hour, even if the runs of each agree."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +69,8 @@ class Setup:
     device: str = "auto"
     quick: bool = False
     recipe: bool = False
+    videos: Sequence[str] = ()
+    """Kinds of videos; none: all, or the first if it is quick."""
     segments: int = SEGMENTS
     threads: int = os.cpu_count() or 1
     say: Callable[[str], None] = lambda text: None
@@ -82,7 +80,8 @@ class Setup:
 
     @property
     def kinds(self) -> Mapping[str, float]:
-        return QUICK_KINDS if self.quick else KINDS
+        lengths = QUICK_KINDS if self.quick else KINDS
+        return {kind: lengths[kind] for kind in self.videos or (VIDEOS[:1] if self.quick else VIDEOS)}
 
     def weights_file(self) -> Path:
         """The weights to measure with; random ones are created at first use."""
@@ -196,31 +195,50 @@ def measure_indexing(setup: Setup) -> Iterator[Row]:
     setup.say("Measuring: starting to index")
     starts = [run_index(setup, weights, [short]) for _ in range(setup.runs(3))]
     yield Row("index/start", "one short video: the start", "s", [start.seconds for start in starts])
-    start = median(start.seconds for start in starts)
-    runs: list[Measured] = []
+    recipe_starts = [run_recipe(setup, weights, [short]) for _ in range(setup.runs(2))] if setup.recipe else []
     for kind, length in setup.kinds.items():
         paths = setup.footage(kind)
         setup.say(f"Measuring: indexing {kind}")
-        runs = [run_index(setup, weights, paths) for _ in range(setup.runs(2))]
+        pairs = []
+        for _ in range(setup.runs(2)):
+            ours = run_index(setup, weights, paths)
+            pairs.append((ours, run_recipe(setup, weights, paths) if setup.recipe else None))
         footage = length * len(paths)
-        whole, steady = [[footage / (run.seconds - spent) for run in runs] for spent in (0.0, start)]
-        beside, beside_steady = {}, {}
-        if setup.recipe:
-            setup.say(f"Measuring: the common recipe with {kind}")
-            theirs_start = run_recipe(setup, weights, [short]).seconds
-            theirs = run_recipe(setup, weights, paths).seconds
-            beside["the common recipe"] = theirs / median(run.seconds for run in runs)
-            ours = median(run.seconds - start for run in runs)
-            beside_steady["the common recipe"] = (theirs - theirs_start) / ours
-        size = f"{kind}/{footage:g}s"
-        yield Row(f"index/{size}", f"{title(kind)}: whole program", "x real time", whole, beside)
-        yield Row(f"index/{size}/steady", "  without the start", "x real time", steady, beside_steady)
-        yield Row(f"index/{size}/memory", "  memory of all processes", "MB", [run.memory / 1e6 for run in runs])
-        yield Row(f"index/{size}/largest", "  memory of the largest", "MB", [run.largest / 1e6 for run in runs])
+        yield from index_rows(kind, footage, starts, recipe_starts, pairs)
     home = setup.folder / "unchanged"
     run_index(setup, weights, [short], home)
     unchanged = [run_index(setup, weights, [short], home).seconds for _ in range(setup.runs(3))]
     yield Row("index/unchanged", "nothing has changed", "s", unchanged)
+
+
+def index_rows(
+    kind: str,
+    footage: float,
+    starts: Sequence[Measured],
+    recipe_starts: Sequence[Measured],
+    pairs: Sequence[tuple[Measured, Measured | None]],
+) -> Iterator[Row]:
+    """Yields the rows of the runs over `footage` seconds of a kind, each beside the run of the recipe that followed it.
+
+    `starts` and `recipe_starts` are runs over one short video: what they take is no video's doing."""
+    runs = [ours for ours, _ in pairs]
+
+    def spent(what: Callable[[Measured], float], without_start: bool) -> tuple[list[float], dict[str, float]]:
+        own, other = (median(map(what, some)) if some and without_start else 0.0 for some in (starts, recipe_starts))
+        ratios = [(what(theirs) - other) / (what(ours) - own) for ours, theirs in pairs if theirs]
+        beside = {"the common recipe": median(ratios)} if ratios else {}
+        return [what(ours) - own for ours in runs], beside
+
+    size = f"{kind}/{footage:g}s"
+    for key, what in (("", f"{title(kind)}: whole program"), ("/steady", "  without the start")):
+        seconds, beside = spent(lambda run: run.seconds, bool(key))
+        yield Row(f"index/{size}{key}", what, "x real time", [footage / one for one in seconds], beside)
+    for key, what in (("", "  processor time"), ("/steady", "  without that of the start")):
+        seconds, beside = spent(lambda run: run.processor, bool(key))
+        less = {f"less than {name}": ratio for name, ratio in beside.items()}
+        yield Row(f"index/{size}/processor{key}", what, "s", seconds, less)
+    yield Row(f"index/{size}/memory", "  memory of all processes", "MB", [run.memory / 1e6 for run in runs])
+    yield Row(f"index/{size}/largest", "  memory of the largest", "MB", [run.largest / 1e6 for run in runs])
 
 
 def run_index(setup: Setup, weights: Path, files: Sequence[Path], home: Path | None = None) -> Measured:
@@ -280,7 +298,7 @@ MEASUREMENTS: dict[str, Callable[[Setup], Iterator[Row]]] = {
 }
 
 
-# What was measured, and an earlier run --------------------------------------------------------------------------------
+# What was measured ----------------------------------------------------------------------------------------------------
 
 
 def describe(setup: Setup) -> dict[str, Any]:
@@ -311,80 +329,3 @@ def describe(setup: Setup) -> dict[str, Any]:
 def footage_kept() -> int:
     """Returns how many bytes of drawn videos the cache keeps for the next time."""
     return sum(file.stat().st_size for file in footage_path().glob("*.mp4"))
-
-
-def row_json(row: Row, earlier: Earlier | None = None) -> dict[str, Any]:
-    """Returns a line of `--json`; with the ratio to the earlier figure, if there is one."""
-    values = {
-        "key": row.key,
-        "what": row.what.strip(),
-        "value": row.value,
-        "unit": row.unit,
-        "low": min(row.values),
-        "high": max(row.values),
-        "runs": len(row.values),
-        "beside": dict(row.beside),
-    }
-    if earlier and (changed := change(row, earlier.rows.get(row.key))):
-        values["change"] = {"ratio": changed.ratio, "is_clear": changed.is_clear}
-    return values
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """The output of an earlier `vidfind bench --json`: its rows by key, as `row_json` makes them, and its facts."""
-
-    rows: Mapping[str, Mapping[str, Any]]
-    facts: Mapping[str, Any]
-
-
-def read_earlier(path: Path) -> Earlier:
-    """Raises BadInput for a file that is not the output of `vidfind bench --json`."""
-    try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        facts: dict[str, Any] = next(
-            (line["bench"] for line in lines if "bench" in line), {}
-        )  # no facts: it was stopped
-        rows = {line["key"]: line for line in lines if "bench" not in line}
-        if not rows or not all({"value", "low", "high", "unit"} <= row.keys() for row in rows.values()):
-            raise ValueError("it has no figures")
-        if facts and facts["format"] != FORMAT:
-            raise ValueError(f"it is of format {facts['format']}")
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}") from error
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(f"{path} is not what `{bench_command()}` prints.") from error
-    except ValueError as error:
-        raise BadInput(f"{path} is not what `{bench_command()}` prints: {error}.") from error
-    return Earlier(rows, facts)
-
-
-def check_comparable(earlier: Earlier, setup: Setup) -> None:
-    """Raises BadInput if figures of an earlier run have another meaning."""
-    from vidfind.bench.drawn import VERSION
-
-    if (model := earlier.facts.get("model", setup.model)) != setup.model:
-        raise BadInput(f"The earlier run was with the model {model}: add --model {model}")
-    if (version := earlier.facts.get("footage", VERSION)) != VERSION:
-        raise BadInput(
-            f"The earlier run was with other drawn videos (version {version}, here {VERSION}): measure anew."
-        )
-
-
-@dataclass(frozen=True)
-class Change:
-    """Returns how many times better a figure is than before, and whether that is more than noise."""
-
-    ratio: float
-    is_clear: bool
-
-
-def change(row: Row, earlier: Mapping[str, Any] | None) -> Change | None:
-    """None where there was no such figure."""
-    if not earlier or earlier["unit"] != row.unit or not earlier["value"] or not row.value:
-        return None
-    ratio = row.value / earlier["value"]
-    if row.unit in LESS_IS_BETTER:
-        ratio = 1 / ratio
-    is_apart = min(row.values) > earlier["high"] or max(row.values) < earlier["low"]
-    return Change(ratio, is_apart and abs(ratio - 1) > NOISE)

@@ -27,10 +27,13 @@ SECONDS_A_LOOK = 0.05
 
 @dataclass(frozen=True)
 class Measured:
-    """The cost of a run: `memory` is the peak of all processes together, `largest` that of the largest one."""
+    """The cost of a run: `memory` is the peak of all processes together, `largest` that of the largest one.
+
+    `processor` are the seconds that cores worked for it and its children: other programs hardly change them."""
 
     output: str
     seconds: float
+    processor: float
     memory: int
     largest: int
 
@@ -67,7 +70,7 @@ def run_python(arguments: Sequence[str], environment: Mapping[str, str] | None =
             log.debug("%s ended with %d:\n%s", " ".join(arguments[:3]), code, said)
             last = said.splitlines()[-1] if said else f"its process ended with {code}"
             raise ProgramFailed(f"It could not be measured: {last.removeprefix('Error: ')}")
-        return Measured(out.read(), seconds, peaks.all, peaks.largest)
+        return Measured(out.read(), seconds, peaks.processor, peaks.all, peaks.largest)
 
 
 class _Peaks:
@@ -75,9 +78,14 @@ class _Peaks:
 
     def __init__(self, pid: int) -> None:
         self.all, self.largest = 0, 0
+        self._processor: dict[int, float] = {}  # by process id
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, args=[pid], name="memory", daemon=True)
         self._thread.start()
+
+    @property
+    def processor(self) -> float:
+        return sum(self._processor.values())
 
     def stop(self) -> None:
         self._stopped.set()
@@ -91,4 +99,5 @@ class _Peaks:
                 for one in [process, *process.children(recursive=True)]:
                     with suppress(psutil.Error):
                         sizes.append(one.memory_info().rss)
+                        self._processor[one.pid] = sum(one.cpu_times()[:2])
                 self.all, self.largest = max(self.all, sum(sizes)), max(self.largest, *sizes, 0)

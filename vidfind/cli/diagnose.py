@@ -2,12 +2,13 @@
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vidfind.bench import GROUPS, SEGMENTS
+from vidfind.bench import GROUPS, SEGMENTS, VIDEOS
 from vidfind.cli.shared import completion
 from vidfind.cli.shared.options import Device, Json, Quiet, Threads, Verbose, model_option, pretrained_option
 from vidfind.errors import ExitCode
@@ -23,6 +24,14 @@ def bench_command(
     recipe: Annotated[
         bool, typer.Option("--recipe", help="Also index as most scripts do, one frame per second, and compare.")
     ] = False,
+    videos: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help=f"Decode and index only some of {','.join(VIDEOS)}: 1080p H.264 as of phones, with few keyframes, "
+            "and 4K HEVC. [default: all; with --quick, phone]",
+        ),
+    ] = None,
     segments: Annotated[
         int, typer.Option(metavar="COUNT", min=10, max=10_000_000, help="Number of segments to search.")
     ] = SEGMENTS,
@@ -48,22 +57,11 @@ def bench_command(
       vidfind bench --json > before.json
       vidfind bench --compare before.json
     """
-    names = list(dict.fromkeys(filter(None, map(str.strip, (only or ",".join(GROUPS)).split(",")))))
-    if unknown := [name for name in names if name not in GROUPS]:
-        raise typer.BadParameter(f"There is no {unknown[0]!r} to measure: {', '.join(GROUPS)}.", param_hint="--only")
-    if not names:
-        raise typer.BadParameter(f"Name some of {', '.join(GROUPS)}.", param_hint="--only")
+    names = _listed("--only", only, GROUPS) or list(GROUPS)
+    kinds = _listed("--videos", videos, VIDEOS)
 
-    from vidfind.bench.measure import (
-        Row,
-        check_comparable,
-        describe,
-        footage_kept,
-        measure,
-        read_earlier,
-        row_json,
-        setup,
-    )
+    from vidfind.bench.earlier import check_comparable, read_earlier, row_json
+    from vidfind.bench.measure import Row, describe, footage_kept, measure, setup
     from vidfind.display import console
     from vidfind.display.activity import Activity
     from vidfind.display.diagnose import show_caveats, show_facts, show_kept, show_rows
@@ -83,6 +81,7 @@ def bench_command(
             device=device,
             quick=quick,
             recipe=recipe,
+            videos=kinds,
             say=activity.say,
             segments=segments,
             **({"threads": threads} if threads else {}),
@@ -110,6 +109,16 @@ def bench_command(
         show_facts(facts)
     if earlier:
         show_caveats(rows, earlier, facts)
+
+
+def _listed(option: str, text: str | None, known: Sequence[str]) -> list[str]:
+    """Returns the names in a list with commas, each once; none without a list. Raises BadParameter."""
+    names = list(dict.fromkeys(filter(None, map(str.strip, (text or "").split(",")))))
+    if unknown := [name for name in names if name not in known]:
+        raise typer.BadParameter(f"There is no {unknown[0]!r} to measure: {', '.join(known)}.", param_hint=option)
+    if text is not None and not names:
+        raise typer.BadParameter(f"Name some of {', '.join(known)}.", param_hint=option)
+    return names
 
 
 def doctor_command(

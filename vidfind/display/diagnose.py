@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from vidfind.bench.measure import change
+from vidfind.bench.earlier import change
 from vidfind.commands import mend_command
 from vidfind.display.console import message, new_table, note, show
 from vidfind.display.text import file_size, home_path, plural, printable
 from vidfind.doctor.findings import advice
 
 if TYPE_CHECKING:
-    from vidfind.bench.measure import Earlier, Row
+    from vidfind.bench.earlier import Earlier
+    from vidfind.bench.measure import Row
     from vidfind.doctor.findings import Finding
 
 GROUPS = {

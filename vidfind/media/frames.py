@@ -349,8 +349,8 @@ def _upright(
     """Returns a frame that is scaled to width and height, turned upright and cut, in the colours of SDR."""
     is_hdr = frame.color_trc in HDR_TO_LIGHT
     array = frame.reformat(
-        *size, "rgb48le" if is_hdr else "rgb24", interpolation="BILINEAR" if is_bilinear else "BICUBIC"
-    ).to_ndarray()
+        *size, "rgb48le" if is_hdr else "rgb24", interpolation="BILINEAR" if is_bilinear else "BICUBIC", threads=1
+    ).to_ndarray()  # one thread: to start as many as there are cores for each picture costs more than they save
     array = cut(orientation(frame, default).turn(array))
     return np.ascontiguousarray(to_sdr(array, frame.color_trc) if is_hdr else array)
 
