@@ -5,9 +5,10 @@
 
 `epoch`: WEIGHTS is a checkpoint file of MODEL in safetensors. An epoch is one step over all training pairs: with LoRA
 in both towers, where a third of the clips is computed at each step; with LoRA in the text tower alone (`--text-only`);
-and with the encoder tfvl, which leaves the text tower frozen. Two epochs are measured in a process of their own: the
-first also computes what is kept. Processor time, and the most memory. With `--before` the vidfind of another working
-tree is measured in turn with this one.
+and with the encoder tfvl, which leaves the text tower frozen. Each in a process of its own: processor time, and the
+most memory. Features of clips that are computed once for many epochs (with `--text-only`; for the others those before
+training) are drawn instead; those of captions before training are computed earlier. With `--before` the vidfind of
+another working tree is measured in turn with this one.
 
 `busy`: `vidfind finetune` with the built-in model, alone and beside one process that never rests. Wall and processor
 seconds, and how many times as long it took. It means something only on a machine that does nothing else.
@@ -53,12 +54,15 @@ most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 with FineTuning(pairs, base, {recipe}, start) as training:
     for _ in training._decode():
         pass
-    loaded, seconds = most(), []
-    for _ in range(2):
-        began = time.process_time()
-        training.backward(training.training)
-        seconds.append(time.process_time() - began)
-print(json.dumps([*seconds, loaded, most()]))
+    features = training._features
+    drawn = torch.nn.functional.normalize(torch.randn(len(pairs), base.dim), dim=-1)
+    features._known |= dict(enumerate(drawn))
+    features.varied_before = lambda batch, variants, clips: clips if {recipe}.text_only else drawn[: len(batch)]
+    features.text_before([pair.caption for pair in training.training])
+    loaded, began = most(), time.process_time()
+    training.backward(training.training)
+    seconds = time.process_time() - began
+print(json.dumps([seconds, loaded, most()]))
 """
 SPIN = """
 import os
@@ -81,7 +85,7 @@ def measure_epochs(asked: argparse.Namespace, folder: Path) -> None:
     captions = write_pairs(folder, asked.pairs)
     trees = {"before": asked.before.resolve()} if asked.before else {}
     trees["now"] = HERE
-    print("| | | first epoch, s | next epoch, s | MB before it | most MB |\n|---|---|---|---|---|---|", flush=True)
+    print("| | | an epoch, s | MB before it | most MB |\n|---|---|---|---|---|", flush=True)
     for way in asked.ways:
         encoder, recipe = WAYS[way]
         for name, tree in trees.items():
@@ -90,8 +94,8 @@ def measure_epochs(asked: argparse.Namespace, folder: Path) -> None:
             done = subprocess.run(
                 command, cwd=tree, env={**os.environ, "PYTHONPATH": str(tree)}, check=True, stdout=subprocess.PIPE
             )
-            first, then, loaded, most = json.loads(done.stdout.splitlines()[-1])
-            print(f"| {way} | {name} | {first:.1f} | {then:.1f} | {loaded:,.0f} | {most:,.0f} |", flush=True)
+            seconds, loaded, most = json.loads(done.stdout.splitlines()[-1])
+            print(f"| {way} | {name} | {seconds:.1f} | {loaded:,.0f} | {most:,.0f} |", flush=True)
 
 
 @contextmanager
