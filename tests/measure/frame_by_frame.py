@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from vidfind.demo.captions import caption
 from vidfind.demo.collection import distinct_scenes
 from vidfind.demo.drawing import draw
+from vidfind.demo.tiny.heads import Heads
 from vidfind.demo.tiny.train import (
     TIMES,
-    Heads,
     Recipe,
     build,
     draw_batch,

@@ -1,31 +1,23 @@
-"""`vidfind finetune` and `vidfind eval`: teaches the model the user's words, and measures encoders."""
+"""`vidfind finetune`: teaches the model the user's own words."""
 
-import functools
 import sys
-from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vidfind.cli.index import run_index
-from vidfind.cli.shared import completion
+from vidfind.cli.shared.captioned import read_good_pairs, store_if_any
 from vidfind.cli.shared.indexing import RunOptions
 from vidfind.cli.shared.options import (
-    PAIRS,
     Device,
     Dtype,
     EncoderOption,
     IndexName,
-    Json,
     Model,
     Nice,
-    Overlap,
     Pairs,
     Pretrained,
     Quiet,
-    SamplingChoice,
-    SegmentLength,
     SkipBad,
     Threads,
     Verbose,
@@ -34,9 +26,7 @@ from vidfind.cli.shared.options import (
 from vidfind.commands import OTHER_INDEX, adapter_command, default_command, index_command, show_command
 from vidfind.encoders.names import DEFAULT_NUM_FRAMES, EncoderChoice
 from vidfind.errors import ExitCode
-from vidfind.media.sampling import DEFAULT_SAMPLING
 from vidfind.models.catalog import default_encoder
-from vidfind.store.places.path import index_path
 from vidfind.system import paths
 from vidfind.training.recipe import FEWEST_EPOCHS, FEWEST_HELD_OUT, Recipe
 
@@ -46,7 +36,6 @@ if TYPE_CHECKING:
     from vidfind.store.store import Store
     from vidfind.training.adopt import Saved
     from vidfind.training.finetune import FineTuning
-    from vidfind.training.pairs import Pair
 
 DEFAULT_ADAPTER = "home"
 
@@ -177,11 +166,11 @@ def finetune_command(
 
         recipe = Recipe(epochs, lr, rank, batch_size, seed, val, full=full, text_only=text_only)
         activity.say(f"Reading {printable(pairs)}")
-        good = _read_pairs(pairs, skip_bad)
+        good = read_good_pairs(pairs, skip_bad)
         split_pairs(good, recipe.val, recipe.seed)
         activity.say("Loading the model")
         use_threads(threads)
-        store = _store_if_any(index_name)
+        store = store_if_any(index_name)
         base, start = load_for_training(choose_start(asked, store, text_only), device, activity.announce)
         with FineTuning(good, base, recipe, start, use_autocast(dtype, base), skip_bad, words) as training:
             was_stopped = _train(training, activity)
@@ -204,15 +193,6 @@ def _word_and_noun(text: str) -> tuple[str, str]:
     if not any(map(str.isalnum, word)) or (equals and not any(map(str.isalpha, noun))):
         raise typer.BadParameter(f"Give --word a word, and what kind of thing it names: Rex=dog, not {text!r}.")
     return word, noun
-
-
-def _store_if_any(index_name: str) -> "Store | None":
-    """Returns the index, if there is one. Raises IndexNotFound for a missing one that was named."""
-    from vidfind.store.settings import is_index
-    from vidfind.store.store import Store
-
-    path = index_path(index_name)
-    return Store.open(path) if index_name != paths.DEFAULT_INDEX or is_index(path) else None
 
 
 def _train(training: "FineTuning", activity: "Activity") -> bool:
@@ -297,121 +277,3 @@ def _offer(
         run_index([], index, EncoderChoice(adapter=info.name), options)
     else:
         console.message(f"To use it in the index {index!r}: {adapter_command(store.path, info.name)}")
-
-
-def evaluate_command(
-    pairs: Annotated[Path | None, PAIRS] = None,
-    match: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option(
-            metavar="FILE FILE",
-            help="Instead: try how well the match of a search tells descriptions of what is in the index, a line for "
-            "each in the first file, from those of what is not, in the second.",
-        ),
-    ] = None,
-    adapter: Annotated[
-        str | None,
-        adapter_option("The adapter to evaluate, or none.", "the index's own, or none"),
-    ] = None,
-    encoder: EncoderOption = None,
-    compare: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST",
-            help="Compare several encoders and adapters, with time, GFLOPs and tokens: mean,tempme,NAME.",
-            autocompletion=completion.names_to_compare,
-        ),
-    ] = None,
-    model: Model = None,
-    pretrained: Pretrained = None,
-    segment: SegmentLength = None,
-    overlap: Overlap = None,
-    sampling: SamplingChoice = DEFAULT_SAMPLING,
-    skip_bad: SkipBad = False,
-    name: IndexName = paths.DEFAULT_INDEX,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    details: Annotated[
-        bool, typer.Option("--details", help="Show recall, ranks, and what a clip costs, in a table.")
-    ] = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Measure how well an encoder finds your videos.
-
-    By captions that you wrote; a few dozen are enough.
-
-    \b
-    Example:
-      vidfind eval --pairs captions.csv --compare tempme,mean
-    """
-    if (pairs is None) == (match is None):
-        raise typer.BadParameter("Give either --pairs FILE, or --match FILE FILE.")
-    if match:
-        from vidfind.cli.search import try_match
-
-        try_match(*match, name, as_json)
-        return
-    assert pairs
-    asked = EncoderChoice(model, pretrained, encoder, adapter)
-    names = list(dict.fromkeys(filter(None, map(str.strip, (compare or "").split(",")))))
-    if compare is not None and not names:
-        raise typer.BadParameter("Give --compare the names of encoders or adapters: tempme,mean")
-    if names and (adapter or encoder):
-        raise typer.BadParameter("Give --compare, or else --adapter and --encoder.")
-
-    from vidfind.display import console
-    from vidfind.display.activity import Activity
-    from vidfind.display.text import printable
-    from vidfind.display.training import show_verdict, verdict_json
-
-    with Activity("Loading PyTorch", enabled=not (as_json and sys.stdout.isatty())) as activity:
-        from vidfind.models.load import load_choice
-        from vidfind.store.settings import IndexSettings
-        from vidfind.training.choose import choose_encoders, load_encoders, words_of
-        from vidfind.training.evaluate import Measuring, Verdict, check_pairs, evaluate
-
-        store = _store_if_any(name)
-        settings = store.settings if store else None
-        choices = choose_encoders(
-            names, asked, settings.identity if settings else None, store.adapter if store else None, activity.announce
-        )
-        activity.say(f"Reading {printable(pairs)}")
-        good = _read_pairs(pairs, skip_bad)
-        check_pairs(good)  # before a model is fetched for nothing
-        encoders = load_encoders(
-            choices,
-            functools.partial(load_choice, device=device, dtype=dtype, announce=activity.announce),
-            lambda column: activity.say(f"Loading {printable(column)}"),
-        )
-        activity.say("Reading videos")
-        length = segment or (settings or IndexSettings).segment_length
-        overlaps = (settings or IndexSettings).overlap if overlap is None else overlap
-        verdict: Verdict | None = None
-        with closing(evaluate(good, encoders, length, sampling, overlaps, words_of(choices))) as events:
-            for event in events:
-                if isinstance(event, Verdict):
-                    verdict = event
-                elif isinstance(event, Measuring):
-                    activity.say("Measuring time and tokens")
-                else:
-                    activity.advance(event)
-        assert verdict
-    if as_json:
-        for values in verdict_json(verdict):
-            console.json_line(values)
-    else:
-        show_verdict(verdict, details)
-
-
-def _read_pairs(path: Path, skip_bad: bool) -> "list[Pair]":
-    """Returns the pairs of a file of captions; shows all bad lines, which are an error unless they are ignored."""
-    from vidfind.display.training import show_bad_lines
-    from vidfind.training.pairs import read_pairs, require_good
-
-    pairs, bad = read_pairs(path)
-    show_bad_lines(path, bad)
-    if not skip_bad:
-        require_good(path, bad)
-    return pairs
