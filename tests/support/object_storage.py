@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import logging
+import socket
+import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
 
 from vidfind.store.places.path import RemotePath
 
@@ -48,3 +51,53 @@ def environment(url: str) -> dict[str, str]:
 def new_place() -> RemotePath:
     """Returns a place in the bucket that holds nothing yet."""
     return RemotePath(f"s3://{BUCKET}/index-{next(_numbers)}")
+
+
+class Wire:
+    """A connection to a server that can be cut: nothing comes through then, and nobody is told. Its end is `url`."""
+
+    def __init__(self, server: str) -> None:
+        self._server = (urlsplit(server).hostname, urlsplit(server).port)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self._is_whole = threading.Event()
+        self._is_whole.set()
+        self._ends: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._listening.close()
+        self.mend()
+
+    def cut(self) -> None:
+        self._is_whole.clear()
+
+    def mend(self) -> None:
+        """Lets through what comes now; the connections from before are lost."""
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        self._ends.clear()
+        self._is_whole.set()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                near, _ = self._listening.accept()
+                far = socket.create_connection(self._server)
+                self._ends += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    def _carry(self, one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while data := one.recv(65536):
+                self._is_whole.wait()
+                other.sendall(data)
+        for end in (one, other):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()

@@ -107,7 +107,7 @@ def test_a_writer_that_is_killed_leaves_a_whole_index_and_keeps_the_next_waiting
         started = spawn.Event()
         process = spawn.Process(target=write_until_killed, args=(index.path.name, started))
         process.start()
-        assert started.wait(60)
+        assert started.wait(300)
         time.sleep(0.05 + number * 0.37 % 1.1)
         process.kill()
         process.join()

@@ -75,9 +75,15 @@ class Lease:
         self._beat_at = began
 
     def check(self) -> None:
-        """Raises IndexBusy if another process has taken the lease, as while this one was paused or cut off."""
+        """Raises IndexBusy if another process has taken the lease, as while this one was paused or cut off.
+
+        Raises StorageError if that cannot be found out."""
         since = max(now - then for now, then in zip(_now(), self._beat_at, strict=True))
-        if since > LEASE_TIME / 2 and _read(self._table).holder != self._holder:
+        if since <= LEASE_TIME / 2:
+            return
+        with bucket_errors(self._path.root):
+            is_lost = _read(self._table).holder != self._holder
+        if is_lost:
             raise IndexBusy(
                 f"The index {self._path.name!r} was not reached for {since:.0f} seconds, and another vidfind writes to "
                 "it now. What was stored before is kept: run the command again later."
@@ -174,7 +180,7 @@ def _moves(path: RemotePath, held: Held, patience: float, waits: bool = False) -
                 "A vidfind on %s was writing to the index %r and does not answer. Waiting %.0f s for it.",
                 held.machine,
                 path.name,
-                patience - (time.monotonic() - began),
+                max(0.0, patience - (time.monotonic() - began)),
             )
     return False
 
