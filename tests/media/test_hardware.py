@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import faulty
 from tests.support.numbered import SIZE
+from tests.support.ran import Run
 from vidfind.errors import DeviceMissing, ReaderFailed
 from vidfind.media import decoding, frames, hardware
 from vidfind.media.decoding import decode_ahead
@@ -77,6 +78,32 @@ def test_where_no_device_opens_that_is_an_error_that_names_those_tried(monkeypat
 def test_a_device_that_does_not_open_or_lacks_the_codec_is_no_fault_of_the_file(clips: Path, name: str) -> None:
     with pytest.raises(ReaderFailed, match=ABSENT), open_video(clips / name, device=ABSENT):
         pass
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--decoder", "hardware"], "Use --decoder auto or cpu"),
+        (["--decoder", "hardware", "--sampling", "exact"], "--decoder auto or cpu"),
+        (["--decoder", "gpu"], "auto, cpu, hardware"),
+    ],
+)
+def test_a_run_without_the_decoder_that_it_wants_ends_before_it_begins(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+) -> None:
+    monkeypatch.setattr(hardware, "known_types", list)
+    ran = run("index", tmp_path, *options)
+    assert ran.code == 2
+    assert said in " ".join(ran.err.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_decoder_can_be_a_setting(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "known_types", list)
+    monkeypatch.setenv("VIDFIND_DECODER", "hardware")
+    assert run("index", tmp_path).code == 2
+    monkeypatch.setattr(hardware, "first_device", lambda: "cuda")
+    assert "--sampling exact" in run("index", tmp_path, "--sampling", "exact").err
 
 
 # The choice

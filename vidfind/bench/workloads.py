@@ -127,21 +127,27 @@ def describe(device: str) -> Told:
 
 
 def decode(paths: Sequence[str], samplings: Sequence[str], runs: int) -> Told:
-    """Yields how long decoding all clips of the files takes, after a first run that starts the decoders."""
+    """Yields how long decoding all clips of the files takes, after a first run that starts the decoders.
+
+    The last is that of the default sampling on video hardware, if there is any."""
 
     from vidfind.media.decoding import decode_ahead
+    from vidfind.media.hardware import find_devices
     from vidfind.media.messages import Failed
+    from vidfind.media.sampling import DEFAULT_SAMPLING
 
-    def run(sampling: Any) -> None:
-        for batch in decode_ahead([Path(path) for path in paths], SEGMENT_LENGTH, NUM_FRAMES, SIZE, sampling=sampling):
+    def run(sampling: Any, decoder: Any) -> None:
+        files = [Path(path) for path in paths]
+        for batch in decode_ahead(files, SEGMENT_LENGTH, NUM_FRAMES, SIZE, sampling=sampling, decoder=decoder):
             for message in batch:
                 if isinstance(message, Failed):
                     raise RuntimeError(message.reason)
 
-    run(samplings[-1])
-    for sampling, seconds in time_interleaved(
-        {sampling: partial(run, sampling) for sampling in samplings}, runs
-    ).items():
+    ways = {sampling: partial(run, sampling, "cpu") for sampling in samplings}
+    if device := next((device.name for device in find_devices() if not device.trouble), None):
+        ways[f"{DEFAULT_SAMPLING} on {device}"] = partial(run, DEFAULT_SAMPLING, "hardware")
+    run(samplings[-1], "cpu")
+    for sampling, seconds in time_interleaved(ways, runs).items():
         yield {"sampling": sampling, "seconds": seconds}
 
 
