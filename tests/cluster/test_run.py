@@ -2,49 +2,69 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+
+import pytest
 
 from tests.support.equal import differences
 from tests.support.nodes import Nodes
+from vidfind.cluster import encode
+from vidfind.cluster.encode import encode_on_cluster
+from vidfind.cluster.node import NodeProcess
 from vidfind.cluster.options import ClusterOptions
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderChoice
-from vidfind.index.events import IndexSummary
+from vidfind.encoders.stream import EncodedVideo, FailedVideo, Progress
+from vidfind.index.events import IndexSummary, Outcome
 from vidfind.index.options import IndexOptions
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
 from vidfind.store.store import Store
 
 
-def indexed(index: Path, folder: Path, encoder: Encoder, **options: object) -> tuple[Store, IndexSummary]:
-    """Indexes a folder with fields of ClusterOptions; without any, here."""
-    store, load = open_store(index, lambda choice: encoder, EncoderChoice())
-    cluster = ClusterOptions(dtype="float32", **options) if options else None  # type: ignore[arg-type]
-    summary = IndexSummary()
-    for event in index_videos([folder], store, load, IndexOptions(cluster=cluster)):
-        summary.add(event)
-    return Store.open(index), summary
-
-
-def test_an_index_made_on_three_nodes_equals_one_made_here(
+def test_an_index_made_on_three_nodes_equals_one_made_here_though_a_process_is_killed(
     nodes: Nodes, clips: Path, tmp_path: Path, tiny_encoder: Encoder
 ) -> None:
     folder = tmp_path / "videos"
     folder.mkdir()
-    for name in ("vfr.mp4", "damaged.mp4", "sound.mp4", "long.mkv", "gif.gif", "h264.ts"):
+    for name in ("vfr.mp4", "damaged.mp4", "sound.mp4", "long.mkv", "gif.gif", "h264.ts", "vp9.webm"):
         shutil.copy(clips / name, folder)
-    here, _ = indexed(tmp_path / "here", folder, tiny_encoder)
-    there, summary = indexed(tmp_path / "there", folder, tiny_encoder, address=nodes.address)
-    assert summary.counts == {"new": 5, "failed": 1}
-    assert not differences(here, there)
+    seen = IndexSummary()
+    for path, cluster in (("here", None), ("there", ClusterOptions(nodes.address, dtype="float32"))):
+        store, load = open_store(tmp_path / path, lambda choice: tiny_encoder, EncoderChoice())
+        for event in index_videos([folder], store, load, IndexOptions(cluster=cluster)):
+            if cluster and isinstance(event, Outcome) and not seen.counts:
+                next(process for name in nodes.names for process in nodes.workers(name)).kill()
+            if cluster:
+                seen.add(event)
+    assert seen.counts == {"new": 6, "failed": 1}
+    assert not differences(Store.open(tmp_path / "here"), Store.open(tmp_path / "there"))
 
 
-def test_without_cluster_nothing_of_ray_is_imported(tmp_path: Path) -> None:
-    code = (
-        "import sys; import vidfind.index.run, vidfind.cli.index, vidfind.cluster.encode; "
-        "sys.exit('ray' in sys.modules or 'grpc' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 0
+def test_a_video_that_ends_processes_fails_alone_and_one_that_no_node_can_read_names_the_nodes(
+    nodes: Nodes, clips: Path, tmp_path: Path, tiny_encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encode, "TRIES", 2)  # each takes a process, which imports PyTorch anew
+
+    class Mortal(NodeProcess):
+        def encode(self, path: str, stored: str) -> EncodedVideo | FailedVideo:
+            if "poison" in path:
+                os._exit(1)
+            return super().encode(path, stored)
+
+    store, _ = open_store(tmp_path / "index", lambda choice: tiny_encoder, EncoderChoice())
+    elsewhere = Path("/elsewhere")  # where the clips are on the machine that indexes, and not on the nodes
+    names = ("poison.mp4", "h264.mp4", "gone.mp4", "vfr.mp4", "short.mp4")
+    options = ClusterOptions(nodes.address, [f"{elsewhere}={clips}"], dtype="float32")
+    sizes = {elsewhere / name: 1000 for name in names}
+    events = list(encode_on_cluster(sizes, store, "exact", "cpu", options, Mortal))
+    done = {event.path.name: event for event in events if not isinstance(event, Progress)}
+    assert sorted(done) == sorted(names) and len(done) == sum(not isinstance(event, Progress) for event in events)
+    poison, gone = done["poison.mp4"], done["gone.mp4"]
+    assert isinstance(poison, FailedVideo) and "and 2 tries in all" in poison.reason and not poison.try_again
+    assert isinstance(gone, FailedVideo) and gone.try_again
+    assert "No such file" in gone.reason
+    assert sum(f" {name}" in gone.reason.partition("(on")[2] for name in nodes.names) == 2
+    assert all(isinstance(done[name], EncodedVideo) for name in ("h264.mp4", "vfr.mp4", "short.mp4"))

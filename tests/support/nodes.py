@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ from vidfind.cluster.connect import import_ray
 
 OBJECTS = 80 * 2**20
 """Bytes of each node's object store."""
+PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+
+
+SETTINGS = {"VIDFIND_HOME": "", "RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
+"""Of its environment: no tokens, and as much of a busy machine as the tests themselves have."""
 
 
 class Nodes:
@@ -26,11 +32,9 @@ class Nodes:
         self._nodes: dict[str, Any] = {}
         self.address: str = cluster.address
 
-    def add(self, *names: str) -> None:
+    def add(self, *names: str, cores: int = 1) -> None:
         for name in names:
-            self._nodes[name] = self._cluster.add_node(
-                wait=False, num_cpus=1, object_store_memory=OBJECTS, node_name=name, include_dashboard=False
-            )
+            self._nodes[name] = _start(self._cluster.add_node, wait=False, node_name=name, num_cpus=cores)
         self._cluster.wait_for_nodes()
 
     @property
@@ -78,19 +82,39 @@ class Nodes:
                     process.send_signal(signal.SIGCONT)
 
 
+def _start(add_node: Callable[..., Any], **settings: Any) -> Any:
+    """Starts a node. On a busy machine Ray loses patience after 30 seconds: it is tried again."""
+    for _ in range(4):
+        with suppress(Exception):
+            return add_node(**settings, **_small())
+    return add_node(**settings, **_small())
+
+
+def _small() -> dict[str, Any]:
+    """What all nodes have in common: as few processes and as little memory as there can be. Ray ends a node whose
+    helpers do not say within 15 seconds which ports they took, so they are given theirs."""
+    ports: dict[str, int] = {}
+    with ExitStack() as stack:
+        for name in PORTS:
+            one = stack.enter_context(socket.socket())
+            one.bind(("", 0))
+            ports[name] = one.getsockname()[1]
+    return {"object_store_memory": OBJECTS, "include_dashboard": False, "include_log_monitor": False, **ports}
+
+
 @contextmanager
 def starting(names: Sequence[str], home: Path) -> Iterator[Nodes]:
     """Starts a cluster with these nodes of one core, which keep what they cache in `home`, and ends it."""
     ray = import_ray()
-    before = {name: os.environ.get(name) for name in ("VIDFIND_HOME", "RAY_AUTH_MODE")}
-    os.environ |= {"VIDFIND_HOME": str(home), "RAY_AUTH_MODE": "disabled"}
+    before = {name: os.environ.get(name) for name in SETTINGS}
+    os.environ |= SETTINGS | {"VIDFIND_HOME": str(home)}
     handler = signal.getsignal(signal.SIGTERM)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from ray.cluster_utils import Cluster
 
-        head = {"num_cpus": 0, "object_store_memory": OBJECTS, "include_dashboard": False, "node_name": "head"}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster = Cluster()
+        _start(cluster.add_node, num_cpus=0, node_name="head")
         try:
             nodes = Nodes(cluster)
             nodes.add(*names)

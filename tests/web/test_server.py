@@ -272,7 +272,7 @@ def test_the_progress_of_a_run_is_told_while_it_lasts(page: TestClient, folder: 
     index = folder / "index"
     with noting_run(index, 7) as note:
         assert page.get("api/status").json()["run"] == {"done": 0, "total": 7, "seconds_left": None}
-        note(3, 8.0)
+        note(3, 8.0, 0)
         assert page.get("api/status").json()["run"]["total"] == 7
     assert page.get("api/status").json()["run"] is None
     (index / RUN_FILE).write_text('{"done": 3, "total": 7, "process": 999999999}')  # as a killed run leaves it

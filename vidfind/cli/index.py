@@ -156,7 +156,7 @@ def index_command(
         raise typer.BadParameter(f"Give either --dry-run or {other}.")
     if decoder == "hardware" and sampling == "exact":
         raise typer.BadParameter("The processor decodes for --sampling exact: leave out that, or --decoder hardware.")
-    given = {"--watch": watch, "--battery": battery, "--nice": nice}
+    given = {"--watch": watch, "--battery": battery}
     if cluster is not None and (one := next((option for option, is_given in given.items() if is_given), None)):
         raise typer.BadParameter(f"Give either --cluster or {one}.")
     if cluster is not None:

@@ -18,6 +18,7 @@ from vidfind.errors import BadInput, BrokenInstallation, ClusterError
 log = logging.getLogger(__name__)
 
 CLIENT = "ray://"
+INSTALL = 'Install it: pip install "vidfind[cluster]" (in a clone of vidfind: uv sync --extra cluster).'
 SECONDS_TO_ANSWER = 10.0
 RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # a cluster that is started here reports to nobody
@@ -35,9 +36,7 @@ def import_ray() -> Any:
             warnings.simplefilter("ignore")
             import ray
     except ImportError as error:
-        raise BrokenInstallation(
-            f'--cluster needs Ray, which is not installed here ({error}). Install it: pip install "vidfind[cluster]"'
-        ) from error
+        raise BrokenInstallation(f"--cluster needs Ray, which is not installed here ({error}). {INSTALL}") from error
     return ray
 
 
@@ -64,29 +63,19 @@ def joined(address: str) -> Iterator[None]:
         return
     if place:
         _require_answer(address, *place)
-    is_main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        _join(ray, address)
-    except Exception as error:  # RuntimeError, ConnectionError, ValueError and those of Ray and gRPC
-        with _quiet():
-            ray.shutdown()
-        raise ClusterError(_join_problem(address, error)) from error
-    finally:
-        if is_main:
-            signal.signal(signal.SIGTERM, handler)  # Ray has put its own there, and ours ends a run properly
-    try:
-        yield
-    finally:
-        with _quiet():
-            ray.shutdown()
-        if is_main:
-            signal.signal(signal.SIGTERM, handler)
+    with _quiet():
+        try:
+            with _own_signals():
+                _join(ray, address)
+            yield
+        finally:
+            with _own_signals():
+                ray.shutdown()
 
 
 def _join(ray: Any, address: str) -> None:
-    settings = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": False}
-    with _quiet():
+    settings = {"log_to_driver": False, "configure_logging": False}
+    try:
         if address != AUTO:
             ray.init(address, **settings)
             return
@@ -95,13 +84,36 @@ def _join(ray: Any, address: str) -> None:
         except ConnectionError:
             log.info("no cluster runs on this machine: starting one")
             ray.init("local", include_dashboard=False, **settings)
+    except Exception as error:  # RuntimeError, ConnectionError, ValueError and those of Ray and gRPC
+        raise ClusterError(_join_problem(address, error)) from error
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keeps the handlers of signals, of which Ray replaces some: ours end a run properly."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Keeps what Ray says about itself off the screen: what concerns a run is said by vidfind."""
+    logger = logging.getLogger("ray")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _require_answer(address: str, host: str, port: int) -> None:
@@ -121,6 +133,11 @@ def _join_problem(address: str, error: Exception) -> str:
         return (
             f"The cluster at {address} has another version of Ray or Python than this machine: {said[:400]}. "
             "Install the same versions on all machines."
+        )
+    if "authentication" in said.lower() or "token" in said.lower():
+        return (
+            f"The cluster at {address} wants a token, which this machine does not have, or another one. Copy "
+            "~/.ray/auth_token of its first machine to here, and set RAY_AUTH_MODE=token."
         )
     if address != AUTO and not address.startswith(CLIENT):
         return (

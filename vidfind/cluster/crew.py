@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import ceil
@@ -112,12 +112,12 @@ class Crew:
         with suppress(Exception):  # it is gone already
             ray.kill(seat.actor)
 
-    def leave_out(self, node: Node, reason: str) -> Iterator[Seat]:
-        """Gives nothing to a node from now on; yields its seats, whose videos others must take."""
+    def leave_out(self, node: Node, reason: str) -> list[Seat]:
+        """Gives nothing to a node from now on; returns its seats, whose videos others must take."""
         if not node.left_out:
             log.warning("The node %s is left out of this run: %s", node.name, reason)
         node.left_out = reason
-        yield from [seat for seat in self.seats if seat.node is node]
+        return [seat for seat in self.seats if seat.node is node]
 
     def close(self) -> None:
         for seat in list(self.seats):

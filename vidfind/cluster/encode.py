@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from vidfind.cluster.connect import import_ray, joined
+from vidfind.cluster.connect import INSTALL, import_ray, joined
 from vidfind.cluster.crew import STARTS, Crew, MakeActor, Node, Seat, Shape
 from vidfind.cluster.node import NodeProcess, Work
 from vidfind.cluster.options import ClusterOptions
@@ -69,29 +69,38 @@ class _AtWork:
 
 
 def encode_on_cluster(
-    sizes: Mapping[Path, int], store: Store, sampling: Sampling, decoder: Decoder, options: ClusterOptions
+    sizes: Mapping[Path, int],
+    store: Store,
+    sampling: Sampling,
+    decoder: Decoder,
+    options: ClusterOptions,
+    process: type[NodeProcess] = NodeProcess,
 ) -> Generator[EncodedVideo | FailedVideo | Progress]:
     """Encodes videos for an index on the nodes of a cluster; yields each as soon as it is done, in any order.
 
-    Close the generator to stop early. `sizes` are the sizes of the videos in bytes, by their paths. Raises ClusterError
-    if no node can encode, and what `joined` raises."""
+    Close the generator to stop early. `sizes` are the sizes of the videos in bytes, by their paths; `process` is what
+    runs on the nodes. Raises ClusterError if no node can encode, and what `joined` raises."""
     with joined(options.address):
-        ray = import_ray()
         work, weights = describe_work(store, sampling, decoder, options)
-        process = ray.remote(NodeProcess)
+        yield from Run(sizes, options, actor_maker(process, work), weights).events()
 
-        def make_actor(node: str, shape: Shape, room: int) -> Any:
-            at = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
-            started = process.options(
-                num_cpus=shape.cores,
-                num_gpus=shape.gpus,
-                max_concurrency=room + 1,  # and one to say how far it is
-                max_restarts=0,
-                scheduling_strategy=at,
-            )
-            return started.remote(work, shape.cores, room - 1, bool(shape.gpus))
 
-        yield from Run(sizes, options, make_actor, weights).events()
+def actor_maker(process: type[NodeProcess], work: Work) -> MakeActor:
+    """Returns what starts processes on nodes."""
+    ray = import_ray()
+    remote = ray.remote(process)
+
+    def make(node: str, shape: Shape, room: int) -> Any:
+        started = remote.options(
+            num_cpus=shape.cores,
+            num_gpus=shape.gpus,
+            max_concurrency=room + 1,  # and one to say how far it is
+            max_restarts=0,
+            scheduling_strategy=ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False),
+        )
+        return started.remote(work, shape.cores, room - 1, bool(shape.gpus))
+
+    return make
 
 
 def describe_work(store: Store, sampling: Sampling, decoder: Decoder, options: ClusterOptions) -> tuple[Work, Path]:
@@ -161,7 +170,12 @@ class Run:
             if not seat.is_asked:
                 self._ask(seat)
             limit = SILENCE if seat.is_ready else START_SILENCE
-            if now - seat.heard > limit:
+            if now - seat.heard > limit and not seat.is_ready:
+                self._crew.leave(seat)
+                seat.node.failed_starts += 1
+                if seat.node.failed_starts >= STARTS:
+                    yield from self._leave_out(seat.node, "nothing starts there. Are its cores in use?")
+            elif now - seat.heard > limit:
                 yield from self._lose(seat, f"the node {seat.node.name} did not answer for {limit:.0f} seconds")
             elif stuck := next((t for t, one in seat.videos.items() if now - one.since > _patience(t)), None):
                 yield from self._lose(
@@ -189,8 +203,7 @@ class Run:
             seat.node.failed_starts += 1
             self._crew.leave(seat)
             if isinstance(_cause(error), VidfindError) or seat.node.failed_starts >= STARTS:
-                for other in self._crew.leave_out(seat.node, _reason(error)):
-                    yield from self._lose(other, f"the node {seat.node.name} was left out")
+                yield from self._leave_out(seat.node, _reason(error))
         elif result is None:
             self._call(seat.actor.start.remote(self._bring_weights()), partial(self._started, seat))
         else:
@@ -227,7 +240,7 @@ class Run:
         ready = [seat for seat in self._crew.seats if seat.is_ready]
         draining: list[Seat] = []
         for task in list(self._again):
-            nodes = {seat.node.name for seat in ready}
+            nodes = {seat.node.name for seat in self._crew.seats}
             if nodes and nodes <= task.unread.keys():
                 self._again.remove(task)
                 yield self._failed(task)
@@ -270,8 +283,7 @@ class Run:
         if error:
             cause = _cause(error)
             if isinstance(cause, VidfindError):  # of the encoder, or the video hardware of the node
-                for one in self._crew.leave_out(seat.node, _reason(error)):
-                    yield from self._lose(one, f"the node {seat.node.name} was left out")
+                yield from self._leave_out(seat.node, _reason(error))
                 return
             if isinstance(error, self._ray.exceptions.RayTaskError):
                 seat.videos.pop(task)
@@ -289,8 +301,7 @@ class Run:
             node.unread += 1
             yield from self._again_or_failed(task)
             if node.unread >= TRIES and not node.done and len(self._crew.usable) > 1:
-                for other in self._crew.leave_out(node, f"{task.path} {result.reason} there"):
-                    yield from self._lose(other, f"the node {node.name} was left out")
+                yield from self._leave_out(node, f"{task.path} {result.reason} there")
             return
         node.done, node.unread = node.done + 1, 0
         if isinstance(result, EncodedVideo):
@@ -308,6 +319,11 @@ class Run:
             self._totals.done_seconds -= one.done
             task.losses.append(how)
             yield from self._again_or_failed(task)
+
+    def _leave_out(self, node: Node, reason: str) -> Iterator[FailedVideo]:
+        """Gives nothing to a node from now on; its videos are handed out again."""
+        for seat in self._crew.leave_out(node, reason):
+            yield from self._lose(seat, f"the node {node.name} was left out")
 
     def _again_or_failed(self, task: _Task) -> Iterator[FailedVideo]:
         names = {node.name for node in self._crew.usable}
@@ -357,9 +373,9 @@ def _reason(error: Exception) -> str:
     if isinstance(cause, VidfindError):
         return str(cause)
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    missing = next((line for line in reversed(lines) if line.startswith("ModuleNotFoundError")), None)
+    missing = next((line.partition(": ")[2] for line in reversed(lines) if line.startswith("ModuleNotFound")), None)
     if missing:
-        return f'{missing}. Install it there: pip install "vidfind[cluster]"'
+        return f"{missing}. {INSTALL}"
     return f"{type(cause).__name__}: {lines[-1] if lines else ''}"
 
 

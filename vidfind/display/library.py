@@ -136,7 +136,8 @@ def show_status(
     }
     if run := status.run:
         left = f", {clock(run.seconds_left)} left" if run.seconds_left is not None else ""
-        rows["Running"] = f"{run.done:,} of {plural(run.total, 'video')} done{left}"
+        nodes = f" on {plural(run.nodes, 'node')}" if run.nodes else ""
+        rows["Running"] = f"{run.done:,} of {plural(run.total, 'video')} done{nodes}{left}"
     if status.precision:
         earlier = f"; before in {', '.join(status.precision.before)}" if status.precision.before else ""
         rows["Numbers"] = f"{status.precision.words}{earlier}"

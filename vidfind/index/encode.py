@@ -58,8 +58,8 @@ def encode_planned(
     try:
         with closing(encoding) as events, closing(CommitQueue(writer, make_marker(writer.store))) as queue:
             for event in events:
+                queue.commit_when_due()
                 if isinstance(event, Progress):
-                    queue.commit_when_due()
                     seconds = event.done_seconds
                     yield event
                     continue

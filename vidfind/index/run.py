@@ -117,18 +117,21 @@ def _run(
     if not plan.encode:
         forget_run(store.path)
         return None
-    start_decoders(min(len(plan.encode), options.workers or DECODERS))  # while the model is loaded
+    if not options.cluster:
+        start_decoders(min(len(plan.encode), options.workers or DECODERS))  # while the model is loaded
     encoder = load_encoder()
     store.require_identity(encoder.identity)
     with noting_run(store.path, len(plan.encode)) as note:
         done, started = 0, running_clock().now()
         left: float | None = None
+        nodes = 0
         for event in encode_planned(plan.encode, walk.folder_of, writer, encoder, options):
             done += isinstance(event, Outcome)
             if isinstance(event, Progress) and event.done_seconds:
                 speed = event.done_seconds / max(running_clock().now() - started, 1e-3)
                 left = round(max(0.0, event.total_seconds - event.done_seconds) / speed, 1)
-            note(done, left)
+                nodes = event.nodes
+            note(done, left, nodes)
             yield event
     yield from _settle_duplicates(plan.duplicates, walk.folder_of, writer, disk)
     return encoder

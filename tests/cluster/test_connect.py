@@ -1,0 +1,72 @@
+"""What users are told where no cluster can be joined, and that nothing of Ray is loaded unless it is asked for."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.ran import Run
+from vidfind.cluster.crew import Shape, shapes
+from vidfind.cluster.options import ClusterOptions
+
+
+def test_without_cluster_nothing_of_ray_is_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys; import vidfind.index.run, vidfind.cli.index, vidfind.cluster.encode; "
+        "sys.exit('ray' in sys.modules or 'grpc' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 0
+
+
+def test_without_ray_the_extra_is_named(run: Run, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    ran = run("index", made, "--model", "tiny", "--cluster", "auto")
+    assert ran.code == 1
+    assert 'pip install "vidfind[cluster]"' in ran.err
+
+
+@pytest.mark.parametrize("address", ["head", "ray://head", "http://head:10001", "head:70000", "ray://:10001"])
+def test_what_is_no_address_is_refused(run: Run, made: Path, address: str) -> None:
+    ran = run("index", made, "--cluster", address)
+    assert ran.code != 0
+    assert "is no address of a cluster: give auto, ray://HOST:PORT or HOST:PORT" in ran.err
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_at_which_nothing_answers_is_named(run: Run, made: Path, scheme: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{free.getsockname()[1]}"
+    ran = run("index", made, "--model", "tiny", "--cluster", address)
+    assert ran.code == 1
+    assert f"Nothing answers at {address}" in ran.err and "ray start --head" in ran.err
+
+
+@pytest.mark.parametrize("other", ["--watch", "--battery"])
+def test_options_of_this_machine_do_not_go_with_a_cluster(run: Run, made: Path, other: str) -> None:
+    ran = run("index", made, "--cluster", "auto", other)
+    assert ran.code == 2
+    assert f"Give either --cluster or {other}." in ran.err
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "options", "expected"),
+    [
+        (16, 2, {}, [Shape(8, 1)] * 2),
+        (16, 2, {"device": "cpu"}, [Shape(4, 0)] * 4),
+        (6, 0, {}, [Shape(3, 0)] * 2),
+        (1, 0, {}, [Shape(1, 0)]),
+        (8, 0, {"cores": 8}, [Shape(8, 0)]),
+        (8, 0, {"device": "cuda"}, []),
+        (0, 0, {}, []),
+        (0, 1, {}, [Shape(0, 1)]),
+    ],
+)
+def test_a_node_has_a_process_for_each_gpu_or_for_some_cores(
+    cores: int, gpus: int, options: dict[str, object], expected: list[Shape]
+) -> None:
+    assert shapes({"CPU": cores, "GPU": gpus}, ClusterOptions(**options)) == expected  # type: ignore[arg-type]

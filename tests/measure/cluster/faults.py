@@ -1,0 +1,130 @@
+"""Kills nodes, processes and drivers at random times, pauses nodes, and compares what is indexed then."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.measure.cluster.runs import CLIPS, draw, index
+from tests.support.equal import differences
+from tests.support.nodes import Nodes, starting
+from vidfind.store.store import Store
+
+PAUSE = 20.0
+
+
+def kill_node(nodes: Nodes, rng: random.Random) -> str:
+    name = rng.choice(nodes.names)
+    nodes.kill_node(name)
+    nodes.add(f"{name}+")
+    return name
+
+
+def kill_process(nodes: Nodes, rng: random.Random) -> str:
+    found = [(name, process) for name in nodes.names for process in nodes.workers(name)]
+    if not found:
+        return "none was there yet"
+    name, process = rng.choice(found)
+    process.kill()
+    return name
+
+
+def pause_node(nodes: Nodes, rng: random.Random) -> str:
+    name = rng.choice(nodes.names)
+    with nodes.paused(name):
+        time.sleep(PAUSE)
+    return name
+
+
+FAULTS: dict[str, Callable[[Nodes, random.Random], str]] = {
+    "node killed": kill_node,
+    "process killed": kill_process,
+    "node paused": pause_node,
+}
+DRIVER_FAULTS = {"driver killed": signal.SIGKILL, "driver interrupted": signal.SIGINT}
+
+
+def faults(base: Path, runs: int, videos: int, seed: int) -> None:
+    folder = draw(base / "drawn", videos)
+    for name in ("damaged.mp4", "sound.mp4", "vfr.mp4"):
+        shutil.copy(CLIPS / name, folder)
+    index(folder, base / "indexes" / "clean")
+    clean = Store.open(base / "indexes" / "clean")
+    rng = random.Random(seed)
+    with starting(["a", "b", "c"], base) as nodes:
+        length = index(folder, base / "indexes" / "first", nodes.address).elapsed
+        print(
+            f"without a fault: {length:.0f} s, differences: {differences(clean, store_of(base, 'first'))}", flush=True
+        )
+        kinds = [*FAULTS, *DRIVER_FAULTS]
+        for run in range(runs):
+            kind, delay = kinds[run % len(kinds)], rng.uniform(0.0, length)
+            path = base / "indexes" / f"run-{run}"
+            if kind in FAULTS:
+                what = with_fault(folder, path, nodes, FAULTS[kind], delay, rng)
+            else:
+                what = with_driver_fault(base, folder, path, nodes, DRIVER_FAULTS[kind], delay)
+            after = differences(clean, Store.open(path)) if (path / "settings.json").exists() else ["no index yet"]
+            text = "equal at once"
+            if after:
+                index(folder, path, nodes.address)
+                again = differences(clean, Store.open(path))
+                text = f"{len(after)} missing at first; {again or 'equal'} after one more run"
+            print(f"{run + 1:3}  {kind:18} at {delay:5.1f} s  {what:40} {text}", flush=True)
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def store_of(base: Path, name: str) -> Store:
+    return Store.open(base / "indexes" / name)
+
+
+def with_fault(
+    folder: Path,
+    path: Path,
+    nodes: Nodes,
+    fault: Callable[[Nodes, random.Random], str],
+    delay: float,
+    rng: random.Random,
+) -> str:
+    said: list[str] = []
+    timer = threading.Timer(delay, lambda: said.append(fault(nodes, rng)))
+    timer.start()
+    summary = index(folder, path, nodes.address)
+    timer.join()
+    return f"{said[0] if said else '?'}: {summary.elapsed:.0f} s, {dict(summary.counts)}"
+
+
+def with_driver_fault(base: Path, folder: Path, path: Path, nodes: Nodes, sent: int, delay: float) -> str:
+    arguments = [
+        "index",
+        folder,
+        "--cluster",
+        nodes.address,
+        "--model",
+        "tiny",
+        "--dtype",
+        "float32",
+        "--index",
+        path.name,
+    ]
+    program = subprocess.Popen(
+        [sys.executable, "-m", "vidfind", *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "VIDFIND_HOME": str(base)},
+    )
+    with_start = delay + 5.0  # its own imports
+    try:
+        code: int | str = program.wait(with_start)
+    except subprocess.TimeoutExpired:
+        program.send_signal(sent)
+        code = program.wait()
+    return f"exit code {code}"
