@@ -102,23 +102,26 @@ def test_a_training_shows_its_steps_loss_recall_and_time_left_below_a_bar() -> N
 @pytest.mark.parametrize(
     ("marks", "says"),
     [
-        (WordMarks(4, 0, 3, 1.0, 0.2), "of 4 captions held out, 0 found their video first before, and 3 after"),
-        (WordMarks(4, 0, 3, 1.0, 0.2), "(30 to 95 % are likely of others). It was learned"),
-        (WordMarks(3, 1, 0, -0.5, 0.2), "The new word was not learned. More captions with it help most"),
+        (WordMarks(4, 0, 3, 1.0, 0.2), "With Rex: of 4 captions, 0 before, and 3 after"),
+        (WordMarks(4, 0, 3, 1.0, 0.2), "(likely 30 to 95 % of others). It was learned"),
+        (
+            WordMarks(3, 1, 0, -0.5, 0.2),
+            "The new word was not learned. It began as dog, with 9 captions. More captions with it help most",
+        ),
         (WordMarks(3, 1, 0, -0.5, 0.2), "--word Rex=NOUN"),
         (WordMarks(1, 0, 1, 2.0, float("inf")), "too few to tell whether it was learned"),
         (WordMarks(3, 3, 3, -0.1, 0.2), "without it they are found as well"),
-        (None, "none was held out to judge it by"),
+        (None, "no caption was held out to judge it by"),
     ],
 )
 def test_a_learned_word_is_judged_in_plain_words(marks: WordMarks | None, says: str) -> None:
     line = word_line("Rex", {"noun": "dog", "captions": 9}, marks)
-    assert line.startswith("Rex began as dog, with 9 captions") and says in line
+    assert line.startswith("With Rex: ") and "It began as dog, with 9 captions." in line and says in line
 
 
 def test_captions_with_a_word_are_counted_for_each_encoder() -> None:
     assert word_found("Rex", WordFound(4, {"home": 3})) == (
-        "Of 4 captions with Rex, 3 find theirs first (30 to 95 % are likely of others)."
+        "Of 4 captions with Rex, 3 find theirs first (likely 30 to 95 % of others)."
     )
     both = word_found("Rex", WordFound(40, {"tempme": 3, "home": 30}))
     assert both == "Of 40 captions with Rex, 3 with tempme and 30 with home find theirs first."

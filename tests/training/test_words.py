@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -129,7 +130,9 @@ def test_a_word_is_learned_through_the_command_line_and_searched_without_pytorch
         *("--word", "blip=triangle"),
     )
     assert ran.code == 0, ran.err
-    assert "blip began as triangle" in ran.out
+    said = " ".join(ran.out.split())
+    assert "With blip: of " in said and "It began as triangle, with " in said
+    assert re.search(r"Without new words: of \d captions, \d before, and \d after \(likely ", said)
     assert "began as triangle" in run("adapters", "show", "home").out
     shown = json.loads(run("adapters", "show", "home", "--json").out)
     assert shown["words"]["blip"]["noun"] == "triangle"

@@ -231,7 +231,13 @@ def _show_saved(saved: "Saved", training: "FineTuning") -> None:
     assert training.before and training.after
     name, encoder = saved.info.name, saved.info.encoder
     show_before_and_after(
-        training.before, training.after, len(training.pool), training.is_better, training.words, training.marks
+        training.before,
+        training.after,
+        len(training.pool),
+        training.is_better,
+        training.rest,
+        training.words,
+        training.marks,
     )
     if saved.info.kind == "frozen":
         console.note(f"Before: plain CLIP, the encoder mean, as {encoder} knows nothing before it is trained.")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vidfind.training.captions import BadLine
     from vidfind.training.evaluate import Verdict, WordFound
     from vidfind.training.optimize import Stepped
-    from vidfind.training.recall import Recall, Retrieval, Validated, WordMarks
+    from vidfind.training.recall import Firsts, Recall, Retrieval, Validated, WordMarks
 
 # What a row shows, how, and which of its values is the best.
 RECALL_ROWS: dict[str, tuple[Callable[["Recall"], float], str, Callable[..., float]]] = {
@@ -147,11 +147,12 @@ def show_before_and_after(
     after: "Retrieval",
     pool: int,
     is_better: bool,
+    rest: "Firsts",
     words: Mapping[str, Mapping[str, Any]],
     marks: Mapping[str, "WordMarks"],
 ) -> None:
     """Shows how many of the held-out captions find their video first among `pool`, before and after training: of all,
-    and of those with each learned word."""
+    of the `rest` that has no learned word, and of those with each learned word."""
     count = before.text_to_video.count
     firsts = [round(one.text_to_video.r1 * count / 100) for one in (before, after)]
     show(
@@ -167,35 +168,39 @@ def show_before_and_after(
             if few
             else "That may be chance."
         )
+    if words and rest.count:
+        show(Text(f"Without new words: {counts_line(rest)}."))
     for word, facts in words.items():
         show(Text(word_line(word, facts, marks.get(word))))
 
 
 def likely(found: int, count: int) -> str:
     """Returns the range of the true share where it is wide, since few captions were held out; else nothing."""
-
     low, high = likely_range(found, count)
-    return f" ({low:.0f} to {high:.0f} % are likely of others)" if count < FEWEST_TO_TELL else ""
+    return f" (likely {low:.0f} to {high:.0f} % of others)" if count < FEWEST_TO_TELL else ""
+
+
+def counts_line(held: "Firsts") -> str:
+    """Returns how many captions find their video first, before training and after it."""
+    own = plural(held.count, "caption")
+    return f"of {own}, {held.before:,} before, and {held.after:,} after{likely(held.after, held.count)}"
 
 
 def word_line(word: str, facts: Mapping[str, Any], marks: "WordMarks | None") -> str:
     """Returns whether a word was learned, by which held-out captions, and what helps if it was not."""
-    own = f"{printable(word)} began as {printable(str(facts['noun']))}, with {plural(facts['captions'], 'caption')}"
+    began = f"It began as {printable(str(facts['noun']))}, with {plural(facts['captions'], 'caption')}."
+    word = printable(word)
     if not marks or not marks.count:
-        return f"{own}; none was held out to judge it by: give it more captions."
-    found = (
-        f"of {plural(marks.count, 'caption')} held out, {marks.before} found their video first before, and "
-        f"{marks.after} after{likely(marks.after, marks.count)}"
-    )
-    helps = "More captions with it help most, then captions of like things without it, and its kind: "
+        return f"With {word}: no caption was held out to judge it by. {began} Give it more captions."
     said = {
-        "learned": "It was learned: without it they find less.",
-        "unknown": "That does not tell whether it was learned: without it they are found as well."
+        "learned": f"It was learned: without it they find less. {began}",
+        "unknown": f"That does not tell whether it was learned: without it they are found as well. {began}"
         if marks.finds_all
-        else "That is too few to tell whether it was learned. More captions with it help.",
-        "not learned": f"The new word was not learned. {helps}--word {printable(word)}=NOUN.",
+        else f"That is too few to tell whether it was learned. {began} More captions with it help.",
+        "not learned": f"The new word was not learned. {began} More captions with it help most, then captions of like "
+        f"things without it, and the word for its kind: --word {word}=NOUN.",
     }
-    return f"{own}; {found}. {said[marks.verdict]}"
+    return f"With {word}: {counts_line(marks)}. {said[marks.verdict]}"
 
 
 def verdict_json(verdict: "Verdict") -> Iterator[dict[str, Any]]:

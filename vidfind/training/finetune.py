@@ -39,7 +39,16 @@ from vidfind.training.optimize import (
     make_optimizer,
 )
 from vidfind.training.pairs import Pair, false_negative_mask, right_clips, split_pairs, warn_of_long
-from vidfind.training.recall import Judged, Retrieval, Validated, WordMarks, clearly_rose, judge_held_out, mark_word
+from vidfind.training.recall import (
+    Firsts,
+    Judged,
+    Retrieval,
+    Validated,
+    WordMarks,
+    clearly_rose,
+    judge_held_out,
+    mark_word,
+)
 from vidfind.training.recipe import FEWEST_EPOCHS, FEWEST_STEPS, Recipe, is_frozen, kind_of
 from vidfind.training.trainable import (
     can_learn_words,
@@ -107,6 +116,8 @@ class FineTuning:
         """Whether clearly more of the held-out captions find their video first in that state: see `clearly_rose`."""
         self.marks: dict[str, WordMarks] = {}
         """How the held-out captions with each learned word do in that state."""
+        self.rest = Firsts(0, 0, 0)
+        """The same of the held-out captions without a learned word."""
         self._first: np.ndarray | None = None  # (C,) whether each found its video before
         torch.manual_seed(self.recipe.seed)
         self._rng = Random(self.recipe.seed)
@@ -393,6 +404,8 @@ class FineTuning:
             word: mark_word(self._first[places], judged.first[places], gains)
             for word, (places, gains) in judged.words.items()
         }
+        rest = [place for place, pair in enumerate(self.held_out) if not has_any(pair.caption, self.words)]
+        self.rest = Firsts(len(rest), int(self._first[rest].sum()), int(judged.first[rest].sum()))
         best = {name: tensor.detach().cpu().clone() for name, tensor in self._trained.items()}
         self._best, self._best_key, self.after = best, key, judged.retrieval  # last: Ctrl-C may strike
         return True

@@ -67,14 +67,20 @@ class Validated:
 
 
 @dataclass(frozen=True)
-class WordMarks:
-    """How the held-out captions that have a learned word find their videos. `count` captions; the others in number."""
+class Firsts:
+    """How many of `count` held-out captions find their video first."""
 
     count: int
     before: int
-    """Found first before training, when the model did not know the word."""
+    """Found first before training."""
     after: int
     """Found first after it."""
+
+
+@dataclass(frozen=True)
+class WordMarks(Firsts):
+    """How the held-out captions that have a learned word find their videos."""
+
     gain: float
     """By how much the word adds to the logarithm of the probability of the right video, in the mean of the captions:
     more than without the word."""
