@@ -20,7 +20,8 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -53,6 +54,8 @@ WITH_WORD, CAPTIONS, OTHERS, OLD, GROUPS, ORDINARY = 12, 60, 80, 150, 12, 9
 FOUND = (BLIP, ZORP)
 WORLDS: Mapping[str, Sequence[Word]] = {"known": [BLIP], "unseen": [ZORP, DAX, REX]}
 Vectors = np.ndarray
+ENCODED: dict[Hashable, Vectors] = {}
+"""The vectors of scenes; an adapter of the text tower alone leaves them as they are."""
 
 
 def drawings(words: Sequence[Word], count: int, seed: int) -> list[Drawn]:
@@ -80,9 +83,12 @@ def train(folder: Path, words: Sequence[Word], renderer: str, seed: int, options
 
 
 def encode(encoder: Encoder, scenes: Sequence[Scene], renderer: str) -> Vectors:
-    clips = draw_clips(scenes, renderer, encoder.num_frames, encoder.image_size)
-    parts = [encoder.encode_video(clips[i : i + 8]).numpy() for i in range(0, len(clips), 8)]
-    return np.concatenate(parts)
+    key = replace(encoder.identity, adapter=None), renderer, tuple(scenes)
+    if key not in ENCODED:
+        clips = draw_clips(scenes, renderer, encoder.num_frames, encoder.image_size)
+        parts = [encoder.encode_video(clips[i : i + 8]).numpy() for i in range(0, len(clips), 8)]
+        ENCODED[key] = np.concatenate(parts)
+    return ENCODED[key]
 
 
 def recall(encoder: Encoder, texts: Sequence[str], own: Sequence[int], clips: Vectors, first: int) -> float:

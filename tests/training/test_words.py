@@ -6,6 +6,7 @@ import copy
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,15 @@ from vidfind.models.catalog import TINY_FOLDER, TINY_WEIGHTS
 from vidfind.models.load import load_encoder
 from vidfind.text.config import read_config
 from vidfind.text.padded import PaddedTokenizer
-from vidfind.text.tokenizer import LEARNED, ClipTokenizer, learned_ids, tokenize, tokenize_all
+from vidfind.text.tokenizer import (
+    DIRECTIONS,
+    LEARNED,
+    ClipTokenizer,
+    Learned,
+    learned_ids,
+    tokenize,
+    tokenize_all,
+)
 from vidfind.text.tower import read_text_tower
 from vidfind.training.recall import WordMarks, likely_range
 from vidfind.training.recipe import Recipe
@@ -139,15 +148,15 @@ def test_a_word_is_learned_through_the_command_line_and_searched_without_pytorch
 
     adapter = read_adapter(Path(shown["path"]))
     assert adapter.info
+    assert adapter.tensors[DIRECTIONS].any()
     whole = load_encoder("tiny", adapter="home", device="cpu", dtype="float32")
-    config = read_config(TINY_FOLDER / "tiny.json")
-    learned = adapter.info.learned
-    half = read_text_tower(config, ClipTokenizer(77, learned), TINY_WEIGHTS, Path(shown["path"]), learned)
-    assert half
-    for text in ("a red blip", "BLIP", "two blips", "a triangle"):
-        vector = half.encode([text])[0]
-        expected = whole.encode_text([text])[0].numpy()
-        np.testing.assert_allclose(vector / np.linalg.norm(vector), expected, atol=5e-5)
+    earlier = Adapter({name: one for name, one in adapter.tensors.items() if name != DIRECTIONS}, adapter.info)
+    write_adapter(captioned.parent / "earlier.safetensors", earlier)
+    same = load_encoder("tiny", adapter=captioned.parent / "earlier.safetensors", device="cpu", dtype="float32")
+    for file, encoder in ((Path(shown["path"]), whole), (captioned.parent / "earlier.safetensors", same)):
+        vectors_are_the_same_without_pytorch(file, adapter.info.learned, encoder)
+    assert not torch.allclose(whole.encode_text(["a red blip"]), same.encode_text(["a red blip"]), atol=1e-3)
+    torch.testing.assert_close(whole.encode_text(["a star"]), same.encode_text(["a star"]), atol=0, rtol=0)
 
     assert run("index", captioned.parent / "films", "--adapter", "home").code == 0
     assert "does not know: zorp" in run("search", "a zorp").err
@@ -156,12 +165,29 @@ def test_a_word_is_learned_through_the_command_line_and_searched_without_pytorch
     again = load_encoder("tiny", device="cpu", dtype="float32")
     trained, _ = prepare(again, Recipe(text_only=True), adapter)
     torch.testing.assert_close(again.encode_text(["a red blip"]), whole.encode_text(["a red blip"]), atol=1e-5, rtol=0)
-    assert torch.equal(trained[LEARNED], adapter.tensors[LEARNED])
+    assert all(torch.equal(trained[name], adapter.tensors[name]) for name in (LEARNED, DIRECTIONS))
 
-    odd = Adapter({**adapter.tensors, LEARNED: torch.zeros(3, 1)}, adapter.info)
-    write_adapter(captioned.parent / "odd.safetensors", odd)
-    with pytest.raises(ModelUnavailable, match="3 rows for learned words, not 1"):
-        read_adapter(captioned.parent / "odd.safetensors")
+    for name in (LEARNED, DIRECTIONS):
+        write_adapter(
+            captioned.parent / "odd.safetensors", replace(adapter, tensors={**adapter.tensors, name: torch.zeros(3, 1)})
+        )
+        with pytest.raises(ModelUnavailable, match="3 rows for learned words, not 1"):
+            read_adapter(captioned.parent / "odd.safetensors")
+        write_adapter(
+            captioned.parent / "odd.safetensors", replace(adapter, tensors={**adapter.tensors, name: torch.zeros(1, 1)})
+        )
+        with pytest.raises(ModelUnavailable, match="does not fit the model"):
+            load_encoder("tiny", adapter=captioned.parent / "odd.safetensors", device="cpu")
+
+
+def vectors_are_the_same_without_pytorch(adapter: Path, learned: Learned, encoder: Encoder) -> None:
+    config = read_config(TINY_FOLDER / "tiny.json")
+    half = read_text_tower(config, ClipTokenizer(77, learned), TINY_WEIGHTS, adapter, learned)
+    assert half
+    texts = ["a red blip", "BLIP", "two blips and a blip", "a triangle"]
+    vectors = half.encode(texts)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.testing.assert_allclose(vectors, encoder.encode_text(texts).numpy(), atol=5e-5)
 
 
 def test_encoders_from_python_can_be_taught_words_and_those_with_other_tokens_cannot(

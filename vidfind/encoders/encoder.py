@@ -28,7 +28,7 @@ from vidfind.system.machine import one_thread
 from vidfind.text.padded import PaddedTokenizer
 from vidfind.towers.families import has_int8_tower, image_tower, int8_tower
 from vidfind.towers.loop import Tower, encode_frames
-from vidfind.towers.text import encode_tokens, has_plain_text_tower
+from vidfind.towers.text import encode_tokens, has_plain_text_tower, lean
 from vidfind.towers.whole import WholeTower, embedding_size
 
 # What one core holds in its cache best; larger ones were no quicker.
@@ -231,9 +231,8 @@ class Encoder:
     def text_features(self, ids: Tensor) -> Tensor:
         """(N, length) token ids -> (N, D), with gradients; not of unit length."""
         if not has_plain_text_tower(self.model):
-            features: Tensor = self.model.encode_text(ids)
-            return features
-        return encode_tokens(self.model, ids)
+            return lean(self.model, self.model.encode_text(ids), ids)
+        return lean(self.model, encode_tokens(self.model, ids), ids)
 
 
 def view_of(visual: Any) -> View:

@@ -31,7 +31,7 @@ from vidfind.encoders.names import DEFAULT_NUM_FRAMES, READINGS, EncoderIdentity
 from vidfind.errors import ModelUnavailable
 from vidfind.system.paths import adapter_path
 from vidfind.system.storage import atomic_write, storage_errors
-from vidfind.text.tokenizer import LEARNED, Learned, learned_ids
+from vidfind.text.tokenizer import DIRECTIONS, LEARNED, Learned, learned_ids
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +72,7 @@ class AdapterInfo:
     version: str = __version__
     words: Mapping[str, Any] = field(default_factory=dict)
     """The learned words as their owner writes them. Of each: `noun`, the known word that it started from; `tokens`, the
-    number of its rows in the tensor LEARNED; `captions`, how many of the training pairs have it; and how well the
+    number of its rows in LEARNED and DIRECTIONS; `captions`, how many of the training pairs have it; and how well the
     held-out captions with it do, if there were any: see `training.recall.WordMarks`."""
     reading: str = EncoderIdentity.reading
     """The `Reading` that it was trained in. Where it is the first that there was, the file does not name it."""
@@ -145,8 +145,9 @@ def read_adapter(path: Path) -> Adapter:
             adapter = Adapter(tensors, _info_of(file.metadata()))
         _check_tensors(tensors)
         rows = sum(map(len, adapter.info.learned.values())) if adapter.info else 0
-        if len(tensors.get(LEARNED, ())) != rows:
-            raise ValueError(f"it has {len(tensors.get(LEARNED, ()))} rows for learned words, not {rows}")
+        for name in (LEARNED, *(name for name in tensors if name == DIRECTIONS)):
+            if len(tensors.get(name, ())) != rows:
+                raise ValueError(f"it has {len(tensors.get(name, ()))} rows for learned words, not {rows}")
         if adapter.info and adapter.info.video_digest != video_digest(tensors):
             raise ValueError("its numbers are not those that were saved")
         return adapter
@@ -204,7 +205,7 @@ def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not tensor.float().sum().isfinite():
             raise ValueError(f"{name} holds what is not a finite number")
-        if (LORA.search(name) or PARAMETER.fullmatch(name) or name == LEARNED) and tensor.ndim != 2:
+        if (LORA.search(name) or PARAMETER.fullmatch(name) or name in (LEARNED, DIRECTIONS)) and tensor.ndim != 2:
             raise ValueError(f"{name} has {tensor.ndim} dimensions, not 2")
         if LORA.search(name):
             a, b = (tensors.get(LORA.sub(f".lora_{x}", name)) for x in "ab")

@@ -15,11 +15,12 @@ from torch.nn.utils import parametrize
 from vidfind.errors import ModelUnavailable
 from vidfind.models.adapter_file import PARAMETER, Adapter
 from vidfind.text.padded import PaddedTokenizer
-from vidfind.text.tokenizer import LEARNED, ClipTokenizer, Learned
+from vidfind.text.tokenizer import DIRECTIONS, LEARNED, ClipTokenizer, Learned
 from vidfind.towers.clip import ClipTower
 from vidfind.towers.families import image_tower
 from vidfind.towers.text import WordEmbedding, text_tower
 from vidfind.towers.timm import TimmTower
+from vidfind.towers.whole import embedding_size
 
 EMBEDDING = "token_embedding.weight"
 
@@ -76,12 +77,22 @@ def attach_lora(model: Any, rank: int, text_only: bool = False) -> dict[str, nn.
     return parameters
 
 
-def attach_words(model: Any, rows: Tensor) -> nn.Parameter:
-    """Adds rows (K, W) for learned words to the token embedding, in place of earlier ones; returns their parameter."""
+def attach_words(model: Any, rows: Tensor, directions: Tensor) -> dict[str, nn.Parameter]:
+    """Adds rows (K, W) for learned words to the token embedding, with directions (K, D), in place of earlier ones.
+
+    Returns both as parameters, by their names in an adapter."""
     text = text_tower(model)
-    embedding = WordEmbedding(text.token_embedding.weight, rows.to(text.token_embedding.weight))
+    weight = text.token_embedding.weight
+    embedding = WordEmbedding(weight, rows.to(weight), directions.to(weight))
     text.token_embedding = embedding
-    return embedding.rows
+    return {LEARNED: embedding.rows, DIRECTIONS: embedding.directions}
+
+
+def directions_of(model: Any, adapter: Adapter) -> Tensor:
+    """Returns the directions (K, D) of the words of an adapter; zeros for one of an earlier version, which has none."""
+    rows = len(adapter.tensors[LEARNED])
+    found: Tensor = adapter.tensors.get(DIRECTIONS, torch.zeros(rows, embedding_size(model.visual)))
+    return found
 
 
 def with_words(tokenizer: PaddedTokenizer, learned: Learned) -> PaddedTokenizer:
@@ -107,9 +118,9 @@ def fold_adapter(model: Any, adapter: Adapter) -> None:
     attention = {name: getattr(module, weight) for name, module, weight in attention_weights(model)}
     shapes: dict[str, Sequence[int]] = {name: weight.shape for name, weight in weights.items()}
     shapes |= {_target(block): weight.shape for block, weight in attention.items()}
-    _require_fit(adapter, shapes, image_tower(model).width)
+    _require_fit(adapter, shapes, image_tower(model).width, embedding_size(model.visual))
     if LEARNED in adapter.tensors:
-        attach_words(model, adapter.tensors[LEARNED])
+        attach_words(model, adapter.tensors[LEARNED], directions_of(model, adapter))
     with torch.no_grad():
         for name, tensor in adapter.tensors.items():
             if name in weights:
@@ -123,7 +134,7 @@ def fold_image_half(half: Any, adapter: Adapter, shapes: Mapping[str, Sequence[i
     """Folds what an adapter changes of the image tower into an `ImageHalf`; weights in a mapped file stay as they are.
 
     `shapes` are those of all weights of the model, by name. Raises ModelUnavailable if a tensor does not fit it."""
-    _require_fit(adapter, shapes, image_tower(half).width)
+    _require_fit(adapter, shapes, image_tower(half).width, embedding_size(half.visual))
     blocks = [name.removesuffix(".lora_a") for name in adapter.tensors if name.endswith(".lora_a")]
     targets = {_target(block): block for block in blocks}
     for own_name, weight in half.visual.named_parameters():
@@ -146,10 +157,10 @@ def _product(adapter: Adapter, block: str, weight: Tensor) -> Tensor:
     return b @ a
 
 
-def _require_fit(adapter: Adapter, shapes: Mapping[str, Sequence[int]], width: int) -> None:
+def _require_fit(adapter: Adapter, shapes: Mapping[str, Sequence[int]], width: int, dim: int) -> None:
     """Raises ModelUnavailable if a tensor of an adapter does not fit weights of these shapes.
 
-    `width` is that of the image tower."""
+    `width` is that of the image tower, `dim` the size of an embedding."""
     words = tuple(next((shapes[name] for name in (EMBEDDING, f"text.{EMBEDDING}") if name in shapes), ()))[1:]
     for name, tensor in adapter.tensors.items():
         block, _, kind = name.rpartition(".")
@@ -161,6 +172,8 @@ def _require_fit(adapter: Adapter, shapes: Mapping[str, Sequence[int]], width: i
             fits = tensor.shape == expected
         elif name == LEARNED:
             fits = tensor.shape[1:] == words
+        elif name == DIRECTIONS:
+            fits = tensor.shape[1:] == (dim,)
         else:
             fits = name in shapes and tuple(tensor.shape) == tuple(shapes[name])
         if not fits:

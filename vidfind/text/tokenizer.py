@@ -34,6 +34,9 @@ id of a text."""
 NO_WORDS: Learned = {}
 LEARNED = "token_embedding.rows"
 """The name of the tensor with the embeddings of learned words, in an adapter."""
+DIRECTIONS = "token_embedding.directions"
+"""The name of the tensor with the directions of learned words, a row for each row of LEARNED: what a text that has the
+word gets added to its vector. Adapters of earlier versions have none."""
 
 
 class Tokenizer(Protocol):

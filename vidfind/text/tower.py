@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from vidfind.system.machine import in_threads
 from vidfind.text.shape import EMBEDDING, Shape, read_shape
-from vidfind.text.tokenizer import LEARNED, NO_WORDS, Learned, Tokenizer
+from vidfind.text.tokenizer import DIRECTIONS, LEARNED, NO_WORDS, Learned, Tokenizer
 
 Array = npt.NDArray[Any]
 Vector = npt.NDArray[np.float32]
@@ -50,7 +50,7 @@ class TextTower:
 
     shape: Shape
     tensors: Mapping[str, Array]
-    """Those of an adapter's learned words too, under LEARNED."""
+    """Those of an adapter's learned words too, under LEARNED and DIRECTIONS."""
     tokenizer: Tokenizer
     lanes: int = 1
     """So many threads share the work for a text."""
@@ -80,6 +80,9 @@ class TextTower:
                 for row, i in zip(padded, batch, strict=True):
                     row[: len(ids[i])] = ids[i][: len(row)]
                 features[batch] = self._features(padded, np.array([ends[i] for i in batch]))
+            for row, one in zip(features, ids, strict=True):
+                if DIRECTIONS in self.tensors and (own := [i for i in set(one) if i < 0]):
+                    row[:] = row / np.linalg.norm(row) + self.tensors[DIRECTIONS][own].sum(axis=0)
         return features
 
     def _end(self, ids: Sequence[int]) -> int:
@@ -267,6 +270,10 @@ def read_text_tower(
         if rows.shape != (sum(map(len, learned.values())), shape.width):
             return None
         tower[LEARNED] = rows
+        if (directions := changes.get(DIRECTIONS)) is not None:
+            if directions.shape != (len(rows), shape.dim):
+                return None
+            tower[DIRECTIONS] = directions
     return TextTower(shape, tower, tokenizer, LANES if shape.width >= WIDE else 1)
 
 

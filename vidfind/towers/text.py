@@ -1,6 +1,7 @@
-"""Text towers with open_clip's weights: CLIP's own, run by vidfind, and the embeddings of words that were learned.
+"""Text towers with open_clip's weights: CLIP's own, run by vidfind, and the words that were learned.
 
-Knows nothing of files. Letters: N texts, W the width of the text tower, D the size of an embedding.
+Knows nothing of files. Letters: N texts, W the width of the text tower, D the size of an embedding, K tokens of
+learned words.
 """
 
 from typing import Any
@@ -19,12 +20,15 @@ def text_tower(model: Any) -> Any:
 
 
 class WordEmbedding(nn.Module):
-    """The token embedding of a text tower with rows (K, W) for learned words, which have the ids -K to -1."""
+    """The token embedding of a text tower with rows (K, W) for learned words, which have the ids -K to -1.
 
-    def __init__(self, weight: nn.Parameter, rows: Tensor) -> None:
+    A text that has one of these tokens also gets its direction (K, D) added to its vector: see `lean`."""
+
+    def __init__(self, weight: nn.Parameter, rows: Tensor, directions: Tensor) -> None:
         super().__init__()
         self.weight = weight
         self.rows = nn.Parameter(rows)
+        self.directions = nn.Parameter(directions)
 
     def forward(self, ids: Tensor) -> Tensor:
         known = F.embedding(ids.clamp(min=0), self.weight)
@@ -38,6 +42,23 @@ def embedding_table(model: Any) -> Tensor:
         return torch.cat([embedding.weight, embedding.rows]).detach()
     table: Tensor = embedding.weight.detach()
     return table
+
+
+def lean(model: Any, features: Tensor, ids: Tensor) -> Tensor:
+    """Features (N, D) of texts with token ids (N, length) -> (N, D), with the directions of the learned words in each.
+
+    A direction is added to a vector of unit length, once for each word."""
+    embedding = text_tower(model).token_embedding
+    if not isinstance(embedding, WordEmbedding):
+        return features
+    present = tokens_present(ids, len(embedding.rows)).to(features.dtype)
+    moved = F.normalize(features, dim=-1) + present @ embedding.directions.to(features.dtype)
+    return torch.where(present.any(dim=-1, keepdim=True), moved, features)
+
+
+def tokens_present(ids: Tensor, count: int) -> Tensor:
+    """Token ids (N, length) -> (N, K) bool: which of `count` tokens of learned words each text has."""
+    return (ids[..., None] == torch.arange(-count, 0, device=ids.device)).any(dim=1)
 
 
 def encode_tokens(model: Any, ids: Tensor) -> Tensor:

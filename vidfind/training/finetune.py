@@ -25,7 +25,8 @@ from vidfind.encoders.encoder import Encoder
 from vidfind.errors import BadInput, BadPairs
 from vidfind.models.adapter_file import Adapter, learned_words, write_adapter
 from vidfind.models.saved_adapters import SavedAdapter, check_free, saved_adapter
-from vidfind.text.tokenizer import LEARNED
+from vidfind.text.tokenizer import DIRECTIONS, LEARNED
+from vidfind.towers.text import tokens_present
 from vidfind.training.adopt import describe
 from vidfind.training.captions import BadLine
 from vidfind.training.clips import Decoded
@@ -34,7 +35,7 @@ from vidfind.training.optimize import (
     Stepped,
     backward_in_chunks,
     contrastive_loss,
-    fit_words,
+    fit_directions,
     hold_back,
     make_optimizer,
 )
@@ -51,6 +52,7 @@ from vidfind.training.recall import (
 )
 from vidfind.training.recipe import FEWEST_EPOCHS, FEWEST_STEPS, Recipe, is_frozen, kind_of
 from vidfind.training.trainable import (
+    TOKENS,
     can_learn_words,
     facts_of,
     first_rows,
@@ -168,7 +170,7 @@ class FineTuning:
         yield self._validate(0)
         self._learn(found)
         self._fit_words(self._before)
-        self._start = {name: p.detach().clone() for name, p in self._trained.items() if name != LEARNED}
+        self._start = {name: p.detach().clone() for name, p in self._trained.items() if name not in TOKENS}
         if not self.recipe.text_only:
             self._most_drift = self.recipe.max_drift * self._features.distance_between(self.training)
         yield from self._train(batches, steps)
@@ -216,32 +218,30 @@ class FineTuning:
         log.info("new words: %s", ", ".join(f"{word.text} ({word.noun})" for word in found))
         self.words |= facts_of(found, [pair.caption for pair in self.training])
         known = [self._trained[LEARNED].detach()] if LEARNED in self._trained else []
-        together = torch.cat([*known, *(first_rows(self.encoder, word.noun) for word in found)])
-        learned = learned_words(self.words)
-        teach(self._before, learned, together)
-        self._trained[LEARNED] = teach(self.encoder, learned, together)
+        rows = torch.cat([*known, *(first_rows(self.encoder, word.noun) for word in found)])
+        learned, directions = learned_words(self.words), rows.new_zeros(len(rows), self.encoder.dim)
+        teach(self._before, learned, rows, directions)
+        self._trained |= teach(self.encoder, learned, rows, directions)
 
     def _fit_words(self, encoder: Encoder) -> None:
-        """Trains the embeddings of the learned words alone, by the vectors that `encoder` gives clips.
+        """Finds the directions of the learned words anew, by the vectors that `encoder` gives clips.
 
-        That is cheap, so that many steps can be made. The encoder before training reads the words alike from then on:
-        what they mean now is what training holds them to."""
+        The encoder before training reads the words alike from then on: what they mean now is what training holds them
+        to."""
         pairs = pairs_to_fit(self.training, list(self.words), self.recipe.seed)
-        if not pairs or LEARNED not in self._trained:
+        if not pairs or DIRECTIONS not in self._trained:
             return
         features, captions = self._features, [pair.caption for pair in pairs]
-        own = [place for place, caption in enumerate(captions) if has_any(caption, self.words)]
-        texts, rows = [*(captions[place] for place in own), *self._alone], self._trained[LEARNED]
-        fit_words(
-            rows,
-            features.of_clips([features.of(pair) for pair in pairs], encoder),
-            features.text_vectors(self.encoder, captions),
-            own,
-            features.text_chunks(texts),
-            partial(self._loss, false_negatives=false_negative_mask(pairs)),
-            features.lanes,
-        )
-        teach(self._before, learned_words(self.words), rows.detach().clone())
+        rows, directions = (self._trained[name] for name in TOKENS)
+        with torch.no_grad():
+            directions.zero_()
+        clips = features.of_clips([features.of(pair) for pair in pairs], encoder)
+        present = tokens_present(features.token_ids(captions), len(rows)).float()
+        text, mask = features.text_vectors(self.encoder, captions), false_negative_mask(pairs)
+        found = fit_directions(clips, text, present, partial(self._loss, false_negatives=mask))
+        with torch.no_grad():
+            directions.copy_(found)
+        teach(self._before, learned_words(self.words), rows.detach().clone(), found)
 
     @torch.no_grad()
     def _restore_best(self) -> None:

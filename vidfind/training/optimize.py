@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vidfind.text.tokenizer import LEARNED
 from vidfind.training.recipe import Recipe
-from vidfind.training.trainable import is_addition
+from vidfind.training.trainable import TOKENS, is_addition
 
 Chunk = Callable[[], Tensor]
 """Computes the features (b, D) of a part of the batch; every call gives the same features."""
@@ -125,41 +125,26 @@ def gradient_of(tensor: Tensor) -> Tensor:
     return tensor.grad
 
 
-FIT_STEPS = 80
-FIT_RATE = 0.01  # learning rate of the embeddings of words, as long as nothing else learns
-FIT_KEEP = 1.0  # weight of the pull of captions towards what they meant at first
-ALONE_KEEP = 5.0  # the same of the words alone, which nothing else trains
+FIT_STEPS = 200
+FIT_RATE = 0.02
+FIT_DECAY = 0.1  # weight of the squared length of a direction
 
 
-def fit_words(
-    rows: nn.Parameter,
-    video: Tensor,
-    text: Tensor,
-    own: Sequence[int],
-    texts: Sequence[Chunk],
-    loss_of: Callable[[Tensor, Tensor], Tensor],
-    lanes: int = 1,
-) -> None:
-    """Trains the embeddings `rows` of words, where everything else stays as it is (textual inversion: Gal et al.,
-    ICLR 2023; here by contrast).
+def fit_directions(video: Tensor, text: Tensor, present: Tensor, loss_of: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Returns the directions (K, D) of learned words that tell the clips of their captions from all others.
 
-    `video` and `text` (B, D) are features of pairs. `texts` compute features anew: of the captions with a word, at the
-    places `own` and in their order, then of the words alone. `loss_of` is the contrastive loss of features (B, D).
-    A pull holds the words to what they meant at first, in captions and alone: so a word whose noun fits keeps that
-    meaning, and one for an unseen look moves far, because much speaks for it."""
-    places = torch.tensor(own, device=text.device)
-    with torch.no_grad():
-        at_first = F.normalize(torch.cat([chunk() for chunk in texts]).float(), dim=-1)
-
-    def loss(clips: Tensor, found: Tensor) -> Tensor:
-        moved = 1 - (F.normalize(found.float(), dim=-1) * at_first).sum(dim=-1)
-        together = text.float().index_copy(0, places, F.normalize(found[: len(own)].float(), dim=-1))
-        return loss_of(clips, together) + FIT_KEEP * moved[: len(own)].mean() + ALONE_KEEP * moved[len(own) :].mean()
-
-    optimizer = AdamW([Group([rows], FIT_RATE, 0.0)], partial(rate_factor, FIT_STEPS, Recipe.warm_up))
+    `video` and `text` (B, D) are features of pairs, those of texts of unit length and without directions; `present`
+    (B, K) says which texts have which tokens of learned words. `loss_of` is the contrastive loss of features (B, D).
+    A direction tells as much as a linear probe of clips can, and no text has to be read again to find it, unlike in
+    textual inversion (Gal et al., ICLR 2023). A word whose noun fits stays near it, because little speaks for more; one
+    for an unseen look goes far."""
+    directions = nn.Parameter(torch.zeros(present.shape[1], text.shape[1], device=text.device))
+    optimizer = AdamW([Group([directions], FIT_RATE, 0.0)], partial(rate_factor, FIT_STEPS, Recipe.warm_up))
     for _ in range(FIT_STEPS):
-        backward_in_chunks([lambda: video], texts, loss, [rows], lanes, Room(math.inf))
+        loss = loss_of(video, text + present @ directions) + FIT_DECAY * directions.square().sum(dim=1).mean()
+        loss.backward()
         optimizer.step()
+    return directions.detach()
 
 
 @torch.no_grad()
@@ -193,7 +178,7 @@ def make_optimizer(trained: Mapping[str, nn.Parameter], recipe: Recipe, steps: i
     In full fine-tuning CLIP's own weights learn slowly, and biases and norms are not decayed. Prompts and learned words
     are never decayed, because they are tokens and not weights.
     """
-    tokens = {name: p for name, p in trained.items() if name.endswith(".prompts") or name == LEARNED}
+    tokens = {name: p for name, p in trained.items() if name.endswith(".prompts") or name in TOKENS}
     new = [p for name, p in trained.items() if is_addition(name) and name not in tokens]
     own = [p for name, p in trained.items() if not is_addition(name)]
     rate, decay = recipe.learning_rate, recipe.weight_decay

@@ -22,8 +22,8 @@ from vidfind.encoders.table import ENCODERS
 from vidfind.encoders.tempme import fit_position
 from vidfind.errors import BadInput, UnsupportedModel
 from vidfind.models.adapter_file import PARAMETER, Adapter
-from vidfind.models.lora import attach_lora, attach_words, fold_adapter, with_words
-from vidfind.text.tokenizer import LEARNED, VOCABULARY_SIZE, ClipTokenizer, Learned, tokenize, word_key
+from vidfind.models.lora import attach_lora, attach_words, directions_of, fold_adapter, with_words
+from vidfind.text.tokenizer import DIRECTIONS, LEARNED, VOCABULARY_SIZE, ClipTokenizer, Learned, tokenize, word_key
 from vidfind.towers.text import embedding_table, has_text_transformer
 from vidfind.towers.whole import WholeTower
 from vidfind.training.pairs import Pair
@@ -32,7 +32,9 @@ from vidfind.words.naming import NewWord, best_noun, candidates, has_any, has_wo
 
 CONTEXT = 77
 TEXTS_A_BATCH = 64
-PAIRS_FITTED = 48
+PAIRS_FITTED = 256
+TOKENS = (LEARNED, DIRECTIONS)
+"""The tensors of learned words."""
 
 
 def prepare(
@@ -53,8 +55,10 @@ def prepare(
             "Add --text-only to train the text tower alone."
         )
     start = start or Adapter({})
-    words = start.tensors.get(LEARNED)
-    start = Adapter({name: tensor for name, tensor in start.tensors.items() if name != LEARNED}, start.info)
+    words = (
+        {LEARNED: start.tensors[LEARNED], DIRECTIONS: directions_of(model, start)} if LEARNED in start.tensors else {}
+    )
+    start = Adapter({name: tensor for name, tensor in start.tensors.items() if name not in TOKENS}, start.info)
     check_recipe(encoder, recipe)
     model.requires_grad_(False)
     trained: dict[str, nn.Parameter] = {}
@@ -82,17 +86,17 @@ def prepare(
         for name, untrained in ENCODERS[encoder.identity.encoder].parameters(encoder.backbone).items():
             value = fit_position(known.get(name, untrained), len(untrained)).to(encoder.device)
             encoder.parameters[name] = trained[name] = nn.Parameter(value.detach().clone())
-    if words is not None and start.info:
-        rows = teach(encoder, start.info.learned, words)
-        trained |= {LEARNED: rows} if not is_frozen(encoder) else {}
-        kept |= {LEARNED: words} if is_frozen(encoder) else {}
+    if words and start.info:
+        taught = teach(encoder, start.info.learned, *words.values())
+        trained |= taught if not is_frozen(encoder) else {}
+        kept |= words if is_frozen(encoder) else {}
     return trained, kept
 
 
 def is_addition(name: str) -> bool:
     """Whether a tensor of an adapter is an addition to CLIP's own weights: LoRA, a parameter of the encoder, or learned
     words."""
-    return ".lora_" in name or PARAMETER.fullmatch(name) is not None or name == LEARNED
+    return ".lora_" in name or PARAMETER.fullmatch(name) is not None or name in TOKENS
 
 
 def can_learn_words(encoder: Encoder) -> bool:
@@ -149,10 +153,12 @@ def new_words(
     return words
 
 
-def teach(encoder: Encoder, learned: Learned, rows: Tensor) -> nn.Parameter:
-    """Lets an encoder read learned words, with the embeddings (K, W) of their tokens. Returns these as a parameter."""
+def teach(encoder: Encoder, learned: Learned, rows: Tensor, directions: Tensor) -> dict[str, nn.Parameter]:
+    """Lets an encoder read learned words, with the embeddings (K, W) of their tokens and their directions (K, D).
+
+    Returns both as parameters, by their names in an adapter."""
     encoder.tokenizer = with_words(encoder.tokenizer, learned)
-    return attach_words(encoder.model, rows)
+    return attach_words(encoder.model, rows, directions)
 
 
 def facts_of(found: Sequence[NewWord], captions: Sequence[str]) -> dict[str, dict[str, Any]]:
