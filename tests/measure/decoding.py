@@ -94,7 +94,7 @@ def nothing_still() -> Iterator[None]:
 @contextmanager
 def edges_smoothed() -> Iterator[None]:
     @contextmanager
-    def opened(path: Path, threads: int | None = None, is_quick: bool = False) -> Iterator[object]:
+    def opened(path: Path, threads: int | None = None, is_quick: bool = False, device: str = "") -> Iterator[object]:
         with open_video(path, threads, is_quick) as (container, stream):
             stream.codec_context.options = {"skip_loop_filter": "default"}
             yield container, stream

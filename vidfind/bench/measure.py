@@ -27,7 +27,7 @@ from vidfind.system.machine import cpu_name
 from vidfind.system.paths import footage_path
 
 FORMAT = 1
-KINDS = {"phone": 60.0, "long": 50.0, "hevc": 16.0}
+KINDS = {"phone": 45.0, "long": 50.0, "hevc": 10.0}
 """Kinds of drawn videos (drawn.py), and the length of each file in seconds: two files, for two decoders at least."""
 QUICK_KINDS = {"phone": 30.0, "long": 50.0, "hevc": 8.0}
 FILES = 2
@@ -139,7 +139,7 @@ def measure_decoding(setup: Setup) -> Iterator[Row]:
     for kind, seconds in setup.kinds.items():
         paths = setup.footage(kind)
         setup.say(f"Measuring: decoding {kind}")
-        told = work("decode", paths=paths, samplings=SAMPLINGS, runs=setup.runs(3))
+        told = work("decode", paths=paths, samplings=SAMPLINGS, runs=setup.runs(2))
         speeds = {one["sampling"]: [seconds * FILES / value for value in one["seconds"]] for one in told}
         for sampling, values in speeds.items():
             beside = {"exact": median(values) / median(speeds["exact"])} if sampling != "exact" else {}
@@ -164,7 +164,7 @@ def measure_encoding(setup: Setup) -> Iterator[Row]:
             yield Row(f"encode/products/{name}", f"products in {name}{bits}, on a core", "GFLOP/s", [speed], beside)
     clips = 2 if setup.quick else 4
     common = {"model": setup.model, "weights": weights, "device": setup.device, "threads": setup.threads}
-    costs = {one["key"]: one for one in work("encode", **common, clips=clips, runs=setup.runs(5))}
+    costs = {one["key"]: one for one in work("encode", **common, clips=clips, runs=setup.runs(3))}
     plain = median(costs["plain"]["ms"])
     for key, one in costs.items():
         value = median(one["ms"])

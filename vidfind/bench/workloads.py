@@ -192,7 +192,7 @@ def encode(model: str, weights: str, device: str, threads: int, clips: int, runs
     works |= {key: partial(encode_in_lanes, encoder, frames.numpy()) for key, encoder in encoders.items()}
     time_interleaved(works, 1)  # the first run costs more
     if device == "cpu":
-        floats = {key: encoder for key, encoder in encoders.items() if not encoder.int8}
+        floats = {key: encoder for key, encoder in encoders.items() if key.endswith("/float32")}
         works |= {f"{key}/products": products_of(partial(one.encode_video, frames)) for key, one in floats.items()}
     times = time_interleaved(works, runs)
     vectors = {key: encoder.encode_video(frames) for key, encoder in encoders.items()}
