@@ -48,8 +48,8 @@ def bench_command(
 ) -> None:
     """Measure the speed of this machine.
 
-    It decodes, encodes, indexes and searches videos that are drawn for the measurement. This takes about five minutes
-    on two cores, and a minute more the first time. Your data is not read or changed. Do not use the machine
+    It decodes, encodes, indexes and searches videos that are drawn for the measurement. This takes five to ten minutes
+    on two cores, and two more the first time. Your data is not read or changed. Do not use the machine
     meanwhile. Ctrl-C shows the figures measured so far.
 
     \b
