@@ -23,6 +23,7 @@ SECONDS_TO_ANSWER = 10.0
 RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # a cluster that is started here reports to nobody
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # else a program started by `uv run` would be copied to all nodes
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",  # a network that is cut for a minute ends no run
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 

@@ -6,6 +6,7 @@ out again, alone, and fails after TRIES. Times are in seconds.
 
 from __future__ import annotations
 
+import logging
 import queue
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -32,6 +33,7 @@ from vidfind.store.store import Store
 from vidfind.system.files import fingerprint
 from vidfind.system.machine import running_clock
 
+log = logging.getLogger(__name__)
 R = TypeVar("R", EncodedVideo, FailedVideo)
 
 TICK = 0.2
@@ -56,6 +58,8 @@ class _Task:
     size: int
     losses: list[str] = field(default_factory=list)
     """How each process was lost that had it."""
+    crashes: int = 0
+    """How many of them ended by themselves, on a node that lived on, and had nothing else: then it is at fault."""
     unread: dict[str, FailedVideo] = field(default_factory=dict)
     """Why it could not be read, by the name of the node."""
 
@@ -82,7 +86,13 @@ def encode_on_cluster(
     runs on the nodes. Raises ClusterError if no node can encode, and what `joined` raises."""
     with joined(options.address):
         work, weights = describe_work(store, sampling, decoder, options)
-        yield from Run(sizes, options, actor_maker(process, work), weights).events()
+        try:
+            yield from Run(sizes, options, actor_maker(process, work), weights).events()
+        except (import_ray().exceptions.RayError, ConnectionError) as error:
+            raise ClusterError(
+                f"The connection to the cluster at {options.address} was lost: {_reason(error)}. What is encoded is in "
+                "the index; the same command goes on from there."
+            ) from error
 
 
 def actor_maker(process: type[NodeProcess], work: Work) -> MakeActor:
@@ -143,6 +153,8 @@ class Run:
         self._answers: queue.SimpleQueue[tuple[Callable[[Any, Exception | None], Iterator[Any]], Future[Any]]]
         self._answers = queue.SimpleQueue()
         self._looked = -LOOK_EVERY
+        self._usable_at = running_clock().now()
+        self._is_told = False
         self._last: Path | None = None
 
     def events(self) -> Generator[EncodedVideo | FailedVideo | Progress]:
@@ -165,7 +177,8 @@ class Run:
     def _look(self, now: float) -> Iterator[FailedVideo]:
         for seat in self._crew.look(self._ray.nodes(), self._left):
             yield from self._lose(seat, f"the node {seat.node.name} left the cluster")
-        self._crew.ask_for(min(self._left, 2 * len(self._crew.seats) + 1))
+        seats = len(self._crew.seats)
+        self._crew.ask_for(2 * seats + 1 if self._left > seats else 0)
         for seat in list(self._crew.seats):
             if not seat.is_asked:
                 self._ask(seat)
@@ -181,8 +194,13 @@ class Run:
                 yield from self._lose(
                     seat, f"nothing came of it on {seat.node.name} for {_patience(stuck):.0f} seconds"
                 )
-        if self._crew.nodes and not self._crew.usable:
+        if self._crew.usable:
+            self._usable_at = now
+        elif any(node.left_out for node in self._crew.nodes.values()) or now - self._usable_at > START_SILENCE:
             raise ClusterError(_no_node(list(self._crew.nodes.values())))
+        elif not self._is_told:
+            self._is_told = True
+            log.warning("No node of the cluster has a core or GPU to give now: waiting for one.")
 
     def _ask(self, seat: Seat) -> None:
         """Starts the process of a seat, or asks it how far it is."""
@@ -288,9 +306,10 @@ class Run:
             if isinstance(error, self._ray.exceptions.RayTaskError):
                 seat.videos.pop(task)
                 task.losses.append(f"{_reason(error)}, on {seat.node.name}")
+                task.crashes += 1
                 yield from self._again_or_failed(task)
             elif seat in self._crew.seats:
-                yield from self._lose(seat, f"its process on {seat.node.name} was lost")
+                yield from self._lose(seat, f"its process on {seat.node.name} was lost", _ended_itself(error))
             return
         assert result
         one, node = seat.videos.pop(task), seat.node
@@ -311,13 +330,14 @@ class Run:
         else:
             yield self._ended(task, self._lengths.get(task.path, 0.0) - one.done, result)
 
-    def _lose(self, seat: Seat, how: str) -> Iterator[FailedVideo]:
+    def _lose(self, seat: Seat, how: str, is_crash: bool = False) -> Iterator[FailedVideo]:
         """Gives up the process of a seat; its videos are handed out again."""
         self._crew.leave(seat)
         videos, seat.videos = seat.videos, {}
         for task, one in videos.items():
             self._totals.done_seconds -= one.done
             task.losses.append(how)
+            task.crashes += is_crash and len(videos) == 1
             yield from self._again_or_failed(task)
 
     def _leave_out(self, node: Node, reason: str) -> Iterator[FailedVideo]:
@@ -335,7 +355,8 @@ class Run:
     def _failed(self, task: _Task) -> FailedVideo:
         if task.losses:
             reason = f"cannot be encoded: {task.losses[-1]}, and {len(task.losses)} tries in all"
-            return self._ended(task, self._lengths.get(task.path, 0.0), FailedVideo(task.path, reason, try_again=False))
+            failed = FailedVideo(task.path, reason, try_again=not task.crashes)
+            return self._ended(task, self._lengths.get(task.path, 0.0), failed)
         last = list(task.unread.values())[-1]
         reason = f"{last.reason} (on {' and '.join(task.unread)})"
         return self._ended(task, self._lengths.get(task.path, 0.0), replace(last, reason=reason))
@@ -377,6 +398,11 @@ def _reason(error: Exception) -> str:
     if missing:
         return f"{missing}. {INSTALL}"
     return f"{type(cause).__name__}: {lines[-1] if lines else ''}"
+
+
+def _ended_itself(error: Exception) -> bool:
+    """Whether a process was lost, and not its node, or the network to it."""
+    return not _is_passing(error) and "node has died" not in str(error)
 
 
 def _is_passing(error: Exception) -> bool:
