@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+import vidfind
 from vidfind.models.adapter_file import Adapter, write_adapter
 from vidfind.models.catalog import TINY_FOLDER, TINY_WEIGHTS
 from vidfind.models.load import load_encoder
@@ -22,7 +23,7 @@ from vidfind.models.lora import fold_adapter
 from vidfind.text.config import open_clip_config, read_config
 from vidfind.text.hub_tokenizer import make_tokenizer
 from vidfind.text.shape import read_shape
-from vidfind.text.tokenizer import tokenize
+from vidfind.text.tokenizer import LONGEST_TOKEN, WORD_END, _vocabulary, tokenize
 from vidfind.text.tower import TextTower, read_text_tower
 
 TEXTS = ["a dog catches a frisbee", "naïve café, 東京 🎉", "Tom &amp;amp; Jerry's <b>film</b>", "word " * 200, "a"]
@@ -47,6 +48,8 @@ CONFIGS = {
     "CLIPA": {**SMALL, "text_cfg": {**TEXT, "context_length": 16, "pool_type": "last", "no_causal_mask": True}},
     "MetaCLIP2": {**SMALL, "text_cfg": {**TEXT, "pool_type": "eos", "eos_id": 49407}},
 }
+
+NOUNS = (Path(vidfind.__file__).parent / "words" / "nouns.txt").read_text(encoding="utf-8").split()
 
 
 def random_clip(config: dict[str, Any], file: Path, dtype: torch.dtype = torch.float32) -> Any:
@@ -188,3 +191,14 @@ def test_the_tokens_are_those_of_open_clip(text: str) -> None:
         padded = [*ids, *[0] * (length - len(ids))]
         assert padded == open_clip.tokenize([text], length)[0].tolist()
         assert is_cut == (len(open_clip.tokenizer._tokenizer.encode(text)) > length - 2)
+
+
+def test_words_of_every_length_have_the_tokens_of_open_clip() -> None:
+    for text in (" ".join(NOUNS[:3000:50]), " ".join(NOUNS[1:3000:50]), "".join(NOUNS[:40]), "ab" * 300):
+        assert tokenize(text, 77)[0] == [one for one in open_clip.tokenize([text], 77)[0].tolist() if one]
+
+
+def test_no_token_is_longer_than_what_is_looked_for() -> None:
+    merges = _vocabulary()._merges
+    assert max(len(merge.replace(" ", "").removesuffix(WORD_END)) for merge in merges) <= LONGEST_TOKEN
+    assert len(_vocabulary()._places) == len(merges)  # no token is made in two ways

@@ -24,7 +24,7 @@ from vidfind.errors import DeviceMissing, ModelUnavailable, UnsupportedModel
 from vidfind.media.sampling import View
 from vidfind.precision.integers import largest_weight
 from vidfind.precision.trial import CAREFUL, FLOAT32, INT8, Trial
-from vidfind.system.machine import one_thread
+from vidfind.system.machine import give_back_memory, one_thread
 from vidfind.text.padded import PaddedTokenizer
 from vidfind.towers.families import has_int8_tower, image_tower, int8_tower
 from vidfind.towers.loop import Tower, encode_frames
@@ -150,11 +150,13 @@ class Encoder:
             if stage not in self._towers:
                 with self._weights_in_memory():
                     self._towers[stage] = int8_tower(self.model, largest_weight(), stage == CAREFUL)
+                give_back_memory()  # the weights before they were rounded
             tower = self._towers[stage]
             if self._keep and self.trial and self.trial.is_over:
                 keep, self._keep = self._keep, None
                 keep(stage, tower)
                 self._towers = {stage: tower}
+                give_back_memory()
             return tower
 
     def _weights_in_memory(self) -> AbstractContextManager[None]:

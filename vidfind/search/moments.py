@@ -38,7 +38,8 @@ MERGE_MARGIN = 0.02
 SEGMENTS_A_MOMENT = 6
 # Segments asked for at first for each video wanted; a second look goes four times as far.
 HITS_A_VIDEO = 8
-# So many videos are compared each, where a search is limited to them; of more, some are soon found among all.
+# So many videos are compared each, where a search is limited to them, unless they are a quarter of all: of so many,
+# some are soon found among all.
 FEW_VIDEOS = 1000
 # So many times more moments than wanted are looked at first, where those that look alike are folded.
 COLLAPSED = 4
@@ -368,7 +369,8 @@ def _best_videos(
     """The contents of the `limit` best videos, or fewer if no more are there, best first, each with its videos.
 
     Looks further as long as one video with many good segments, or vectors without a video, crowd the others out."""
-    is_few = chosen is not None and not chosen.has_more_contents(FEW_VIDEOS)
+    few = min(FEW_VIDEOS, store.count_videos() // 4)
+    is_few = chosen is not None and not chosen.has_more_contents(few)
     count = limit * HITS_A_VIDEO
     while True:
         hits = store.search(vector, count, chosen.contents() if chosen is not None and is_few else None)

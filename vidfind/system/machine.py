@@ -107,6 +107,15 @@ def _other_threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="lane")
 
 
+def give_back_memory() -> None:
+    """Gives memory that was freed back to the system at once. Linux keeps much of it for each thread otherwise."""
+    import ctypes
+
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # a C library other than glibc
+            ctypes.CDLL(None).malloc_trim(0)
+
+
 def cpu_name() -> str:
     """Returns the name of the CPU, as far as the system knows it."""
     import platform

@@ -20,6 +20,8 @@ START_OF_TEXT, END_OF_TEXT = "<start_of_text>", "<end_of_text>"
 VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 VOCABULARY_SIZE = 49408
 WORD_END = "</w>"
+LONGEST_TOKEN = 32
+"""No token has more letters."""
 MOST_KNOWN = 20_000
 """Words whose tokens are kept."""
 WORDS = rf"{START_OF_TEXT}|{END_OF_TEXT}|'s|'t|'re|'ve|'m|'ll|'d|[LETTER]+|[DIGIT]|[^\sLETTERDIGIT]+"
@@ -216,21 +218,36 @@ class Vocabulary:
             self._known = dict(self._special)
             return self.ids(words)
         if spelled:
-            bpe = self._bpe(" ".join(letters + WORD_END for letters in spelled.values()))
+            bpe = self._bpe(spelled.values())
             self._known |= {word: [token.id for token in bpe.tokenize(letters)] for word, letters in spelled.items()}
         return [self._known[word] for word in words]
 
-    def _bpe(self, text: str) -> BPE:
-        """Returns the encoder for one text, with only the merges that can occur in it; all take 80 ms to set up."""
+    def _bpe(self, words: Iterable[str]) -> BPE:
+        """Returns the encoder for some words, with only the merges that can occur in them; all take 80 ms to set up."""
         from tokenizers.models import BPE
 
+        places = self._places
+        found = {places[part] for word in words for part in _parts(word) if part in places}
         tokens, pairs = dict(self._single), []
-        for id, merge in enumerate(self._merges, start=len(tokens)):
-            if (token := merge.replace(" ", "")) in text:
-                left, _, right = merge.partition(" ")
-                tokens[token] = id
-                pairs.append((left, right))
+        for place in sorted(found):
+            left, _, right = self._merges[place].partition(" ")
+            tokens[left + right] = len(self._single) + place
+            pairs.append((left, right))
         return BPE(tokens, pairs, end_of_word_suffix=WORD_END)
+
+    @functools.cached_property
+    def _places(self) -> dict[str, int]:
+        """The place among the merges of the one that makes each token."""
+        return {merge.replace(" ", ""): place for place, merge in enumerate(self._merges)}
+
+
+def _parts(word: str) -> Iterator[str]:
+    """Yields everything within a word that a merge could make of two or more of its letters, its end too."""
+    for start in range(len(word)):
+        if len(word) - start <= LONGEST_TOKEN:
+            yield word[start:] + WORD_END
+        for end in range(start + 2, min(len(word), start + LONGEST_TOKEN) + 1):
+            yield word[start:end]
 
 
 @functools.cache
