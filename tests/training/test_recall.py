@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from vidfind.training.recall import (
+    Firsts,
     Recall,
     Retrieval,
     clearly_rose,
     judge,
     judge_held_out,
     log_probabilities,
-    mark_word,
     ranks,
     recall_of,
 )
@@ -140,9 +140,10 @@ def test_a_word_is_marked_by_what_it_adds_to_held_out_captions() -> None:
         return np.where(np.array(["blip" in text for text in texts])[:, None], of_word, 0.0)
 
     judged = judge_held_out(similarity, captions, np.eye(5, dtype=bool), 4, 4, ["blip", "dax"], 3.0)
-    places, gains = judged.words["blip"]
+    places, _ = judged.words["blip"]
     assert list(places) == [0, 1, 2] and judged.first[:3].all()
-    marks = mark_word(np.zeros(3, bool), judged.first[:3], gains)
+    is_better, rest, of_words = judged.since(np.zeros(4, bool))
+    marks = of_words["blip"]
+    assert (is_better, rest) == (False, Firsts(1, 0, 0))
     assert (marks.count, marks.before, marks.after, marks.verdict) == (3, 0, 3, "learned")
-    none = mark_word(np.zeros(0, bool), np.zeros(0, bool), judged.words["dax"][1])
-    assert (none.count, none.verdict) == (0, "unknown")
+    assert (of_words["dax"].count, of_words["dax"].verdict) == (0, "unknown")

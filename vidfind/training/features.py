@@ -37,6 +37,7 @@ CLIPS_COMPARED = 100
 VARIANTS = 4  # of each clip
 FRESH = 1 / 3  # share of the clips of few pairs that is computed at a step
 FEWEST_FRESH = 12
+MAX_SCALE = 100.0  # of the logits, as CLIP's own training holds it
 MOST_ROOM = 3 * 10**9  # bytes of activations in the memory of the CPU
 ROOM_SHARE = 0.7  # of what a CUDA device has free
 CPU_SHARE = 0.3  # of the memory that is free for a CPU: other programs use it too
@@ -226,6 +227,12 @@ def use_autocast(dtype: str, encoder: Encoder) -> bool:
     if dtype in ("auto", "int8"):  # 8-bit integers have no gradients
         dtype = fastest_float(str(encoder.device), encoder.tower.width)
     return dtype == "bfloat16"
+
+
+def scale_of(encoder: Encoder) -> Tensor:
+    """Returns what makes logits of cosines."""
+    scale: Tensor = encoder.model.logit_scale.detach().exp().clamp(max=MAX_SCALE).float()
+    return scale
 
 
 def activation_bytes(encoder: Encoder, autocast: bool) -> int:

@@ -30,7 +30,7 @@ from vidfind.towers.text import tokens_present
 from vidfind.training.adopt import describe
 from vidfind.training.captions import BadLine
 from vidfind.training.clips import Decoded
-from vidfind.training.features import VARIANTS, Features, caption_tokens
+from vidfind.training.features import VARIANTS, Features, caption_tokens, scale_of
 from vidfind.training.optimize import (
     Stepped,
     backward_in_chunks,
@@ -40,16 +40,7 @@ from vidfind.training.optimize import (
     make_optimizer,
 )
 from vidfind.training.pairs import Pair, false_negative_mask, right_clips, split_pairs, warn_of_long
-from vidfind.training.recall import (
-    Firsts,
-    Judged,
-    Retrieval,
-    Validated,
-    WordMarks,
-    clearly_rose,
-    judge_held_out,
-    mark_word,
-)
+from vidfind.training.recall import Firsts, Judged, Retrieval, Validated, WordMarks, judge_held_out
 from vidfind.training.recipe import FEWEST_EPOCHS, FEWEST_STEPS, Recipe, is_frozen, kind_of
 from vidfind.training.trainable import (
     TOKENS,
@@ -65,7 +56,6 @@ from vidfind.training.trainable import (
 from vidfind.words.naming import NewWord, check_words, has_any
 
 log = logging.getLogger(__name__)
-MAX_SCALE = 100.0  # of the logits, as CLIP's own training holds it
 MAX_NORM = 1.0  # of all gradients together
 VALIDATIONS = 6  # times that the held-out pairs are judged in the course of a training
 POOL = 100  # pairs that held-out ones are told from
@@ -339,12 +329,7 @@ class FineTuning:
         self.training, self.held_out = split_pairs(good, self.recipe.val, self.recipe.seed)
 
     def _loss(self, video: Tensor, text: Tensor, false_negatives: Tensor) -> Tensor:
-        return contrastive_loss(video.float(), text.float(), self._scale, false_negatives)
-
-    @property
-    def _scale(self) -> Tensor:
-        scale: Tensor = self.encoder.model.logit_scale.detach().exp().clamp(max=MAX_SCALE).float()
-        return scale
+        return contrastive_loss(video.float(), text.float(), scale_of(self.encoder), false_negatives)
 
     def _loss_and_change(
         self,
@@ -390,8 +375,9 @@ class FineTuning:
             found: np.ndarray = (self._features.text_vectors(encoder, captions) @ clips.T).cpu().numpy()
             return found
 
-        captions, clips_held_out = [pair.caption for pair in pairs], len(set(own[:count]))
-        return judge_held_out(similarity, captions, right, count, clips_held_out, list(self.words), float(self._scale))
+        scale, clips_held_out = float(scale_of(self.encoder)), len(set(own[:count]))
+        captions = [pair.caption for pair in pairs]
+        return judge_held_out(similarity, captions, right, count, clips_held_out, list(self.words), scale)
 
     def _remember_best(self, judged: Judged) -> bool:
         """Keeps the trained parameters if no earlier state was better, and returns whether they were kept."""
@@ -399,13 +385,7 @@ class FineTuning:
         if key <= self._best_key:
             return False
         assert self._first is not None
-        self.is_better = clearly_rose(self._first, judged.first)
-        self.marks = {
-            word: mark_word(self._first[places], judged.first[places], gains)
-            for word, (places, gains) in judged.words.items()
-        }
-        rest = [place for place, pair in enumerate(self.held_out) if not has_any(pair.caption, self.words)]
-        self.rest = Firsts(len(rest), int(self._first[rest].sum()), int(judged.first[rest].sum()))
+        self.is_better, self.rest, self.marks = judged.since(self._first)
         best = {name: tensor.detach().cpu().clone() for name, tensor in self._trained.items()}
         self._best, self._best_key, self.after = best, key, judged.retrieval  # last: Ctrl-C may strike
         return True

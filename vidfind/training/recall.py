@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfind.training.recipe import FEWEST_OF_WORD, FEWEST_TO_TELL
-from vidfind.words.naming import has_word, replaced
+from vidfind.words.naming import has_any, has_word, replaced
 
 CHANCE = 0.01  # not 0.05: the best of several states of a training is judged, which flatters it
 
@@ -167,6 +167,18 @@ class Judged:
     words: Mapping[str, tuple[Sequence[int], npt.NDArray[np.float64]]]
     """Of each learned word, the places of the held-out captions that have it, and how much the word adds to the
     logarithm of the probability of their right clips."""
+    rest: Sequence[int] = ()
+    """The places of the held-out captions without a learned word."""
+
+    def since(self, before: npt.NDArray[np.bool_]) -> tuple[bool, Firsts, dict[str, WordMarks]]:
+        """Compares this state with one in which the captions `before` (C,) found their clip first.
+
+        Returns whether clearly more do now (`clearly_rose`), how many without a learned word do, and how many of those
+        with each."""
+        rest = list(self.rest)
+        marks = {word: mark_word(before[own], self.first[own], gains) for word, (own, gains) in self.words.items()}
+        without = Firsts(len(rest), int(before[rest].sum()), int(self.first[rest].sum()))
+        return clearly_rose(before, self.first), without, marks
 
 
 def judge_held_out(
@@ -192,7 +204,8 @@ def judge_held_out(
             without = similarity([replaced(captions[place], word, "") for place in places])
             gains[word] = places, placed[places] - log_probabilities(scale * without, relevant[places])
     first = ranks(found[:held_out], relevant[:held_out]) <= 1
-    return Judged(judge(found, relevant, held_out, clips), float(-placed.mean()), first, gains)
+    rest = [place for place, caption in enumerate(captions[:held_out]) if not has_any(caption, words)]
+    return Judged(judge(found, relevant, held_out, clips), float(-placed.mean()), first, gains, rest)
 
 
 def mark_word(
