@@ -242,7 +242,7 @@ def test_searches_use_the_old_vectors_until_an_interrupted_encoding_is_finished(
     assert statuses(events) == ["changed"] * 2
     assert library.search() == before
     unfinished = index_status(library.store).unfinished
-    assert unfinished == Unfinished("home", 2, "vidfind index --adapter home")
+    assert unfinished == Unfinished("home", 2, adapter_command(library.path, "home"))
 
     assert statuses(library.index(library.films / "one")) == ["unchanged"] * 3
     assert library.said == [
@@ -275,7 +275,7 @@ def test_a_third_adapter_gives_up_the_unfinished_one(library: Library) -> None:
     library.index(adapter="home", stop_after=2)
     library.index(adapter="garden", stop_after=1)
     assert library.said == ["Gave up encoding again with the adapter home, which was not finished."]
-    assert index_status(library.store).unfinished == Unfinished("garden", 1, "vidfind index --adapter garden")
+    assert index_status(library.store).unfinished == Unfinished("garden", 1, adapter_command(library.path, "garden"))
     before = library.search()
     assert library.index(adapter=NO_ADAPTER) == []  # the one in use: no other is wanted any more
     assert index_status(library.store).unfinished is None

@@ -47,6 +47,13 @@ def stored(new_place: NewPlace, tmp_path_factory: pytest.TempPathFactory) -> Sto
     return store
 
 
+def test_where_no_video_is_in_a_place_the_command_that_shows_all_names_the_index(tmp_path: Path, store: Store) -> None:
+    named = Store.create(tmp_path / "films", store.settings, dim=16)
+    put(named, [make_row("/v/a.mp4")])
+    with pytest.raises(BadInput, match=r"vidfind status --index films"):
+        select_videos(named, ["/none"])
+
+
 days = st.none() | st.integers(-4, 6).map(lambda day: date(2024, 5, 17) + timedelta(day))
 
 

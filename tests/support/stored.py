@@ -9,8 +9,8 @@ from datetime import timedelta
 from functools import reduce
 from pathlib import Path
 
-from vidfind.store.folder import KEEP_VERSIONS
-from vidfind.store.places.path import IndexPath, write_bytes
+from vidfind.store.folder import KEEP_VERSIONS, SPEED_FILE
+from vidfind.store.places.path import IndexPath, machine_folder, write_bytes
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow
 
@@ -49,5 +49,6 @@ def copy_index(folder: Path, place: IndexPath) -> IndexPath:
     """Copies the files of an index on disk to a place on disk or in object storage, which it returns."""
     for file in folder.rglob("*"):
         if file.is_file():
-            write_bytes(reduce(operator.truediv, file.relative_to(folder).parts, place), file.read_bytes())
+            to = machine_folder(place) if file.name == SPEED_FILE else place
+            write_bytes(reduce(operator.truediv, file.relative_to(folder).parts, to), file.read_bytes())
     return place

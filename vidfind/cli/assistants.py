@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vidfind.cli.shared.options import IndexName, Quiet, Verbose
+from vidfind.cli.shared.options import IndexName, Maps, Quiet, Verbose
 from vidfind.cli.shared.prompt import why_nothing
 from vidfind.errors import BrokenInstallation
 from vidfind.store.places.path import index_path
@@ -24,6 +24,7 @@ def mcp_command(
         ),
     ] = None,
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:

@@ -25,6 +25,7 @@ from vidfind.commands import status_command
 from vidfind.errors import BadInput
 from vidfind.store.folder import targets_of
 from vidfind.store.places.maps import read_maps
+from vidfind.store.places.path import IndexPath
 from vidfind.store.store import Store
 from vidfind.store.tables import TableKind, path_from_text, path_to_text
 from vidfind.system.files import find_present
@@ -151,7 +152,7 @@ def _select(
         videos = videos.filter(pc.is_in(videos["content"], value_set=pa.array(contents, pa.int64())))
     if places:
         links = store.links()
-        videos = videos.filter(_any([_in_place(videos["path"], place, links) for place in places]))
+        videos = videos.filter(_any([_in_place(videos["path"], place, links, store.path) for place in places]))
     if exclude:
         videos = videos.filter(pc.invert(_any([_is_excluded(videos, pattern) for pattern in exclude])))
     if since is not None:
@@ -203,7 +204,12 @@ def _any(masks: Sequence[Mask]) -> Mask:
     return first
 
 
-def _in_place(texts: pa.ChunkedArray[pa.StringScalar], place: str, links: Mapping[Path, Path] = NO_LINKS) -> Mask:
+def _in_place(
+    texts: pa.ChunkedArray[pa.StringScalar],
+    place: str,
+    links: Mapping[Path, Path] = NO_LINKS,
+    index: IndexPath | None = None,
+) -> Mask:
     """Which paths are under a folder as it is written, or as `links` lead on from it, or else as its links resolve, or
     fit a pattern.
 
@@ -217,7 +223,7 @@ def _in_place(texts: pa.ChunkedArray[pa.StringScalar], place: str, links: Mappin
                 return mask
     near = None if MAGIC & set(typed) else _nearest(texts, Path(os.path.abspath(typed)))
     hint = f" Did you mean {near}?" if near else ""
-    raise BadInput(f"No indexed video is under {place}.{hint} See what is indexed: {status_command()}")
+    raise BadInput(f"No indexed video is under {place}.{hint} See what is indexed: {status_command(index)}")
 
 
 def _nearest(texts: pa.ChunkedArray[pa.StringScalar], place: Path) -> Path | None:

@@ -69,3 +69,5 @@ def test_videos_of_an_index_are_found_where_they_are_mounted_on_this_machine(
     assert run("remove", mapped[0]).code == 0
     run("status", "--map", f"{there}=")
     assert str(there) in run("status").out
+    tagged = run("tag", "add", mapped[1], "mine", "--map", f"{there}={here}")
+    assert tagged.code == 0, tagged.err

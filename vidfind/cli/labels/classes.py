@@ -17,7 +17,7 @@ from vidfind.cli.labels.named import (
     part_of,
 )
 from vidfind.cli.shared.indexing import whole_loader
-from vidfind.cli.shared.options import Device, Dtype, IndexName, Json, MaxSeconds, Quiet, Seed, Verbose, Yes
+from vidfind.cli.shared.options import Device, Dtype, IndexName, Json, Maps, MaxSeconds, Quiet, Seed, Verbose, Yes
 from vidfind.cli.shared.usage import Command, Group
 from vidfind.errors import BadInput, ExitCode, Unusable
 from vidfind.system import paths
@@ -71,6 +71,7 @@ def add(
     ] = None,
     multi: Multi = None,
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -118,6 +119,7 @@ def import_list(
     strict: Strict = False,
     multi: Multi = None,
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -186,6 +188,7 @@ def fit(
     seed: Seed = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how well it goes, and change nothing.")] = False,
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     as_json: Json = False,
@@ -226,7 +229,11 @@ def fit(
 
 @classes.command(name="list", cls=Command)
 def list_classes(
-    name: IndexName = paths.DEFAULT_INDEX, as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False
+    name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """List all classes, and how many videos show them.
 
@@ -254,6 +261,7 @@ def list_classes(
 def show(
     task: Annotated[str, typer.Argument(metavar="TASK", help="A task, such as pets, or one of its classes: pets:rex.")],
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -294,6 +302,7 @@ def export_file(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")] = False,
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -322,6 +331,7 @@ def forget(
     ],
     yes: Yes = False,
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -358,7 +368,11 @@ def forget(
 
 @classes.command(cls=Command)
 def apply(
-    name: IndexName = paths.DEFAULT_INDEX, as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False
+    name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Mark all moments anew with what was learned last.
 

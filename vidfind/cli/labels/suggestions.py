@@ -9,7 +9,7 @@ import typer
 
 from vidfind.cli.labels.named import VideosAndTags, open_index, videos_and_tags
 from vidfind.cli.shared.indexing import whole_loader
-from vidfind.cli.shared.options import Device, Dtype, IndexName, Json, MaxSeconds, Quiet, Seed, Verbose
+from vidfind.cli.shared.options import Device, Dtype, IndexName, Json, Maps, MaxSeconds, Quiet, Seed, Verbose
 from vidfind.cli.shared.prompt import play_file
 from vidfind.system import paths
 
@@ -50,6 +50,7 @@ def fill(
     seed: Seed = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be added, and change nothing.")] = False,
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     as_json: Json = False,
@@ -99,6 +100,7 @@ def fill(
 def accept(
     words: VideosAndTags,
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -115,6 +117,7 @@ def accept(
 def reject(
     words: VideosAndTags,
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -147,6 +150,7 @@ def review(
         int, typer.Option("--limit", "-n", metavar="COUNT", min=1, help="How many suggestions.")
     ] = REVIEWED,
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

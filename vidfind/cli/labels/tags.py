@@ -22,7 +22,7 @@ from vidfind.cli.labels.named import (
     part_of,
     videos_and_tags,
 )
-from vidfind.cli.shared.options import IndexName, Json, Quiet, Verbose, Yes
+from vidfind.cli.shared.options import IndexName, Json, Maps, Quiet, Verbose, Yes
 from vidfind.cli.shared.usage import Command, Group
 from vidfind.errors import BadInput, ExitCode, Unusable
 from vidfind.system import paths
@@ -59,6 +59,7 @@ def add(
     begin: Begin = None,
     end: End = None,
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -92,6 +93,7 @@ def remove(
     everywhere: Annotated[bool, typer.Option("--all", help="Take the tags from all videos: name no video.")] = False,
     yes: Yes = False,
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -144,6 +146,7 @@ def rename(
     old: Annotated[str, typer.Argument(metavar="OLD", help="The tag as it is.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name; that of another tag joins the two.")],
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -182,6 +185,7 @@ def list_tags(
         typer.Argument(metavar="VIDEO", help="Show the tags of this video. [default: all tags, with counts]"),
     ] = None,
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -233,6 +237,7 @@ def import_file(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be changed, and change nothing.")] = False,
     strict: Strict = False,
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -291,6 +296,7 @@ def export_file(
         ),
     ] = False,
     name: IndexName = paths.DEFAULT_INDEX,
+    maps: Maps = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
