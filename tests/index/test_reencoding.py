@@ -246,7 +246,7 @@ def test_searches_use_the_old_vectors_until_an_interrupted_encoding_is_finished(
 
     assert statuses(library.index(library.films / "one")) == ["unchanged"] * 3
     assert library.said == [
-        "Encoding again with the adapter home is not finished. To go on with it: vidfind index --adapter home"
+        f"Encoding again with the adapter home is not finished. To go on with it: {adapter_command(library.path, 'home')}"
     ]
     events = library.index(adapter="home")
     assert sorted(statuses(events)) == ["changed"] * 4 + ["unchanged"] * 2
