@@ -245,9 +245,8 @@ def test_searches_use_the_old_vectors_until_an_interrupted_encoding_is_finished(
     assert unfinished == Unfinished("home", 2, adapter_command(library.path, "home"))
 
     assert statuses(library.index(library.films / "one")) == ["unchanged"] * 3
-    assert library.said == [
-        f"Encoding again with the adapter home is not finished. To go on with it: {adapter_command(library.path, 'home')}"
-    ]
+    command = adapter_command(library.path, "home")
+    assert library.said == [f"Encoding again with the adapter home is not finished. To go on with it: {command}"]
     events = library.index(adapter="home")
     assert sorted(statuses(events)) == ["changed"] * 4 + ["unchanged"] * 2
     assert kinds(events, Reencoding)[0].cost.videos == 4
