@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.measure.cluster.faults import DRIVER_FAULTS, KINDS, make_clean, survive
 from tests.support.equal import differences
 from tests.support.nodes import Nodes
 from vidfind.cluster import encode
@@ -22,6 +25,8 @@ from vidfind.index.options import IndexOptions
 from vidfind.index.prepare import open_store
 from vidfind.index.run import index_videos
 from vidfind.store.store import Store
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Ray runs clusters of several nodes on Linux alone")
 
 
 def test_an_index_made_on_three_nodes_equals_one_made_here_though_a_process_is_killed(
@@ -68,3 +73,15 @@ def test_a_video_that_ends_processes_fails_alone_and_one_that_no_node_can_read_n
     assert "No such file" in gone.reason
     assert sum(f" {name}" in gone.reason.partition("(on")[2] for name in nodes.names) == 2
     assert all(isinstance(done[name], EncodedVideo) for name in ("h264.mp4", "vfr.mp4", "short.mp4"))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_missing_or_stored_twice_after_a_fault_and_one_more_run(
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("VIDFIND_HOME", str(tmp_path))
+    folder, clean = make_clean(tmp_path, videos=4)
+    _, after, again = survive(tmp_path, folder, clean, nodes, kind, delay=6.0, rng=random.Random(1))
+    assert again == []
+    assert after == [] or kind in DRIVER_FAULTS

@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.measure.cluster.runs import CLIPS, draw, index
 from tests.support.equal import differences
 from tests.support.nodes import Nodes, starting
+from vidfind.store.settings import is_index
 from vidfind.store.store import Store
 
 PAUSE = 20.0
@@ -52,38 +53,50 @@ FAULTS: dict[str, Callable[[Nodes, random.Random], str]] = {
 DRIVER_FAULTS = {"driver killed": signal.SIGKILL, "driver interrupted": signal.SIGINT}
 
 
+KINDS = [*FAULTS, *DRIVER_FAULTS]
+
+
 def faults(base: Path, runs: int, videos: int, seed: int) -> None:
-    folder = draw(base / "drawn", videos)
-    for name in ("damaged.mp4", "sound.mp4", "vfr.mp4"):
-        shutil.copy(CLIPS / name, folder)
-    index(folder, base / "indexes" / "clean")
-    clean = Store.open(base / "indexes" / "clean")
+    folder, clean = make_clean(base, videos)
     rng = random.Random(seed)
     with starting(["a", "b", "c"], base) as nodes:
-        length = index(folder, base / "indexes" / "first", nodes.address).elapsed
-        print(
-            f"without a fault: {length:.0f} s, differences: {differences(clean, store_of(base, 'first'))}", flush=True
-        )
-        kinds = [*FAULTS, *DRIVER_FAULTS]
+        first = base / "indexes" / "first"
+        length = index(folder, first, nodes.address).elapsed
+        print(f"without a fault: {length:.0f} s, differences: {differences(clean, Store.open(first))}", flush=True)
         for run in range(runs):
-            kind, delay = kinds[run % len(kinds)], rng.uniform(0.0, length)
-            path = base / "indexes" / f"run-{run}"
-            if kind in FAULTS:
-                what = with_fault(folder, path, nodes, FAULTS[kind], delay, rng)
-            else:
-                what = with_driver_fault(base, folder, path, nodes, DRIVER_FAULTS[kind], delay)
-            after = differences(clean, Store.open(path)) if (path / "settings.json").exists() else ["no index yet"]
-            text = "equal at once"
-            if after:
-                index(folder, path, nodes.address)
-                again = differences(clean, Store.open(path))
-                text = f"{len(after)} missing at first; {again or 'equal'} after one more run"
+            kind, delay = KINDS[run % len(KINDS)], rng.uniform(0.0, length)
+            what, after, again = survive(base, folder, clean, nodes, kind, delay, rng)
+            text = f"{len(after)} missing at first; {again or 'equal'} after one more run" if after else "equal at once"
             print(f"{run + 1:3}  {kind:18} at {delay:5.1f} s  {what:40} {text}", flush=True)
-            shutil.rmtree(path, ignore_errors=True)
 
 
-def store_of(base: Path, name: str) -> Store:
-    return Store.open(base / "indexes" / name)
+def make_clean(base: Path, videos: int) -> tuple[Path, Store]:
+    """Returns a folder of drawn videos and odd ones, and an index of it that is made here."""
+    folder, path = draw(base / "drawn", videos), base / "indexes" / "clean"
+    for name in ("damaged.mp4", "sound.mp4", "vfr.mp4"):
+        shutil.copy(CLIPS / name, folder)
+    index(folder, path)
+    return folder, Store.open(path)
+
+
+def survive(
+    base: Path, folder: Path, clean: Store, nodes: Nodes, kind: str, delay: float, rng: random.Random
+) -> tuple[str, list[str], list[str]]:
+    """Indexes on the cluster with a fault after `delay` seconds, and once more if something is missing then.
+
+    Returns what happened, and how the index differs from the clean one after the first run, and after the second."""
+    path = base / "indexes" / "tried"
+    if kind in FAULTS:
+        what = with_fault(folder, path, nodes, FAULTS[kind], delay, rng)
+    else:
+        what = with_driver_fault(base, folder, path, nodes, DRIVER_FAULTS[kind], delay)
+    after = differences(clean, Store.open(path)) if is_index(path) else ["no index yet"]
+    again: list[str] = []
+    if after:
+        index(folder, path, nodes.address)
+        again = differences(clean, Store.open(path))
+    shutil.rmtree(path, ignore_errors=True)
+    return what, after, again
 
 
 def with_fault(
@@ -103,20 +116,9 @@ def with_fault(
 
 
 def with_driver_fault(base: Path, folder: Path, path: Path, nodes: Nodes, sent: int, delay: float) -> str:
-    arguments = [
-        "index",
-        folder,
-        "--cluster",
-        nodes.address,
-        "--model",
-        "tiny",
-        "--dtype",
-        "float32",
-        "--index",
-        path.name,
-    ]
+    asked = f"--cluster {nodes.address} --model tiny --dtype float32 --index {path.name}"
     program = subprocess.Popen(
-        [sys.executable, "-m", "vidfind", *map(str, arguments)],
+        [sys.executable, "-m", "vidfind", "index", str(folder), *asked.split()],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "VIDFIND_HOME": str(base)},
