@@ -2,7 +2,7 @@
 
     python -m tests.measure.search HOME [--index NAME] [--runs 7]
 
-HOME is a VIDFIND_HOME with an index (tests/measure/scale.py makes large ones). Its kept queries are added to.
+HOME is a VIDFIND_HOME with an index (tests/measure/large.py makes large ones). Its kept queries are added to.
 """
 
 from __future__ import annotations

@@ -3,13 +3,16 @@
     python -m tests.measure.start WEIGHTS [--model ViT-B-32] [--runs 5] [--before FOLDER]
 
 WEIGHTS is a checkpoint file of MODEL in safetensors. Each run makes a new index, plainly and with a new adapter (LoRA
-of rank 8); the number format is measured once, before. With `--before`, the vidfind of another working tree runs in
-turn with this one. Prints the median of wall seconds, and of the processor time of all processes.
+of rank 8): as the first with this model, whose clips are tried in int8 and in float32, and after that trial. The number
+format is measured once, before. With `--before`, the vidfind of another working tree runs in turn with this one. Prints
+the median of wall seconds, and of the processor time of all processes.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import os
 import shutil
 import statistics
@@ -55,6 +58,14 @@ def make_adapter(file: Path, model: str, weights: Path) -> None:
     write_adapter(file, Adapter(tensors, info))
 
 
+def set_trials(file: Path, is_over: bool) -> None:
+    """Forgets the trials of int8, or ends those that have begun as if all their clips had been precise."""
+    if not is_over:
+        file.unlink(missing_ok=True)
+    elif file.exists():
+        file.write_text(json.dumps({key: {"int8": [0.9999] * 8} for key in json.loads(file.read_text())}))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("weights", type=Path)
@@ -80,10 +91,13 @@ def main() -> None:
         for number in range(asked.runs + 1):
             for name, code in (("empty Python", "pass"), ("import torch", "import torch")):
                 seconds[name, ""].append(run(HERE, "-c", code, home=home))
-            for way, arguments in ways.items():
-                for tree, path in trees.items():
+            for (way, arguments), (tree, path) in itertools.product(ways.items(), trees.items()):
+                for state in ("first", "later"):
                     shutil.rmtree(home / "indexes", ignore_errors=True)
-                    seconds[way, tree].append(run(path, *arguments, home=home))
+                    set_trials(home / "precision.json", is_over=state == "later")
+                    if state == "later" and not number:
+                        run(path, *arguments, home=home)  # keeps the tower in int8
+                    seconds[f"{way}, {state}", tree].append(run(path, *arguments, home=home))
             if not number:
                 seconds.clear()  # compiles modules, reads weights into memory, and measures the number format
         for (name, tree), times in seconds.items():
