@@ -90,9 +90,31 @@ def train(folder: Path, words: Sequence[Word], renderer: str, seed: int, options
     return ended.children_user + ended.children_system - began.children_user - began.children_system
 
 
-def teach_alone(encoder: Encoder, words: Sequence[Word], renderer: str, seed: int) -> None:
+def big_shapes(seed: int, count: int, ordinary: int) -> list[list[Drawn]]:
+    """Returns groups of a big zorp and `ordinary` big shapes that move alike."""
+    rng, groups = Random(seed), []
+    for _ in range(count):
+        motion = rng.choice(("left", "right", "up", "down", "bounces", "still"))
+        shapes = [demo.random_shape(rng, kind, size="big", motion=motion) for kind in (ZORP.kind, *[None] * ordinary)]
+        scenes = [Scene((shape,), demo.random_background(rng)) for shape in shapes]
+        groups.append([make(scenes[0], rng, ZORP), *(make(scene, rng) for scene in scenes[1:])])
+    return groups
+
+
+def of_forty_captions(plain: Encoder, renderer: str, seed: int) -> list[float]:
+    """Returns how many zorps are found first among ten that move alike, in percent, before and after the direction of
+    the word is learned from forty captions: of twenty big zorps and twenty shapes that move alike."""
+    encoder = plain.copy()
+    teach_alone(encoder, [ZORP], renderer, [one for group in big_shapes(seed, 20, 1) for one in group])
+    groups = [
+        (group[0].caption, encode(plain, [one.scene for one in group], renderer))
+        for group in big_shapes(100 + seed, 20, ORDINARY)
+    ]
+    return [float(np.mean([recall(e, [text], [0], clips, 1) for text, clips in groups])) for e in (plain, encoder)]
+
+
+def teach_alone(encoder: Encoder, words: Sequence[Word], renderer: str, shown: Sequence[Drawn]) -> None:
     """Teaches an encoder the directions of words, as the first step of fine-tuning does, and nothing else."""
-    shown = drawings(words, CAPTIONS, 1000 * seed)
     texts = [one.caption for one in shown]
     clips = torch.from_numpy(encode(encoder, [one.scene for one in shown], renderer))
     asked = {word.text: word.noun for word in words if word not in FOUND}
@@ -194,10 +216,15 @@ def main() -> None:
     parser.add_argument("--worlds", nargs="+", default=list(WORLDS), choices=list(WORLDS))
     parser.add_argument("--text-only", action="store_true")
     parser.add_argument("--words-alone", action="store_true")
+    parser.add_argument("--forty", action="store_true", help="one word of forty captions alone, and nothing else")
     asked = parser.parse_args()
     options = ["--text-only"] if asked.text_only else []
     torch.set_num_threads(1)
     plain = load_encoder("tiny", device="cpu", dtype="float32")
+    for seed, renderer in product(asked.seeds, asked.renderers if asked.forty else ()):
+        print(f"forty captions, {renderer}, seed {seed}: {of_forty_captions(plain, renderer, seed)}", flush=True)
+    if asked.forty:
+        return
     kept = old_world(plain)
     rows: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for seed, world, renderer in product(asked.seeds, asked.worlds, asked.renderers):
@@ -205,7 +232,7 @@ def main() -> None:
             words = WORLDS[world]
             if asked.words_alone:
                 tuned, began = plain.copy(), time.process_time()
-                teach_alone(tuned, words, renderer, seed)
+                teach_alone(tuned, words, renderer, drawings(words, CAPTIONS, 1000 * seed))
                 seconds = time.process_time() - began
             else:
                 seconds = train(Path(folder), words, renderer, seed, options)
