@@ -84,6 +84,7 @@ def test_without_credentials_the_variables_are_named(
         ({"AWS_ENDPOINT_URL": "http://minio.test:9000"}, "s3://media/x", "set AWS_ALLOW_HTTP=true"),
         ({"AWS_ENDPOINT_URL": "minio:9000"}, "s3://media/x", "AWS_ENDPOINT_URL must be a URL"),
         ({}, "s3://no-such-bucket/x", "there is no bucket 'no-such-bucket'"),
+        ({}, "az://media/x", "there are no credentials. Set AZURE_STORAGE_ACCOUNT_NAME"),
         ({}, "s3://ab/x", "'ab' cannot be the name of a bucket: it has 3 to 63"),
         ({}, "s3://media", "names no folder for an index: give s3://BUCKET/NAME"),
         ({}, "s3://key:secret@media/x", "credentials come from the environment"),

@@ -54,7 +54,8 @@ MEANINGS = {
     "invalidaccesskeyid|signaturedoesnotmatch|invalidclienttokenid|unrecognizedclient|invalidtoken|authenticationfailed"
     "|invalidsecurity": "the credentials are wrong. Check {credentials}",
     "nocredentials|nocredentialproviders|credentialproviderwasnotenabled|notloadedcredentials|credentialsnotloaded"
-    "|credentialsnotfound|noprovidersinchain|couldnotloadcredentials": "there are no credentials. Set {credentials}",
+    "|credentialsnotfound|validaccountname|noprovidersinchain|couldnotloadcredentials": "there are no credentials. Set "
+    "{credentials}",
     "nosuchbucket|bucketnotfound|containernotfound|thespecifiedbucketdoesnotexist": "there is no {bucket}. Make it, or "
     "check the name",
     "accessdenied|forbidden|authorizationfailure|statusforbidden": "access is denied. Let these credentials list, "
