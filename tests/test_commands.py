@@ -79,8 +79,8 @@ LINES = {
 COMMAND = re.compile(rf"\bvidfind (?:{'|'.join(GROUP.commands)}|-)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 PLAYER_OPTIONS = {"--start", "--start-time", "--no-stdin", "--mpv-start", "--new-window", "--file-forwarding"}
-OPTIONS_OF_OTHERS = {*PLAYER_OPTIONS, "--extra"}
-"""Options of the players that vidfind starts, and of uv."""
+OPTIONS_OF_OTHERS = {*PLAYER_OPTIONS, "--extra", "--head"}
+"""Options of the players that vidfind starts, of uv and of ray."""
 
 
 def parse(line: str) -> None:

@@ -26,7 +26,7 @@ def test_without_ray_the_extra_is_named(run: Run, made: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "ray", None)
     ran = run("index", made, "--model", "tiny", "--cluster", "auto")
     assert ran.code == 1
-    assert 'pip install "vidfind[cluster]"' in ran.err
+    assert 'uv tool install ".[cluster]"' in " ".join(ran.err.split())
 
 
 @pytest.mark.parametrize("address", ["head", "ray://head", "http://head:10001", "head:70000", "ray://:10001"])

@@ -106,7 +106,7 @@ def test_a_training_shows_its_steps_loss_recall_and_time_left_below_a_bar() -> N
         (WordMarks(4, 0, 3, 1.0, 0.2), "(likely 30 to 95 % of others). It was learned"),
         (
             WordMarks(3, 1, 0, -0.5, 0.2),
-            "The new word was not learned. It began as dog, with 9 captions. More captions with it help most",
+            "The new word was not learned. It began as dog, and trained with 9 captions. More captions with it help",
         ),
         (WordMarks(3, 1, 0, -0.5, 0.2), "--word Rex=NOUN"),
         (WordMarks(1, 0, 1, 2.0, float("inf")), "too few to tell whether it was learned"),
@@ -116,7 +116,7 @@ def test_a_training_shows_its_steps_loss_recall_and_time_left_below_a_bar() -> N
 )
 def test_a_learned_word_is_judged_in_plain_words(marks: WordMarks | None, says: str) -> None:
     line = word_line("Rex", {"noun": "dog", "captions": 9}, marks)
-    assert line.startswith("With Rex: ") and "It began as dog, with 9 captions." in line and says in line
+    assert line.startswith("With Rex: ") and "It began as dog, and trained with 9 captions." in line and says in line
 
 
 def test_captions_with_a_word_are_counted_for_each_encoder() -> None:

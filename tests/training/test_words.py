@@ -140,7 +140,7 @@ def test_a_word_is_learned_through_the_command_line_and_searched_without_pytorch
     )
     assert ran.code == 0, ran.err
     said = " ".join(ran.out.split())
-    assert "With blip: of " in said and "It began as triangle, with " in said
+    assert "With blip: of " in said and "It began as triangle, and trained with " in said
     assert re.search(r"Without new words: of \d captions, \d before, and \d after \(likely ", said)
     assert "began as triangle" in run("adapters", "show", "home").out
     shown = json.loads(run("adapters", "show", "home", "--json").out)

@@ -249,7 +249,8 @@ def _show_saved(saved: "Saved", training: "FineTuning") -> None:
         console.message(f"New indexes do not use it by themselves. To change that: {default_command(name)}")
     if saved.is_worse:
         console.message(
-            "It finds less than before. More pairs help most; fewer --epochs or a smaller --lr may. "
+            "The held-out captions place their videos lower than before. More pairs help most; fewer --epochs or a "
+            "smaller --lr may. "
             f"To use it all the same: {index_command(adapter=name)}"
         )
 

@@ -18,7 +18,7 @@ from vidfind.errors import BadInput, BrokenInstallation, ClusterError
 log = logging.getLogger(__name__)
 
 CLIENT = "ray://"
-INSTALL = 'Install it: pip install "vidfind[cluster]" (in a clone of vidfind: uv sync --extra cluster).'
+INSTALL = 'Install it, in your clone of vidfind, with: uv tool install ".[cluster]" (or: uv sync --extra cluster).'
 SECONDS_TO_ANSWER = 10.0
 RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # a cluster that is started here reports to nobody
@@ -80,9 +80,11 @@ def _join(ray: Any, address: str) -> None:
         if address != AUTO:
             ray.init(address, **settings)
             return
+        # Without an address Ray joins a cluster that `ray start` has begun. By "auto" it would also join one that
+        # another run has started for itself, and that ends with that run.
         try:
-            ray.init("auto", **settings)
-        except ConnectionError:
+            ray.init(include_dashboard=False, **settings)
+        except ConnectionError:  # the cluster that was begun last does not run any more
             log.info("no cluster runs on this machine: starting one")
             ray.init("local", include_dashboard=False, **settings)
     except Exception as error:  # RuntimeError, ConnectionError, ValueError and those of Ray and gRPC
@@ -143,6 +145,6 @@ def _join_problem(address: str, error: Exception) -> str:
     if address != AUTO and not address.startswith(CLIENT):
         return (
             f"The cluster at {address} cannot be joined: {said[:400]}. HOST:PORT works on machines of the cluster "
-            "alone; from others, give ray://HOST:10001."
+            "alone; from others, give ray://HOST:10001. If the cluster wants a token, set RAY_AUTH_MODE=token."
         )
     return f"The cluster at {address} cannot be joined: {said[:400]}"

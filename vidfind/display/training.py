@@ -164,7 +164,8 @@ def show_before_and_after(
     if not is_better:
         few = count < FEWEST_TO_TELL
         note(
-            f"That is too few captions to tell chance from progress: hold out {FEWEST_TO_TELL} or more with --val."
+            "That is too few captions to tell chance from progress: write more, or hold out "
+            f"{FEWEST_TO_TELL} or more with --val."
             if few
             else "That may be chance."
         )
@@ -188,7 +189,7 @@ def counts_line(held: "Firsts") -> str:
 
 def word_line(word: str, facts: Mapping[str, Any], marks: "WordMarks | None") -> str:
     """Returns whether a word was learned, by which held-out captions, and what helps if it was not."""
-    began = f"It began as {printable(str(facts['noun']))}, with {plural(facts['captions'], 'caption')}."
+    began = f"It began as {printable(str(facts['noun']))}, and trained with {plural(facts['captions'], 'caption')}."
     word = printable(word)
     if not marks or not marks.count:
         return f"With {word}: no caption was held out to judge it by. {began} Give it more captions."

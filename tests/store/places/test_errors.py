@@ -67,11 +67,12 @@ def test_a_refusal_is_told_with_its_remedy(
     assert "secret" not in ran.err and "AKIA" not in ran.err
 
 
+@pytest.mark.parametrize("missing", [["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"], ["AWS_SECRET_ACCESS_KEY"]])
 def test_without_credentials_the_variables_are_named(
-    run: Run, refusing: type[Refusing], remote: RemotePath, monkeypatch: pytest.MonkeyPatch
+    run: Run, refusing: type[Refusing], remote: RemotePath, monkeypatch: pytest.MonkeyPatch, missing: list[str]
 ) -> None:
     refusing.code, refusing.status = "AccessDenied", 403
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+    for name in missing:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", "/none")
     assert "there are no credentials. Set AWS_ACCESS_KEY_ID" in run("status", "--index", remote.name).err

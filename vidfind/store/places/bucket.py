@@ -232,8 +232,9 @@ def _meaning(url: str, said: str) -> str:
 
 def _has_credentials() -> bool:
     """Whether a usual place on this machine names credentials for S3; those of a machine's role are not seen."""
+    if os.environ.get("AWS_ACCESS_KEY_ID"):
+        return bool(os.environ.get("AWS_SECRET_ACCESS_KEY"))
     named = (
-        "AWS_ACCESS_KEY_ID",
         "AWS_PROFILE",
         "AWS_WEB_IDENTITY_TOKEN_FILE",
         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
