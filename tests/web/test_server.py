@@ -271,7 +271,7 @@ def test_the_port_of_a_host_does_not_matter(host: str, name: str) -> None:
 def test_the_progress_of_a_run_is_told_while_it_lasts(page: TestClient, folder: Path) -> None:
     index = folder / "index"
     with noting_run(index, 7) as note:
-        assert page.get("api/status").json()["run"] == {"done": 0, "total": 7, "seconds_left": None}
+        assert page.get("api/status").json()["run"] == {"done": 0, "total": 7, "seconds_left": None, "nodes": 0}
         note(3, 8.0, 0)
         assert page.get("api/status").json()["run"]["total"] == 7
     assert page.get("api/status").json()["run"] is None
