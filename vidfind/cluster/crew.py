@@ -25,7 +25,7 @@ STARTS = 2
 
 @dataclass(frozen=True)
 class Shape:
-    """What one process gets on a node."""
+    """The cores and GPUs of one process on a node."""
 
     cores: int
     gpus: int

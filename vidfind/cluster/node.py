@@ -1,4 +1,4 @@
-"""What runs on a node: one process for each encoder, which reads, decodes and encodes videos and returns vectors.
+"""The program on a node: one process for each encoder, which reads, decodes and encodes videos and returns vectors.
 
 Knows nothing of Ray, of the index or of other nodes. Times are in seconds.
 """

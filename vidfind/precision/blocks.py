@@ -49,7 +49,7 @@ Linear = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Parts:
-    """What an `Int8Block` is made of: the parts of a transformer block, in the order in which x goes through them."""
+    """The parts of a transformer block, of which an `Int8Block` is made, in the order in which x goes through them."""
 
     heads: int
     norm_1: Any
@@ -83,7 +83,7 @@ def round_blocks(
 
 
 def round_parts(parts: Parts, largest: int) -> dict[str, Tensor]:
-    """What an `Int8Block` is made of, by name. `largest`: as `round_weights` takes it."""
+    """Returns the tensors of an `Int8Block` by name. `largest`: as `round_weights` takes it."""
     (qkv, qkv_bias), (out, out_bias) = parts.qkv, parts.out
     (first, first_bias), (last, last_bias) = parts.first, parts.last
     norms: dict[str, tuple[Tensor, Tensor]] = {}

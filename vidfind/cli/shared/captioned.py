@@ -1,4 +1,4 @@
-"""What fine-tuning and evaluation begin with: the index, if there is one, and the pairs of a file of captions."""
+"""The beginning of fine-tuning and evaluation: the index, if there is one, and the pairs of a file of captions."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What the training of the built-in model asks of its features beside captions: heads, and their targets.
+"""The heads, and their targets, that the training of the built-in model asks of its features beside captions.
 
 Letters: B clips, T frames, D embedding size.
 """
