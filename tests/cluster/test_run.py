@@ -48,7 +48,7 @@ def test_an_index_made_on_three_nodes_equals_one_made_here_though_a_process_is_k
     assert not differences(Store.open(tmp_path / "here"), Store.open(tmp_path / "there"))
 
 
-def test_a_video_that_ends_processes_fails_alone_and_one_that_no_node_can_read_names_the_nodes(
+def test_a_video_that_ends_processes_fails_alone(
     nodes: Nodes, clips: Path, tmp_path: Path, tiny_encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(encode, "TRIES", 2)  # each takes a process, which imports PyTorch anew
@@ -61,19 +61,26 @@ def test_a_video_that_ends_processes_fails_alone_and_one_that_no_node_can_read_n
 
     store, _ = open_store(tmp_path / "index", lambda choice: tiny_encoder, EncoderChoice())
     elsewhere = Path("/elsewhere")  # where the clips are on the machine that indexes, and not on the nodes
-    names = ("poison.mp4", "h264.mp4", "gone.mp4", "vfr.mp4", "short.mp4")
+    names = ("poison.mp4", "h264.mp4", "vfr.mp4", "short.mp4")
     options = ClusterOptions(nodes.address, [f"{elsewhere}={clips}"], dtype="float32")
     sizes = {elsewhere / name: 1000 for name in names}
     events = list(encode_on_cluster(sizes, store, "exact", "cpu", options, Mortal))
     done = {event.path.name: event for event in events if not isinstance(event, Progress)}
     assert sorted(done) == sorted(names) and len(done) == sum(not isinstance(event, Progress) for event in events)
-    poison, gone = done["poison.mp4"], done["gone.mp4"]
+    poison = done["poison.mp4"]
     assert isinstance(poison, FailedVideo) and "and 2 tries in all" in poison.reason and not poison.try_again
-    assert isinstance(gone, FailedVideo) and gone.try_again
-    assert "No such file" in gone.reason
-    named = gone.reason.partition("(on ")[2].rstrip(".)").split(" and ")
-    assert len(named) == 2 and set(named) <= set(nodes.names)
     assert all(isinstance(done[name], EncodedVideo) for name in ("h264.mp4", "vfr.mp4", "short.mp4"))
+
+
+def test_a_video_that_no_node_can_read_is_tried_on_each_and_names_them(
+    nodes: Nodes, tmp_path: Path, tiny_encoder: Encoder
+) -> None:
+    store, _ = open_store(tmp_path / "index", lambda choice: tiny_encoder, EncoderChoice())
+    options = ClusterOptions(nodes.address, dtype="float32")
+    events = encode_on_cluster({tmp_path / "gone.mp4": 1000}, store, "exact", "cpu", options)
+    [gone] = [event for event in events if not isinstance(event, Progress)]
+    assert isinstance(gone, FailedVideo) and gone.try_again and "No such file" in gone.reason
+    assert sorted(gone.reason.partition("(on ")[2].rstrip(".)").split(" and ")) == sorted(nodes.names)
 
 
 @pytest.mark.soak

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import ceil
+from operator import itemgetter
 from typing import Any
 
 from vidfind.cluster.options import CORES, ClusterOptions
@@ -96,11 +97,15 @@ class Crew:
                 name = f"{name} ({key[:6]})" if names[name] > 1 else name
                 self.nodes[key] = Node(key, name, shapes(one["Resources"], self._options))
         lost = [seat for seat in self.seats if seat.node.id not in self.nodes]
-        for node in self.usable:
-            here = Counter(seat.shape for seat in self.seats if seat.node is node)
-            for shape, count in Counter(node.shapes).items():
-                for _ in range(min(count - here[shape], wanted - len(self.seats) + len(lost))):
-                    self._seat(node, shape)
+        room = [
+            (nth, node, shape)
+            for node in self.usable
+            for here in [Counter(seat.shape for seat in self.seats if seat.node is node)]
+            for nth, shape in enumerate((Counter(node.shapes) - here).elements(), here.total())
+        ]
+        # The first seat of each node before the second of any: few videos are spread over the nodes.
+        for _, node, shape in sorted(room, key=itemgetter(0))[: max(0, wanted - len(self.seats) + len(lost))]:
+            self._seat(node, shape)
         return lost
 
     def leave(self, seat: Seat) -> None:

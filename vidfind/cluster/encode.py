@@ -175,7 +175,7 @@ class Run:
     # Nodes
 
     def _look(self, now: float) -> Iterator[FailedVideo]:
-        for seat in self._crew.look(self._ray.nodes(), self._left):
+        for seat in self._crew.look(self._ray.nodes(), self._left + self._useless_seats()):
             yield from self._lose(seat, f"the node {seat.node.name} left the cluster")
         seats = len(self._crew.seats)
         self._crew.ask_for(2 * seats + 1 if self._left > seats else 0)
@@ -201,6 +201,13 @@ class Run:
         elif not self._is_told:
             self._is_told = True
             log.warning("No node of the cluster has a core or GPU to give now: waiting for one.")
+
+    def _useless_seats(self) -> int:
+        """Returns how many seats are on nodes that could read none of the videos that wait."""
+        if self._waiting or not self._again:
+            return 0
+        unread = set.intersection(*(set(task.unread) for task in self._again))
+        return sum(seat.node.name in unread for seat in self._crew.seats)
 
     def _ask(self, seat: Seat) -> None:
         """Starts the process of a seat, or asks it how far it is."""
@@ -258,8 +265,7 @@ class Run:
         ready = [seat for seat in self._crew.seats if seat.is_ready]
         draining: list[Seat] = []
         for task in list(self._again):
-            nodes = {seat.node.name for seat in self._crew.seats}
-            if nodes and nodes <= task.unread.keys():
+            if self._is_unreadable(task):
                 self._again.remove(task)
                 yield self._failed(task)
                 continue
@@ -346,11 +352,15 @@ class Run:
             yield from self._lose(seat, f"the node {node.name} was left out")
 
     def _again_or_failed(self, task: _Task) -> Iterator[FailedVideo]:
-        names = {node.name for node in self._crew.usable}
-        if len(task.losses) >= TRIES or len(task.unread) >= TRIES or (task.unread and names <= task.unread.keys()):
+        if len(task.losses) >= TRIES or self._is_unreadable(task):
             yield self._failed(task)
         else:
             self._again.append(task)
+
+    def _is_unreadable(self, task: _Task) -> bool:
+        """Whether a video was tried on enough nodes, or on all there are, whether they have a process now or not."""
+        names = {node.name for node in self._crew.usable}
+        return len(task.unread) >= TRIES or (bool(task.unread) and names <= task.unread.keys())
 
     def _failed(self, task: _Task) -> FailedVideo:
         if task.losses:
