@@ -63,8 +63,8 @@ def test_each_variant_gives_the_published_logits_loss_and_gradients(name: str, t
     part = {key: value.requires_grad_() for key, value in golden_part(golden, name).items()}
     parameters = ReferenceParameters(part["task_ctx"], part["proj"], part.get("class_ctx"))
 
-    def read(x: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
-        return read_embedded(model, x, end)
+    def read(x: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        return read_embedded(model, x, ids.argmax(dim=-1))
 
     classes, tasks = class_features(read, model.token_embedding.weight, prompts, parameters)
     logits = prompt_logits(as_tensor(golden["image"]), classes, 20)
@@ -84,7 +84,8 @@ def test_each_variant_gives_the_published_logits_loss_and_gradients(name: str, t
 def test_what_follows_the_end_of_text_has_no_influence(tower: tuple[Golden, CLIP]) -> None:
     golden, model = tower
     prompts, context = prompts_of(golden).classes, torch.ones(3, 16)
-    cut = read_prompts(lambda x, end: read_embedded(model, x, end), model.token_embedding.weight, prompts, context)
+    table = model.token_embedding.weight
+    cut = read_prompts(lambda x, ids: read_embedded(model, x, ids.argmax(dim=-1)), table, prompts, context)
     vectors = model.token_embedding(prompts.ids)
     whole = read_embedded(model, assemble_prompts(vectors[:, :1], context, vectors[:, 4:]), prompts.end)
     torch.testing.assert_close(cut, whole, atol=1e-5, rtol=1e-5)

@@ -14,6 +14,8 @@ from vidfind.categories.token_prompts import Tower, fit_reference, fit_tokens, m
 from vidfind.encoders.encoder import Encoder
 from vidfind.errors import Unusable
 from vidfind.tagging.learning.vectors import unit
+from vidfind.text.tokenizer import learned_ids
+from vidfind.training.trainable import first_rows, teach
 
 TASKS = [Task("shape", ("circle", "star"), ("", "")), Task("colour", ("blue", "red"), ("", "the colour of blood"))]
 
@@ -43,6 +45,20 @@ def test_training_starts_at_plain_clip(tower: Tower, examples: ClassExamples, ti
     assert heads.plain is not None
     np.testing.assert_allclose(heads.plain[:4] / tower.scale, texts, atol=1e-4)
     np.testing.assert_allclose(heads.plain[4] / tower.scale, none / np.linalg.norm(none), atol=1e-6)
+
+
+def test_a_learned_word_means_in_a_prompt_what_it_means_in_a_search(
+    examples: ClassExamples, tiny_encoder: Encoder
+) -> None:
+    taught = tiny_encoder.copy()
+    direction = torch.randn(1, taught.dim, generator=torch.Generator().manual_seed(0))
+    teach(taught, learned_ids({"zorp": 1}), first_rows(taught, "star"), direction)
+    tasks = [Task("shape", ("circle", "zorp"), ("", "")), Task("kind", ("dog", "rex"), ("", "a zorp"))]
+    tower = make_tower(taught)
+    heads, _ = fit_tokens(tower, examples, tasks, np.ones(taught.dim, np.float32), steps=0)
+    assert heads.plain is not None
+    texts = taught.encode_text([f"a video of a {word}." for word in ("circle", "zorp", "dog", "a zorp")])
+    np.testing.assert_allclose(heads.plain[:4] / tower.scale, texts, atol=1e-4)
 
 
 @pytest.mark.parametrize("is_shared", [True, False], ids=["shared", "each task alone"])

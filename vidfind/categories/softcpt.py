@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ReadPrompts = Callable[[Tensor, Tensor], Tensor]
-"""A text tower: token embeddings (N, n, w) and the position of the end of text (N,) -> (N, D)."""
+"""A text tower: token embeddings (N, n, w), and the ids (N, n) of the tokens in their places -> (N, D)."""
 Position = Literal["end", "middle", "front"]
 """Where the name stands in a prompt: after the context, in the middle of it, or before it."""
 
@@ -105,7 +105,7 @@ def read_prompts(read: ReadPrompts, embedding: Tensor, prompts: TokenIds, contex
     `embedding` (vocabulary, w) has the vectors of tokens."""
     cut = prompts.trimmed()
     vectors = embedding[cut.ids].to(context.dtype)
-    return read(assemble_prompts(vectors[:, :1], context, vectors[:, 1 + cut.context :]), cut.end)
+    return read(assemble_prompts(vectors[:, :1], context, vectors[:, 1 + cut.context :]), cut.ids)
 
 
 # The shared network

@@ -38,7 +38,7 @@ from vidfind.categories.softcpt import (
 )
 from vidfind.categories.tasks import ClassExamples, Floats, Heads, Task, Vectors, task_of
 from vidfind.errors import Unusable
-from vidfind.towers.text import embedding_table, has_plain_text_tower, read_embedded
+from vidfind.towers.text import embedding_table, has_plain_text_tower, lean, read_embedded
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
@@ -83,8 +83,9 @@ def make_tower(encoder: Encoder) -> Tower:
     scale = float(model.logit_scale.detach().exp())
     dtype = encoder.dtype
 
-    def read(x: Tensor, end: Tensor) -> Tensor:
-        return read_embedded(model, x.to(encoder.device, dtype), end.to(encoder.device)).float().cpu()
+    def read(x: Tensor, ids: Tensor) -> Tensor:
+        ids = ids.to(encoder.device)
+        return lean(model, read_embedded(model, x.to(encoder.device, dtype), ids.argmax(dim=-1)), ids).float().cpu()
 
     return Tower(read, embedding.cpu(), scale, encoder)
 
