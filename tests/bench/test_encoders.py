@@ -12,15 +12,17 @@ import torch
 from safetensors.torch import save_file
 
 from tests.support.drawn import drawn
-from vidfind.bench import encoders
+from vidfind.bench import encoders, models
 from vidfind.bench.encoders import Comparison, MeasuredEncoder, compare_encoders, count_trained, random_encoder
+from vidfind.bench.models import Speed
 from vidfind.bench.workloads import encode, make_index, products_of
-from vidfind.display.models import figures_table, notes_table
+from vidfind.display.models import figures_table, notes_table, speed_text
 from vidfind.encoders.costs import ClipCost
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.encoders.table import ENCODERS
 from vidfind.errors import UnsupportedModel
+from vidfind.models.catalog import MODELS
 from vidfind.models.clip import random_clip
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store
@@ -227,3 +229,13 @@ def test_encoders_refuses_what_it_cannot_measure(run: Run, arguments: list[str],
     assert (ran.code, ran.out) == (1, "")
     assert message in ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_a_model_measured_beside_itself_is_about_as_fast_and_is_shown_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "DEFAULT_MODEL", "tiny")
+    said: list[str] = []
+    [(entry, speed)] = models.measure_models([one for one in MODELS if one.model == "tiny"], "cpu", "auto", said.append)
+    assert entry.model == "tiny" and 0 < speed.seconds < 60 and speed.ratio > 0
+    assert said == ["Making tiny with random weights", "Measuring tiny"]
+    assert speed_text(entry, Speed(0.0612, 0.1)) == "tiny: 0.10x, 61 ms a clip with --encoder tempme"
+    assert speed_text(entry, Speed(0.0612, 21.3)) == "tiny: 21x, 61 ms a clip with --encoder tempme"

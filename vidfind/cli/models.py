@@ -201,7 +201,11 @@ def import_file(
 
 def models_command(
     measure: Annotated[
-        bool, typer.Option("--measure", help="Measure how fast each is on this machine. Takes some minutes.")
+        bool,
+        typer.Option(
+            "--measure",
+            help="Measure how fast each is on this machine. It takes some minutes, and says each as soon as it is known.",
+        ),
     ] = False,
     threads: Threads = None,
     device: Device = "auto",
@@ -221,22 +225,27 @@ def models_command(
     """
     from vidfind.display import console
     from vidfind.display.activity import Activity
-    from vidfind.display.models import model_json, show_models
+    from vidfind.display.models import model_json, show_models, speed_text
     from vidfind.models.hub import list_models
 
-    models, speeds = list_models(), None
+    models, speeds = list_models(), {}
     if measure:
         with Activity("Loading PyTorch", enabled=not (as_json and sys.stdout.isatty())) as activity:
             from vidfind.bench.models import measure_models
             from vidfind.system.machine import use_threads
 
             use_threads(threads)
-            speeds = measure_models(models, device, dtype, activity.say)
-    if as_json:
-        for entry in models:
-            console.json_line(model_json(entry, (speeds or {}).get(entry.model)))
-    else:
+            for entry, speed in measure_models(models, device, dtype, activity.say):
+                speeds[entry.model] = speed
+                if as_json:
+                    console.json_line(model_json(entry, speed))
+                else:
+                    activity.announce(speed_text(entry, speed))
+    if not as_json:
         show_models(models, speeds)
+    elif not measure:
+        for entry in models:
+            console.json_line(model_json(entry))
 
 
 def encoders_command(

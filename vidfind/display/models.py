@@ -176,10 +176,16 @@ def _with(adapter: str | None) -> str:
     return f"with the adapter {adapter}" if adapter else "without an adapter"
 
 
-def show_models(models: Sequence["ModelEntry"], speeds: Mapping[str, "Speed"] | None = None) -> None:
+def speed_text(entry: "ModelEntry", speed: "Speed") -> str:
+    """Returns how fast a model was measured to be: `PE-Core-B-16: 0.23x, 2,610 ms a clip with --encoder mean`."""
+    encoder = default_encoder(entry.model)
+    return f"{entry.model}: {_speed(speed)}, {milliseconds(speed.seconds)} ms a clip with --encoder {encoder}"
+
+
+def show_models(models: Sequence["ModelEntry"], speeds: Mapping[str, "Speed"]) -> None:
     """Shows the recommended models: what each takes, and what each is for, below or in a pipe as the last column.
 
-    `speeds`: by the name of the model."""
+    `speeds`: by the name of the model; empty if they were not measured."""
     is_piped = not is_screen(results)
     table = new_table()
     table.add_column("Model", style="cyan", no_wrap=True)
@@ -188,14 +194,14 @@ def show_models(models: Sequence["ModelEntry"], speeds: Mapping[str, "Speed"] | 
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("Licence", no_wrap=True)
     table.add_column("Here", no_wrap=True)
-    if speeds is not None:
+    if speeds:
         table.add_column("Speed", justify="right", no_wrap=True)
     if is_piped:
         table.add_column("Note")
     for entry in models:
         here = Text("yes", style="green") if entry.path else Text("no", style="dim")
         values: list[str | Text] = [file_size(entry.size_bytes), str(entry.dim), entry.licence, here]
-        if speeds is not None:
+        if speeds:
             values.append(_speed(speeds.get(entry.model)))
         table.add_row(entry.model, entry.pretrained, *values, *([_purpose(entry)] if is_piped else []))
     show_list(table)
@@ -207,7 +213,11 @@ def show_models(models: Sequence["ModelEntry"], speeds: Mapping[str, "Speed"] | 
     note(
         "Quality: how often a text finds its video (MSR-VTT) or picture (COCO) first, without training, as published. "
         "Vector: its length; an index grows with it. Any other model of open_clip works with --model too."
-        + (f" Speed: clips a second, as a multiple of {DEFAULT_MODEL}, both with --encoder mean." if speeds else "")
+        + (
+            f" Speed: clips a second, as a multiple of {DEFAULT_MODEL}, each with its default encoder."
+            if speeds
+            else ""
+        )
     )
 
 
@@ -219,7 +229,7 @@ def _purpose(entry: "ModelEntry") -> str:
 
 
 def _speed(speed: "Speed | None") -> str:
-    return f"{speed.ratio:.2g}x" if speed else "-"
+    return f"{speed.ratio:#.2g}".rstrip(".") + "x" if speed else "-"
 
 
 def model_json(entry: "ModelEntry", speed: "Speed | None" = None) -> dict[str, Any]:
