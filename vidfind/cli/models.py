@@ -204,7 +204,7 @@ def models_command(
         bool,
         typer.Option(
             "--measure",
-            help="Measure how fast each is on this machine. It takes some minutes, and says each as soon as it is known.",
+            help="Measure how fast each is on this machine. Takes some minutes; says each as soon as it is known.",
         ),
     ] = False,
     threads: Threads = None,
