@@ -14,6 +14,7 @@ from vidfind.folders.contents import is_picture_content, read_head
 from vidfind.folders.names import VIDEO_EXTENSIONS, Reason, extension
 
 PROXY_EXTENSIONS = frozenset((".lrv", ".lrf", ".glv"))  # GoPro, DJI, Garmin
+ORIGINAL_EXTENSIONS = VIDEO_EXTENSIONS - PROXY_EXTENSIONS
 PICTURE_EXTENSIONS = frozenset((".heic", ".heif", ".hif", ".jpg", ".jpeg", ".avif", ".dng"))
 LIVE_PHOTO_EXTENSIONS = frozenset((".mov", ".mp4"))
 LIVE_PHOTO_SECONDS = 4.0
@@ -57,13 +58,14 @@ class Companions:
     def why_left_out(self, name: str, path: str, proxies: ProxyFolder | None = None) -> Reason | None:
         """Why the video of this name is left out, or None. `proxies` is the folder of proxies that it lies in, if it
         does."""
-        stem = name[: len(name) - len(extension(name))].lower()
+        ending = extension(name)
+        stem = name[: len(name) - len(ending)].lower()
         if proxies and proxies.holds_proxy(stem):
             return Reason.PROXY
-        if not self.originals.isdisjoint(_originals_beside(stem, extension(name))):
+        if not self.originals.isdisjoint(_originals_beside(stem, ending)):
             return Reason.PROXY
         picture = self.pictures.get(stem) or self.pictures.get(stem.removesuffix("_hevc"))  # as iCloud names some
-        if extension(name) not in LIVE_PHOTO_EXTENSIONS or picture is None:
+        if ending not in LIVE_PHOTO_EXTENSIONS or picture is None:
             return None
         is_part = _is_short(path) and _is_picture(os.path.join(os.path.dirname(path), picture))
         return Reason.LIVE_PHOTO if is_part else None
@@ -78,7 +80,7 @@ def companions(names: Iterable[str]) -> Companions:
         stem = name[: len(name) - len(ending)].lower()
         if ending in PICTURE_EXTENSIONS:
             pictures |= {stem: name, name.lower(): name}
-        elif ending in VIDEO_EXTENSIONS - PROXY_EXTENSIONS:
+        elif ending in ORIGINAL_EXTENSIONS:
             originals.add(stem)
             if (match := INSTA360.match(stem)) and match["kind"] == "vid":
                 originals.add(_insta360_key(match))

@@ -8,6 +8,8 @@ import os
 import re
 from typing import BinaryIO
 
+from vidfind.folders.names import VIDEO_EXTENSIONS, extension, is_video_name
+
 HEAD = 4096  # bytes
 LARGEST_OTHER = 16 * 2**20  # bytes; a larger file with an extension of a video is one
 
@@ -19,6 +21,8 @@ say so."""
 
 RARE_EXTENSIONS = frozenset((".dat", ".ps", ".ogg"))
 """Extensions that seldom mean a video (a Video CD has AVSEQ01.DAT): videos only if their bytes say so."""
+
+LOOKED_AT = VIDEO_EXTENSIONS | RARE_EXTENSIONS
 
 OTHER_EXTENSIONS = frozenset((
     ".txt", ".srt", ".sub", ".idx", ".vtt", ".ass", ".nfo", ".md", ".log", ".json", ".xml", ".xmp", ".csv", ".url",
@@ -49,6 +53,30 @@ PICTURES = re.compile(
 )
 """The pictures that cameras write: JPEG, TIFF and so DNG, HEIC, AVIF."""
 TEXT_CONTROLS = b"\t\n\r\f\x1b"
+
+
+def may_be_video(name: str) -> bool:
+    """Whether a file found in a folder is looked at."""
+    return extension(name) in LOOKED_AT
+
+
+def is_video(path: str, size: int, is_named: bool = False) -> bool:
+    """Whether a regular file is taken for a video, by its extension, and by its first bytes where those are shared."""
+    ending = extension(path)
+    is_rare = ending in RARE_EXTENSIONS
+    is_shared = ending in SHARED_EXTENSIONS and size <= LARGEST_OTHER
+    is_shared |= os.path.basename(path).startswith("._")  # what macOS keeps beside a file, in its name
+    try:
+        if ending == ".gif":
+            with open(path, "rb") as file:
+                return not is_still_gif(file)
+        if is_rare and not is_named:
+            return is_video_content(read_head(path))
+        if is_rare or is_shared or (is_named and not is_video_name(path)):
+            return not is_other_content(read_head(path), ending)
+    except OSError:
+        pass  # the decoder says why it cannot be read
+    return True
 
 
 def is_video_content(head: bytes) -> bool:

@@ -13,16 +13,8 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
 from vidfind.folders.companions import PROXY_FOLDERS, SONY_FOLDER, Companions, ProxyFolder, companions
-from vidfind.folders.contents import (
-    LARGEST_OTHER,
-    RARE_EXTENSIONS,
-    SHARED_EXTENSIONS,
-    is_other_content,
-    is_still_gif,
-    is_video_content,
-    read_head,
-)
-from vidfind.folders.names import Reason, extension, is_video_name, why_left_out
+from vidfind.folders.contents import is_video, may_be_video
+from vidfind.folders.names import Reason, why_left_out
 from vidfind.folders.patterns import IGNORE_FILE, Exclusions, IgnoreFile, Unused, is_ignored, read_ignore_file
 from vidfind.folders.unreadable import why_unreadable
 from vidfind.system.files import VideoFile
@@ -149,16 +141,13 @@ class _Folder:
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """A file, folder or link in `folder`, with the names that lie `beside` it."""
+class _Link:
+    """A link in `folder`, with the names that lie `beside` it."""
 
+    name: str
     path: str
     folder: _Folder
     beside: Companions
-
-    @property
-    def name(self) -> str:
-        return os.path.basename(self.path)
 
 
 @dataclass
@@ -167,12 +156,12 @@ class _Walk:
 
     exclusions: Exclusions
     all_files: bool
-    seen: dict[tuple[int, int, str], str] = field(default_factory=dict)
-    """The path that each folder and file was first met by."""
+    seen: dict[str, str] = field(default_factory=dict)
+    """The path that each folder and file was first met by; the keys are made in `_known_path`."""
     shut: set[str] = field(default_factory=set)
     """Paths without links of what was left out."""
     told: set[str] = field(default_factory=set)
-    links: deque[_Entry] = field(default_factory=deque)
+    links: deque[_Link] = field(default_factory=deque)
 
     def run(self, roots: Sequence[str]) -> Iterator[Finding]:
         for root in roots:
@@ -224,26 +213,27 @@ class _Walk:
             folder = replace(folder, ignores=(*folder.ignores, ignore))
         beside = companions(entry.name for entry in entries)
         for listed in entries:
-            entry = _Entry(listed.path, folder, beside)
+            name, path = listed.name, listed.path
             try:
-                if listed.name.startswith("."):
+                if name.startswith("."):
                     continue
                 if _is_link(listed):
-                    self.links.append(entry)
+                    self.links.append(_Link(name, path, folder, beside))
                 else:
-                    real = os.path.join(folder.real, listed.name)
-                    yield from self._look_at(entry, real, listed.is_dir(follow_symlinks=False))
+                    real = path if folder.real == folder.path else os.path.join(folder.real, name)
+                    is_folder = listed.is_dir(follow_symlinks=False)
+                    yield from self._look_at(name, path, folder, beside, real, is_folder)
             except OSError as error:
                 # A folder that may be listed, but whose files may not be looked at, is told of once.
-                yield from self._tell(folder.path if isinstance(error, PermissionError) else entry.path, error)
+                yield from self._tell(folder.path if isinstance(error, PermissionError) else path, error)
 
-    def _follow(self, link: _Entry) -> Iterator[Finding]:
+    def _follow(self, link: _Link) -> Iterator[Finding]:
         try:
             is_folder = S_ISDIR(os.stat(link.path).st_mode)
             real = os.path.realpath(link.path)
             if self._is_shut(real):
                 return
-            for step in self._look_at(link, real, is_folder):
+            for step in self._look_at(link.name, link.path, link.folder, link.beside, real, is_folder):
                 if isinstance(step, _Folder):
                     yield from self._descend(replace(step, is_link=True))
                     continue
@@ -253,36 +243,39 @@ class _Walk:
         except OSError as error:
             yield from self._tell(link.path, error)
 
-    def _look_at(self, entry: _Entry, real: str, is_folder: bool) -> Iterator[Finding | _Folder]:
-        """Yields a file if it is a video, a folder to descend into, or that it is left out. Raises OSError."""
-        folder = entry.folder
-        is_excluded = self.exclusions.match(entry.path, folder.root, real)
-        if not is_folder and not may_be_video(entry.name):
+    def _look_at(
+        self, name: str, path: str, folder: _Folder, beside: Companions, real: str, is_folder: bool
+    ) -> Iterator[Finding | _Folder]:
+        """Yields a file if it is a video, a folder to descend into, or that it is left out. Raises OSError.
+
+        It lies in `folder`, with the names `beside` it; `real` is its path without links."""
+        is_excluded = self.exclusions.match(path, folder.root, real)
+        if not is_folder and not may_be_video(name):
             return
-        if is_excluded or is_ignored(entry.path, is_folder, folder.ignores):
+        if is_excluded or is_ignored(path, is_folder, folder.ignores):
             self.shut.add(real)
             if not is_excluded:
-                yield LeftOut(Path(entry.path), Reason.IGNORED)
+                yield LeftOut(Path(path), Reason.IGNORED)
             return
         if is_folder:
-            reason = why_left_out(entry.name, folder.names)
+            reason = why_left_out(name, folder.names)
         else:
-            status = os.stat(entry.path)
+            status = os.stat(path)
             if not S_ISREG(status.st_mode):
                 return
-            if known := self._known_path(entry.path, real, status):
-                yield from _other_name(entry.path, known)
+            if known := self._known_path(path, real, status):
+                yield from _other_name(path, known)
                 return
-            reason = entry.beside.why_left_out(entry.name, entry.path, folder.proxies)
+            reason = beside.why_left_out(name, path, folder.proxies)
         if reason and not self.all_files:
             self.shut.add(real)
-            yield LeftOut(Path(entry.path), reason)
+            yield LeftOut(Path(path), reason)
         elif is_folder:
-            names = (*folder.names, entry.name.lower())
-            proxies = folder.proxies or _proxy_folder(entry)
-            yield _Folder(entry.path, real, folder.root, folder.ignores, names, proxies)
-        elif _is_video(entry.path, status.st_size):
-            yield VideoFile(Path(entry.path), status.st_size, status.st_mtime_ns)
+            names = (*folder.names, name.lower())
+            proxies = folder.proxies or _proxy_folder(name, folder, beside)
+            yield _Folder(path, real, folder.root, folder.ignores, names, proxies)
+        elif is_video(path, status.st_size):
+            yield VideoFile(Path(path), status.st_size, status.st_mtime_ns)
 
     def _named_file(self, path: str, real: str) -> Iterator[Finding]:
         try:
@@ -292,7 +285,7 @@ class _Walk:
             return
         if not S_ISREG(status.st_mode) or self._known_path(path, real, status):
             return
-        if _is_video(path, status.st_size, is_named=True):
+        if is_video(path, status.st_size, is_named=True):
             yield VideoFile(Path(path), status.st_size, status.st_mtime_ns)
             if real != path:
                 yield OtherName(Path(real), Path(path))
@@ -304,10 +297,14 @@ class _Walk:
 
         Two names of one file (hard links) are two videos; two spellings of one name, where case makes no difference,
         are one."""
-        key = status.st_dev, status.st_ino, unicodedata.normalize("NFC", real).casefold()
-        known = self.seen.get(key)
-        self.seen.setdefault(key, path)
-        return known
+        for key in (unicodedata.normalize("NFC", real).casefold(), f"\0{real}"):
+            if key not in self.seen:
+                self.seen[key] = path
+                return None
+            if _is_same(self.seen[key], status):
+                return self.seen[key]
+            # Where case makes a difference, the second of two such files is kept by its own spelling.
+        return None
 
     def _is_shut(self, real: str) -> bool:
         """Whether a path without links is, or lies in, what was left out."""
@@ -327,30 +324,6 @@ def _other_name(link: str, path: str) -> Iterator[OtherName]:
         yield OtherName(Path(link), Path(path))
 
 
-def may_be_video(name: str) -> bool:
-    """Whether a file found in a folder is looked at."""
-    return is_video_name(name) or extension(name) in RARE_EXTENSIONS
-
-
-def _is_video(path: str, size: int, is_named: bool = False) -> bool:
-    """Whether a regular file is taken for a video, by its extension, and by its first bytes where those are shared."""
-    ending = extension(path)
-    is_rare = ending in RARE_EXTENSIONS
-    is_shared = ending in SHARED_EXTENSIONS and size <= LARGEST_OTHER
-    is_shared |= os.path.basename(path).startswith("._")  # what macOS keeps beside a file, in its name
-    try:
-        if ending == ".gif":
-            with open(path, "rb") as file:
-                return not is_still_gif(file)
-        if is_rare and not is_named:
-            return is_video_content(read_head(path))
-        if is_rare or is_shared or (is_named and not is_video_name(path)):
-            return not is_other_content(read_head(path), ending)
-    except OSError:
-        pass  # the decoder says why it cannot be read
-    return True
-
-
 def _ignores_above(root: str) -> tuple[IgnoreFile, ...]:
     """The ignore files of the folders above `root`. None if they ignore `root`: it is named, and so taken."""
     found: list[IgnoreFile] = []
@@ -360,13 +333,22 @@ def _ignores_above(root: str) -> tuple[IgnoreFile, ...]:
     return () if is_ignored(root, True, found) else tuple(found)
 
 
-def _proxy_folder(entry: _Entry) -> ProxyFolder | None:
-    """The folder at `entry` as one of proxies, if its name is that of one: with what lies above and beside it."""
-    name = entry.name.lower()
+def _is_same(path: str, status: os.stat_result) -> bool:
+    """Whether the file or folder at `path` is the one with this status."""
+    try:
+        return os.path.samestat(os.stat(path), status)
+    except OSError:
+        return False
+
+
+def _proxy_folder(name: str, above: _Folder, beside: Companions) -> ProxyFolder | None:
+    """The folder of this name in `above` as one of proxies, if its name is that of one: with what lies above and
+    beside it."""
+    name = name.lower()
     if name not in PROXY_FOLDERS and name != SONY_FOLDER:
         return None
-    originals = set(entry.beside.originals)
-    for listed in _list(entry.folder.path)[0]:
+    originals = set(beside.originals)
+    for listed in _list(above.path)[0]:
         if listed.name.lower() != name and not listed.is_symlink() and os.path.isdir(listed.path):
             originals |= companions(inner.name for inner in _list(listed.path)[0]).originals
     return ProxyFolder(name, frozenset(originals))

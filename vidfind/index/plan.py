@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 Status = Literal["new", "changed", "moved", "unchanged", "removed", "failed"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """A video to encode."""
 
@@ -29,7 +29,7 @@ class Job:
     status: Status
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reuse:
     """A video whose content is in the index already, as `source`: nothing is encoded."""
 
@@ -194,7 +194,7 @@ class _LeftBehind:
         """Returns the missing video that could not be read and that `file` is now, if it is one.
 
         It has the size and time of the file, and its name or its number on the disk."""
-        rows = self._failed[file.size, file.mtime_ns]
+        rows = self._failed.get((file.size, file.mtime_ns), [])
         for row in rows:
             is_gone = row.path.name == file.path.name and self._presence(row, row.folder) == "gone"
             if is_gone or self._is_moved(row, file.path):

@@ -5,7 +5,6 @@ Reads folders and the index, and writes nothing.
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -64,7 +63,8 @@ def walk_folders(
 
     named = dict(_named_before(present, survey.videos, stored, options))
     files = {file.path: file for file in (*survey.videos, *named)}
-    survey = replace(survey, left_out=_not_taken(survey.left_out, files.keys() | set(roots) | set(named.values())))
+    if survey.left_out:
+        survey = replace(survey, left_out=_not_taken(survey.left_out, files.keys() | set(roots) | set(named.values())))
     found = [file for path, file in files.items() if not is_under(path, ignored) and not leaving.leaves_out(path)]
     found += find_videos(path for path in again if path not in files and not is_under(path, ignored | set(present)))
     own_folder = {root: root for root in roots if os.path.isfile(root)}
@@ -94,9 +94,12 @@ def _named_before(
 ) -> Iterable[tuple[VideoFile, Path]]:
     """The videos of folders and files within `roots` that an earlier run was asked for by name, and that are not among
     those `found`, because they are hidden, have no extension of a video, or the like. Each comes with that folder."""
-    reached = {folder for file in found for folder in (file.path, *file.path.parents)}
+    folders = {row.folder for row in stored.values()}
+    if not folders:
+        return
+    reached = _with_folders(file.path for file in found)
     exclusions = Exclusions(options.exclude)
-    for folder in sorted({row.folder for row in stored.values()} - reached):
+    for folder in sorted(folders - reached):
         root = next((root for root in roots if folder != root and folder.is_relative_to(root)), None)
         if root is None:
             continue
@@ -111,7 +114,7 @@ def _named_before(
 def _not_taken(left_out: Mapping[Reason, Sequence[Path]], taken: Collection[Path]) -> dict[Reason, list[Path]]:
     """The things left out of a walk, without files and folders that are among `taken`, because they were named, and
     without folders in which every video is."""
-    holding = {folder for path in taken for folder in path.parents}
+    holding = _with_folders(path.parent for path in taken)
     rest: dict[Reason, list[Path]] = {}
     for reason, paths in left_out.items():
         if reason is Reason.NO_VIDEO:  # named, and left out all the same
@@ -122,6 +125,16 @@ def _not_taken(left_out: Mapping[Reason, Sequence[Path]], taken: Collection[Path
             if path not in taken and (path not in holding or any(file.path not in taken for file in held)):
                 rest.setdefault(reason, []).append(path)
     return rest
+
+
+def _with_folders(paths: Iterable[Path]) -> set[Path]:
+    """The paths, and all folders that they lie in."""
+    reached: set[Path] = set()
+    for path in paths:
+        while path not in reached:
+            reached.add(path)
+            path = path.parent
+    return reached
 
 
 def _left_out(roots: Sequence[Path], store: Store | None, options: IndexOptions) -> LeftOut:
@@ -152,18 +165,32 @@ class _Leaving:
     def __init__(self, left_out: LeftOut) -> None:
         self._left_out = left_out
         self._exclusions = [(folder, Exclusions([pattern])) for folder, pattern in left_out.patterns]
-        self._is_excluded = functools.cache(self._look)
+        self._folders: dict[Path, bool] = {}
+        """Whether each folder is left out, as far as is known."""
 
     def leaves_out(self, path: Path) -> bool:
         """Whether a path is left out: the nearest above it that was named, removed or excluded decides."""
-        for step in (path, *path.parents):
-            if step in self._left_out.taken:
-                return False
-            if step in self._left_out.removed or self._is_excluded(step):
-                return True
-        return False
+        decided = self._decide(path)
+        return self._leaves_out_folder(path.parent) if decided is None else decided
 
-    def _look(self, step: Path) -> bool:
+    def _leaves_out_folder(self, folder: Path) -> bool:
+        steps: list[Path] = []
+        while (decided := self._folders.get(folder)) is None and (decided := self._decide(folder)) is None:
+            steps.append(folder)
+            if folder == folder.parent:
+                decided = False
+                break
+            folder = folder.parent
+        self._folders |= dict.fromkeys([*steps, folder], decided)
+        return decided
+
+    def _decide(self, step: Path) -> bool | None:
+        """Whether a file or folder itself is left out; None if it is as the folder that it lies in."""
+        if step in self._left_out.taken:
+            return False
+        return True if step in self._left_out.removed or self._is_excluded(step) else None
+
+    def _is_excluded(self, step: Path) -> bool:
         return any(
             step != folder and step.is_relative_to(folder) and exclusions.match(str(step), str(folder), str(step))
             for folder, exclusions in self._exclusions

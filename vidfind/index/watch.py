@@ -21,8 +21,9 @@ import watchfiles
 
 from vidfind.encoders.names import EncoderChoice
 from vidfind.errors import BadInput, IndexBusy, VidfindError
+from vidfind.folders.contents import may_be_video
 from vidfind.folders.patterns import IGNORE_FILE, Exclusions
-from vidfind.folders.walk import Survey, find_videos, is_searched, may_be_video
+from vidfind.folders.walk import Survey, find_videos, is_searched
 from vidfind.index.events import Event, NotRemoved, Offline, Outcome, Vanished, Waiting
 from vidfind.index.options import DEFAULT_OPTIONS, IndexOptions
 from vidfind.index.run import index_videos

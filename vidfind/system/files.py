@@ -22,7 +22,7 @@ LOOK_SECONDS = 1.0
 FolderState = Literal["filled", "empty", "missing"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VideoFile:
     """A file that may be a video, as the folder lists it. `path` is absolute and keeps the links in it."""
 
