@@ -37,6 +37,7 @@ def main() -> None:
     """Runs the program."""
     try:
         from vidfind.cli.app import main as run
+        from vidfind.system.imports import quicken_torch
 
         for name in ("SIGTERM", "SIGHUP"):
             number = getattr(_signal, name, None)  # Windows has no SIGHUP
@@ -44,6 +45,7 @@ def main() -> None:
                 _signal.signal(number, _stop)
         if _listens:
             _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+        quicken_torch()
         run(BEGAN)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

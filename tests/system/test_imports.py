@@ -80,6 +80,31 @@ def test_numpy_is_told_of_one_core_and_other_programs_are_not(
     assert run(code, **given) == f"True {left}"
 
 
+# torch
+
+
+def test_torch_computes_without_what_tells_shapes_which_comes_when_it_is_wanted() -> None:
+    code = """
+import importlib.metadata
+imports.QUICK_TORCH = importlib.metadata.version("torch")  # of a new version, this tells whether it may be quick
+imports.quicken_torch()
+import torch
+print(imports.META in sys.modules, hasattr(torch, "_meta_registrations"), torch.ones(2, 2).matmul(torch.ones(2)).sum())
+import torch._decomp
+made_up = [finder for finder in sys.meta_path if type(finder).__module__ == imports.__name__]
+print(torch._meta_registrations.activate_meta.__name__, len(torch._decomp.decomposition_table) > 500, made_up)
+"""
+    assert run(code).splitlines() == ["False False tensor(4.)", "activate_meta True []"]
+
+
+@pytest.mark.parametrize(("version", "is_quick"), [("2.15.1+cpu", True), ("2.16.0", False)])
+def test_a_version_of_torch_that_is_not_known_is_imported_as_it_comes(
+    version: str, is_quick: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "version.py").write_text(f"__all__ = ['__version__']\n__version__ = '{version}'\n")
+    assert imports._is_quick(tmp_path) == is_quick
+
+
 # open_clip
 
 

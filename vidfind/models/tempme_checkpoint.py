@@ -134,6 +134,7 @@ def _expected_positions(depth: int, num_frames: int) -> dict[str, int]:
 def _try_fold(file: Path, adapter: Adapter, model: str, config: Mapping[str, Any]) -> None:
     """Folds an adapter into a model without weights. Raises ModelUnavailable if it does not fit."""
     import torch
+    import torch._meta_registrations  # for the device "meta"; see `quicken_torch`
 
     from vidfind.models.lora import fold_adapter
 
