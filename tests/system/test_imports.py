@@ -71,6 +71,21 @@ with ThreadPoolExecutor(4) as pool:
     assert run(code) == "[True, True, True, True]"
 
 
+def test_lancedb_follows_torch_in_a_thread_and_not_where_there_is_no_torch() -> None:
+    code = """
+import threading, types
+imports.import_lancedb_after_torch()
+[thread] = set(threading.enumerate()) - {threading.main_thread()}
+seen = ["lancedb" in sys.modules]
+sys.modules["torch"] = types.ModuleType("torch")
+thread.join(60)
+print(seen, hasattr(sys.modules["lancedb"], "connect"))
+del sys.modules["torch"]
+imports.import_lancedb_after_torch()  # which ends with the process
+"""
+    assert run(code) == "[False] True"
+
+
 @pytest.mark.parametrize(("given", "left"), [({}, "None"), ({imports.BLAS_THREADS: "3"}, "3")], ids=["free", "set"])
 def test_numpy_is_told_of_one_core_and_other_programs_are_not(
     given: dict[str, str], left: str, monkeypatch: pytest.MonkeyPatch

@@ -24,6 +24,7 @@ from vidfind.models.hub import look_for_weights
 from vidfind.models.load import has_weights_of
 from vidfind.store.folder import require_free
 from vidfind.store.mismatch import require_weights
+from vidfind.store.places.database import prepare_to_connect
 from vidfind.store.places.path import IndexPath, require_place
 from vidfind.store.settings import IndexSettings, is_index
 from vidfind.store.status import find_unfinished
@@ -116,7 +117,8 @@ def open_to_index(
     if folders and not needs_index(folders, path, options):
         return None
     if not is_index(path):
-        start_decoders(1)  # a decoder, while the model is loaded
+        start_decoders(1)  # while the model is loaded
+        prepare_to_connect()
     return open_store(path, load_encoder, asked, segment_length, default_adapter, announce, overlap)
 
 

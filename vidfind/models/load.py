@@ -163,13 +163,13 @@ def build(
     name = info.name if info else None
     reading = resolved.reading or reading_of(resolved.encoder, parameters)
     identity = EncoderIdentity(model, pretrained, digest, resolved.encoder, name, resolved.num_frames, reading)
-    if number_format != "int8":
-        trial, kept = None, None
-    else:
+    trial, kept = None, None
+    if number_format == "int8":
         read = "" if reading == first_reading(resolved.encoder, resolved.num_frames) else f", reading {reading}"
         trial = Trial(f"{model} {digest}, {resolved.encoder}, {resolved.num_frames} frames{read}")
-        kept = None if whole else read_kept_tower(f"{model} {digest}", trial)
-    with one_thread():  # of several, each waits for the slowest; there is nothing to compute
+    with one_thread():  # of several, each waits for the slowest; there is little to compute
+        if trial and not whole:
+            kept = read_kept_tower(f"{model} {digest}", trial)
         is_mapped = number_format == "int8"  # it is read once, when the integers are made
         half = None if whole else load_image_half(model, pretrained, weights, float_dtype, is_mapped, adapter, kept)
         if half:

@@ -22,8 +22,9 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -294,6 +295,22 @@ def import_lancedb() -> Any:
 
     Their names in lancedb stand for the real ones, which are imported when such a name is used after all."""
     return _import_quickly("lancedb", _left_out(), ["lancedb"])
+
+
+def import_lancedb_after_torch() -> None:
+    """Imports lancedb in a thread as soon as torch is imported: while weights are read, Python has nothing to do.
+
+    Does nothing if this process ends before that. What goes wrong is raised where lancedb is used."""
+
+    def wait() -> None:
+        while "torch" not in sys.modules or getattr(sys.modules["torch"].__spec__, "_initializing", False):
+            if not threading.main_thread().is_alive():
+                return
+            time.sleep(0.02)
+        with suppress(BrokenInstallation):
+            import_lancedb()
+
+    threading.Thread(target=wait, name="lancedb").start()  # no daemon: it must not be killed within an import
 
 
 READABLE = "0.40."
