@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from tests.support.ran import Run
+from vidfind.store.places import bucket, credentials
 from vidfind.store.places.path import RemotePath
 
 
@@ -76,6 +78,60 @@ def test_without_credentials_the_variables_are_named(
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", "/none")
     assert "there are no credentials. Set AWS_ACCESS_KEY_ID" in run("status", "--index", remote.name).err
+
+
+@pytest.mark.parametrize(
+    ("variables", "url", "said"),
+    [
+        ({}, "gs://media/x", "there are no credentials. Set GOOGLE_APPLICATION_CREDENTIALS to a file"),
+        ({"GOOGLE_APPLICATION_CREDENTIALS": "/none.json"}, "gs://media/x", "gcloud auth application-default login"),
+        ({"AZURE_STORAGE_ACCOUNT_NAME": "films"}, "az://media/x", "and AZURE_STORAGE_ACCOUNT_KEY or sign in: az login"),
+        ({}, "s3://media/x", "there are no credentials. Set AWS_ACCESS_KEY_ID"),
+    ],
+)
+def test_without_any_credentials_nothing_is_waited_for(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], url: str, said: str
+) -> None:
+    monkeypatch.setenv("VIDFIND_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", "/none")
+    monkeypatch.setitem(credentials.METADATA, url[:2], ("127.0.0.1", 1))
+    for name in [*credentials.VARIABLES["s3"], "AWS_ACCESS_KEY_ID", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"]:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    ran = run("status", "--index", url)
+    assert (ran.code, said in ran.err) == (1, True), ran.err
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "variables"),
+    [
+        ("gs", "key.json", {"GOOGLE_APPLICATION_CREDENTIALS": "key.json"}),
+        ("gs", "application_default_credentials.json", {"CLOUDSDK_CONFIG": "."}),
+        ("gs", ".config/gcloud/application_default_credentials.json", {"HOME": "."}),
+        ("s3", ".aws/credentials", {"HOME": "."}),
+        ("s3", "elsewhere", {"AWS_SHARED_CREDENTIALS_FILE": "elsewhere"}),
+    ],
+)
+def test_credentials_are_seen_in_the_usual_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, file: str, variables: dict[str, str]
+) -> None:
+    for name in (*credentials.VARIABLES[kind], "AWS_ACCESS_KEY_ID", "GOOGLE_APPLICATION_CREDENTIALS", "APPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(tmp_path / value))
+    assert not credentials.has_credentials(kind)
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).touch()
+    assert credentials.has_credentials(kind)
+
+
+def test_a_bucket_that_does_not_answer_at_once_is_told_of(
+    run: Run, refusing: type[Refusing], remote: RemotePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing.code, refusing.status = "AccessDenied", 403
+    monkeypatch.setattr(bucket, "SLOW", 0.0)
+    assert "Waiting for an answer from s3://slow-one/x ..." in run("status", "--index", "s3://slow-one/x").err
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ Small files go through Arrow's file systems, tables through LanceDB; both find c
 from __future__ import annotations
 
 import configparser
+import logging
 import os
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -17,15 +19,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from vidfind.errors import BadInput, StorageError, VidfindError
+from vidfind.store.places.credentials import has_credentials, require_credentials
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
+log = logging.getLogger(__name__)
 CONNECT_TIMEOUT = 5
 REQUEST_TIMEOUT = 60
 LASTING_TIMEOUT = 180
 """For so long a table is read and written again while the network is away."""
 TRIES = 4
+SLOW = 3.0
 URL = re.compile(r"(s3|gs|az)://")
 BUCKET_NAMES = {
     "s3": (re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"), "3 to 63 small letters, digits, '-' and '.'"),
@@ -35,8 +40,8 @@ BUCKET_NAMES = {
 EXAMPLES = {"s3": "s3://BUCKET/NAME", "gs": "gs://BUCKET/NAME", "az": "az://CONTAINER/NAME"}
 CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
-    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS to a file of yours, or sign in: gcloud auth application-default login",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or sign in: az login",
 }
 ENDPOINTS = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
@@ -49,13 +54,13 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 MEANINGS = {
     # What errors hold, without anything but letters and in lower case, in this order.
     "requesttimetooskewed|requestexpired": "the clock of this machine is wrong. Set it, then run the command again",
-    "expiredtoken|tokenrefreshrequired|tokenexpired": "the credentials have expired. Sign in again, or set new "
-    "{credentials}",
+    "expiredtoken|tokenrefreshrequired|tokenexpired|tokenhasexpired"
+    "|invalidgrant": "the credentials have expired. Sign in again, or set new {credentials}",
     "invalidaccesskeyid|signaturedoesnotmatch|invalidclienttokenid|unrecognizedclient|invalidtoken|authenticationfailed"
     "|invalidsecurity": "the credentials are wrong. Check {credentials}",
     "nocredentials|nocredentialproviders|credentialproviderwasnotenabled|notloadedcredentials|credentialsnotloaded"
-    "|credentialsnotfound|validaccountname|noprovidersinchain|couldnotloadcredentials": "there are no credentials. Set "
-    "{credentials}",
+    "|credentialsnotfound|validaccountname|noprovidersinchain|couldnotloadcredentials|cannotopencredentialsfile"
+    "|failedtogettoken": "there are no credentials. Set {credentials}",
     "nosuchbucket|bucketnotfound|containernotfound|thespecifiedbucketdoesnotexist": "there is no {bucket}. Make it, or "
     "check the name",
     "accessdenied|forbidden|authorizationfailure|statusforbidden": "access is denied. Let these credentials list, "
@@ -64,10 +69,13 @@ MEANINGS = {
     "slowdown|serviceunavailable|internalerror|toomanyrequests": "the server has too much to do. Run the command again "
     "later; what was stored before is kept",
     "networkconnection|connectionrefused|couldntconnect|curlcode|dnserror|errorsendingrequest|connecterror|timedout"
-    "|connectionreset|connectionclosed|failedtolookup|hyper": "{server} does not answer. Check the network{endpoint}",
+    "|connectionreset|connectionclosed|failedtolookup|couldnotresolvehost|failtogetanewconnection"
+    "|hyper": "{server} does not answer. Check the network{endpoint}",
     "quotaexceeded|entitytoolarge|insufficientstorage|storagefull": "there is no room left. Free some, then run the "
     "command again",
 }
+_answered: set[str] = set()
+"""The buckets that have answered this process."""
 
 
 def is_url(name: str) -> bool:
@@ -167,6 +175,7 @@ def _environment(kind: str) -> dict[str, str]:
 def _file_system(
     kind: str, bucket: str, url: str | None, region: str | None, environment: tuple[tuple[str, str], ...]
 ) -> FileSystem:
+    require_credentials(kind)
     from pyarrow import fs  # 60 ms, which only indexes in object storage need
 
     server: dict[str, Any] = {"endpoint_override": urlsplit(url).netloc, "scheme": urlsplit(url).scheme} if url else {}
@@ -200,15 +209,24 @@ def _file_system(
 def bucket_errors(url: str) -> Iterator[None]:
     """Turns what Arrow and LanceDB say of object storage into StorageError, with what is wrong and the remedy.
 
-    What they say may quote requests, and is not shown. Other errors, and FileNotFoundError, are left as they are."""
+    What they say may quote requests, and is not shown. Other errors, and FileNotFoundError, are left as they are.
+    Until a bucket has answered once, a request that takes long is told of."""
+    bucket = url.split("/")[2]
+    waiting = threading.Timer(SLOW, log.warning, (f"Waiting for an answer from {url} ...",))
+    waiting.daemon = True
+    if bucket not in _answered:
+        waiting.start()
     try:
         yield
+        _answered.add(bucket)
     except (VidfindError, FileNotFoundError):
         raise
     except Exception as error:  # Arrow raises OSError, LanceDB many kinds
         if meaning := _meaning(url, str(error)):
             raise StorageError(meaning) from None
         raise
+    finally:
+        waiting.cancel()
 
 
 def _meaning(url: str, said: str) -> str:
@@ -218,7 +236,7 @@ def _meaning(url: str, said: str) -> str:
     meaning = next((text for words, text in MEANINGS.items() if re.search(words, letters)), "")
     if not meaning:
         return ""
-    if meaning.startswith("access is denied") and kind == "s3" and not _has_credentials():
+    if meaning.startswith("access is denied") and kind == "s3" and not has_credentials(kind):
         meaning = MEANINGS[next(words for words in MEANINGS if "nocredentials" in words)]
     server = endpoint(kind)
     facts = {
@@ -228,16 +246,3 @@ def _meaning(url: str, said: str) -> str:
         "endpoint": f", and {named}" if (named := _endpoint_variable(kind)) else "",
     }
     return f"{url} cannot be used: {meaning.format(**facts)}."
-
-
-def _has_credentials() -> bool:
-    """Whether a usual place on this machine names credentials for S3; those of a machine's role are not seen."""
-    if os.environ.get("AWS_ACCESS_KEY_ID"):
-        return bool(os.environ.get("AWS_SECRET_ACCESS_KEY"))
-    named = (
-        "AWS_PROFILE",
-        "AWS_WEB_IDENTITY_TOKEN_FILE",
-        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    )
-    files = (os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials", "~/.aws/config")
-    return any(map(os.environ.get, named)) or any(os.path.isfile(os.path.expanduser(file)) for file in files)
