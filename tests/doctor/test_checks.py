@@ -10,6 +10,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,7 @@ def test_all_is_well_and_told_before_anything_is_made_and_nothing_is_changed(run
         "GB free",
     ):
         assert told in ran.out
+    assert ("ray 2." in ran.out) == (find_spec("ray") is not None)  # of an extra
     assert list(tmp_path.iterdir()) == []
 
 

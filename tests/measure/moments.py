@@ -34,8 +34,9 @@ from vidfind.media.read import read_clips
 from vidfind.media.sampling import Segment, split_segments
 from vidfind.media.write import write_video
 from vidfind.models.load import load_encoder
-from vidfind.search.moments import Moment, ScoredSpan, merge_hits
+from vidfind.search.moments import Moment
 from vidfind.search.refine import CELLS_A_SEGMENT, cells_around, encode_cells, half_height
+from vidfind.search.spans import ScoredSpan, merge_hits
 from vidfind.store.store import Hit
 
 

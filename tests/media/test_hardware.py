@@ -102,6 +102,10 @@ def test_the_decoder_can_be_a_setting(run: Run, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(hardware, "known_types", list)
     monkeypatch.setenv("VIDFIND_DECODER", "hardware")
     assert run("index", tmp_path).code == 2
+    monkeypatch.setenv("VIDFIND_DECODER", "gpu")
+    assert "VIDFIND_DECODER takes one of auto, cpu, hardware, not 'gpu'" in run("index", tmp_path).err
+    assert "Error: --decoder takes" in run("index", tmp_path, "--decoder", "tpu").err
+    monkeypatch.setenv("VIDFIND_DECODER", "hardware")
     monkeypatch.setattr(hardware, "first_device", lambda: "cuda")
     assert "--sampling exact" in run("index", tmp_path, "--sampling", "exact").err
 

@@ -51,6 +51,13 @@ def test_damaged_measurements_are_made_again(home: Path, text: str) -> None:
     assert isinstance(formats._read(), dict)
 
 
+@pytest.mark.parametrize(("largest", "is_told"), [(64, True), (127, False)])
+def test_it_is_told_that_products_of_8_bits_are_not_used(largest: int, is_told: bool) -> None:
+    words = formats.describe(formats.Speeds({"float32": 62.0, "int8": 129.0}, largest))
+    assert words.startswith("float32 62, int8 129 GFLOP/s on a core")
+    assert ("weights of 7 bits, as this CPU multiplies those exactly" in words) == is_told
+
+
 def test_the_fastest_format_is_used_whatever_the_cpu_announces(home: Path) -> None:
     home.mkdir()
     int8 = {"int8": 0.5} if largest_weight() else {}

@@ -14,8 +14,9 @@ from tests.support.rows import make_row
 from tests.support.stored import put
 from vidfind.encoders.names import EncoderIdentity
 from vidfind.errors import BadInput
-from vidfind.search.moments import Asked, merge_hits, search_moments
+from vidfind.search.moments import Asked, search_moments
 from vidfind.search.question.filters import Filters
+from vidfind.search.spans import merge_hits
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Hit, Store
 from vidfind.store.tables import VideoRow, new_content
@@ -261,6 +262,37 @@ def test_dates_include_their_first_and_last_day(store: Store) -> None:
 
 
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="time zones cannot be set there")
+@pytest.mark.parametrize(
+    ("few", "chosen", "asked"),
+    [
+        (1000, 2, [True]),  # a quarter of all
+        (1000, 3, [False, True]),
+        (1, 2, [False, True]),
+        (1, 1, [True]),
+    ],
+)
+def test_few_videos_are_compared_each_and_many_are_looked_for_among_all_first(
+    store: Store, monkeypatch: pytest.MonkeyPatch, few: int, chosen: int, asked: list[bool]
+) -> None:
+    """The answer is the same, also where those chosen are worse than all others, and not found among all at first."""
+    for number in range(8):
+        day = DAY if number < 8 - chosen else DAY.replace(2025)
+        add_video(store, f"/v/{number}.mp4", [0.9 - 0.1 * number], day)
+    monkeypatch.setattr("vidfind.search.moments.FEW_VIDEOS", few)
+    monkeypatch.setattr("vidfind.search.moments.HITS_A_VIDEO", 1)
+    search = store.search
+    is_limited: list[bool] = []
+
+    def note(vector: Any, count: int, contents: Any = None) -> list[Hit]:
+        is_limited.append(contents is not None)
+        return search(vector, count, contents)
+
+    object.__setattr__(store, "search", note)
+    best, *_ = found(store, 1, since=date(2025, 1, 1))
+    assert best == (f"{8 - chosen}.mp4", 0, 10)
+    assert is_limited == [*asked, True]  # the last look is at all segments of the video found
+
+
 def test_dates_at_both_ends_of_the_calendar_are_found_anywhere(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     add_video(store, "/v/first.mp4", [0.5], datetime(1, 1, 1, tzinfo=UTC))
     add_video(store, "/v/last.mp4", [0.4], datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))

@@ -31,14 +31,15 @@ def look_at_system() -> Found:
 
 
 def look_at_packages() -> Found:
-    """Reports the versions of the libraries that vidfind depends on."""
-    wanted = [re.split(r"[^\w.-]", text)[0] for text in metadata.requires("vidfind") or [] if "extra ==" not in text]
+    """Reports the versions of the libraries that vidfind depends on, and of those of its extras that are installed."""
+    wanted = {re.split(r"[^\w.-]", text)[0]: "extra ==" in text for text in metadata.requires("vidfind") or []}
     versions, problems = [], []
-    for name in sorted(wanted):
+    for name, is_extra in sorted(wanted.items()):
         try:
             versions.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
-            problems.append(Problem(f"the package {name} is missing", "install vidfind again"))
+            if not is_extra:
+                problems.append(Problem(f"the package {name} is missing", "install vidfind again"))
     return Found(", ".join(versions), problems)
 
 
@@ -62,11 +63,14 @@ def look_at_device(anew: bool = False) -> Found:
     device = choose_device("auto")
     if device == "cpu":
         speeds = measure_again() if anew else known_speeds() or measure_speeds()  # which keeps nothing
-        number_format, measured = speeds.fastest, f" ({describe(speeds)})"
+        number_format = speeds.fastest
+        used = f"cpu, fastest in {number_format} ({describe(speeds)})"
+        used += "" if number_format == "float32" else "; small models, such as the built-in one, run in float32"
     else:
-        number_format, measured = choose_format("auto", device), ""
+        number_format = choose_format("auto", device)
+        used = f"{device} in {number_format}"
     memory = psutil.virtual_memory()
-    facts = [f"{device} in {number_format}{measured}", f"{os.cpu_count()} CPU cores"]
+    facts = [used, f"{os.cpu_count()} CPU cores"]
     facts.append(f"{file_size(memory.total)} of memory, {file_size(memory.available)} free")
     if device == "cuda":
         free, total = torch.cuda.mem_get_info()

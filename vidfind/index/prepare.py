@@ -24,6 +24,7 @@ from vidfind.models.hub import look_for_weights
 from vidfind.models.load import has_weights_of
 from vidfind.store.folder import require_free
 from vidfind.store.mismatch import require_weights
+from vidfind.store.places.bucket import EXAMPLES
 from vidfind.store.places.database import prepare_to_connect
 from vidfind.store.places.path import IndexPath, require_place
 from vidfind.store.settings import IndexSettings, is_index
@@ -265,8 +266,15 @@ def check_folders(folders: Sequence[Path], store_path: IndexPath) -> list[Path]:
     known = list(Store.open(store_path).videos()) if absent and is_index(store_path) else []
     for folder in absent:
         if not any(path.is_relative_to(folder) for path in known):
-            raise BadInput(f"There is no folder or video {folder}")
+            raise BadInput(f"There is no folder or video {folder}{_meant_as_index(folders)}")
     return absolute
+
+
+def _meant_as_index(folders: Sequence[Path]) -> str:
+    """A sentence for whoever gives the URL of an index, or of videos, in place of a folder; else empty."""
+    if any(str(folder).partition(":")[0].lower() in EXAMPLES for folder in folders):
+        return ". Videos are read from folders alone; an index in object storage is named with --index."
+    return ""
 
 
 def known_folders(store_path: IndexPath) -> tuple[list[Path], list[Path]]:

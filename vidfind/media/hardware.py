@@ -95,7 +95,8 @@ def open_device(name: str) -> Iterator[Device]:
         context = av.CodecContext.create(EVERYWHERE, "r", hwaccel=HWAccel(name))
         yield Device(name, "" if context.is_hwaccel else f"FFmpeg here does not decode {EVERYWHERE} with it")
     except av.error.FFmpegError as error:
-        yield Device(name, f"no such device, or its driver is missing ({error.strerror})")
+        log.debug("%s: %s", name, error)  # "Operation not permitted", for instance, where there is none
+        yield Device(name, "no such device, or its driver is missing")
 
 
 def first_device() -> str:

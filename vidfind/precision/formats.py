@@ -171,7 +171,7 @@ def describe(speeds: Speeds) -> str:
     told = ", ".join(f"{name} {speeds.gflops[name]:.0f}" for name in FORMATS if name in speeds.gflops)
     missing = "" if "int8" in speeds.gflops else "; no exact products in int8"
     bits = (
-        "; int8 with weights of 7 bits, because this CPU multiplies those of 8 bits wrongly"
+        "; int8 with weights of 7 bits, as this CPU multiplies those exactly, and of 8 bits it does not"
         if speeds.largest_weight == 64
         else ""
     )

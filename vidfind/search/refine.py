@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from vidfind.errors import UnreadableVideo
 from vidfind.media.sampling import Segment, split_segments
-from vidfind.search.moments import MERGE_MARGIN, Moment
+from vidfind.search.moments import Moment
+from vidfind.search.spans import MERGE_MARGIN
 from vidfind.system.machine import parallel_map
 
 if TYPE_CHECKING:

@@ -22,7 +22,6 @@ from vidfind.search.moments import (
     Judge,
     Moment,
     MomentStep,
-    ScoredSpan,
     allowing,
     fold,
     select,
@@ -30,6 +29,7 @@ from vidfind.search.moments import (
     videos_of,
 )
 from vidfind.search.question.filters import LIMIT, NO_FILTERS, Filters
+from vidfind.search.spans import ScoredSpan
 from vidfind.search.tagged import NamedSegments, named_segments
 from vidfind.store.store import Hit, Store
 

@@ -145,6 +145,9 @@ def test_a_bucket_that_does_not_answer_at_once_is_told_of(
         ({}, "s3://ab/x", "'ab' cannot be the name of a bucket: it has 3 to 63"),
         ({}, "s3://media", "names no folder for an index: give s3://BUCKET/NAME"),
         ({}, "s3://key:secret@media/x", "credentials come from the environment"),
+        ({}, "s3:/media/x", "given as s3://BUCKET/NAME"),
+        ({}, "gs:media/x", "given as gs://BUCKET/NAME"),
+        ({}, "S3://media/x", "given as s3://BUCKET/NAME"),
         ({}, "http://media/x", "cannot be an index: give a name, or s3://BUCKET/NAME"),
         (
             {},

@@ -1,6 +1,7 @@
 """The mistake in a command line that the program does not take, in a sentence for its user."""
 
 import math
+import os
 import re
 import sys
 from contextlib import suppress
@@ -179,11 +180,12 @@ def _demand(parameter: Any, problem: str) -> str:
 
 
 def _name(parameter: Any) -> str:
-    """Returns the name of an option as it was typed, or of an argument."""
+    """Returns the name of an option as it was typed, or of the variable that sets it, or of an argument."""
     if parameter.param_type_name == "argument":
         return str(parameter.metavar)
     typed = (name for name in parameter.opts if any(_is(word, name) for word in sys.argv))
-    return str(next(typed, parameter.opts[0]))
+    variable = parameter.envvar if os.environ.get(str(parameter.envvar)) else None
+    return str(next(typed, variable or parameter.opts[0]))
 
 
 def _is(word: str, name: str) -> bool:

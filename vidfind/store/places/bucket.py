@@ -79,13 +79,15 @@ _answered: set[str] = set()
 
 
 def is_url(name: str) -> bool:
-    """Whether the name of an index is a URL of any kind."""
-    return "://" in name
+    """Whether the name of an index is a URL of any kind, or meant as one: `s3:/bucket` lacks a slash."""
+    return ":" in name
 
 
 def checked_url(url: str) -> str:
     """Returns the URL of an index without a slash at its end. Raises BadInput for one that cannot be."""
-    kind = url.partition("://")[0]
+    kind, colon, _ = url.partition("://")
+    if (meant := url.partition(":")[0].lower()) in EXAMPLES and (not colon or meant != kind):
+        raise BadInput(f"{url!r} cannot be an index: one in object storage is given as {EXAMPLES[meant]}.")
     if kind not in EXAMPLES:
         raise BadInput(f"{url!r} cannot be an index: give a name, or {', '.join(EXAMPLES.values())}.")
     bucket, _, inside = url.partition("://")[2].partition("/")
