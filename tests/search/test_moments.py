@@ -288,8 +288,7 @@ def test_few_videos_are_compared_each_and_many_are_looked_for_among_all_first(
         return search(vector, count, contents)
 
     object.__setattr__(store, "search", note)
-    best, *_ = found(store, 1, since=date(2025, 1, 1))
-    assert best == (f"{8 - chosen}.mp4", 0, 10)
+    assert found(store, 1, since=date(2025, 1, 1)) == [(f"{8 - chosen}.mp4", 0, 10)]
     assert is_limited == [*asked, True]  # the last look is at all segments of the video found
 
 
