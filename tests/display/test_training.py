@@ -96,32 +96,37 @@ def test_a_training_shows_its_steps_loss_recall_and_time_left_below_a_bar() -> N
     ]
     bar, facts = drawn(training_lines(Stepped(24, 100, 0.7512, 83.0), judged, 100), 100)
     assert set(bar.strip()) <= set("━╸╺ ")
-    assert facts.strip() == "step 24 of 100  loss 0.751  first hit right 25 → 75 %  1:23 left"
+    assert facts.strip() == "step 24 of 100  loss 0.751  found first: 1 → 3 of 4  1:23 left"
 
 
 @pytest.mark.parametrize(
     ("marks", "says"),
     [
-        (WordMarks(4, 0, 3, 1.0, 0.2), "With Rex: of 4 captions, 0 before, and 3 after"),
-        (WordMarks(4, 0, 3, 1.0, 0.2), "(likely 30 to 95 % of others). It was learned"),
+        (WordMarks(4, 0, 3, 1.0, 0.2), "Rex: learned. Without the word, its captions place their videos lower."),
         (
             WordMarks(3, 1, 0, -0.5, 0.2),
-            "The new word was not learned. It began as dog, and trained with 9 captions. More captions with it help",
+            "Rex: not learned. It began as dog, and trained with 9 captions. More captions with it help",
         ),
-        (WordMarks(3, 1, 0, -0.5, 0.2), "--word Rex=NOUN"),
-        (WordMarks(1, 0, 1, 2.0, float("inf")), "too few to tell whether it was learned"),
-        (WordMarks(3, 3, 3, -0.1, 0.2), "without it they are found as well"),
+        (WordMarks(1, 0, 1, 2.0, float("inf")), "too few captions to tell whether it was learned"),
+        (WordMarks(3, 3, 3, -0.1, 0.2), "its captions find their videos without it too"),
         (None, "no caption was held out to judge it by"),
     ],
 )
 def test_a_learned_word_is_judged_in_plain_words(marks: WordMarks | None, says: str) -> None:
-    line = word_line("Rex", {"noun": "dog", "captions": 9}, marks)
-    assert line.startswith("With Rex: ") and "It began as dog, and trained with 9 captions." in line and says in line
+    line = word_line("Rex", {"noun": "dog", "captions": 9}, marks, has_noun=False)
+    assert line.startswith("Rex: ") and "It began as dog, and trained with 9 captions." in line and says in line
+
+
+@pytest.mark.parametrize("has_noun", [True, False], ids=["given", "found"])
+def test_a_noun_is_advised_where_none_was_given(has_noun: bool) -> None:
+    marks = WordMarks(3, 1, 0, -0.5, 0.2)
+    line = word_line("Rex", {"noun": "dog", "captions": 9}, marks, has_noun)
+    assert ("--word Rex=NOUN" in line) is not has_noun and "More captions with it help most" in line
 
 
 def test_captions_with_a_word_are_counted_for_each_encoder() -> None:
     assert word_found("Rex", WordFound(4, {"home": 3})) == (
-        "Of 4 captions with Rex, 3 find theirs first (likely 30 to 95 % of others)."
+        "Of 4 captions with Rex, 3 find theirs first. Of others, likely 30 to 95 % do."
     )
     both = word_found("Rex", WordFound(40, {"tempme": 3, "home": 30}))
     assert both == "Of 40 captions with Rex, 3 with tempme and 30 with home find theirs first."

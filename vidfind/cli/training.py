@@ -228,17 +228,8 @@ def _show_saved(saved: "Saved", training: "FineTuning") -> None:
     from vidfind.display import console
     from vidfind.display.training import show_before_and_after
 
-    assert training.before and training.after
     name, encoder = saved.info.name, saved.info.encoder
-    show_before_and_after(
-        training.before,
-        training.after,
-        len(training.pool),
-        training.is_better,
-        training.rest,
-        training.words,
-        training.marks,
-    )
+    show_before_and_after(training)
     if saved.info.kind == "frozen":
         console.note(f"Before: plain CLIP, the encoder mean, as {encoder} knows nothing before it is trained.")
     console.message(f"Saved as {name}. More about it: {show_command(name)}")

@@ -12,7 +12,7 @@ from rich.text import Text
 from vidfind.display.console import errors, new_table, note, say, show, show_list
 from vidfind.display.text import gflops, milliseconds, plural, printable
 from vidfind.system.times import clock
-from vidfind.training.recall import likely_range
+from vidfind.training.recall import Firsts, likely_range
 from vidfind.training.recipe import FEWEST_TO_TELL
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from vidfind.training.captions import BadLine
     from vidfind.training.evaluate import Verdict, WordFound
     from vidfind.training.optimize import Stepped
-    from vidfind.training.recall import Firsts, Recall, Retrieval, Validated, WordMarks
+    from vidfind.training.finetune import FineTuning
+    from vidfind.training.recall import Recall, Retrieval, Validated, WordMarks
 
 # What a row shows, how, and which of its values is the best.
 RECALL_ROWS: dict[str, tuple[Callable[["Recall"], float], str, Callable[..., float]]] = {
@@ -84,7 +85,8 @@ def word_found(word: str, found: "WordFound") -> str:
     own = f"Of {plural(found.captions, 'caption')} with {printable(word)}, "
     if len(found.first) == 1:
         (count,) = found.first.values()
-        return f"{own}{count:,} find theirs first{likely(count, found.captions)}."
+        others = f" Of others, likely {likely(count, found.captions)} do." if found.captions < FEWEST_TO_TELL else ""
+        return f"{own}{count:,} find theirs first.{others}"
     counts = [f"{count:,} with {printable(name)}" for name, count in found.first.items()]
     return f"{own}{', '.join(counts[:-1])} and {counts[-1]} find theirs first."
 
@@ -131,77 +133,84 @@ def training_lines(stepped: "Stepped", judged: Sequence["Validated"], width: int
 
 
 def training_facts(stepped: "Stepped", judged: Sequence["Validated"]) -> str:
-    """Returns the step, the loss, the recall on held-out pairs before and now, and the time left, on one line."""
-    recalls = [f"{one.retrieval.text_to_video.r1:.0f}" for one in judged]
+    """Returns the step, the loss, how many held-out captions found their video first before training and do now, and
+    the time left, on one line."""
+    recalls = [one.retrieval.text_to_video for one in judged]
+    firsts = [found(recall, recall.r1) for recall in recalls]
     facts = [
         f"step {stepped.step:,} of {stepped.steps:,}",
         f"loss {stepped.loss:.3f}",
-        f"first hit right {' → '.join(dict.fromkeys([recalls[0], recalls[-1]]))} %" if recalls else "",
+        f"found first: {' → '.join(dict.fromkeys([firsts[0], firsts[-1]]))} of {recalls[0].count:,}" if firsts else "",
         f"{clock(stepped.seconds_left)} left",
     ]
     return "  ".join(filter(None, facts))
 
 
-def show_before_and_after(
-    before: "Retrieval",
-    after: "Retrieval",
-    pool: int,
-    is_better: bool,
-    rest: "Firsts",
-    words: Mapping[str, Mapping[str, Any]],
-    marks: Mapping[str, "WordMarks"],
-) -> None:
-    """Shows how many of the held-out captions find their video first among `pool`, before and after training: of all,
-    of the `rest` that has no learned word, and of those with each learned word."""
-    count = before.text_to_video.count
-    firsts = [round(one.text_to_video.r1 * count / 100) for one in (before, after)]
+def show_before_and_after(training: "FineTuning") -> None:
+    """Shows how many of the held-out captions find their video first, before and after training: of all, of those
+    without a learned word, and of those with each; then whether each word was learned."""
+    assert training.before and training.after
+    count = training.before.text_to_video.count
+    firsts = [round(one.text_to_video.r1 * count / 100) for one in (training.before, training.after)]
+    marks = {word: training.marks[word] for word in training.words if word in training.marks}
+    rows = {"all": Firsts(count, *firsts)}
+    if training.words:
+        rows |= {"without new words": training.rest, **{f"with {printable(word)}": one for word, one in marks.items()}}
     show(
         Text(
-            f"Of {plural(count, 'caption')} held out from training, {firsts[0]:,} found their video first among "
-            f"{pool:,} before, and {firsts[1]:,} after{likely(firsts[1], count)}."
+            f"{plural(count, 'caption was', 'captions were')} held out from training. How many find their video first "
+            f"among {len(training.pool):,}:"
         )
     )
-    if not is_better:
-        few = count < FEWEST_TO_TELL
+    show(firsts_table({name: one for name, one in rows.items() if one.count}))
+    note("Others, likely: the share of other captions that would find theirs after training, as far as so many can tell.")
+    if not training.is_better:
         note(
-            "That is too few captions to tell chance from progress: write more, or hold out "
+            f"{count:,} captions are too few to tell progress from chance: write more, or hold out "
             f"{FEWEST_TO_TELL} or more with --val."
-            if few
-            else "That may be chance."
+            if count < FEWEST_TO_TELL
+            else "The difference between before and after may be chance."
         )
-    if words and rest.count:
-        show(Text(f"Without new words: {counts_line(rest)}."))
-    for word, facts in words.items():
-        show(Text(word_line(word, facts, marks.get(word))))
+    for word, facts in training.words.items():
+        show(Text(word_line(word, facts, marks.get(word), bool(training.nouns.get(word)))))
+
+
+def firsts_table(rows: Mapping[str, Firsts]) -> Table:
+    """Returns a table of how many captions find their video first, before training and after it, and what share of
+    other captions would after it, as far as so many can tell."""
+    table = new_table()
+    table.add_column("Captions", no_wrap=True)
+    for name in ("Number", "Before", "After", "Others, likely"):
+        table.add_column(name, justify="right")
+    for name, one in rows.items():
+        table.add_row(name, f"{one.count:,}", f"{one.before:,}", f"{one.after:,}", likely(one.after, one.count))
+    return table
 
 
 def likely(found: int, count: int) -> str:
-    """Returns the range of the true share where it is wide, since few captions were held out; else nothing."""
+    """Returns the range that likely holds the true share: a wide one for few captions."""
     low, high = likely_range(found, count)
-    return f" (likely {low:.0f} to {high:.0f} % of others)" if count < FEWEST_TO_TELL else ""
+    return f"{low:.0f} to {high:.0f} %"
 
 
-def counts_line(held: "Firsts") -> str:
-    """Returns how many captions find their video first, before training and after it."""
-    own = plural(held.count, "caption")
-    return f"of {own}, {held.before:,} before, and {held.after:,} after{likely(held.after, held.count)}"
+def word_line(word: str, facts: Mapping[str, Any], marks: "WordMarks | None", has_noun: bool) -> str:
+    """Returns whether a word was learned, by its held-out captions, and what helps if it was not.
 
-
-def word_line(word: str, facts: Mapping[str, Any], marks: "WordMarks | None") -> str:
-    """Returns whether a word was learned, by which held-out captions, and what helps if it was not."""
+    `has_noun`: the user named the noun that it began as."""
     began = f"It began as {printable(str(facts['noun']))}, and trained with {plural(facts['captions'], 'caption')}."
     word = printable(word)
     if not marks or not marks.count:
-        return f"With {word}: no caption was held out to judge it by. {began} Give it more captions."
+        return f"{word}: no caption was held out to judge it by. {began} Give it more captions."
+    noun = "" if has_noun else f" So does naming its kind: --word {word}=NOUN."
     said = {
-        "learned": f"It was learned: without it they find less. {began}",
-        "unknown": f"That does not tell whether it was learned: without it they are found as well. {began}"
+        "learned": f"learned. Without the word, its captions place their videos lower. {began}",
+        "unknown": f"nothing tells whether it was learned: its captions find their videos without it too. {began}"
         if marks.finds_all
-        else f"That is too few to tell whether it was learned. {began} More captions with it help.",
-        "not learned": f"The new word was not learned. {began} More captions with it help most, then captions of like "
-        f"things without it, and the word for its kind: --word {word}=NOUN.",
+        else f"too few captions to tell whether it was learned. {began} More captions with it help.",
+        "not learned": f"not learned. {began} More captions with it help most, then captions of like things without "
+        f"it.{noun}",
     }
-    return f"With {word}: {counts_line(marks)}. {said[marks.verdict]}"
+    return f"{word}: {said[marks.verdict]}"
 
 
 def verdict_json(verdict: "Verdict") -> Iterator[dict[str, Any]]:

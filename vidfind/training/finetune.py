@@ -115,10 +115,11 @@ class FineTuning:
         self._rng = Random(self.recipe.seed)
         self.bad: list[BadLine] = []
         self._skip_bad = skip_bad
-        self._asked = dict(words or {})
-        check_words(self._asked, [pair.caption for pair in pairs])
+        self.nouns = dict(words or {})
+        """The words that the user asks for, each with the noun that it is to begin as, or ""."""
+        check_words(self.nouns, [pair.caption for pair in pairs])
         self._learns_words = can_learn_words(encoder) and not is_frozen(encoder)
-        if self._asked and not self._learns_words:
+        if self.nouns and not self._learns_words:
             raise BadInput(
                 f"{encoder.identity.model} with {encoder.identity.encoder} cannot be taught words: leave out --word."
             )
@@ -194,11 +195,11 @@ class FineTuning:
     def _find_words(self) -> list[NewWord]:
         """Returns the words to be learned. Holds out some of the captions of each, to tell whether it was."""
         everything = [*self.training, *self.held_out]
-        may_be_new = [*self._asked, *may_be_words([pair.caption for pair in everything], self.encoder)]
+        may_be_new = [*self.nouns, *may_be_words([pair.caption for pair in everything], self.encoder)]
         self.training, self.held_out = split_pairs(everything, self.recipe.val, self.recipe.seed, may_be_new)
         clips = self._features.of_clips(list(map(self._features.of, self.training)), self._before)
         return new_words(
-            [pair.caption for pair in self.training], F.normalize(clips, dim=-1), self.encoder, self._asked, self.words
+            [pair.caption for pair in self.training], F.normalize(clips, dim=-1), self.encoder, self.nouns, self.words
         )
 
     def _learn(self, found: Sequence[NewWord]) -> None:
