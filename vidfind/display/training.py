@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from vidfind.search.trial import Trial
     from vidfind.training.captions import BadLine
     from vidfind.training.evaluate import Verdict, WordFound
-    from vidfind.training.optimize import Stepped
     from vidfind.training.finetune import FineTuning
+    from vidfind.training.optimize import Stepped
     from vidfind.training.recall import Recall, Retrieval, Validated, WordMarks
 
 # What a row shows, how, and which of its values is the best.
@@ -163,7 +163,9 @@ def show_before_and_after(training: "FineTuning") -> None:
         )
     )
     show(firsts_table({name: one for name, one in rows.items() if one.count}))
-    note("Others, likely: the share of other captions that would find theirs after training, as far as so many can tell.")
+    note(
+        "Others, likely: the share of other captions that would find theirs after training, as far as so many can tell."
+    )
     if not training.is_better:
         note(
             f"{count:,} captions are too few to tell progress from chance: write more, or hold out "
@@ -200,17 +202,17 @@ def word_line(word: str, facts: Mapping[str, Any], marks: "WordMarks | None", ha
     began = f"It began as {printable(str(facts['noun']))}, and trained with {plural(facts['captions'], 'caption')}."
     word = printable(word)
     if not marks or not marks.count:
-        return f"{word}: no caption was held out to judge it by. {began} Give it more captions."
+        return f"No caption with {word} was held out to judge it by. {began} Give it more captions."
     noun = "" if has_noun else f" So does naming its kind: --word {word}=NOUN."
     said = {
-        "learned": f"learned. Without the word, its captions place their videos lower. {began}",
-        "unknown": f"nothing tells whether it was learned: its captions find their videos without it too. {began}"
+        "learned": f"{word} was learned: without the word, its captions place their videos lower. {began}",
+        "unknown": f"Nothing tells whether {word} was learned: its captions find their videos without it too. {began}"
         if marks.finds_all
-        else f"too few captions to tell whether it was learned. {began} More captions with it help.",
-        "not learned": f"not learned. {began} More captions with it help most, then captions of like things without "
-        f"it.{noun}",
+        else f"Too few captions tell whether {word} was learned. {began} More captions with it help.",
+        "not learned": f"{word} was not learned. {began} More captions with it help most, then captions of like things "
+        f"without it.{noun}",
     }
-    return f"{word}: {said[marks.verdict]}"
+    return said[marks.verdict]
 
 
 def verdict_json(verdict: "Verdict") -> Iterator[dict[str, Any]]:
