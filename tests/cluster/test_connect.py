@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.ran import Run
+from tests.support.waiting import wait_until
+from vidfind.cluster import connect
 from vidfind.cluster.crew import Shape, shapes
 from vidfind.cluster.options import ClusterOptions
 
@@ -44,6 +46,26 @@ def test_an_address_at_which_nothing_answers_is_named(run: Run, made: Path, sche
     ran = run("index", made, "--model", "tiny", "--cluster", address)
     assert ran.code == 1
     assert f"Nothing answers at {address}" in ran.err and "ray start --head" in ran.err
+
+
+def test_a_first_machine_that_is_lost_is_told_of_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connect, "WATCH_EVERY", 0.01)
+    first = socket.create_server(("127.0.0.1", 0))
+    port = first.getsockname()[1]
+    with connect.watching("127.0.0.1", port):
+        first.accept()[0].close()  # it is asked, and answers
+        assert not caplog.messages
+        first.close()
+        wait_until(lambda: bool(caplog.messages))
+    (said,) = dict.fromkeys(caplog.messages)
+    assert f"does not answer at 127.0.0.1:{port}. What is encoded is in the index." in said
+
+
+def test_a_dry_run_refuses_what_is_no_address(run: Run, made: Path) -> None:
+    ran = run("index", made, "--cluster", "head", "--dry-run")
+    assert (ran.code != 0, "is no address of a cluster" in ran.err) == (True, True)
 
 
 @pytest.mark.parametrize("other", ["--watch", "--battery"])

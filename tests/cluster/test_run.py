@@ -13,7 +13,7 @@ import pytest
 from tests.measure.cluster.faults import DRIVER_FAULTS, KINDS, make_clean, survive
 from tests.support.equal import differences
 from tests.support.nodes import Nodes
-from vidfind.cluster import encode
+from vidfind.cluster import run
 from vidfind.cluster.encode import encode_on_cluster
 from vidfind.cluster.node import NodeProcess
 from vidfind.cluster.options import ClusterOptions
@@ -51,7 +51,7 @@ def test_an_index_made_on_three_nodes_equals_one_made_here_though_a_process_is_k
 def test_a_video_that_ends_processes_fails_alone(
     nodes: Nodes, clips: Path, tmp_path: Path, tiny_encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encode, "TRIES", 2)  # each takes a process, which imports PyTorch anew
+    monkeypatch.setattr(run, "TRIES", 2)  # each takes a process, which imports PyTorch anew
 
     class Mortal(NodeProcess):
         def encode(self, path: str, stored: str) -> EncodedVideo | FailedVideo:

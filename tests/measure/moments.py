@@ -37,7 +37,7 @@ from vidfind.models.load import load_encoder
 from vidfind.search.moments import Moment
 from vidfind.search.refine import CELLS_A_SEGMENT, cells_around, encode_cells, half_height
 from vidfind.search.spans import ScoredSpan, merge_hits
-from vidfind.store.store import Hit
+from vidfind.store.nearest import Hit
 
 
 class Event(NamedTuple):

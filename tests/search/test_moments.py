@@ -17,8 +17,9 @@ from vidfind.errors import BadInput
 from vidfind.search.moments import Asked, search_moments
 from vidfind.search.question.filters import Filters
 from vidfind.search.spans import merge_hits
+from vidfind.store.nearest import Hit
 from vidfind.store.settings import IndexSettings
-from vidfind.store.store import Embedded, Hit, Store
+from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow, new_content
 
 QUERY = np.eye(16, dtype=np.float32)[0]

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 CLIENT = "ray://"
 INSTALL = 'Install it, in your clone of vidfind, with: uv tool install ".[cluster]" (or: uv sync --extra cluster).'
 SECONDS_TO_ANSWER = 10.0
+WATCH_EVERY, MISSED = 1.0, 2
+"""Seconds between two looks at whether the first machine answers, and how many in turn it misses before a warning."""
 RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # a cluster that is started here reports to nobody
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # else a program started by `uv run` would be copied to all nodes
@@ -68,10 +70,48 @@ def joined(address: str) -> Iterator[None]:
         try:
             with _own_signals():
                 _join(ray, address)
-            yield
+            with watching(*(place or _first_machine(ray))):
+                yield
         finally:
             with _own_signals():
                 ray.shutdown()
+
+
+def _first_machine(ray: Any) -> tuple[str, int]:
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+@contextmanager
+def watching(host: str, port: int) -> Iterator[None]:
+    """Warns once when the first machine of the cluster does not answer: Ray ends this process then, without a word."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        missed = 0
+        while missed < MISSED and not ended.wait(WATCH_EVERY):
+            missed = 0 if _answers(host, port) else missed + 1
+        if missed == MISSED:
+            log.warning(
+                "The first machine of the cluster does not answer at %s:%d. What is encoded is in the index. If Ray "
+                "ends this run, the same command goes on from there.",
+                host,
+                port,
+            )
+
+    threading.Thread(target=watch, name="watch-cluster", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), SECONDS_TO_ANSWER).close()
+    except OSError:
+        return False
+    return True
 
 
 def _join(ray: Any, address: str) -> None:

@@ -25,7 +25,8 @@ from vidfind.search.question.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.search.spans import ScoredSpan, merge_hits
 from vidfind.search.tagged import NamedSegments, Tags, named_segments
 from vidfind.store.files import find_present_files
-from vidfind.store.store import Hit, Store
+from vidfind.store.nearest import Hit
+from vidfind.store.store import Store
 from vidfind.store.tables import VideoRow
 from vidfind.system.times import touches_time_of_day
 

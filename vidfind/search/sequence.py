@@ -31,7 +31,8 @@ from vidfind.search.moments import (
 from vidfind.search.question.filters import LIMIT, NO_FILTERS, Filters
 from vidfind.search.spans import ScoredSpan
 from vidfind.search.tagged import NamedSegments, named_segments
-from vidfind.store.store import Hit, Store
+from vidfind.store.nearest import Hit
+from vidfind.store.store import Store
 
 if TYPE_CHECKING:
     from vidfind.store.select import SelectedVideos

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from vidfind.store.store import Hit
+    from vidfind.store.nearest import Hit
 
 # Neighbours of one scene score within about 0.02 of each other (ViT-B-32); another scene differs by more.
 MERGE_MARGIN = 0.02

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vidfind.store.tables import content_in
+from vidfind.store.tables import content_in, vectors_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,6 +40,16 @@ TRAINED = re.compile(r"vector_(\d+)")
 """Returns the name of the approximate index, which contains the number of rows it was trained on."""
 
 
+@dataclass(frozen=True)
+class Hit:
+    """A segment found; `score` is its cosine similarity to the query."""
+
+    content: int
+    start: float
+    end: float
+    score: float
+
+
 def nearest(
     table: TableReader | Table, vector: npt.NDArray[np.floating], limit: int, contents: Collection[int] | None = None
 ) -> pa.Table:
@@ -55,6 +66,15 @@ def nearest(
             return found
     found = query.bypass_vector_index().to_arrow()
     return found
+
+
+def spread(table: TableReader, count: int) -> npt.NDArray[np.float32]:
+    """Returns the vectors (N, D) of at most `count` rows of a table of segments, spread evenly over it."""
+    rows = table.count_rows()
+    offsets = np.unique(np.linspace(0, rows - 1, min(count, rows)).astype(int)).tolist()
+    if not offsets:
+        return np.empty((0, int(table.schema.field("vector").type.list_size)), np.float32)
+    return vectors_of(table.take_offsets(offsets).select(["vector"]).to_arrow().drop_null())
 
 
 def is_worthwhile(table: TableReader | Table) -> bool:

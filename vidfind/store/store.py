@@ -38,7 +38,7 @@ from vidfind.store.labelled.labels import Label, LabelKind, contents_of_files, l
 from vidfind.store.labelled.marks import Mark, mark_names, marks_with, read_marks, run_of
 from vidfind.store.memory import RemovedVideo, read_removed
 from vidfind.store.mismatch import Mismatch, choice_mismatch, identity_mismatch, mismatch_error
-from vidfind.store.nearest import is_worthwhile, nearest
+from vidfind.store.nearest import Hit, is_worthwhile, nearest, spread
 from vidfind.store.places.path import IndexPath, local_copy, place_errors
 from vidfind.store.places.reading import RowsInMemory
 from vidfind.store.settings import (
@@ -81,16 +81,6 @@ class Embedded:
     content: int
     spans: Sequence[tuple[float, float]]
     vectors: npt.NDArray[np.floating]
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A segment found; `score` is its cosine similarity to the query."""
-
-    content: int
-    start: float
-    end: float
-    score: float
 
 
 class Store:
@@ -333,11 +323,7 @@ class Store:
     def sample(self, count: int) -> npt.NDArray[np.float32]:
         """The vectors (N, D) of at most `count` segments that are spread evenly over the table."""
         with table_errors(self.path):
-            rows = self.tables.segments.count_rows()
-            offsets = np.unique(np.linspace(0, rows - 1, min(count, rows)).astype(int)).tolist()
-            if not offsets:
-                return np.empty((0, self.dim), np.float32)
-            return vectors_of(self.tables.segments.take_offsets(offsets).select(["vector"]).to_arrow().drop_null())
+            return spread(self.tables.segments, count)
 
     # Labels of the owner, and marks of saved models: see labels.py and marks.py
 

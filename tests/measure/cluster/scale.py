@@ -20,8 +20,8 @@ from tests.measure.cluster.runs import draw
 from tests.support.nodes import starting
 from tests.support.rows import embed, make_row
 from vidfind.cluster.connect import import_ray, joined
-from vidfind.cluster.encode import Run
 from vidfind.cluster.options import ClusterOptions
+from vidfind.cluster.run import Run
 from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.encoders.stream import EncodedVideo
