@@ -5,6 +5,7 @@ nothing that Python has not loaded already: even `signal` takes long enough for 
 """
 
 import _signal  # type: ignore[import-not-found]
+import atexit
 import os
 import sys
 import time
@@ -33,8 +34,32 @@ def _stop(number: int, _: object) -> None:
     raise Terminated
 
 
+_codes: list[int] = []
+
+
+def _end_at_once() -> None:
+    """Ends the process with its exit code, and does not take apart what was imported: with PyTorch, half a second."""
+    from contextlib import suppress
+
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # it is closed, or nobody reads it
+            stream.flush()
+    if _codes:
+        os._exit(_codes[0])
+
+
 def main() -> None:
     """Runs the program."""
+    atexit.register(_end_at_once)  # before all others, so that it is called when they are done
+    try:
+        _run()
+    except SystemExit as ending:
+        if isinstance(ending.code, int):
+            _codes.append(ending.code)
+        raise
+
+
+def _run() -> None:
     try:
         from vidfind.cli.app import main as run
         from vidfind.system.imports import quicken_torch
