@@ -125,6 +125,20 @@ def test_a_real_path_wins_over_a_link_to_a_file(tmp_path: Path, link: str) -> No
     assert sorted(found(tmp_path)) == ["0/other.mp4", "m/real.mp4"]
 
 
+def test_files_whose_names_differ_in_case_alone_are_two_and_a_link_to_either_is_its_other_name(tmp_path: Path) -> None:
+    touch(tmp_path, "real/a.mp4", "real/A.mp4")
+    if len(os.listdir(tmp_path / "real")) == 1:
+        pytest.skip("case makes no difference here")
+    for name in ("a.mp4", "A.mp4"):
+        (tmp_path / f"{ord(name[0])}.mp4").symlink_to(tmp_path / "real" / name)
+    survey = survey_folders([tmp_path])
+    assert [video.path for video in survey.videos] == [tmp_path / "real" / "A.mp4", tmp_path / "real" / "a.mp4"]
+    assert survey.other_names == {
+        tmp_path / "65.mp4": tmp_path / "real" / "A.mp4",
+        tmp_path / "97.mp4": tmp_path / "real" / "a.mp4",
+    }
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_real_path_wins_among_the_folders_asked_for(tmp_path: Path, order: int) -> None:
     touch(tmp_path, "disk/a.mp4")

@@ -63,6 +63,7 @@ VIDEO_COLUMNS: Mapping[str, pa.DataType] = {
 VIDEOS = pa.schema(VIDEO_COLUMNS)
 TIMES = ("created", "indexed_at")
 PLACE_COLUMNS = ("mount", "volume", "file_id")
+REPEATED = frozenset({"codec", "failed", "damage", "created_from", "mount", "volume"})
 UNKNOWN_PLACE = Place()
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ADDED_COLUMNS: Mapping[str, str] = dict.fromkeys(
@@ -118,7 +119,7 @@ SCHEMAS = {TableKind.VIDEOS: VIDEOS, TableKind.LABELS: LABELS, TableKind.MARKS: 
 """The columns of each table but that of the segments, which depend on the model."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VideoRow:
     """A video in the index. `folder` is what it was indexed under; `failed` is the reason, empty when all is well.
 
@@ -305,6 +306,9 @@ def rows_of(videos: pa.Table | pa.RecordBatch) -> Iterator[VideoRow]:
     folder_from_text = functools.cache(path_from_text)  # few folders, many videos
     mount_from_text = functools.cache(lambda text: path_from_text(text) if text else None)
     columns = {name: videos[name].to_pylist() for name in videos.schema.names if name not in TIMES}
+    for name in REPEATED & columns.keys():  # one text in memory for all rows that have it
+        texts: dict[Any, Any] = {}
+        columns[name] = [texts.setdefault(text, text) for text in columns[name]]
     columns |= {name: [EPOCH + timedelta(microseconds=time) for time in _microseconds(videos[name])] for name in TIMES}
     for values in zip(*columns.values(), strict=True):
         row = dict(zip(columns, values, strict=True))

@@ -28,7 +28,7 @@ USUAL_PLACE = re.compile(
 """The folders in which systems mount drives and shares, and which they delete when those are not there."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where a file lies: the folder its drive is mounted at, which drive that is, and which file of the drive it is.
 

@@ -25,7 +25,6 @@ PAUSE = 20.0
 def kill_node(nodes: Nodes, rng: random.Random) -> str:
     name = rng.choice(nodes.names)
     nodes.kill_node(name)
-    nodes.add(f"{name}+")
     return name
 
 
@@ -108,10 +107,12 @@ def with_fault(
     rng: random.Random,
 ) -> str:
     said: list[str] = []
+    names = nodes.names
     timer = threading.Timer(delay, lambda: said.append(fault(nodes, rng)))
     timer.start()
     summary = index(folder, path, nodes.address)
     timer.join()
+    nodes.add(*(f"{name}+" for name in names if name not in nodes.names))  # Ray starts nodes in the main thread alone
     return f"{said[0] if said else '?'}: {summary.elapsed:.0f} s, {dict(summary.counts)}"
 
 

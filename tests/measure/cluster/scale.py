@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import resource
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def encoded_video(path: Path) -> EncodedVideo:
     return EncodedVideo(path, str(path), info, spans, [np.zeros((SEGMENTS, DIM), np.float32)])
 
 
-def scale(base: Path, videos: int) -> None:
+def scale(base: Path, videos: int, files: int) -> None:
     for count, names in ((1, ["a"]), (2, ["a", "b"])):
         with starting(names, base) as nodes:
             folder = draw(base / "drawn", 60)
@@ -80,9 +81,10 @@ def scale(base: Path, videos: int) -> None:
     for segments in (6, SEGMENTS):
         took, busy = seconds_of_writing(base, videos, segments)
         print(
-            f"writer, {segments} segments each: {videos / took:,.0f} videos a second, {videos / busy:,.0f} a busy one"
+            f"writer, {segments} segments each: {videos / took:,.0f} videos a second, {videos / busy:,.0f} a busy one",
+            flush=True,
         )
-    print(planning(base, 1_000_000), flush=True)
+    print(planning(base, files), flush=True)
 
 
 def seconds_of_encoding(folder: Path, path: Path, address: str) -> float:
@@ -157,9 +159,13 @@ def plan(base: Path, folder: Path) -> None:
         raise Planned
 
     began, busy = time.perf_counter(), time.process_time()
+    count = sum(len(os.listdir(one)) for one in folder.iterdir())
     with suppress(Planned):
         for _ in index_videos([folder], store, load, IndexOptions()):
             pass
     took, busy = time.perf_counter() - began, time.process_time() - busy
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    print(f"planning: {took:.0f} s, of which {busy:.0f} s of processor time; {peak:,.0f} MB at most, PyTorch included")
+    print(
+        f"planning {count:,} files: {took:.0f} s, of which {busy:.0f} s of processor time; {peak:,.0f} MB at most, "
+        "PyTorch included"
+    )
