@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.ran import NewPlace, Ran, Run
+from vidfind.system.imports import quicken_torch
 
 if TYPE_CHECKING:
     from vidfind.encoders.encoder import Encoder
@@ -21,6 +22,7 @@ ON_BOTH = ("store", "search", "index")
 
 # Tests run two at a time: programs that all want every core slow one another down tenfold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+quicken_torch()  # as the program does: what it leaves out, no test may miss
 
 
 @pytest.hookimpl(wrapper=True)

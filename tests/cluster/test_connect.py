@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,36 @@ def test_a_first_machine_that_is_lost_is_told_of_once(
 def test_a_dry_run_refuses_what_is_no_address(run: Run, made: Path) -> None:
     ran = run("index", made, "--cluster", "head", "--dry-run")
     assert (ran.code != 0, "is no address of a cluster" in ran.err) == (True, True)
+
+
+def test_auto_is_the_address_in_the_environment_of_ray(run: Run, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    ran = run("index", made, "--model", "tiny", "--cluster", "auto")
+    assert ran.code == 1
+    assert f"Nothing answers at {address}" in ran.err
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(sys.platform != "linux", reason="where Ray notes the cluster that was begun last")
+def test_auto_starts_a_cluster_where_the_one_that_was_begun_last_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code = (
+        "from vidfind.cluster.connect import import_ray, joined; ray = import_ray()\n"
+        "with joined('auto'): print(len(ray.nodes()))"
+    )
+    # A short path: the names of Ray's sockets are in it.
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        noted = Path(folder, "ray", "ray_current_cluster")
+        noted.parent.mkdir()
+        noted.write_text(f"127.0.0.1:{free.getsockname()[1]}")
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert (ran.returncode, ran.stdout.strip()) == (0, "1"), ran.stderr
 
 
 @pytest.mark.parametrize("other", ["--watch", "--battery"])

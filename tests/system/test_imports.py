@@ -105,11 +105,12 @@ imports.QUICK_TORCH = importlib.metadata.version("torch")  # of a new version, t
 imports.quicken_torch()
 import torch
 print(imports.META in sys.modules, hasattr(torch, "_meta_registrations"), torch.ones(2, 2).matmul(torch.ones(2)).sum())
+print(torch.rand(1, generator=torch.Generator().manual_seed(0)).shape, imports.META in sys.modules)
 import torch._decomp
 made_up = [finder for finder in sys.meta_path if type(finder).__module__ == imports.__name__]
 print(torch._meta_registrations.activate_meta.__name__, len(torch._decomp.decomposition_table) > 500, made_up)
 """
-    assert run(code).splitlines() == ["False False tensor(4.)", "activate_meta True []"]
+    assert run(code).splitlines() == ["False False tensor(4.)", "torch.Size([1]) False", "activate_meta True []"]
 
 
 @pytest.mark.parametrize(("version", "is_quick"), [("2.15.1+cpu", True), ("2.16.0", False)])

@@ -9,7 +9,7 @@ import socket
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from vidfind.cluster.options import AUTO
@@ -59,8 +59,10 @@ def joined(address: str) -> Iterator[None]:
 
     Raises BadInput for what is no address, BrokenInstallation without Ray, and ClusterError where no cluster can be
     joined."""
-    place = check_address(address)
     ray = import_ray()
+    if address == AUTO:
+        address = os.environ.get("RAY_ADDRESS") or AUTO
+    place = check_address(address)
     if ray.is_initialized():
         yield
         return
@@ -122,13 +124,23 @@ def _join(ray: Any, address: str) -> None:
             return
         # Without an address Ray joins a cluster that `ray start` has begun. By "auto" it would also join one that
         # another run has started for itself, and that ends with that run.
-        try:
-            ray.init(include_dashboard=False, **settings)
-        except ConnectionError:  # the cluster that was begun last does not run any more
+        begun = _begun_cluster()
+        if begun and not _answers(*begun):  # it does not run any more: Ray would try for minutes
             log.info("no cluster runs on this machine: starting one")
             ray.init("local", include_dashboard=False, **settings)
+        else:
+            ray.init(include_dashboard=False, **settings)
     except Exception as error:  # RuntimeError, ConnectionError, ValueError and those of Ray and gRPC
         raise ClusterError(_join_problem(address, error)) from error
+
+
+def _begun_cluster() -> tuple[str, int] | None:
+    """Returns the host and port of the cluster that `ray start` began last on this machine; None if there is none."""
+    with suppress(Exception):  # nothing public tells it
+        from ray._private.services import find_bootstrap_address
+
+        return check_address(find_bootstrap_address(None) or AUTO)
+    return None
 
 
 @contextmanager

@@ -128,6 +128,8 @@ class _TorchFinder:
             with _replaced({META: ModuleType(META), "cuda.bindings": None}):
                 execute(module)
             vars(module).pop(META.rpartition(".")[2], None)
+            base = importlib.import_module("torch._custom_class_base")
+            module._C._set_generator_metaclass(base.CustomClassBaseMeta)  # else META does: random numbers want it
             sys.meta_path.insert(0, _MetaFinder())
 
         spec.loader.exec_module = execute_quickly  # type: ignore[method-assign]
