@@ -74,8 +74,10 @@ def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         yield lambda folder: folder / "indexes" / "default"
         return
     from tests.support import object_storage
+    from vidfind.store.places import copies
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copies, "LOOK_EVERY", 0.0)  # a test may be faster than a second
         for name, value in object_storage.environment(request.getfixturevalue("object_server")).items():
             patch.setenv(name, value)
         patch.setenv("VIDFIND_HOME", str(tmp_path_factory.mktemp("home")))

@@ -166,3 +166,7 @@ def test_a_wrong_query_is_wrong_usage(words: list[str], message: str, run: Run) 
     ran = run("search", *words)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith(f"Error: {message}")
+
+
+def test_the_usage_of_a_command_shows_its_arguments_without_braces(run: Run) -> None:
+    assert run("tag", "add", "--help").out.splitlines()[0] == "Usage: vidfind tag add [OPTIONS] VIDEO TAG..."

@@ -67,13 +67,13 @@ def test_words_alone_find_what_their_vector_finds_to_the_last_bit(things: Search
 
 
 def test_an_example_is_found_through_a_link_though_its_file_is_gone(
-    things: Searcher, tiny_encoder: Encoder, tmp_path: Path
+    index: IndexPath, things: Searcher, tiny_encoder: Encoder, tmp_path: Path
 ) -> None:
     file = tmp_path / "films" / "a blue star"
     file.parent.mkdir()
     file.touch()
     (tmp_path / "link").symlink_to(file.parent, target_is_directory=True)
-    add_video(things.store, str(file), tiny_encoder)
+    add_video(Store.open(index), str(file), tiny_encoder)
     file.unlink()
     alike = things.find(Expression(like=[f"{tmp_path}/link/a blue star@3"]))
     assert alike and "a blue star" not in names(alike)

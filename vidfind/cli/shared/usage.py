@@ -78,7 +78,7 @@ class Command(TyperCommand):
                 formatter.write_dl(sections[title])
 
     def collect_usage_pieces(self, context: Any) -> list[str]:
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(context)]
+        return [piece.translate({ord("{"): None, ord("}"): None}) for piece in super().collect_usage_pieces(context)]
 
 
 def _section(parameter: Any, are_many: bool) -> str:
