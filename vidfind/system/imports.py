@@ -99,8 +99,7 @@ META = "torch._meta_registrations"
 """Tells the compiler, and tensors on the device "meta", the shapes of results: a third of the import, and of no use to
 what only computes."""
 WANT_META = ("torch._decomp", "torch._refs", "torch._prims")
-"""Modules that import META, and can be imported only after it: the compiler and counters of operations begin with
-one of them."""
+"""Modules that import META and must be imported after it: the compiler and counters of operations begin with one."""
 
 
 def quicken_torch() -> None:
