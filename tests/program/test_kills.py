@@ -16,7 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from itertools import cycle, islice
 from pathlib import Path
@@ -184,7 +184,7 @@ def contents(path: Path) -> dict[Path, Any]:
             segments.setdefault(number, []).append((start, end, vector))
     found = {}
     for row in store.videos().values():
-        described = {**vars(row), "content": 0, "indexed_at": None}
+        described = {**asdict(row), "content": 0, "indexed_at": None}
         found[row.path] = (described, sorted(segments.get(row.content, []), key=lambda segment: segment[0]))
     return found
 

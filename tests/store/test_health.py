@@ -7,6 +7,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -194,9 +195,9 @@ def test_settings_of_a_newer_vidfind_are_left_alone(filled: Store) -> None:
 
 def test_videos_without_all_their_vectors_are_forgotten_so_that_they_are_encoded_again(store: Store) -> None:
     whole, lacking, copy = make_row("/videos/a.mp4"), make_row("/videos/b.mp4", 3), make_row("/other/c.mp4", 3)
-    copy = VideoRow(**{**vars(copy), "content": lacking.content, "folder": Path("/other")})
+    copy = replace(copy, content=lacking.content, folder=Path("/other"))
     put(store, [whole], [embed(whole)])
-    put(store, [lacking, copy], [embed(VideoRow(**{**vars(lacking), "segments": 2}))])
+    put(store, [lacking, copy], [embed(replace(lacking, segments=2))])
     [problem, *_] = check_index(on_disk(store))
     assert "/other/c.mp4, /videos/b.mp4" in problem.text or "/videos/b.mp4, /other/c.mp4" in problem.text
     assert "vidfind index /other /videos" in problem.remedy
