@@ -86,7 +86,7 @@ def _first_machine(ray: Any) -> tuple[str, int]:
 
 @contextmanager
 def watching(host: str, port: int) -> Iterator[None]:
-    """Warns once when the first machine of the cluster does not answer: then Ray may end this process without a word."""
+    """Warns once when the first machine of the cluster does not answer: Ray may then end the process silently."""
     ended = threading.Event()
 
     def watch() -> None:
