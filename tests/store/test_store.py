@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import random
 import subprocess
 import sys
 from datetime import timedelta
@@ -49,6 +50,22 @@ def test_hits_are_the_most_alike_segments_with_their_cosine(store: Store) -> Non
     scores = [hit.score for hit in store.search(query, 10)]
     assert scores == pytest.approx(expected[:10], abs=2e-3)  # vectors are stored in float16
     assert [hit.content for hit in store.search(embedded[7].vectors[3], 1)] == [rows[7].content]
+
+
+def test_no_video_is_stored_twice_in_whatever_order_new_and_known_ones_are_put(store: Store) -> None:
+    chance = random.Random(5)
+    expected: dict[Path, VideoRow] = {}
+    with store.writing() as writer:
+        for _ in range(25):
+            rows = [make_row(f"/v/{chance.randrange(60)}.mp4") for _ in range(chance.randrange(1, 5))]
+            if chance.random() < 0.2:
+                writer.remove([row.path for row in rows])
+                expected = {path: row for path, row in expected.items() if path not in {row.path for row in rows}}
+            else:
+                writer.put(rows)
+                expected |= {row.path: row for row in rows}
+    assert store.videos() == expected
+    assert store.count_videos() == len(expected)
 
 
 def test_a_search_can_be_limited_to_some_videos(store: Store) -> None:

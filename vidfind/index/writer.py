@@ -28,13 +28,16 @@ Marker = Callable[[Sequence[Embedded]], list[Mark]]
 
 
 class CommitQueue:
-    """Collects finished videos and commits many at once, in a thread of its own: Ctrl-C cannot cut a commit in two."""
+    """Collects finished videos and commits many at once, in threads of its own: Ctrl-C cannot cut a commit in two.
+
+    While the rows of some videos are written, the vectors of the next are."""
 
     def __init__(self, writer: StoreWriter, marks_of: Marker) -> None:
         """`marks_of` makes the marks of new videos, as `make_marker` returns it."""
         self._writer, self._marks_of = writer, marks_of
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
-        self._writing: Future[None] | None = None
+        self._vectors, self._rows = (ThreadPoolExecutor(1, f"write-{name}") for name in ("vectors", "rows"))
+        self._writing: list[Future[None]] = []
+        """The vectors of the last commit, and the rows of it and of the one before."""
         self._waiting: list[tuple[VideoRow, tuple[Embedded, ...]]] = []
         self._bytes = 0
         self._last_commit = time.monotonic()
@@ -46,30 +49,40 @@ class CommitQueue:
     def commit_when_due(self) -> None:
         is_late = time.monotonic() - self._last_commit >= SECONDS_A_COMMIT
         is_due = len(self._waiting) >= VIDEOS_A_COMMIT or (self._waiting and is_late)
-        is_writing = self._writing and not self._writing.done()
+        is_writing = not all(future.done() for future in self._writing[:-1])
         if is_due and (not is_writing or self._bytes >= MOST_BYTES):
             self.commit()
 
     def commit(self) -> None:
-        if self._writing:
-            self._writing.result()  # one at a time, and raises what went wrong
+        for future in self._writing[:-1]:
+            future.result()  # raises what went wrong
+        rows_before = self._writing[-1:]
         waiting, self._waiting, self._bytes = self._waiting, [], 0
         rows = [row for row, _ in waiting]
-        embedded = [one for _, ones in waiting for one in ones]
-        self._writing = self._pool.submit(self._put, rows, embedded)
+        vectors = self._vectors.submit(self._put_vectors, [one for _, ones in waiting for one in ones])
+        self._writing = [vectors, *rows_before, self._rows.submit(self._put_rows, rows, [vectors, *rows_before])]
         self._last_commit = time.monotonic()
 
-    def _put(self, rows: Sequence[VideoRow], embedded: Sequence[Embedded]) -> None:
+    def _put_vectors(self, embedded: Sequence[Embedded]) -> None:
         """Writes marks first: a video that is there has its marks, and those of no video are cleared by `compact`."""
         self._writer.add_marks(self._marks_of(embedded))
-        self._writer.put(rows, embedded)
+        self._writer.put_vectors(embedded)
+
+    def _put_rows(self, rows: Sequence[VideoRow], before: Sequence[Future[None]]) -> None:
+        """Writes rows once all that was to be written before is there; raises what went wrong with it."""
+        for future in before:
+            future.result()
+        self._writer.put_rows(rows)
 
     def close(self) -> None:
         """Returns when everything added is in the store."""
-        self.commit()
-        self._pool.shutdown(wait=True)
-        if self._writing:
-            self._writing.result()
+        try:
+            self.commit()
+        finally:
+            for pool in (self._vectors, self._rows):
+                pool.shutdown(wait=True)
+        for future in self._writing:
+            future.result()
 
 
 def make_marker(store: Store) -> Marker:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from vidfind.store.folder import (
@@ -29,6 +30,7 @@ from vidfind.store.labelled.labels import Label, LabelKind, carry_labels, change
 from vidfind.store.labelled.marks import Mark, add_marks, drop_marks, rename_marks, replace_marks
 from vidfind.store.memory import LeftOut, RemovedVideo, read_left_out, still_kept, write_left_out, write_removed
 from vidfind.store.nearest import is_worthwhile, make_indexes
+from vidfind.store.places.reading import TableReader
 from vidfind.store.settings import (
     FORMAT_VERSION,
     NEXT_FILE,
@@ -40,7 +42,7 @@ from vidfind.store.settings import (
     keep_adapter,
     write_generation,
 )
-from vidfind.store.store import Embedded, Store
+from vidfind.store.store import BATCH, Embedded, Store
 from vidfind.store.tables import (
     ADDED_COLUMNS,
     REQUIRED,
@@ -64,19 +66,33 @@ class StoreWriter:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._path, self._tables = store.path, store.tables
+        self._known = KnownPaths()
 
     def put(self, rows: Sequence[VideoRow], embedded: Sequence[Embedded] = ()) -> None:
         """Adds or replaces videos, and the vectors they point to: two commits, however many videos there are."""
+        self.put_vectors(embedded)
+        self.put_rows(rows)
+
+    def put_vectors(self, embedded: Sequence[Embedded]) -> None:
+        """Adds vectors, which no search shows before `put_rows` has added a video that points to them."""
         if with_segments := [one for one in embedded if len(one.spans)]:
             with self._tables.committing(TableKind.SEGMENTS) as segments:
                 segments.add(_segments_table(with_segments, segments.schema))
-        if rows:
-            with table_errors(self._path):
-                unique = keep_labels(self._tables, {row.path: row for row in rows})
-            table = videos_to_table(unique)
-            with self._tables.committing(TableKind.VIDEOS) as videos:
+
+    def put_rows(self, rows: Sequence[VideoRow]) -> None:
+        """Adds or replaces videos whose vectors are there. May be called while `put_vectors` adds those of others."""
+        if not rows:
+            return
+        with table_errors(self._path):
+            unique = keep_labels(self._tables, {row.path: row for row in rows})
+        table = videos_to_table(unique)
+        with self._tables.committing(TableKind.VIDEOS) as videos:
+            if self._known.has_any(table, videos.version, self._tables.videos):
                 merge = videos.merge_insert("path").when_matched_update_all().when_not_matched_insert_all()
                 merge.execute(table)
+            else:
+                videos.add(table.select(videos.schema.names))
+            self._known.note(table, videos.version)
 
     def purge_labels(self, removed: Collection[VideoRow] | None) -> None:
         """Deletes the labels of files that are not in the index now: of these, or of all."""
@@ -266,12 +282,50 @@ class StoreWriter:
                 videos.add_columns(missing)
 
 
+class KnownPaths:
+    """The paths in a table of videos, kept while only one writer commits: videos that are new need not be merged.
+
+    LanceDB reads the paths of all videos to merge a few. A first commit is merged, so that they are not read twice for
+    a single one."""
+
+    def __init__(self) -> None:
+        self._version = -1
+        self._hashes: npt.NDArray[np.int64] | None = None
+        """Of the paths in this version of the table, sorted, 8 MB of a million; None if they were not read."""
+
+    def has_any(self, table: pa.Table, version: int, videos: TableReader) -> bool:
+        """Whether any row of `table` may be in `videos`, the table of this version, already."""
+        if version != self._version:  # a first commit, or something else was committed
+            self._hashes = None
+            return True
+        if self._hashes is None:
+            batches = [_hashes_of(batch) for batch in videos.search().select(["path"]).to_batches(BATCH)]
+            self._hashes = np.sort(np.concatenate([np.empty(0, np.int64), *batches]))
+        new = _hashes_of(table)
+        left, right = (np.searchsorted(self._hashes, new, side) for side in ("left", "right"))
+        return bool((left != right).any())
+
+    def note(self, table: pa.Table, version: int) -> None:
+        """Takes note that the rows of `table` were committed, which has made this version."""
+        self._version = version
+        if self._hashes is not None:
+            new = np.sort(_hashes_of(table))
+            self._hashes = np.insert(self._hashes, np.searchsorted(self._hashes, new), new)
+
+
+def _hashes_of(videos: pa.Table | pa.RecordBatch) -> npt.NDArray[np.int64]:
+    return np.fromiter(map(hash, videos["path"].to_pylist()), np.int64, videos.num_rows)
+
+
 def _segments_table(embedded: Sequence[Embedded], schema: pa.Schema) -> pa.Table:
     """The segments of videos as rows of the table of segments, which has this schema."""
-    vectors = np.concatenate([np.asarray(one.vectors, np.float16) for one in embedded])
+    lengths = [len(one.spans) for one in embedded]
+    vectors = np.empty((sum(lengths), schema.field("vector").type.list_size), np.float16)
+    for one, end in zip(embedded, np.cumsum(lengths), strict=True):  # twice as fast as to join what was converted
+        vectors[end - len(one.spans) : end] = one.vectors
     times = np.concatenate([np.asarray(one.spans, np.float64) for one in embedded])
     columns = {
-        "content": np.repeat([one.content for one in embedded], [len(one.spans) for one in embedded]),
+        "content": np.repeat([one.content for one in embedded], lengths),
         "start": np.ascontiguousarray(times[:, 0]),
         "end": np.ascontiguousarray(times[:, 1]),
         "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1]),
