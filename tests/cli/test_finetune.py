@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import re
+import shutil
 import signal
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
+from tests.support.program import run_here
 from tests.support.ran import Run
 from vidfind.demo.collection import draw_collection
 
@@ -26,8 +29,22 @@ def captions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "captions.csv"
 
 
+@pytest.fixture(scope="module")
+def made_home(captions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose index holds the captioned videos, to be copied."""
+    home = tmp_path_factory.mktemp("made")
+    run_here(home, "index", captions.parent, "--model", "tiny")
+    return home
+
+
+@pytest.fixture
+def indexed(made_home: Path, tmp_path: Path) -> None:
+    """The captioned videos are in the program's index."""
+    shutil.copytree(made_home, tmp_path / "home")
+
+
+@pytest.mark.usefixtures("indexed")
 def test_text_only_teaches_an_index_at_once(run: Run, captions: Path) -> None:
-    assert run("index", captions.parent, "--model", "tiny").code == 0
     ran = run("finetune", "--pairs", captions, "--text-only", "--name", "names", "--epochs", 3)
     assert ran.code == 0, ran.err
     said = " ".join(ran.out.split())
@@ -46,8 +63,8 @@ def test_text_only_teaches_an_index_at_once(run: Run, captions: Path) -> None:
     assert run("search", "a circle").code == 0
 
 
+@pytest.mark.usefixtures("indexed")
 def test_an_index_is_encoded_again_only_if_that_is_wanted(run: Run, captions: Path) -> None:
-    assert run("index", captions.parent, "--model", "tiny").code == 0
     ran = run("finetune", "--pairs", captions, "--epochs", 1, "--lr", 1e-6)
     assert ran.code == 0, ran.err
     assert "To use it in the index 'default': vidfind index --adapter home" in ran.err
@@ -100,36 +117,28 @@ def test_a_name_that_is_taken_and_too_few_pairs_are_refused_before_anything_is_l
     assert ran.code == 1 and "Too few pairs to learn from: 5." in ran.err
 
 
-def start(captions: Path, home: Path) -> subprocess.Popen[str]:
-    """A long training in a process of its own, that has judged the held-out pairs twice."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so its children
-    command = ["finetune", "-v", "--pairs", str(captions), "--model", "tiny", "--epochs", "2000", "--text-only"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vidfind", *command],
-        env={**os.environ, "VIDFIND_HOME": str(home)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr
-    for line in process.stderr:
-        if re.match(r"step [1-9]\d*: ", line):  # not a line of progress, as `step 1 of 2,000`
-            break
-    return process
+class StopAfterSteps(logging.Handler):
+    """Presses Ctrl-C soon after the held-out pairs were judged for the second time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if re.match(r"step [1-9]\d*: ", record.getMessage()):
+            logging.getLogger("vidfind").removeHandler(self)
+            Thread(target=os.kill, args=(os.getpid(), signal.SIGINT)).start()  # wherever the training is by then
+
+
+@pytest.fixture
+def stopping() -> Iterator[None]:
+    handler, before = StopAfterSteps(), signal.signal(signal.SIGINT, signal.default_int_handler)
+    logging.getLogger("vidfind").addHandler(handler)
+    yield
+    logging.getLogger("vidfind").removeHandler(handler)
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent otherwise there")
-def test_ctrl_c_keeps_the_best_state_so_far(captions: Path, tmp_path: Path, run: Run) -> None:
-    process = start(captions, tmp_path / "home")
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate()
-    assert process.returncode == 130
-    assert "Traceback" not in err and "held out from training" in out
+@pytest.mark.usefixtures("stopping")
+def test_ctrl_c_keeps_the_best_state_so_far(captions: Path, run: Run) -> None:
+    ran = run("finetune", "-v", "--pairs", captions, "--model", "tiny", "--epochs", 300, "--text-only")
+    assert ran.code == 130
+    assert "Traceback" not in ran.err and "held out from training" in ran.out
     assert run("adapters", "show", "home").code == 0
-
-
-def test_killed_it_leaves_no_adapter_at_all(captions: Path, tmp_path: Path, run: Run) -> None:
-    process = start(captions, tmp_path / "home")
-    process.kill()
-    process.communicate()
-    assert "There are no adapters yet" in run("adapters").err

@@ -22,6 +22,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.input import PipeInput, create_pipe_input
 
 from tests.support.players import noting_player
+from tests.support.program import run_here
 from tests.support.ran import Run
 from tests.support.waiting import PATIENCE, wait_until
 from vidfind.cli.search import read_line
@@ -39,8 +40,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose index holds three drawn videos; made once."""
     folder, home = tmp_path_factory.mktemp("films"), tmp_path_factory.mktemp("prompt-home")
     draw_collection(folder, 3)
-    command = [sys.executable, "-m", "vidfind", "index", str(folder), "--model", "tiny", "--device", "cpu"]
-    subprocess.run(command, env={**os.environ, "VIDFIND_HOME": str(home)}, check=True, capture_output=True)
+    run_here(home, "index", folder, "--model", "tiny", "--device", "cpu")
     return home
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vidfind.demo.tiny.exam import JUDGE_SEED, Marks, judge, read_exam
+from vidfind.demo.tiny.exam import JUDGE_SEED, Marks, judge, read_videos, write_exam
 from vidfind.models.catalog import TINY, TINY_FOLDER
 from vidfind.models.load import load_encoder
 
@@ -15,11 +15,12 @@ def test_the_whole_model_is_at_most_12_mb() -> None:
 
 @pytest.fixture(scope="module")
 def marks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Marks]:
-    """Both encoders judged on 60 video files: too few for the table of README.md, enough to see that all works."""
+    """Both encoders judged on 60 short videos: too few for the table of README.md, enough to see that all works."""
     folder: Path = tmp_path_factory.mktemp("exam")
     encoders = {name: load_encoder(TINY, encoder=name, device="cpu") for name in ("tempme", "mean")}
-    exam = read_exam(folder, encoders["tempme"].image_size, count=60, seed=JUDGE_SEED + 1)
-    return {name: judge(encoder, *exam) for name, encoder in encoders.items()}
+    paths, scenes = write_exam(folder, count=60, seed=JUDGE_SEED + 1, seconds=(1.0, 1.5))
+    clips = read_videos(paths, encoders["tempme"].image_size)
+    return {name: judge(encoder, clips, scenes) for name, encoder in encoders.items()}
 
 
 def test_tempme_finds_files_by_their_captions(marks: dict[str, Marks]) -> None:

@@ -126,17 +126,17 @@ def test_a_step_changes_all_that_is_trained_and_nothing_of_the_model(clip: open_
     assert all(torch.equal(tensor, before[name]) for name, tensor in clip.state_dict().items())
 
 
-def test_it_learns_32_clips_by_heart(clip: open_clip.CLIP) -> None:
+def test_it_learns_16_clips_by_heart(clip: open_clip.CLIP) -> None:
     """Of frames in plain colours, in which the order alone tells some clips apart."""
     rng = torch.Generator().manual_seed(5)
-    colours = torch.randint(0, 256, (16, 4, 1, 1, 3), dtype=torch.uint8, generator=rng)
+    colours = torch.randint(0, 256, (8, 4, 1, 1, 3), dtype=torch.uint8, generator=rng)
     clips = torch.cat([colours, colours.flip(1)]).expand(-1, -1, 32, 32, -1)
-    text = torch.randn(32, 48, generator=rng)
+    text = torch.randn(16, 48, generator=rng)
     encoder = make_encoder(clip, frames=4)
     parameters = train_only_what_is_added(encoder)
     optimizer = torch.optim.AdamW(parameters.values(), lr=1e-2)
     for step in range(500):
-        if step % 50 == 0 and found_by(encoder, clips, text) == list(range(32)):
+        if step % 10 == 0 and found_by(encoder, clips, text) == list(range(16)):
             return
         optimizer.zero_grad()
         contrastive_loss(encoder.video_features(clips), text, torch.tensor(20.0)).backward()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.program import program
+from tests.support.program import run_here
 from tests.support.ran import Run
 from vidfind.demo.collection import draw_collection
 
@@ -24,12 +24,9 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def indexed_home(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose index holds the films: made once, because starting the program costs seconds."""
+    """A home whose index holds the films."""
     home = tmp_path_factory.mktemp("home")
-    process = program("index", films, "--model", "tiny", "--device", "cpu", home=home)
-    out, err = process.communicate()
-    assert process.returncode == 0, err  # on a busy machine, where this takes half a minute, it reports progress
-    assert out.startswith("4 new: 0:")
+    run_here(home, "index", films, "--model", "tiny", "--device", "cpu")
     return home
 
 

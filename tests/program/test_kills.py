@@ -337,15 +337,20 @@ def test_a_fine_tuning_that_was_killed_leaves_nothing_and_the_next_one_is_the_sa
     goal = tmp_path / "goal"
     goal.mkdir()
     began = time.monotonic()
-    assert nursery.run(goal, **train)["said"] == ""
+    ran = nursery.run(goal, **train)
+    points = ran["points"]
+    assert ran["said"] == ""
     took = time.monotonic() - began
     wanted = read_adapter(goal / "adapters" / "own.safetensors").tensors
+    saving = len(points) - 1 - points[::-1].index("save_file")
     rng = random.Random(SEED)
     for number in range(max(1, kills // 10)):
         home = tmp_path / f"home-{number}"
         home.mkdir()
-        killed = nursery.run(home, kill=(0, "within", took * rng.random()), **train)
-        assert killed["left"] == []
+        for kill in [(0, "within", took * rng.random()), (saving, "before", 0.0)]:
+            killed = nursery.run(home, kill=kill, **train)
+            assert killed["left"] == []
+        assert not [*(home / "adapters").glob("*")]  # though all but the saving was done
         assert nursery.run(home, **train)["said"] == ""
         assert sorted(file.name for file in home.rglob("*")) == sorted(file.name for file in goal.rglob("*"))
         tensors = read_adapter(home / "adapters" / "own.safetensors").tensors

@@ -125,24 +125,12 @@ def test_exit_codes_stay_what_they_are(tmp_path: Path) -> None:
 
 @no_windows_pipes
 @pytest.mark.parametrize("with_errors", [False, True], ids=["stdout", "both"])
-def test_an_index_becomes_whole_without_a_reader(with_errors: bool, films: Path, tmp_path: Path) -> None:
+def test_an_index_becomes_whole_without_a_reader(run: Run, with_errors: bool, films: Path, tmp_path: Path) -> None:
     command = ["-v", "index", films, "--model", "tiny", "--device", "cpu", "--json"]
-    assert run_unread(*command, home=tmp_path, with_errors=with_errors) == (0, [])
-    out, _ = program("status", home=tmp_path).communicate()
-    assert re.search(r"^Videos +4 *$", out, re.MULTILINE)
+    assert run_unread(*command, home=tmp_path / "home", with_errors=with_errors) == (0, [])
+    assert re.search(r"^Videos +4 *$", run("status").out, re.MULTILINE)
 
 
 @no_windows_pipes
 def test_a_watch_ends_when_nobody_reads_on(films: Path, tmp_path: Path) -> None:
     assert run_unread("index", films, "--model", "tiny", "--watch", "--json", home=tmp_path)[0] == 0
-
-
-@no_windows_pipes
-def test_of_the_demo_the_first_line_can_be_read_alone(run: Run, tmp_path: Path) -> None:
-    with program("demo", home=tmp_path / "home") as demo:
-        assert demo.stdout and demo.stderr
-        assert demo.stdout.readline() == "Drew 24 videos of moving shapes; their names say nothing.\n"
-        demo.stdout.close()
-        assert "Traceback" not in demo.stderr.read()
-    assert demo.returncode == 0
-    assert re.search(r"^Videos +24 *$", run("status", "--index", "demo").out, re.MULTILINE)

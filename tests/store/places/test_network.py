@@ -29,11 +29,12 @@ def wire(object_server: str, remote: RemotePath, monkeypatch: pytest.MonkeyPatch
         yield wire
 
 
-def make_short(monkeypatch: pytest.MonkeyPatch, lasting: int) -> None:
-    """Times that tests can wait for; tables are tried again for `lasting` seconds."""
+def make_short(monkeypatch: pytest.MonkeyPatch, lasting: int, tries: int = bucket.TRIES) -> None:
+    """Times that tests can wait for; tables are tried again for `lasting` seconds, other files `tries` times."""
     for name in ("CONNECT_TIMEOUT", "REQUEST_TIMEOUT"):
         monkeypatch.setattr(bucket, name, 1)
     monkeypatch.setattr(bucket, "LASTING_TIMEOUT", lasting)
+    monkeypatch.setattr(bucket, "TRIES", tries)
     monkeypatch.setattr(lease, "LEASE_TIME", 0.9)
     monkeypatch.setattr(lease, "BEAT_TIME", 0.15)
     monkeypatch.setattr(lease, "LOOK_TIME", 0.05)
@@ -72,7 +73,7 @@ def test_a_run_goes_on_when_the_network_was_away_for_a_minute(remote: RemotePath
 def test_a_run_fails_with_its_reason_when_the_network_stays_away_and_the_next_goes_on(
     remote: RemotePath, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_short(monkeypatch, lasting=1)
+    make_short(monkeypatch, lasting=1, tries=1)
     store = Store.create(remote, SETTINGS, DIM)
     with pytest.raises(StorageError, match=r"cannot be used: 127\.0\.0\.1:\d+ does not answer"), store.writing() as one:
         one.put(ROWS[:1], [embed(ROWS[0])])
