@@ -12,6 +12,7 @@ import pytest
 from vidfind.index import presence
 from vidfind.index.plan import Known, Plan, Reuse, make_plan
 from vidfind.index.presence import Disk, Presence
+from vidfind.store.files import StoredVideos
 from vidfind.store.tables import TRY_AGAIN, VideoRow
 from vidfind.system.files import VideoFile, fingerprint
 from vidfind.system.mounts import Place
@@ -47,10 +48,9 @@ def plan_of(
     def fingerprint(path: Path) -> str:
         return (contents or {})[path.name]
 
-    stored = {row.path: row for row in rows}
     return make_plan(
         found,
-        Known(stored),
+        Known(StoredVideos.of(rows)),
         folders or [FOLDER],
         fingerprint,
         lambda path, folder: presence,
@@ -65,8 +65,7 @@ def test_a_video_never_seen_is_new() -> None:
 
 
 def test_a_video_with_the_same_size_and_date_is_unchanged() -> None:
-    rows = [row("a.mp4", "A")]
-    assert plan_of([video("a.mp4")], rows) == Plan(unchanged=rows)
+    assert plan_of([video("a.mp4")], [row("a.mp4", "A")]) == Plan(unchanged=[(video("a.mp4"), 0)])
 
 
 @pytest.mark.parametrize("file", [video("a.mp4", size=2000), video("a.mp4", mtime_ns=6)], ids=["size", "date"])
@@ -112,7 +111,7 @@ def test_a_backup_made_while_the_original_is_away_is_a_copy() -> None:
 def test_a_copy_of_an_indexed_video_is_not_encoded_and_the_original_stays() -> None:
     original = row("a.mp4", "A")
     plan = plan_of([video("a.mp4"), video("b.mp4")], [original], {"b.mp4": "A"})
-    assert plan.unchanged == [original]
+    assert plan.unchanged == [(video("a.mp4"), 0)]
     assert [(reuse.status, reuse.source) for reuse in plan.reuse] == [("new", original)]
 
 
@@ -129,8 +128,7 @@ def test_of_two_copies_the_one_that_is_gone_was_moved_and_not_the_one_on_a_drive
         return "offline" if folder == Path("/usb") else "gone"
 
     for rows in ([away, gone], [gone, away]):
-        stored = {row.path: row for row in rows}
-        plan = make_plan([video("c.mp4")], Known(stored), [FOLDER], lambda path: "A", presence)
+        plan = make_plan([video("c.mp4")], Known(StoredVideos.of(rows)), [FOLDER], lambda path: "A", presence)
         assert [(reuse.status, reuse.source) for reuse in plan.reuse] == [("moved", gone)]
         assert (plan.removed, plan.encode) == ([], [])
 
@@ -149,32 +147,31 @@ def test_a_mount_point_within_the_folder_indexed_keeps_its_videos_when_asked_for
     (tmp_path / "nas").mkdir()
     path = tmp_path / "nas" / "a.mp4"
     away = VideoRow(path, tmp_path, 1000, 5, "A", DAY, DAY)
-    plan = make_plan([], Known({path: away}), [tmp_path / "nas"], fingerprint, Disk().presence)
+    plan = make_plan([], Known(StoredVideos.of([away])), [tmp_path / "nas"], fingerprint, Disk().presence)
     assert plan == Plan(offline=[(away, tmp_path / "nas")])
 
 
 def test_what_seems_unchanged_is_compared_when_asked() -> None:
     rows = [row("a.mp4", "A"), row("b.mp4", "B"), row("c.mp4", "", failed="it is empty")]
     files = [video("a.mp4"), video("b.mp4"), video("c.mp4")]
-    stored = {row.path: row for row in rows}
+    stored = StoredVideos.of(rows)
     contents = {"a.mp4": "A", "b.mp4": "X"}  # a fingerprint of c would be a KeyError
     plan = make_plan(files, Known(stored), [FOLDER], lambda path: contents[path.name], lambda *_: "there", verify=True)
     assert [(job.file.path.name, job.status) for job in plan.encode] == [("b.mp4", "changed")]
-    assert (plan.unchanged, plan.failed) == (rows[:1], rows[2:])
+    assert (plan.unchanged, plan.failed) == ([(files[0], 0)], rows[2:])
 
 
 def test_what_cannot_be_compared_is_told_and_stays(caplog: pytest.LogCaptureFixture) -> None:
     def refuse(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    rows = [row("a.mp4", "A")]
-    stored = {row.path: row for row in rows}
+    stored = StoredVideos.of([row("a.mp4", "A")])
     logging.getLogger("vidfind").addHandler(caplog.handler)
     try:
         plan = make_plan([video("a.mp4")], Known(stored), [FOLDER], refuse, lambda *_: "there", verify=True)
     finally:
         logging.getLogger("vidfind").removeHandler(caplog.handler)
-    assert plan == Plan(unchanged=rows)
+    assert plan == Plan(unchanged=[(video("a.mp4"), 0)])
     assert "Cannot compare /videos/a.mp4 with the index: Permission denied" in caplog.text
 
 
@@ -229,8 +226,7 @@ def test_a_video_that_failed_for_the_disk_is_tried_again_on_every_run() -> None:
 
 
 def test_an_ignored_video_stays_and_its_contents_are_known() -> None:
-    ignored = row("a.mp4", "A")
-    known = Known({ignored.path: ignored}, ignored={ignored.path})
+    known = Known(StoredVideos.of([row("a.mp4", "A")]), ignored=[0])
     plan = make_plan([video("b.mp4")], known, [FOLDER], lambda path: "A", lambda *_: "gone")
     assert [(reuse.file.path.name, reuse.status) for reuse in plan.reuse] == [("b.mp4", "new")]
     assert plan.removed == []
@@ -238,7 +234,7 @@ def test_an_ignored_video_stays_and_its_contents_are_known() -> None:
 
 def test_a_video_whose_fingerprint_cannot_be_read_goes_to_the_encoder(tmp_path: Path) -> None:
     file = VideoFile(tmp_path / "vanished.mp4", 1000, 6)
-    stored = {file.path: VideoRow(file.path, tmp_path, 1000, 5, "A", DAY, DAY)}
+    stored = StoredVideos.of([VideoRow(file.path, tmp_path, 1000, 5, "A", DAY, DAY)])
     assert len(make_plan([file], Known(stored), [tmp_path], fingerprint, Disk().presence).encode) == 1
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import functools
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 from vidfind.index.presence import Presence
+from vidfind.store.files import StoredVideos
 from vidfind.store.tables import VideoRow
 from vidfind.system.files import VideoFile
 
@@ -51,16 +53,19 @@ class Plan:
     encode: list[Job] = field(default_factory=list)
     duplicates: list[tuple[Job, Path]] = field(default_factory=list)  # with the path in `encode` of the same contents
     reuse: list[Reuse] = field(default_factory=list)
-    unchanged: list[VideoRow] = field(default_factory=list)
+    unchanged: list[tuple[VideoFile, int]] = field(default_factory=list)  # with its number among the stored videos
     failed: list[VideoRow] = field(default_factory=list)  # failed before, and not changed since
     removed: list[tuple[VideoRow, str]] = field(default_factory=list)  # with the reason, if it is not simply gone
     replaced: list[VideoRow] = field(default_factory=list)  # whose file seems to have other contents now
     offline: list[tuple[VideoRow, Path]] = field(default_factory=list)  # with the folder that is not there now
 
-    def lost(self, stored: Mapping[Path, VideoRow]) -> list[VideoRow]:
+    def lost(self, stored: StoredVideos) -> list[VideoRow]:
         """The videos to be removed whose contents are in the index by no other path: `stored` are all its videos."""
-        removed = {row.path for row, _ in self.removed}
-        staying = {row.content for path, row in stored.items() if path not in removed}
+        if not self.removed:
+            return []
+        leaving = Counter(row.content for row, _ in self.removed)
+        having = Counter(content for content in stored.contents if content in leaving)
+        staying = {content for content, videos in leaving.items() if having[content] > videos}
         staying |= {reuse.source.content for reuse in self.reuse}
         return [row for row, _ in self.removed if not row.failed and row.content not in staying]
 
@@ -74,14 +79,14 @@ class Plan:
 class Known:
     """The facts known of videos before a run."""
 
-    stored: Mapping[Path, VideoRow]
-    """The rows of the index."""
+    stored: StoredVideos
+    """The videos of the index."""
     before: Collection[Path] = ()
     """Paths that count as changed, not as new, where they have no row: those of the index that is encoded again."""
     removed: Collection[VideoRow] = ()
     """Videos that are not in the index any more, but whose vectors are there still."""
-    ignored: Collection[Path] = ()
-    """Paths among `stored` that stay as they are: their rows are used for matching contents only."""
+    ignored: Collection[int] = ()
+    """The numbers of those among `stored` that stay as they are: they are used for matching contents only."""
 
 
 def make_plan(
@@ -108,53 +113,68 @@ def make_plan(
         is_moved: called for a stored video whose folder is not there now and a file with its contents: is the file
             that video, for instance on a drive under another letter, and not a copy?
         has_only_another_date: called for a stored video whose file has changed: does it still show the same?"""
-    plan = Plan()
+    plan, stored = Plan(), known.stored
     take_fingerprint = functools.cache(take_fingerprint)
     todo: list[Job] = []
+    failed: list[int] = []
+    missing = set(range(len(stored))).difference(known.ignored)
     for file in found:
-        row = known.stored.get(file.path)
-        if force or row is None or not _looks_unchanged(row, file):
-            todo.append(Job(file, "new" if row is None and file.path not in known.before else "changed"))
-        elif verify and not row.failed and _has_changed(row, take_fingerprint):
+        if (number := stored.number(file.path)) is None:
+            todo.append(Job(file, "changed" if file.path in known.before else "new"))
+            continue
+        missing.discard(number)
+        if force or not stored.looks_like(number, file):
+            todo.append(Job(file, "changed"))
+        elif stored.failed[number]:
+            failed.append(number)
+        elif verify and _has_changed(file.path, stored.fingerprint(number), take_fingerprint):
             todo.append(Job(file, "changed"))
         else:
-            (plan.failed if row.failed else plan.unchanged).append(row)
+            plan.unchanged.append((file, number))
+    plan.failed.extend(stored.rows(failed))
 
-    settled = {file.path for file in found}.union(known.ignored)
-    missing = {path: row for path, row in known.stored.items() if path not in settled}
     if force:
         plan.encode.extend(todo)
-    else:
-        plan.replaced.extend(known.stored[job.file.path] for job in todo if job.file.path in known.stored)
-        left_behind = _LeftBehind(missing, presence, is_moved)
-        matcher = _Matcher(plan, known, left_behind, missing, take_fingerprint, has_only_another_date)
-        sizes = Counter(row.size for row in (*known.stored.values(), *known.removed))
-        sizes += Counter(job.file.size for job in todo)
+    elif todo:
+        sizes = Counter(job.file.size for job in todo)
+        alike = _rows_like(todo, sizes, stored)
+        sizes.update(size for size in chain(stored.sizes, (row.size for row in known.removed)) if size in sizes)
+        plan.replaced.extend(alike[job.file.path] for job in todo if job.file.path in alike)
+        gone = {path: row for path, row in alike.items() if stored.number(path) in missing}
+        left_behind = _LeftBehind(gone, presence, is_moved)
+        matcher = _Matcher(plan, alike, known.removed, left_behind, gone, take_fingerprint, has_only_another_date)
         for job in todo:
             is_alone = sizes[job.file.size] == 1
             matcher.sort(job, "" if is_alone else _try_fingerprint(job.file.path, take_fingerprint))
-        for path in left_behind.taken:
-            del missing[path]
-    _sort_missing(plan, missing, folders, presence)
+        missing.difference_update(stored.numbers(left_behind.taken))
+    _sort_missing(plan, stored.rows(stored.under(folders, sorted(missing))), folders, presence)
     return plan
+
+
+def _rows_like(todo: Sequence[Job], sizes: Collection[int], stored: StoredVideos) -> dict[Path, VideoRow]:
+    """The stored videos that the files of jobs may be, moved or copied: those of their sizes, and those of their paths.
+
+    No other row is needed: what has another size has another fingerprint."""
+    own = set(stored.numbers(job.file.path for job in todo))
+    numbers = [number for number, size in enumerate(stored.sizes) if size in sizes or number in own]
+    return {row.path: row for row in stored.rows(numbers)}
 
 
 def _sort_missing(
     plan: Plan,
-    missing: Mapping[Path, VideoRow],
+    missing: Iterable[VideoRow],
     folders: Sequence[Path],
     presence: Callable[[VideoRow, Path], Presence],
 ) -> None:
-    """Sorts stored videos that were not found into `plan`, if they lie in one of `folders`: removed, or offline."""
-    for path, row in missing.items():
-        asked = [folder for folder in folders if path.is_relative_to(folder)]
+    """Sorts stored videos that were not found into `plan`: removed, or offline. All lie in `folders`."""
+    for row in missing:
+        asked = [folder for folder in folders if row.path.is_relative_to(folder)]
         # Its own folder, and those asked for: a mount point within the folder, asked for by itself, may be empty now.
-        seen = {folder: presence(row, folder) for folder in (row.folder, *asked)} if asked else {}
+        seen = {folder: presence(row, folder) for folder in (row.folder, *asked)}
         if away := [folder for folder, seen_as in seen.items() if seen_as == "offline"]:
             plan.offline.append((row, max(away, key=lambda folder: len(folder.parts))))
-        elif asked:
-            reason = "left out, or found by another path" if seen[row.folder] == "there" else ""
-            plan.removed.append((row, reason))
+        else:
+            plan.removed.append((row, "left out, or found by another path" if seen[row.folder] == "there" else ""))
 
 
 class _LeftBehind:
@@ -226,19 +246,20 @@ class _Matcher:
     def __init__(
         self,
         plan: Plan,
-        known: Known,
+        stored: Mapping[Path, VideoRow],
+        removed: Iterable[VideoRow],
         left_behind: _LeftBehind,
         missing: Collection[Path],
         take_fingerprint: Callable[[Path], str],
         has_only_another_date: Callable[[VideoRow, VideoFile], bool],
     ) -> None:
-        self._plan, self._stored, self._left_behind = plan, known.stored, left_behind
+        self._plan, self._stored, self._left_behind = plan, stored, left_behind
         self._missing, self._take_fingerprint = missing, take_fingerprint
         self._has_only_another_date = has_only_another_date
-        self._removed = {row.fingerprint: row for row in known.removed}
+        self._removed = {row.fingerprint: row for row in removed}
         self._sources: dict[str, list[VideoRow]] = defaultdict(list)  # by fingerprint
         self._originals: dict[str, Path] = {}  # files to encode, by fingerprint
-        for row in known.stored.values():
+        for row in stored.values():
             if not row.failed:
                 self._sources[row.fingerprint].append(row)
 
@@ -281,15 +302,11 @@ class _Matcher:
         return Reuse(job.file, job.status, source, is_source_away=bool(away) and not here)
 
 
-def _looks_unchanged(row: VideoRow, file: VideoFile) -> bool:
-    return not row.try_again and (row.size, row.mtime_ns) == (file.size, file.mtime_ns)
-
-
-def _has_changed(row: VideoRow, take_fingerprint: Callable[[Path], str]) -> bool:
+def _has_changed(path: Path, fingerprint: str, take_fingerprint: Callable[[Path], str]) -> bool:
     try:
-        return take_fingerprint(row.path) != row.fingerprint
+        return take_fingerprint(path) != fingerprint
     except OSError as error:
-        log.warning("Cannot compare %s with the index: %s", row.path, error.strerror or error)
+        log.warning("Cannot compare %s with the index: %s", path, error.strerror or error)
         return False  # what is stored may well be right
 
 

@@ -22,6 +22,7 @@ from vidfind.models.catalog import default_encoder, default_pretrained
 from vidfind.models.choice import check_needs_no_adapter, default_adapter
 from vidfind.models.hub import look_for_weights
 from vidfind.models.load import has_weights_of
+from vidfind.store.files import StoredVideos
 from vidfind.store.folder import require_free
 from vidfind.store.mismatch import require_weights
 from vidfind.store.places.bucket import EXAMPLES
@@ -263,9 +264,9 @@ def check_folders(folders: Sequence[Path], store_path: IndexPath) -> list[Path]:
         if reason := check_readable(folder):
             raise BadInput(f"{folder} {reason}. What is indexed of it stays in the index.")
     absent = [folder for folder in absolute if not os.path.exists(folder)]
-    known = list(Store.open(store_path).videos()) if absent and is_index(store_path) else []
+    known = Store.open(store_path).stored_videos() if absent and is_index(store_path) else StoredVideos.of([])
     for folder in absent:
-        if not any(path.is_relative_to(folder) for path in known):
+        if not known.under([folder]):
             raise BadInput(f"There is no folder or video {folder}{_meant_as_index(folders)}")
     return absolute
 
@@ -288,7 +289,7 @@ def known_folders(store_path: IndexPath) -> tuple[list[Path], list[Path]]:
 def drop_missing(files: Sequence[Path], store_path: IndexPath) -> tuple[list[Path], list[Path]]:
     """The files of a list that are there or in the index, and those that are neither."""
     missing = [path for path in files if not os.path.exists(path)]
-    known = Store.open(store_path).videos() if missing and is_index(store_path) else {}
+    known = Store.open(store_path).stored_videos() if missing and is_index(store_path) else StoredVideos.of([])
     lost = dict.fromkeys(path for path in missing if Path(os.path.abspath(path)) not in known)
     return [path for path in files if path not in lost], list(lost)
 

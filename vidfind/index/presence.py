@@ -12,7 +12,7 @@ from typing import Literal
 
 from vidfind.store.tables import VideoRow
 from vidfind.system.files import look_at_folder
-from vidfind.system.mounts import Mounts, Places
+from vidfind.system.mounts import Mounts, Place, Places
 
 PATIENCE = 10.0
 """Seconds in which a folder must answer: a disk that sleeps needs some, a share whose server is gone takes minutes."""
@@ -70,6 +70,10 @@ class Disk:
     def placed(self, row: VideoRow) -> VideoRow:
         """The row of a video that is there, with the drive that it is on."""
         return dataclasses.replace(row, place=self._places.place_of(row.path))
+
+    def drive_in(self, folder: Path) -> Place:
+        """The drive that the files of a folder lie on."""
+        return self._places.drive_in(folder)
 
     def is_placed(self, row: VideoRow) -> bool:
         """Whether the row of a video that is there names the drive that it is on."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,10 +26,11 @@ from vidfind.index.options import DEFAULT_OPTIONS, FEW_REMOVALS, IndexOptions
 from vidfind.index.plan import Job, Known, Plan, Reuse, make_plan
 from vidfind.index.prepare import check_folders, cost
 from vidfind.index.presence import Disk
-from vidfind.index.walk import Walk, is_under, walk_folders
+from vidfind.index.walk import Walk, walk_folders
 from vidfind.media.dates import Recorded, when_recorded
 from vidfind.media.decoding import DECODERS, probe, read_date, start_decoders
 from vidfind.media.probe import SMALL_FILE
+from vidfind.store.files import StoredVideos
 from vidfind.store.places.progress import forget_run, noting_run
 from vidfind.store.store import Store
 from vidfind.store.tables import TRY_AGAIN, VideoRow
@@ -67,7 +69,7 @@ def index_videos(
     with store.writing() as writer:
         walk = walk_folders(check_folders(folders, store.path), store, options, ignored)
         removed = [video.row for video in store.removed().values()]
-        left_alone = {path for path in walk.stored if is_under(path, ignored)}
+        left_alone = walk.stored.under(ignored) if ignored else []
         known = Known(walk.stored, walk.before.keys(), removed, left_alone)
         disk = Disk(unreadable=[one.path for one in walk.survey.unreadable])
         plan = make_plan(
@@ -92,7 +94,7 @@ def index_videos(
             plan = plan.without_removing(lost)
             yield NotRemoved(len(lost))
         encoder = yield from _run(plan, walk, writer, load_encoder, options, disk)
-        if store.is_unfinished and not any(is_under(path, ignored) for path in walk.before):
+        if store.is_unfinished and not walk.before.under(ignored):
             yield from _finish(walk.before, writer, options)
         if segments := store.segments_to_arrange():
             yield Arranging(segments)
@@ -110,8 +112,7 @@ def _run(
 ) -> Generator[Event, None, Encoder | None]:
     """Carries out the plan. Returns the encoder, if it was needed."""
     store = writer.store
-    again = [walk.before[job.file.path] for job in plan.encode if job.file.path in walk.before]
-    if again:
+    if again := list(walk.before.rows(walk.before.numbers(job.file.path for job in plan.encode))):
         yield Reencoding(store.settings.identity.adapter, cost(store, again))
     yield from _settle(plan, walk, writer, disk)
     if not plan.encode:
@@ -141,16 +142,16 @@ def _may_remove(videos: int, options: IndexOptions) -> bool:
     return videos <= FEW_REMOVALS or options.may_remove(videos)
 
 
-def find_offline(plan: Plan, stored: Mapping[Path, VideoRow]) -> list[Offline]:
+def find_offline(plan: Plan, stored: StoredVideos) -> list[Offline]:
     """The folders of a plan that are not there now; `stored` are all videos of the index."""
     away: dict[Path, list[Path]] = defaultdict(list)
     for row, folder in plan.offline:
         away[folder].append(row.path)
     found: list[Offline] = []
     for folder, paths in sorted(away.items()):
-        others = stored.keys() - paths
         common = Path(os.path.commonpath([path.parent for path in paths])) if len(paths) > 1 else paths[0]
-        missing = (one for one in (folder, common) if not any(path.is_relative_to(one) for path in others))
+        numbers = set(stored.numbers(paths))
+        missing = (one for one in (folder, common) if numbers.issuperset(stored.under([one])))
         found.append(Offline(folder, len(paths), next(missing, None)))
     return found
 
@@ -166,14 +167,16 @@ def has_only_another_date(row: VideoRow, file: VideoFile) -> bool:
     return False
 
 
-def _finish(before: Mapping[Path, VideoRow], writer: StoreWriter, options: IndexOptions) -> Iterator[Event]:
+def _finish(before: StoredVideos, writer: StoreWriter, options: IndexOptions) -> Iterator[Event]:
     """Puts tables that have all there is in the place of those in use, which hold `before`.
 
     Not so while videos are away that were not encoded again, or many are gone: they would be lost to searches."""
     store = writer.store
-    rows = store.videos()
-    new = {row.fingerprint for path, row in rows.items() if path not in before and not row.failed}
-    missing = [row for path, row in before.items() if path not in rows and row.fingerprint not in new]  # nor moved
+    now = store.stored_videos()
+    rows = now.rows([number for number, path in enumerate(now) if path not in before])
+    new = {row.fingerprint for row in rows if not row.failed}
+    rows = before.rows([number for number, path in enumerate(before) if path not in now])
+    missing = [row for row in rows if row.fingerprint not in new]  # nor moved
     presence = Disk().presence  # a new look: a drive may have been unplugged meanwhile
     offline = Counter(row.folder for row in missing if not row.failed and presence(row, row.folder) == "offline")
     if offline:
@@ -198,7 +201,8 @@ def _settle(plan: Plan, walk: Walk, writer: StoreWriter, disk: Disk) -> Iterator
     rows = [
         disk.placed(_copy_row(reuse.source, reuse.file, walk.folder_of(reuse.file.path), now)) for reuse in plan.reuse
     ]
-    rows += [disk.placed(row) for row in (*plan.unchanged, *plan.failed) if not disk.is_placed(row)]
+    unplaced = [*walk.stored.rows(_unplaced(plan.unchanged, walk.stored, disk)), *plan.failed]
+    rows += [disk.placed(row) for row in unplaced if not disk.is_placed(row)]
     moved = [reuse.source.path for reuse in plan.reuse if reuse.status in ("moved", "failed")]
     writer.set_aside([*(row for row, _ in plan.removed), *plan.replaced])
     if rows:
@@ -209,12 +213,22 @@ def _settle(plan: Plan, walk: Walk, writer: StoreWriter, disk: Disk) -> Iterator
     yield from find_offline(plan, walk.stored)
     for row, reason in plan.removed:
         yield Outcome(row.path, "removed", row.segments, row.duration, reason)
-    for row in plan.unchanged:
-        yield Outcome(row.path, "unchanged", row.segments, row.duration)
+    lengths = walk.stored.lengths
+    for file, number in plan.unchanged:
+        yield Outcome(file.path, "unchanged", *lengths[number])
     for row in plan.failed:
         yield _not_tried_again(row.path, row, walk)
     for reuse in plan.reuse:
         yield _reused(reuse, walk)
+
+
+def _unplaced(unchanged: Sequence[tuple[VideoFile, int]], stored: StoredVideos, disk: Disk) -> list[int]:
+    """The numbers of the videos whose rows do not name the drive that they are on."""
+    unplaced: list[int] = []
+    for folder, files in groupby(unchanged, key=lambda one: os.path.dirname(one[0].path)):
+        drive = disk.drive_in(Path(folder))
+        unplaced += [number for _, number in files if stored.drives[number] != drive]
+    return unplaced
 
 
 def _reused(reuse: Reuse, walk: Walk) -> Outcome:
@@ -241,7 +255,8 @@ def _settle_duplicates(
     duplicates: Sequence[tuple[Job, Path]], folder_of: FolderOf, writer: StoreWriter, disk: Disk
 ) -> Iterator[Outcome]:
     """Stores the videos that have the same contents as one just encoded, and yields their outcomes."""
-    rows = writer.store.videos() if duplicates else {}
+    stored = writer.store.stored_videos() if duplicates else StoredVideos.of([])
+    rows = {row.path: row for row in stored.rows(stored.numbers(dict.fromkeys(first for _, first in duplicates)))}
     now = datetime.now(UTC)
     # An original without a row failed in passing (it vanished): its duplicates are new again on the next run.
     copies = [

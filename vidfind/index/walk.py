@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from vidfind.errors import BadInput
@@ -16,9 +17,9 @@ from vidfind.folders.patterns import Exclusions, without_current_folder
 from vidfind.folders.walk import Survey, find_videos, is_searched, survey_folders
 from vidfind.index.encode import FolderOf
 from vidfind.index.options import IndexOptions
+from vidfind.store.files import StoredVideos
 from vidfind.store.memory import LeftOut, read_left_out
 from vidfind.store.store import Store
-from vidfind.store.tables import VideoRow
 from vidfind.system.files import VideoFile
 
 NOTHING_EXCLUDED = Exclusions()
@@ -31,8 +32,8 @@ class Walk:
     found: list[VideoFile]
     survey: Survey
     """The findings in the folders that are there."""
-    stored: dict[Path, VideoRow]
-    before: dict[Path, VideoRow]
+    stored: StoredVideos
+    before: StoredVideos
     """The videos of the index in use, where the store is an unfinished one beside it; else empty."""
     folders: list[Path]
     """The folders asked for, there or not, and those of the videos that are indexed again."""
@@ -49,9 +50,9 @@ def walk_folders(
     """Looks through the folders `roots`, absolute paths, for a run on `store`.
 
     `ignored` are files and folders that are not looked at. Raises BadInput for an `include` that no run excluded."""
-    stored = store.videos() if store else {}
-    before = store.in_use().videos() if store and store.is_unfinished else {}
-    again = {**before, **stored} if store and store.is_unfinished else {}
+    stored = store.stored_videos() if store else StoredVideos.of([])
+    before = store.in_use().stored_videos() if store and store.is_unfinished else StoredVideos.of([])
+    again = [stored, before] if store and store.is_unfinished else []
     left_out = _left_out(roots, store, options)
     leaving = _Leaving(left_out)
     present = [root for root in roots if os.path.exists(root)]
@@ -66,20 +67,23 @@ def walk_folders(
     if survey.left_out:
         survey = replace(survey, left_out=_not_taken(survey.left_out, files.keys() | set(roots) | set(named.values())))
     found = [file for path, file in files.items() if not is_under(path, ignored) and not leaving.leaves_out(path)]
-    found += find_videos(path for path in again if path not in files and not is_under(path, ignored | set(present)))
+    others = (path for path in chain(*again) if path not in files and not is_under(path, ignored | set(present)))
+    found += find_videos(others)
     own_folder = {root: root for root in roots if os.path.isfile(root)}
     own_folder |= {file.path: folder for file, folder in named.items()}
-    own_folder |= {path: row.folder for path, row in again.items()}
-    planned = dict.fromkeys([*roots, *own_folder.values()])
+    kept = [folder for one in again for folder in one.folders()]
+    planned = dict.fromkeys([*roots, *own_folder.values(), *kept])
 
     def folder_of(path: Path) -> Path:
+        if known := next((one for one in again if path in one), None):
+            return known.folder_of(path)
         if path in own_folder:
             return own_folder[path]
         above = [one for one in (*reversed(path.parents), path) if one in planned]
         # The outermost of them, if it is enough to name that one; a later run of it must not lose the video.
         return next((one for one in above[:-1] if is_searched(path, one, NOTHING_EXCLUDED)), above[-1])
 
-    folders = [*dict.fromkeys([*roots, *(row.folder for row in again.values())])]
+    folders = [*dict.fromkeys([*roots, *kept])]
     named_now = frozenset(roots if options.is_asked else ())
     return Walk(found, survey, stored, before, folders, folder_of, named_now, left_out)
 
@@ -90,19 +94,17 @@ def is_under(path: Path, folders: frozenset[Path]) -> bool:
 
 
 def _named_before(
-    roots: Sequence[Path], found: Iterable[VideoFile], stored: dict[Path, VideoRow], options: IndexOptions
+    roots: Sequence[Path], found: Iterable[VideoFile], stored: StoredVideos, options: IndexOptions
 ) -> Iterable[tuple[VideoFile, Path]]:
     """The videos of folders and files within `roots` that an earlier run was asked for by name, and that are not among
     those `found`, because they are hidden, have no extension of a video, or the like. Each comes with that folder."""
-    folders = {row.folder for row in stored.values()}
+    folders = {one for one in stored.folders() if any(one != root and one.is_relative_to(root) for root in roots)}
     if not folders:
         return
     reached = _with_folders(file.path for file in found)
     exclusions = Exclusions(options.exclude)
     for folder in sorted(folders - reached):
-        root = next((root for root in roots if folder != root and folder.is_relative_to(root)), None)
-        if root is None:
-            continue
+        root = next(root for root in roots if folder != root and folder.is_relative_to(root))
         real, base = Path(os.path.realpath(folder)), Path(os.path.realpath(root))
         if real.is_relative_to(base) and root / real.relative_to(base) in reached:
             continue  # a link to what was found

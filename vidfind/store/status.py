@@ -61,7 +61,7 @@ def index_status(store: Store) -> IndexStatus:
     return IndexStatus(
         name=store.path.name,
         settings=store.settings,
-        folders=outer_folders(rows),
+        folders=outer_folders(row.folder for row in rows),
         videos=sum(not row.failed for row in rows),
         hours=sum(row.duration for row in rows) / 3600,
         segments=sum(row.segments for row in rows),

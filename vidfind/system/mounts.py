@@ -125,7 +125,11 @@ class Places:
 
     def drive_of(self, path: Path) -> Place:
         """The drive that a path lies on, there or not: without `file_id`."""
-        mount = self._mount_of(path.parent)
+        return self.drive_in(path.parent)
+
+    def drive_in(self, folder: Path) -> Place:
+        """The drive that the files of a folder lie on."""
+        mount = self._mount_of(folder)
         return Place(mount, self._volume_of(mount) if mount else "")
 
     def place_of(self, path: Path) -> Place:

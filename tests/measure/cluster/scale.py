@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
+import multiprocessing
 import os
 import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -36,6 +40,7 @@ from vidfind.media.sampling import Segment
 from vidfind.models.load import load_encoder
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store
+from vidfind.system.mounts import Places
 
 SLEEP = 0.2
 """Seconds for which a simulated process has a video; it has two at a time."""
@@ -84,7 +89,8 @@ def scale(base: Path, videos: int, files: int) -> None:
             f"writer, {segments} segments each: {videos / took:,.0f} videos a second, {videos / busy:,.0f} a busy one",
             flush=True,
         )
-    print(planning(base, files), flush=True)
+    for line in planning(base, files):
+        print(line, flush=True)
 
 
 def seconds_of_encoding(folder: Path, path: Path, address: str) -> float:
@@ -139,33 +145,72 @@ class Planned(Exception):
     """The plan is made, and the encoder is wanted."""
 
 
-def planning(base: Path, files: int) -> str:
-    """Walks and plans so many files, which have sizes of their own and no content, in a program of its own."""
-    folder = base / "million"
+def planning(base: Path, files: int) -> Iterator[str]:
+    """Plans so many files, new and known, which have sizes of their own and no content, in programs of their own."""
+    folder = make_files(base / "million", files)
+    for known in ((), ("--known",)):
+        program = [sys.executable, "-m", "tests.measure.cluster", "plan", "--folder", str(folder), *known]
+        yield subprocess.run(program, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def make_files(folder: Path, files: int) -> Path:
     for number in range(files):
         if number % 1000 == 0:
             (folder / f"{number // 1000:04}").mkdir(parents=True)
         with open(folder / f"{number // 1000:04}" / f"{number:07}.mp4", "wb") as file:
             file.truncate(100_000 + number)
-    program = [sys.executable, "-m", "tests.measure.cluster", "plan", "--folder", str(folder)]
-    return subprocess.run(program, capture_output=True, text=True, check=True).stdout.strip()
+    return folder
 
 
-def plan(base: Path, folder: Path) -> None:
+def plan(base: Path, folder: Path, known: bool) -> None:
+    """Prints what a run over a folder costs up to its first video to encode; `known`: the index has all of them."""
     encoder = load_encoder("tiny", device="cpu")
     store, _ = open_store(base / "indexes" / "planned", lambda choice: encoder, EncoderChoice("tiny"))
+    if known:
+        child = multiprocessing.get_context("spawn").Process(target=fill, args=[store.path, folder])
+        child.start()  # so that what this takes is not measured
+        child.join()
 
     def load() -> Encoder:
         raise Planned
 
-    began, busy = time.perf_counter(), time.process_time()
     count = sum(len(os.listdir(one)) for one in folder.iterdir())
+    began, busy, before = time.perf_counter(), time.process_time(), peak()
     with suppress(Planned):
         for _ in index_videos([folder], store, load, IndexOptions()):
             pass
     took, busy = time.perf_counter() - began, time.process_time() - busy
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    what = "a whole run over" if known else "planning"
     print(
-        f"planning {count:,} files: {took:.0f} s, of which {busy:.0f} s of processor time; {peak:,.0f} MB at most, "
-        "PyTorch included"
+        f"{what} {count:,} {'unchanged' if known else 'new'} files: {took:.1f} s, of which {busy:.1f} s of processor "
+        f"time; {peak():,.0f} MB at most, of which {before:,.0f} MB before",
+        flush=True,
     )
+
+
+def peak() -> float:
+    """The most memory in MB that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def fill(path: Path, folder: Path) -> None:
+    """Stores all files of a folder as videos, without their vectors."""
+    store = Store.open(path)
+    places = Places()
+    with store.writing() as writer:
+        inner = sorted(folder.iterdir())
+        for start in range(0, len(inner), 10):
+            found = [(file, file.stat()) for one in inner[start : start + 10] for file in one.iterdir()]
+            rows = [
+                make_row(str(file), 2, folder=folder, size=stat.st_size, mtime_ns=stat.st_mtime_ns, codec="h264")
+                for file, stat in found
+            ]
+            texts = [hashlib.sha256(bytes(row.path)).hexdigest() for row in rows]
+            rows = [
+                replace(
+                    row, fingerprint=text[:32], footage=text, created_from="metadata", place=places.place_of(row.path)
+                )
+                for row, text in zip(rows, texts, strict=True)
+            ]
+            writer.put(rows)
+        writer.compact()

@@ -73,7 +73,7 @@ class Part:
         """Returns the command that encodes missing videos again; `rows` are all known rows of videos."""
         if self.is_unfinished:
             return adapter_command(self.path, self.generation.settings.identity.adapter)
-        return index_command(self.path, outer_folders(rows))
+        return index_command(self.path, outer_folders(row.folder for row in rows))
 
 
 def drop_indexes(path: IndexPath, name: str, kind: TableKind) -> str:
