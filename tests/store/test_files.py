@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,11 @@ from vidfind.system.mounts import Place
 
 NAMES = ["/v/a.mp4", "/v/a b.mp4", "/v/a%20b.mp4", "/v/ab/é.mp4", "/v/a/b.mp4", "/v/ab.mp4", "/w/\udcff.mp4", "/v"]
 ROWS = [
-    make_row(name, number, folder=Path(name).parent, size=number, mtime_ns=number, place=Place(Path("/"), "x", "7"))
+    dataclasses.replace(
+        make_row(name, number, size=number, mtime_ns=number, folder=Path(name).parent),
+        fingerprint=f"f{number}",
+        place=Place(Path("/"), "x", "7"),
+    )
     for number, name in enumerate(NAMES)
 ]
 

@@ -10,7 +10,7 @@ until new ones beside them are complete: see settings.py. Times are in seconds.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -203,10 +203,8 @@ class Store:
     def _refuse(self, mismatch: Mismatch | None) -> None:
         if mismatch:
             keeps_adapter = mismatch.adapter is not None and mismatch.adapter == self.settings.identity.adapter
-            folders = self.folders()
-            there = find_present({folder: folder for folder in folders})
-            folders = [folder for folder in folders if folder in there]
-            raise mismatch_error(self.path, mismatch, folders, self.adapter if keeps_adapter else None)
+            folders = find_present({folder: folder for folder in self.folders()})
+            raise mismatch_error(self.path, mismatch, sorted(folders), self.adapter if keeps_adapter else None)
 
     def unfinished(self) -> Store | None:
         """The encoding of this index with another adapter that was begun and is not in use yet, if there is one."""
@@ -231,10 +229,9 @@ class Store:
         return NEXT_FILE if self.is_unfinished else SETTINGS_FILE
 
     def _is_current(self) -> bool:
-        try:
+        with suppress(FileNotFoundError):
             return read_generation(self.path, self.settings_file) == self.generation
-        except FileNotFoundError:
-            return False
+        return False
 
     # Videos and segments
 
