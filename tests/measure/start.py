@@ -77,13 +77,13 @@ def main() -> None:
     trees = {"before": asked.before.resolve()} if asked.before else {}
     trees["now"] = HERE
     with tempfile.TemporaryDirectory() as folder:
-        from vidfind.bench.workloads import make_short
+        from vidfind.bench.workloads import make_shorts
 
         home, videos = Path(folder) / "home", Path(folder) / "videos"
         adapter = home / "adapters" / "lora.safetensors"
         for made in (videos, adapter.parent):
             made.mkdir(parents=True)
-        list(make_short(str(videos / "short.mp4")))
+        shutil.copy(next(make_shorts(folder))["path"], videos)
         make_adapter(adapter, asked.model, weights)
         index = ["-m", "vidfind", "index", str(videos), "--model", asked.model, "--pretrained", str(weights)]
         ways = {"plain": [*index, "--adapter", "none"], "with an adapter": [*index, "--adapter", adapter.stem]}

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 import platform
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
+from uuid import uuid4
 
 from vidfind import __version__
 from vidfind.bench import SEGMENTS, VIDEOS
@@ -188,26 +188,35 @@ def measure_encoding(setup: Setup) -> Iterator[Row]:
 
 
 def measure_indexing(setup: Setup) -> Iterator[Row]:
-    """Runs the whole program, from files to a committed index, each time from the start; also the recipe if wanted."""
+    """Runs the whole program, from files to a committed index, each time into a new one; also the recipe if wanted.
+
+    First on a new machine, which measures its number formats and tries int8 on the first clips of a model; then as it
+    is from then on."""
     weights = setup.weights_file()
-    short = setup.folder / "short.mp4"
-    work("make_short", path=short)
+    home = setup.folder / "indexed"
+    shorts = [Path(told["path"]) for told in work("make_shorts", folder=setup.folder)]
+    short = shorts[0]
     setup.say("Measuring: starting to index")
-    starts = [run_index(setup, weights, [short]) for _ in range(setup.runs(3))]
-    yield Row("index/start", "one short video: the start", "s", [start.seconds for start in starts])
+    firsts = [run_index(setup, weights, [short], setup.folder / f"new-{run}") for run in range(setup.runs(2))]
+    yield Row("index/first", "one short video, the first with a model", "s", [first.seconds for first in firsts])
+    tried = run_index(setup, weights, shorts, home)
+    yield Row(
+        "index/first/memory", f"  memory of all processes, for its first {len(shorts)}", "MB", [tried.memory / 1e6]
+    )
+    starts = [run_index(setup, weights, [short], home) for _ in range(setup.runs(3))]
+    yield Row("index/start", "one short video, later: the start", "s", [start.seconds for start in starts])
     recipe_starts = [run_recipe(setup, weights, [short]) for _ in range(setup.runs(2))] if setup.recipe else []
     for kind, length in setup.kinds.items():
         paths = setup.footage(kind)
         setup.say(f"Measuring: indexing {kind}")
         pairs = []
         for _ in range(setup.runs(2)):
-            ours = run_index(setup, weights, paths)
+            ours = run_index(setup, weights, paths, home)
             pairs.append((ours, run_recipe(setup, weights, paths) if setup.recipe else None))
         footage = length * len(paths)
         yield from index_rows(kind, footage, starts, recipe_starts, pairs)
-    home = setup.folder / "unchanged"
-    run_index(setup, weights, [short], home)
-    unchanged = [run_index(setup, weights, [short], home).seconds for _ in range(setup.runs(3))]
+    run_index(setup, weights, [short], home, "unchanged")
+    unchanged = [run_index(setup, weights, [short], home, "unchanged").seconds for _ in range(setup.runs(3))]
     yield Row("index/unchanged", "nothing has changed", "s", unchanged)
 
 
@@ -241,14 +250,13 @@ def index_rows(
     yield Row(f"index/{size}/largest", "  memory of the largest", "MB", [run.largest / 1e6 for run in runs])
 
 
-def run_index(setup: Setup, weights: Path, files: Sequence[Path], home: Path | None = None) -> Measured:
-    """Indexes into a new index, or into the one in `home`."""
-    with tempfile.TemporaryDirectory(dir=setup.folder) as new:
-        options = ["--device", setup.device, "--threads", str(setup.threads), "--json"]
-        return run_python(
-            ["-m", "vidfind", "index", *map(str, files), *model_options(setup.model, weights), *options],
-            {"VIDFIND_HOME": str(home or new)},
-        )
+def run_index(setup: Setup, weights: Path, files: Sequence[Path], home: Path, index: str | None = None) -> Measured:
+    """Indexes into the index of this name in `home`, or into a new one."""
+    options = ["--index", index or f"run-{uuid4().hex}", "--device", setup.device, "--threads", str(setup.threads)]
+    return run_python(
+        ["-m", "vidfind", "index", *map(str, files), *model_options(setup.model, weights), *options, "--json"],
+        {"VIDFIND_HOME": str(home)},
+    )
 
 
 def model_options(model: str, weights: Path) -> list[str]:

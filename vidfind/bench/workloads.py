@@ -48,14 +48,15 @@ def make_footage(folder: str, kind: str, seconds: float, paths: Sequence[str]) -
     yield from ()
 
 
-def make_short(path: str) -> Told:
-    """Writes a video of one second."""
-    import numpy as np
-
+def make_shorts(folder: str) -> Told:
+    """Writes as many different videos of one second as the trial of int8 wants; yields the path of each."""
     from vidfind.media.write import write_video
+    from vidfind.precision.trial import CLIPS
 
-    write_video(Path(path), np.random.default_rng(0).integers(0, 256, (24, 240, 320, 3), np.uint8), 24)
-    yield from ()
+    for number, clip in enumerate(draw_clips(CLIPS, 240)):
+        path = Path(folder) / f"short-{number}.mp4"
+        write_video(path, clip, NUM_FRAMES)
+        yield {"path": str(path)}
 
 
 def make_weights(model: str, path: str) -> Told:
@@ -187,15 +188,14 @@ def encode(model: str, weights: str, device: str, threads: int, clips: int, runs
     titles = {"plain": "plain CLIP in float32, open_clip itself"}
     titles |= {f"{name}/{key}": f"{name} in {key}" for name, _, key in (key.partition("/") for key in encoders)}
     pixels = torch.randn(clips * NUM_FRAMES, 3, exact.image_size, exact.image_size, device=device)
-    frames = torch.from_numpy(draw_clips(clips, exact.image_size))
-    works: dict[str, Callable[[], object]] = {"plain": partial(encode_plainly, plain, pixels)}
-    works |= {key: partial(encode_in_lanes, encoder, frames.numpy()) for key, encoder in encoders.items()}
-    time_interleaved(works, 1)  # the first run costs more
+    frames = draw_clips(clips, exact.image_size)
+    works: dict[str, Callable[[], Any]] = {"plain": partial(encode_plainly, plain, pixels)}
+    works |= {key: partial(encode_in_lanes, encoder, frames) for key, encoder in encoders.items()}
+    vectors = {key: run() for key, run in works.items()}  # the first run costs more: it is not timed
     if device == "cpu":
         floats = {key: encoder for key, encoder in encoders.items() if key.endswith("/float32")}
         works |= {f"{key}/products": products_of(partial(one.encode_video, frames)) for key, one in floats.items()}
     times = time_interleaved(works, runs)
-    vectors = {key: encoder.encode_video(frames) for key, encoder in encoders.items()}
     for key, title in titles.items():
         told: dict[str, Any] = {"key": key, "what": title, "ms": [1000 * one / clips for one in times[key]]}
         name, _, number_format = key.partition("/")
@@ -319,7 +319,7 @@ WORKLOADS: dict[str, Callable[..., Told]] = {
     function.__name__: function
     for function in (
         make_footage,
-        make_short,
+        make_shorts,
         make_weights,
         make_index,
         describe,

@@ -19,6 +19,7 @@ from vidfind.system.machine import parallel_map
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import torch
 
     from vidfind.encoders.encoder import Encoder
     from vidfind.towers.tokens import Tokens
@@ -97,14 +98,14 @@ def clips_to_time(encoder: Encoder) -> int:
     return encoder.lanes * (1 if encoder.device.type == "cpu" else encoder.batch_size)
 
 
-def encode_in_lanes(encoder: Encoder, clips: npt.NDArray[np.uint8]) -> None:
-    """Encodes the clips as indexing does: in parallel, some on each core or stream."""
+def encode_in_lanes(encoder: Encoder, clips: npt.NDArray[np.uint8]) -> torch.Tensor:
+    """Encodes clips (B, T, S, S, 3) as indexing does, in parallel, some on each core or stream: (B, D)."""
     import numpy as np
+    import torch
 
     batches = np.array_split(clips, min(encoder.lanes, len(clips)))
     with closing(parallel_map(encoder.encode_video, batches, encoder.lanes)) as encoded:
-        for _ in encoded:
-            pass
+        return torch.cat([vectors for _, vectors in encoded])
 
 
 def time_interleaved(
