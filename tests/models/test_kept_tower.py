@@ -1,5 +1,7 @@
 """The image tower in 8-bit integers that is kept on disk, and weights in floats that stay in their file beside it."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,6 +132,18 @@ def test_a_trial_that_goes_on_keeps_nothing() -> None:
     encoder = load()
     encoder.encode_video(even_clips(1))
     assert kept_towers() == [] and is_in_memory(encoder) and is_in_memory(load())
+
+
+def test_no_weight_in_floats_stays_in_memory_when_the_tower_is_kept() -> None:
+    encoder, clips = load(), even_clips(1)
+    encoder.encode_video(clips)
+    assert encoder.trial and isinstance(encoder.model, ImageHalf)
+    weights = [weakref.ref(weight) for weight in encoder.model.visual.parameters()]
+    for _ in range(CLIPS):
+        encoder.trial.add(INT8, 1.0)
+    encoder.encode_video(clips)
+    gc.collect()
+    assert [weight for weight in weights if weight() is not None] == []
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing(home: Path) -> None:

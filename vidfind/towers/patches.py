@@ -3,6 +3,7 @@
 Letters as in tokens.py: S pixels, P patches a frame, p pixels a patch's side, C width.
 """
 
+import weakref
 from collections.abc import Sequence
 
 import torch
@@ -18,8 +19,9 @@ class PatchEmbedding:
     """Embeds patches, and keeps the folded weights: making them takes as long as half a clip."""
 
     def __init__(self) -> None:
-        self._made: tuple[Tensor, int, Weights] | None = None
-        """The weight of the convolution, its version, and what was made of it."""
+        self._made: tuple[weakref.ref[Tensor], int, Weights] | None = None
+        """The weight of the convolution, its version, and what was made of it. The weight may be one of many that lie
+        in a file which is mapped: held here, all of them would stay in memory."""
 
     def __call__(self, frames: Tensor, conv: nn.Conv2d, mean: Sequence[float], std: Sequence[float]) -> Tensor:
         """Frames (N, S, S, 3) uint8 -> their patches (N, P, C), in the number format of the convolution."""
@@ -30,8 +32,8 @@ class PatchEmbedding:
         weight, made = conv.weight, self._made
         if torch.is_grad_enabled() or weight.is_inference():
             return folded(conv, mean, std)
-        if made is None or made[0] is not weight or made[1] != weight._version:
-            made = self._made = (weight, weight._version, folded(conv, mean, std))
+        if made is None or made[0]() is not weight or made[1] != weight._version:
+            made = self._made = (weakref.ref(weight), weight._version, folded(conv, mean, std))
         return made[2]
 
 
