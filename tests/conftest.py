@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.after_torch import RunAfterTorch
 from tests.support.ran import NewPlace, Ran, Run
 from vidfind.system.imports import quicken_torch
 
@@ -116,6 +117,15 @@ def tiny_encoder() -> Encoder:
     from vidfind.models.load import load_encoder
 
     return load_encoder("tiny", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def after_torch() -> Iterator[RunAfterTorch]:
+    """Runs code in a process in which nothing but PyTorch is imported."""
+    from tests.support.after_torch import starting
+
+    with starting() as run:
+        yield run
 
 
 @pytest.fixture

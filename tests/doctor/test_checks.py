@@ -9,7 +9,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -317,13 +317,8 @@ def test_whatever_file_is_damaged_the_doctor_gets_to_the_end_and_the_index_works
 
 @pytest.mark.parametrize("fault", ["segfault", "abort", "deceive"])
 def test_a_decoder_that_crashes_is_told_and_does_not_end_the_doctor(fault: str) -> None:
-    trouble = wrong_with_reader(functools.partial(read_badly, fault), "clip.mp4")
+    trouble = wrong_with_reader(functools.partial(faulty.read_badly, fault), "clip.mp4")
     assert trouble.startswith("cannot read a clip that was just made: ")
-
-
-def read_badly(fault: str, *_: object) -> Iterator[object]:
-    faulty.FAULTS[fault]()
-    yield None
 
 
 def test_a_player_that_is_not_there_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.support.after_torch import RunAfterTorch
 from vidfind.models.adapter_file import Adapter
 from vidfind.models.catalog import INCEPTION_WEIGHTS, MODELS, OPENAI, OPENAI_HUBS, TINY_FOLDER, TINY_WEIGHTS, timm_tower
 from vidfind.models.clip import INCEPTION, OPENAI_MEAN, OPENAI_STD, ImageHalf, read_image_half
@@ -24,7 +23,7 @@ from vidfind.text.tokenizer import LEARNED
 CONFIG = json.loads((TINY_FOLDER / "tiny.json").read_text())
 
 
-def test_a_model_is_read_without_the_compiler_and_the_image_half_without_open_clip() -> None:
+def test_a_model_is_read_without_the_compiler_and_the_image_half_without_open_clip(after_torch: RunAfterTorch) -> None:
     code = (
         "import sys, numpy; from vidfind.models.load import load_encoder; "
         "encoder = load_encoder('tiny', device='cpu'); "
@@ -32,8 +31,7 @@ def test_a_model_is_read_without_the_compiler_and_the_image_half_without_open_cl
         "sorted({'open_clip', 'torchvision', 'timm'} & set(sys.modules))); "
         "print(len(encoder.encode_text(['a red circle'])), 'torch._dynamo' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["1 []", "1 False"]
+    assert after_torch(code).splitlines() == ["1 []", "1 False"]
 
 
 def read_tiny(weights: Path = TINY_WEIGHTS, **options: Any) -> ImageHalf | None:

@@ -1,11 +1,9 @@
-import os
 import platform
-import subprocess
-import sys
 
 import pytest
 import torch
 
+from tests.support.after_torch import RunAfterTorch
 from vidfind.precision.integers import LIMITS, Product, largest_weight, quantise, quantise_rows, round_weights
 
 needs_integers = pytest.mark.skipif(
@@ -57,9 +55,12 @@ def test_numbers_that_are_not_finite_stay_so() -> None:
 
 @needs_integers
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only these CPUs can be held back")
-def test_a_cpu_without_vnni_gets_weights_of_seven_bits() -> None:
+def test_a_cpu_without_vnni_gets_weights_of_seven_bits(after_torch: RunAfterTorch) -> None:
     """Here only the products themselves can tell: with 8 bits, such a CPU gives wrong numbers without any error."""
-    program = "from vidfind.precision.integers import largest_weight; print(largest_weight())"
-    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
-    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert int(told.stdout) == LIMITS[1]
+    code = """
+import os
+os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
+from vidfind.precision.integers import largest_weight
+print(largest_weight())
+"""
+    assert int(after_torch(code)) == LIMITS[1]

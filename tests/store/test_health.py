@@ -289,7 +289,8 @@ def test_an_unfinished_encoding_whose_settings_are_lost_is_given_up(filled: Stor
     assert Store.open(on_disk(filled)).unfinished() is None
 
 
-def test_no_change_of_any_byte_leads_to_another_error(filled: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("trials", [16, pytest.param(100, marks=pytest.mark.soak)], ids=["few", "many"])
+def test_no_change_of_any_byte_leads_to_another_error(filled: Store, tmp_path: Path, trials: int) -> None:
     rnd = random.Random(4)
     before = filled.videos()
     files = [
@@ -297,7 +298,7 @@ def test_no_change_of_any_byte_leads_to_another_error(filled: Store, tmp_path: P
         for file in sorted(on_disk(filled).rglob("*.*"))
         if file.is_file() and file.stat().st_size
     ]
-    for trial in range(40):
+    for trial in range(trials):
         path = tmp_path / "indexes" / f"trial-{trial}"
         shutil.copytree(on_disk(filled), path)
         file = path / rnd.choice(files)

@@ -86,6 +86,12 @@ def read_video_on_device(path: Path, *arguments: Any) -> Iterator[messages.Messa
             segfault()
 
 
+def read_badly(fault: str, *_: object) -> Iterator[object]:
+    """A reader with a fault; it is here because a worker imports the module that it is in."""
+    FAULTS[fault]()
+    yield None
+
+
 # For test_worker.py
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.after_torch import RunAfterTorch
 from tests.support.rows import embed, make_row
 from tests.support.stored import put
 from vidfind.store.store import Store
@@ -124,40 +125,50 @@ def test_a_version_of_torch_that_is_not_known_is_imported_as_it_comes(
 # open_clip
 
 
-OPEN_CLIP = "open_clip = imports.import_open_clip(); "
+IMPORTS = "import os, sys; from vidfind.system import imports; "
+OPEN_CLIP = f"{IMPORTS}open_clip = imports.import_open_clip(); "
 
 
-def test_models_are_made_without_the_compiler_and_timm_which_can_be_imported_afterwards() -> None:
-    seen = run(
-        OPEN_CLIP + "model = open_clip.create_model('ViT-B-32', pretrained='', load_weights=False); "
+def test_models_are_made_without_the_compiler_and_timm_which_can_be_imported_afterwards(
+    after_torch: RunAfterTorch,
+) -> None:
+    seen = after_torch(
+        OPEN_CLIP + "model = open_clip.create_model('ViT-S-32-alt', load_weights=False); "
         "print(type(model.visual).__name__, sorted({'timm', 'torch._dynamo', 'triton'} & set(sys.modules))); "
         "import timm, torch._dynamo, torchvision.ops; print(hasattr(torch._dynamo, 'disable'), hasattr(timm, 'models'))"
     )
     assert seen == "VisionTransformer []\nTrue True"
 
 
-def test_what_is_there_already_stays() -> None:
-    code = "import timm; before = sys.modules['timm']; " + OPEN_CLIP + "print(sys.modules['timm'] is before)"
-    assert run(code) == "True"
+def test_what_is_there_already_stays(after_torch: RunAfterTorch) -> None:
+    code = "import sys, timm; before = sys.modules['timm']; " + OPEN_CLIP + "print(sys.modules['timm'] is before)"
+    assert after_torch(code) == "True"
 
 
-def test_where_more_is_needed_all_is_imported() -> None:
+def test_where_more_is_needed_all_is_imported(after_torch: RunAfterTorch) -> None:
     """As with a torchvision that needs more of the compiler."""
-    code = "imports.COMPILER = 'torch'; print(imports.import_open_clip().__name__, 'timm' in sys.modules)"
-    assert run(code) == "open_clip True"
+    code = (
+        IMPORTS + "imports.COMPILER = 'torchvision'; print(imports.import_open_clip().__name__, 'timm' in sys.modules)"
+    )
+    assert after_torch(code) == "open_clip True"
 
 
-def test_a_library_that_cannot_be_imported_at_all_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_a_library_that_cannot_be_imported_at_all_is_named_with_what_to_do(
+    after_torch: RunAfterTorch, tmp_path: Path
+) -> None:
     """As where pip has installed PyTorch for the CPU, and torchvision for CUDA."""
     (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
-    code = """
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
 from vidfind.errors import BrokenInstallation
+from vidfind.system import imports
 try:
     imports.import_open_clip()
 except BrokenInstallation as error:
     print(error)
 """
-    said = run(code, PYTHONPATH=str(tmp_path))
+    said = after_torch(code)
     assert said.startswith(
         "open_clip cannot be imported: operator torchvision::nms does not exist. Install vidfind again"
     )
@@ -167,9 +178,11 @@ TIMM = "open_clip = imports.import_open_clip('vit_pe_core_tiny_patch16_384'); "
 MAKE = "model = open_clip.create_model('PE-Core-T-16-384', load_weights=False); print(type(model.visual.trunk)); "
 
 
-def test_one_kind_of_tower_of_timm_is_imported_and_the_rest_when_it_is_asked_for() -> None:
-    seen = run(
-        TIMM + MAKE + "print('timm.models.resnet' in sys.modules); "
+def test_one_kind_of_tower_of_timm_is_imported_and_the_rest_when_it_is_asked_for(
+    after_torch: RunAfterTorch,
+) -> None:
+    seen = after_torch(
+        IMPORTS + TIMM + MAKE + "print('timm.models.resnet' in sys.modules); "
         "import timm; from timm.models.eva import Eva; print(isinstance(model.visual.trunk, Eva)); "
         "print(len(timm.list_models('resnet18')), timm.models.Eva is Eva, timm.layers.Mlp, timm.data.create_transform)"
     )
@@ -177,9 +190,9 @@ def test_one_kind_of_tower_of_timm_is_imported_and_the_rest_when_it_is_asked_for
     assert (made, others, same, rest[:7]) == ("<class 'timm.models.eva.Eva'>", "False", "True", "1 True ")
 
 
-def test_where_timm_has_changed_all_of_it_is_imported() -> None:
-    changed = "imports.TIMM_PACKAGES += ('timm.gone',); "
-    seen = run(changed + TIMM + MAKE + "print('timm.models.resnet' in sys.modules)")
+def test_where_timm_has_changed_all_of_it_is_imported(after_torch: RunAfterTorch) -> None:
+    changed = IMPORTS + "imports.TIMM_PACKAGES += ('timm.gone',); "
+    seen = after_torch(changed + TIMM + MAKE + "print('timm.models.resnet' in sys.modules)")
     assert seen == "<class 'timm.models.eva.Eva'>\nTrue"
 
 

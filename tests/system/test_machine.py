@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.support.after_torch import RunAfterTorch
 from vidfind.system.machine import RunningClock, on_battery
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="signals and priorities are others there")
@@ -43,12 +44,12 @@ print(psutil.Process().ionice())"""
     assert "IOPRIO_CLASS_IDLE" in printed_by(script)
 
 
-def test_the_model_computes_with_the_threads_asked_for() -> None:
+def test_the_model_computes_with_the_threads_asked_for(after_torch: RunAfterTorch) -> None:
     script = """import torch
 from vidfind.system.machine import use_threads
 use_threads(3)
 print(torch.get_num_threads())"""
-    assert printed_by(script) == "3"
+    assert after_torch(script) == "3"
 
 
 @pytest.mark.parametrize(

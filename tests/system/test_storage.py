@@ -120,9 +120,10 @@ def longest_file(size: int) -> Iterator[None]:
 
 
 @needs_posix
+@pytest.mark.parametrize("step", [1000, pytest.param(250, marks=pytest.mark.soak)], ids=["few", "many"])
 @pytest.mark.parametrize("what", ["put", "remove", "compact", "arrange", "arrange again", "migrate"])
 def test_an_index_is_whole_wherever_in_a_file_the_disk_is_full(
-    store: Store, what: str, monkeypatch: pytest.MonkeyPatch
+    store: Store, what: str, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """LanceDB does not always notice: some of these sizes cut off the end of a file that it then counts on."""
     for commit in range(3):
@@ -137,7 +138,7 @@ def test_an_index_is_whole_wherever_in_a_file_the_disk_is_full(
     if what == "migrate":
         store.tables.videos.drop_columns([*ADDED_COLUMNS])
     told = set()
-    for size in range(200, 6200, 500):
+    for size in range(200, 6200, step):
         path = on_disk(store).with_name(f"full-{size}")
         shutil.copytree(on_disk(store), path)
         full = Store.open(path)

@@ -34,12 +34,12 @@ from vidfind.training.choose import choose_encoders, load_encoders
 from vidfind.training.evaluate import Measuring, Verdict, check_pairs, evaluate
 from vidfind.training.pairs import Pair
 
-CLIPS = 24
+CLIPS = 16
 
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
-    """Two dozen drawn clips with true captions; nobody may write to them."""
+    """Sixteen drawn clips with true captions; nobody may write to them."""
     return [whole(path, text) for path, text in draw_collection(tmp_path_factory.mktemp("drawn"), CLIPS, seed=11)]
 
 
@@ -78,8 +78,13 @@ def swap_captions(pairs: list[Pair]) -> list[Pair]:
 # Whole videos
 
 
-def test_true_captions_find_their_videos_and_videos_their_captions(drawn: list[Pair], tiny_encoder: Encoder) -> None:
-    judged = verdict(drawn, tiny_encoder)
+@pytest.fixture(scope="module")
+def judged(drawn: list[Pair], tiny_encoder: Encoder) -> Verdict:
+    """The built-in model judged on all drawn clips."""
+    return verdict(drawn, tiny_encoder)
+
+
+def test_true_captions_find_their_videos_and_videos_their_captions(judged: Verdict) -> None:
     assert (judged.captions, judged.videos, judged.moments, judged.segments) == (CLIPS, CLIPS, 0, CLIPS)
     found = judged.retrieval["it"]
     assert found.text_to_video.count == found.video_to_text.count == CLIPS
@@ -111,7 +116,9 @@ def test_only_an_encoder_that_sees_time_tells_left_from_right(
     assert found["tempme"].text_to_video.r1 >= found["mean"].text_to_video.r1 + 20
 
 
-def test_it_is_as_good_as_the_vectors_of_an_index_would_be(drawn: list[Pair], tiny_encoder: Encoder) -> None:
+def test_it_is_as_good_as_the_vectors_of_an_index_would_be(
+    drawn: list[Pair], tiny_encoder: Encoder, judged: Verdict
+) -> None:
     """Against a slow independent version: each clip read and encoded by itself, ranks by sorting."""
     from vidfind.media.read import read_clips
     from vidfind.media.sampling import Segment
@@ -125,7 +132,7 @@ def test_it_is_as_good_as_the_vectors_of_an_index_would_be(drawn: list[Pair], ti
     for number, pair in enumerate(drawn):
         scores = videos @ tiny_encoder.encode_text([pair.caption])[0].numpy()
         ranks.append(1 + list(np.argsort(-scores)).index(number))
-    found = verdict(drawn, tiny_encoder).retrieval["it"].text_to_video
+    found = judged.retrieval["it"].text_to_video
     assert found.mean == pytest.approx(np.mean(ranks))
     assert found.r1 == pytest.approx(100 * np.mean(np.array(ranks) == 1))
 
@@ -367,10 +374,10 @@ def test_an_adapter_of_the_words_alone_is_judged_on_the_same_video_vectors(
 ) -> None:
     choices = choose_encoders(["tempme", "mine"], Choice())
     encoders = {name: on_cpu(choice) for name, choice in choices.items()}
-    found = verdict(drawn[:8], encoders).retrieval
-    alone = verdict(drawn[:8], {"mine": encoders["mine"]}).retrieval
+    found = verdict(drawn[:5], encoders).retrieval
+    alone = verdict(drawn[:5], {"mine": encoders["mine"]}).retrieval
     assert found["mine"] == alone["mine"]
-    assert found["tempme"] == verdict(drawn[:8], tiny_encoder).retrieval["it"]
+    assert found["tempme"] == verdict(drawn[:5], tiny_encoder).retrieval["it"]
     assert found["mine"] != found["tempme"]  # its weights are noise
 
 
@@ -383,7 +390,7 @@ def test_encoders_without_an_adapter_share_one_model_and_make_the_vectors_of_mod
     assert encoders["mean"].model is encoders["tempme"].model is encoders["centerclip"].model
     assert encoders["mine"].model is not encoders["mean"].model
     own = {name: load_encoder("tiny", encoder=name, device="cpu") for name in ("mean", "tempme", "centerclip")}
-    shared, alone = (verdict(drawn[:8], {name: some[name] for name in own}).retrieval for some in (encoders, own))
+    shared, alone = (verdict(drawn[:5], {name: some[name] for name in own}).retrieval for some in (encoders, own))
     assert shared == alone
     assert {name: one.identity for name, one in encoders.items() if name in own} == {
         name: one.identity for name, one in own.items()
