@@ -6,6 +6,7 @@ import itertools
 import logging
 import socket
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from vidfind.store.places.path import RemotePath
 
 BUCKET = "media"
 REGION = "us-east-1"
+PIECE = 4096
 _numbers = itertools.count()
 
 
@@ -54,7 +56,9 @@ def new_place() -> RemotePath:
 
 
 class Wire:
-    """A connection to a server that can be cut: nothing comes through then, and nobody is told. Its end is `url`."""
+    """A connection to a server that can be cut: nothing comes through then, and nobody is told. Its end is `url`.
+
+    It takes `pause` seconds before each PIECE bytes of an answer."""
 
     def __init__(self, server: str) -> None:
         self._server = (urlsplit(server).hostname, urlsplit(server).port)
@@ -63,6 +67,7 @@ class Wire:
         self._is_whole = threading.Event()
         self._is_whole.set()
         self._ends: list[socket.socket] = []
+        self.pause = 0.0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> Wire:
@@ -90,12 +95,14 @@ class Wire:
                 far = socket.create_connection(self._server)
                 self._ends += [near, far]
                 for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+                    threading.Thread(target=self._carry, args=(one, other, one is far), daemon=True).start()
 
-    def _carry(self, one: socket.socket, other: socket.socket) -> None:
+    def _carry(self, one: socket.socket, other: socket.socket, is_answer: bool) -> None:
         with suppress(OSError):
-            while data := one.recv(65536):
+            while data := one.recv(PIECE if is_answer else 65536):
                 self._is_whole.wait()
+                if is_answer and self.pause:
+                    time.sleep(self.pause)
                 other.sendall(data)
         for end in (one, other):
             with suppress(OSError):

@@ -97,7 +97,12 @@ def write_until_killed(url: str, started: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "kills", [1, pytest.param(20, marks=pytest.mark.soak), pytest.param(200, marks=pytest.mark.soak)]
+    "kills",
+    [
+        1,
+        pytest.param(20, marks=[pytest.mark.soak, pytest.mark.timeout(1800)]),
+        pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(14400)]),
+    ],
 )
 def test_a_writer_that_is_killed_leaves_a_whole_index_and_keeps_the_next_waiting_for_its_lease_alone(
     index: Store, kills: int

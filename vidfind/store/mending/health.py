@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from vidfind.commands import adapter_command, delete_command, index_command
-from vidfind.errors import IndexDamaged, IndexMismatch, Problem
+from vidfind.errors import IndexDamaged, IndexMismatch, Problem, StorageError
 from vidfind.store.folder import KEEP_VERSIONS, leftovers, require_index, writing_lock
 from vidfind.store.memory import LEFT_OUT_FILE, read_left_out
 from vidfind.store.mending.mend import Part, check_values, drop_indexes, mend_table, some
@@ -214,15 +214,19 @@ def _index_trouble(path: IndexPath, name: str, kind: TableKind) -> str:
 
 
 def _bad_versions(path: IndexPath, name: str, kind: TableKind) -> list[IndexPath]:
-    """Returns the file lists of earlier versions of a table that cannot be read."""
-    table = open_table(connect(path), name, kind)
+    """Returns the file lists of earlier versions of a table that cannot be read. Raises StorageError."""
+    with table_errors(path):
+        table = open_table(connect(path), name, kind)
     manifests: list[IndexPath] = [*(path / f"{name}.lance").glob("_versions/*.manifest")]
     _, *earlier = sorted(manifests, key=str)  # their numbers count down
 
     def is_bad(manifest: IndexPath) -> bool:
         try:
-            table.checkout(2**64 - 1 - int(manifest.stem))
+            with place_errors(path):
+                table.checkout(2**64 - 1 - int(manifest.stem))
             return not manifest.read_bytes().endswith(b"LANC")  # takes zeros for a table without rows
+        except StorageError:  # the disk or the server is at fault
+            raise
         except Exception:  # whatever LanceDB raises for one that is damaged
             return True
 

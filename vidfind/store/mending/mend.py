@@ -137,7 +137,7 @@ def _known_dim(path: IndexPath) -> int | None:
     """Returns the length of vectors, from any readable table of segments."""
     tables: list[IndexPath] = [*path.glob("segments*.lance")]
     for table in sorted(tables, key=str):
-        with suppress(Exception):  # whatever LanceDB raises for a table that is damaged
+        with suppress(IndexDamaged), table_errors(path):
             return int(open_table(connect(path), table.stem, TableKind.SEGMENTS).schema.field("vector").type.list_size)
     return None
 

@@ -13,6 +13,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +26,28 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a server is waited for that says nothing; an answer that comes slowly may take REQUEST_TIME."""
+
+    silence: float
+    """A request for a small file is made again after so long without a byte of the answer; at least 1."""
+    tries: int
+    """It is made so often."""
+    table_silence: float
+    """The same for tables. LanceDB makes each request four to six times, whatever it is told."""
+    lasting: int
+    """Each of these is made again for so long."""
+
+
+READING = Patience(silence=10, tries=2, table_silence=4, lasting=3)
+"""Of searches and whatever else only reads: someone waits for it, for 16 to 26 seconds."""
+WRITING = Patience(silence=60, tries=4, table_silence=60, lasting=180)
+"""While an index is written to: a run goes on after the network was away for a while."""
 CONNECT_TIMEOUT = 5
-REQUEST_TIMEOUT = 60
-LASTING_TIMEOUT = 180
-"""For so long a table is read and written again while the network is away."""
-TRIES = 4
+REQUEST_TIME = 1800
 SLOW = 3.0
 URL = re.compile(r"(s3|gs|az)://")
 BUCKET_NAMES = {
@@ -51,6 +69,7 @@ ENDPOINTS = {
 """The variables that name another server than that of Amazon, Google or Microsoft, the first that is set."""
 ALLOW_HTTP = ("AWS_ALLOW_HTTP", "ALLOW_HTTP")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+SILENCE = "{server} does not answer. Check the network{endpoint}"
 MEANINGS = {
     # What errors hold, without anything but letters and in lower case, in this order.
     "requesttimetooskewed|requestexpired": "the clock of this machine is wrong. Set it, then run the command again",
@@ -70,12 +89,33 @@ MEANINGS = {
     "later; what was stored before is kept",
     "networkconnection|connectionrefused|couldntconnect|curlcode|dnserror|errorsendingrequest|connecterror|timedout"
     "|connectionreset|connectionclosed|failedtolookup|couldnotresolvehost|failtogetanewconnection"
-    "|hyper": "{server} does not answer. Check the network{endpoint}",
+    "|hyper": SILENCE,
     "quotaexceeded|entitytoolarge|insufficientstorage|storagefull": "there is no room left. Free some, then run the "
     "command again",
 }
 _answered: set[str] = set()
 """The buckets that have answered this process."""
+_writing: list[object] = []
+"""Stands for the indexes to which this process writes now."""
+
+
+class NoAnswer(StorageError):
+    """The server of object storage does not answer."""
+
+
+@contextmanager
+def patiently() -> Iterator[None]:
+    """Requests of this process have the patience of WRITING meanwhile, also those of other threads."""
+    _writing.append(None)
+    try:
+        yield
+    finally:
+        _writing.pop()
+
+
+def patience() -> Patience:
+    """Returns the patience that requests have now."""
+    return WRITING if _writing else READING
 
 
 def is_url(name: str) -> bool:
@@ -152,8 +192,9 @@ def table_options(kind: str) -> dict[str, str]:
     """Returns LanceDB's storage options for a kind of store. No credentials: LanceDB looks for them itself."""
     options = {
         "connect_timeout": f"{CONNECT_TIMEOUT}s",
-        "timeout": f"{REQUEST_TIMEOUT}s",
-        "client_retry_timeout": str(LASTING_TIMEOUT),
+        "read_timeout": f"{patience().table_silence * 1000:.0f}ms",
+        "timeout": f"{REQUEST_TIME}s",
+        "client_retry_timeout": str(patience().lasting),
     }
     if url := endpoint(kind):
         options |= {"endpoint": url, "allow_http": str(url.startswith("http://")).lower()}
@@ -164,7 +205,8 @@ def table_options(kind: str) -> dict[str, str]:
 
 def file_system(kind: str, bucket: str) -> FileSystem:
     """Returns Arrow's file system for a bucket. Raises BadInput, and StorageError if the region cannot be found out."""
-    return _file_system(kind, bucket, endpoint(kind), _region(), tuple(sorted(_environment(kind).items())))
+    environment = tuple(sorted(_environment(kind).items()))
+    return _file_system(kind, bucket, endpoint(kind), _region(), environment, patience())
 
 
 def _environment(kind: str) -> dict[str, str]:
@@ -175,7 +217,12 @@ def _environment(kind: str) -> dict[str, str]:
 
 @lru_cache(maxsize=16)
 def _file_system(
-    kind: str, bucket: str, url: str | None, region: str | None, environment: tuple[tuple[str, str], ...]
+    kind: str,
+    bucket: str,
+    url: str | None,
+    region: str | None,
+    environment: tuple[tuple[str, str], ...],
+    ours: Patience,
 ) -> FileSystem:
     require_credentials(kind)
     from pyarrow import fs  # 60 ms, which only indexes in object storage need
@@ -186,14 +233,14 @@ def _file_system(
             allow_delayed_open=True,  # type: ignore[call-arg]  # of Arrow 21, and not in the stubs yet
             region=region or (None if not url else "us-east-1"),
             connect_timeout=CONNECT_TIMEOUT,
-            request_timeout=REQUEST_TIMEOUT,
-            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=TRIES),
+            request_timeout=ours.silence,
+            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=ours.tries),
             **server,
         )
     if kind == "gs":
         from datetime import timedelta
 
-        return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=CONNECT_TIMEOUT * TRIES), **server)
+        return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=CONNECT_TIMEOUT * ours.tries), **server)
     given = dict(environment)
     options: dict[str, Any] = {
         "account_key": given.get("AZURE_STORAGE_ACCOUNT_KEY"),
@@ -225,17 +272,27 @@ def bucket_errors(url: str) -> Iterator[None]:
         raise
     except Exception as error:  # Arrow raises OSError, LanceDB many kinds
         if meaning := _meaning(url, str(error)):
-            raise StorageError(meaning) from None
+            raise (NoAnswer if is_silence(error) else StorageError)(meaning) from None
         raise
     finally:
         waiting.cancel()
 
 
+def is_silence(error: Exception) -> bool:
+    """Whether Arrow or LanceDB say in an error that a server does not answer."""
+    return _general_meaning(str(error)) == SILENCE
+
+
+def _general_meaning(said: str) -> str:
+    """Returns the text of MEANINGS for an error; empty for one that is not of object storage."""
+    letters = re.sub(r"[^a-z]", "", said.lower())
+    return next((text for words, text in MEANINGS.items() if re.search(words, letters)), "")
+
+
 def _meaning(url: str, said: str) -> str:
     """Returns what an error means and what to do; empty for one that is not of object storage."""
     kind, bucket = url.partition("://")[0], url.partition("://")[2].partition("/")[0]
-    letters = re.sub(r"[^a-z]", "", said.lower())
-    meaning = next((text for words, text in MEANINGS.items() if re.search(words, letters)), "")
+    meaning = _general_meaning(said)
     if not meaning:
         return ""
     if meaning.startswith("access is denied") and kind == "s3" and not has_credentials(kind):

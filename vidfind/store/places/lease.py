@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 
 from vidfind.errors import IndexBusy, StorageError
-from vidfind.store.places.bucket import bucket_errors
+from vidfind.store.places.bucket import bucket_errors, patiently
 from vidfind.store.places.database import connect
 from vidfind.store.places.path import RemotePath
 
@@ -114,17 +114,18 @@ def leased(path: RemotePath) -> Iterator[None]:
     If one was killed, this takes up to `LEASE_TIME`. Raises StorageError."""
     path.require_bucket()
     holder = secrets.token_hex(8)
-    with bucket_errors(path.root):
-        table = _open_table(path)
-        _take(path, table, holder)
-    lease = Lease(path, table, holder)
-    try:
-        lease.start()
-        _held[path.root] = lease
-        yield
-    finally:
-        _held.pop(path.root, None)
-        lease.end()
+    with patiently():
+        with bucket_errors(path.root):
+            table = _open_table(path)
+            _take(path, table, holder)
+        lease = Lease(path, table, holder)
+        try:
+            lease.start()
+            _held[path.root] = lease
+            yield
+        finally:
+            _held.pop(path.root, None)
+            lease.end()
 
 
 def check_lease(url: str) -> None:

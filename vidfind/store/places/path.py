@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from vidfind.store.places.bucket import bucket_errors, checked_url, file_system, is_url
+from vidfind.store.places.bucket import NoAnswer, bucket_errors, checked_url, file_system, is_url
 from vidfind.system import paths, storage
 from vidfind.system.files import state_of
 
@@ -83,28 +83,33 @@ class RemotePath:
         with suppress(FileNotFoundError), bucket_errors(self.root):
             self.files.get_file_info(FileSelector(self.key))
 
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        """Raises StorageError as `bucket_errors` does, with the reason that listing the bucket tells."""
+        try:
+            with bucket_errors(self.root):
+                yield
+        except (FileNotFoundError, NoAnswer):
+            raise
+        except Exception:
+            self.require_bucket()
+            raise
+
     def read_bytes(self) -> bytes:
         try:
-            with bucket_errors(self.root), self.files.open_input_file(self.key) as file:
+            with self._asked(), self.files.open_input_file(self.key) as file:
                 content: bytes = file.read()
                 return content
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{self} is not there") from error
-        except Exception:
-            self.require_bucket()
-            raise
 
     def read_text(self, encoding: str = "utf-8") -> str:
         return self.read_bytes().decode(encoding)
 
     def write_bytes(self, content: bytes) -> None:
         """Puts a file in the place of any of this name, whole or not at all."""
-        try:
-            with bucket_errors(self.root), self.files.open_output_stream(self.key) as file:
-                file.write(content)
-        except Exception:
-            self.require_bucket()
-            raise
+        with self._asked(), self.files.open_output_stream(self.key) as file:
+            file.write(content)
 
     def is_file(self) -> bool:
         with suppress(FileNotFoundError):
@@ -125,12 +130,8 @@ class RemotePath:
     def stat(self) -> FileStatus:
         from pyarrow.fs import FileType
 
-        try:
-            with bucket_errors(self.root):
-                info = self.files.get_file_info(self.key)
-        except Exception:
-            self.require_bucket()
-            raise
+        with self._asked():
+            info = self.files.get_file_info(self.key)
         if info.type != FileType.File:
             raise FileNotFoundError(f"{self} is not there")
         return FileStatus(info.size or 0, info.mtime_ns / 1e9 if info.mtime_ns else 0.0)

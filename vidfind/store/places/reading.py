@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from vidfind.store.places.bucket import READING, is_silence, patience
 from vidfind.store.places.database import storage_options
 from vidfind.store.places.path import IndexPath
 from vidfind.system.imports import import_lancedb_half
@@ -131,6 +132,10 @@ class TableReader:
         return in_whole(self.whole)
 
     def _give_up(self, error: Exception) -> None:
+        """Reads with the package from now on. Raises the error if that would only wait once more for the same server:
+        a reader is not as patient as a writer, for whom the package opens the table again."""
+        if is_silence(error) and patience() == READING:
+            raise error
         log.info("the whole of lancedb reads: %s: %s", type(error).__name__, error)
         self._half = None
 
