@@ -83,9 +83,9 @@ def place(object_server: str, tmp_path_factory: pytest.TempPathFactory) -> Remot
         for name, value in environment(object_server).items():
             patch.setenv(name, value)
         patch.setenv("VIDFIND_HOME", str(tmp_path_factory.mktemp("home")))
-        store, row = Store.create(new_place(), SETTINGS, DIM), make_row("/v/a.mp4", segments=700)
-        put(store, [row], [embed(row)])
-    return store.path
+        place, row = new_place(), make_row("/v/a.mp4", segments=700)
+        put(Store.create(place, SETTINGS, DIM), [row], [embed(row)])
+    return place
 
 
 @pytest.fixture
