@@ -128,6 +128,14 @@ def after_torch() -> Iterator[RunAfterTorch]:
         yield run
 
 
+@pytest.fixture(scope="module")
+def measured_once() -> Iterator[None]:
+    """What a clip costs is measured in one run, and not in five, which take as long as all else that a test does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vidfind.encoders.costs.RUNS", 1)
+        yield
+
+
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """The program with a home of its own, run inside this process: starting it anew costs seconds of imports."""

@@ -30,6 +30,7 @@ from vidfind.system.imports import import_open_clip
 from vidfind.training.recipe import Recipe
 from vidfind.training.trainable import prepare
 
+pytestmark = pytest.mark.usefixtures("measured_once")
 Run = Callable[..., Any]
 
 VISION = {"image_size": 32, "patch_size": 16, "width": 64, "layers": 3, "head_width": 32}

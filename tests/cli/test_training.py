@@ -16,6 +16,7 @@ from tests.support.small_adapters import save_adapter
 from vidfind.demo.collection import draw_collection
 from vidfind.system.paths import adapter_path
 
+pytestmark = pytest.mark.usefixtures("measured_once")
 ROWS = ["R@1", "R@5", "R@10", "Median rank", "Mean rank"]
 
 

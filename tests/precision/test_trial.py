@@ -126,7 +126,7 @@ def even_clips(encoder: Encoder, count: int) -> torch.Tensor:
 
 @needs_integers
 def test_the_format_of_an_index_is_shown(run: Run, made: Path, home: Path) -> None:
-    options = ["--model", "tiny", "--segment", "1", "--quiet"]
+    options = ["--model", "tiny", "--segment", "3", "--quiet"]
     assert run("index", made, *options, "--dtype", "int8").code == 0
     told = json.loads(run("status", "--json").out)["precision"]
     assert told["words"].startswith("int8 (cosine to float32 of 8 clips: median ")

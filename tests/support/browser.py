@@ -35,7 +35,7 @@ HEIGHT, WIDTH, RATE = 90, 160, 2
 def launch(playwright: Playwright) -> Browser:
     """Starts a Chromium of this machine; skips the tests where there is none."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
-    options = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP elsewhere.test 127.0.0.1"]
+    options = ["--no-sandbox", "--host-resolver-rules=MAP elsewhere.test 127.0.0.1"]
     try:
         if found:
             return playwright.chromium.launch(executable_path=found, args=options)

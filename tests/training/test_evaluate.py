@@ -34,6 +34,7 @@ from vidfind.training.choose import choose_encoders, load_encoders
 from vidfind.training.evaluate import Measuring, Verdict, check_pairs, evaluate
 from vidfind.training.pairs import Pair
 
+pytestmark = pytest.mark.usefixtures("measured_once")
 CLIPS = 16
 
 
