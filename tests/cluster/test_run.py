@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.measure.cluster.faults import DRIVER_FAULTS, KINDS, make_clean, survive
+from tests.measure.cluster.runs import draw, index
 from tests.support.equal import differences
 from tests.support.nodes import Nodes
 from vidfind.cluster import run
@@ -93,3 +94,40 @@ def test_nothing_is_missing_or_stored_twice_after_a_fault_and_one_more_run(
     _, after, again = survive(tmp_path, folder, clean, nodes, kind, delay=6.0, rng=random.Random(1))
     assert again == []
     assert after == [] or kind in DRIVER_FAULTS
+
+
+OTHERS = {
+    "without": """
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "vidfind":
+            raise ModuleNotFoundError(f"No module named {name!r}")
+sys.meta_path.insert(0, Finder())""",
+    "older": "import vidfind; vidfind.__version__ = '0.0.1'",
+    "oldest": "sys.modules['vidfind.cluster'] = None",
+    "newer": "from vidfind.cluster.node import NodeProcess; NodeProcess.__init__ = lambda self, work: None",
+}
+"""Programs that make the processes of a node run no vidfind, or another one, by the names of the nodes."""
+
+
+@pytest.mark.soak
+def test_nodes_with_another_vidfind_or_none_are_left_out_with_the_reason(
+    nodes: Nodes, tmp_path: Path, tiny_encoder: Encoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = draw(tmp_path / "drawn", 12)
+    for name, code in OTHERS.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "sitecustomize.py").write_text(f"import sys\n{code}\n")
+        nodes.add(name, environment={"PYTHONPATH": str(tmp_path / name)})
+    try:
+        summary = index(folder, tmp_path / "index", nodes.address)
+    finally:
+        for name in OTHERS:
+            nodes.kill_node(name)
+    assert summary.counts == {"new": 12}
+    said = "\n".join(dict.fromkeys(caplog.messages))
+    print(said)
+    for name in OTHERS:
+        assert f"The node {name} is left out of this run: " in said
+    assert "No module named 'vidfind'. Install it" in said
+    assert "It has vidfind 0.0.1" in said

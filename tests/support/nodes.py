@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,11 @@ class Nodes:
         self._nodes: dict[str, Any] = {}
         self.address: str = cluster.address
 
-    def add(self, *names: str, cores: int = 1) -> None:
+    def add(self, *names: str, cores: int = 1, environment: Mapping[str, str] | None = None) -> None:
+        """Adds nodes; `environment` are variables of theirs alone."""
+        others = {"env_vars": {**environment}} if environment else {}
         for name in names:
-            self._nodes[name] = _start(self._cluster.add_node, wait=False, node_name=name, num_cpus=cores)
+            self._nodes[name] = _start(self._cluster.add_node, wait=False, node_name=name, num_cpus=cores, **others)
         self._cluster.wait_for_nodes()
 
     @property

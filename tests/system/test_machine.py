@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import psutil
 import pytest
 
 from tests.support.after_torch import RunAfterTorch
-from vidfind.system.machine import RunningClock, on_battery
+from vidfind.system.machine import RunningClock, answers, on_battery
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="signals and priorities are others there")
 
@@ -105,3 +106,11 @@ def test_the_clock_does_not_count_the_time_that_the_process_was_stopped() -> Non
     process.send_signal(signal.SIGCONT)
     out, _ = process.communicate("\n")
     assert float(out) > 1.5
+
+
+def test_a_server_that_takes_connections_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert answers("127.0.0.1", port, 60.0)
+    assert not answers("127.0.0.1", port, 60.0)  # refused at once
+    assert not answers("no.such.machine.invalid", 80, 0.05)

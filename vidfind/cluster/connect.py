@@ -14,6 +14,7 @@ from typing import Any
 
 from vidfind.cluster.options import AUTO
 from vidfind.errors import BadInput, BrokenInstallation, ClusterError
+from vidfind.system.machine import answers
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def watching(host: str, port: int) -> Iterator[None]:
     def watch() -> None:
         missed = 0
         while missed < MISSED and not ended.wait(WATCH_EVERY):
-            missed = 0 if _answers(host, port) else missed + 1
+            missed = 0 if answers(host, port, SECONDS_TO_ANSWER) else missed + 1
         if missed == MISSED:
             log.warning(
                 "The first machine of the cluster does not answer at %s:%d. What is encoded is in the index. If Ray "
@@ -108,14 +109,6 @@ def watching(host: str, port: int) -> Iterator[None]:
         ended.set()
 
 
-def _answers(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), SECONDS_TO_ANSWER).close()
-    except OSError:
-        return False
-    return True
-
-
 def _join(ray: Any, address: str) -> None:
     settings = {"log_to_driver": False, "configure_logging": False}
     try:
@@ -125,7 +118,7 @@ def _join(ray: Any, address: str) -> None:
         # Without an address Ray joins a cluster that `ray start` has begun. By "auto" it would also join one that
         # another run has started for itself, and that ends with that run.
         begun = _begun_cluster()
-        if begun and not _answers(*begun):  # it does not run any more: Ray would try for minutes
+        if begun and not answers(*begun, SECONDS_TO_ANSWER):  # it does not run any more: Ray would try for minutes
             log.info("no cluster runs on this machine: starting one")
             ray.init("local", include_dashboard=False, **settings)
         else:

@@ -42,7 +42,9 @@ class StoredVideos(Mapping[Path, VideoRow]):
         if holed := [name for name in videos.schema.names if videos[name].null_count]:
             raise ValueError(f"videos without {', '.join(holed)}")
         self._videos = videos
-        self._numbers = {_key_of(text): number for number, text in enumerate(self._values("path"))}
+        is_plain = not read_maps()
+        paths = (text if is_plain and "%" not in text else path_from_text(text) for text in self._values("path"))
+        self._numbers = {_key(path): number for number, path in enumerate(paths)}
         if len(self._numbers) < videos.num_rows:  # two paths that a map makes the same: the last counts
             self._videos = videos.take(pa.array(self._numbers.values(), pa.int64()))
             self._numbers = {key: number for number, key in enumerate(self._numbers)}
@@ -153,11 +155,6 @@ class StoredVideos(Mapping[Path, VideoRow]):
 def _key(path: Path | str) -> str:
     """The text that the paths of one file have in common."""
     return os.path.normcase(path)
-
-
-def _key_of(text: str) -> str:
-    """The key of a path as the table holds it."""
-    return _key(path_from_text(text) if "%" in text or read_maps() else text)
 
 
 class Opened(NamedTuple):

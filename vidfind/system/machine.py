@@ -1,4 +1,5 @@
-"""How much of the machine vidfind uses: priority, threads, battery, and the time that it really runs.
+"""How much of the machine vidfind uses: priority, threads, battery, and the time that it really runs; and which servers
+it reaches.
 
 Knows nothing of videos. psutil and torch are imported where they are used. Times are in seconds.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import socket
 import sys
 import threading
 import time
@@ -218,3 +220,18 @@ def when_command_began() -> float:
     """Returns the time on `running_clock` at which the command was typed, before all imports."""
     now = running_clock().now()
     return now if times.command_began is None else now - (time.monotonic() - times.command_began)
+
+
+def answers(host: str, port: int, seconds: float) -> bool:
+    """Whether a server takes a connection within so many seconds."""
+    found: list[bool] = []
+
+    def ask() -> None:
+        with suppress(OSError):
+            socket.create_connection((host, port), seconds).close()
+            found.append(True)
+
+    asking = threading.Thread(target=ask, daemon=True)  # looking up a name knows no limit
+    asking.start()
+    asking.join(seconds)
+    return bool(found)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import threading
 from pathlib import Path
+
+from vidfind.system.machine import answers
 
 PATIENCE = 2.0
 """Seconds in which the server that gives a virtual machine its credentials answers: it is on the same host."""
@@ -41,7 +41,7 @@ class NoCredentials(Exception):
 
 def require_credentials(kind: str) -> None:
     """Raises NoCredentials if no usual place names credentials, and this is no virtual machine that has its own."""
-    if not has_credentials(kind) and not _answers(*METADATA[kind]):
+    if not has_credentials(kind) and not answers(*METADATA[kind], PATIENCE):
         raise NoCredentials("no credentials")
 
 
@@ -66,20 +66,3 @@ def _files(kind: str) -> list[str]:
         return [os.path.join(folder, "application_default_credentials.json")]
     folder = os.environ.get("AZURE_CONFIG_DIR") or os.path.join(home, ".azure")
     return [os.path.join(folder, "azureProfile.json")] if shutil.which("az") else []
-
-
-def _answers(host: str, port: int) -> bool:
-    """Whether a server answers in PATIENCE; in a thread, as looking up a name knows no limit."""
-    found: list[bool] = []
-
-    def ask() -> None:
-        try:
-            socket.create_connection((host, port), PATIENCE).close()
-            found.append(True)
-        except OSError:
-            pass
-
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(PATIENCE)
-    return bool(found)
