@@ -68,7 +68,7 @@ def test_an_interrupt_keeps_what_is_encoded_and_ends_no_cluster_but_its_own(
         _, said = run.communicate(timeout=PATIENCE)
         assert run.returncode == 130, said
         assert 0 < Store.open(path).count_videos() < VIDEOS
-        assert f"Done and kept in this run: {Store.open(path).count_videos()} videos" in " ".join(said.split())
+        assert f"Done and kept in this run: {Store.open(path).count_videos()} video" in " ".join(said.split())
         psutil.wait_procs(started, timeout=PATIENCE)
         assert not [process for process in started if process.is_running()]
         assert not [one.cmdline() for one in psutil.process_iter() if short in " ".join(_command(one))]

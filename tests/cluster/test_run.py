@@ -126,8 +126,8 @@ def test_nodes_with_another_vidfind_or_none_are_left_out_with_the_reason(
             nodes.kill_node(name)
     assert summary.counts == {"new": 12}
     said = "\n".join(dict.fromkeys(caplog.messages))
-    print(said)
     for name in OTHERS:
         assert f"The node {name} is left out of this run: " in said
     assert "No module named 'vidfind'. Install it" in said
     assert "It has vidfind 0.0.1" in said
+    assert "Are its versions of vidfind, Ray and Python those of" in said

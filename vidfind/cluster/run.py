@@ -160,7 +160,7 @@ class Run:
             seat.node.failed_starts += 1
             self._crew.leave(seat)
             if isinstance(_cause(error), VidfindError) or seat.node.failed_starts >= STARTS:
-                yield from self._leave_out(seat.node, reason_of(error))
+                yield from self._leave_out(seat.node, _start_problem(error))
         elif result is None:
             self._call(seat.actor.start.remote(self._bring_weights()), partial(self._started, seat))
         else:
@@ -341,6 +341,14 @@ def reason_of(error: Exception) -> str:
     if missing:
         return f"{missing}. {INSTALL}"
     return f"{type(cause).__name__}: {lines[-1] if lines else ''}"
+
+
+def _start_problem(error: Exception) -> str:
+    """Returns why a process does not start on a node."""
+    reason = reason_of(error)
+    if isinstance(_cause(error), VidfindError) or INSTALL in reason:
+        return reason
+    return f"{reason}. Are its versions of vidfind, Ray and Python those of the machine that indexes?"
 
 
 def _ended_itself(error: Exception) -> bool:
