@@ -37,9 +37,11 @@ def test_each_video_is_found_by_its_path_and_its_number() -> None:
 
 def test_the_columns_hold_the_values_of_the_rows() -> None:
     stored = StoredVideos.of(ROWS)
-    assert stored.sizes == [row.size for row in ROWS]
-    assert stored.contents == [row.content for row in ROWS]
-    assert stored.lengths == [(row.segments, row.duration) for row in ROWS]
+    assert list(stored.sizes) == [row.size for row in ROWS]
+    assert list(stored.times) == [row.mtime_ns for row in ROWS]
+    assert list(stored.contents) == [row.content for row in ROWS]
+    assert list(stored.segments) == [row.segments for row in ROWS]
+    assert list(stored.durations) == [row.duration for row in ROWS]
     assert stored.drives == [Place(Path("/"), "x")] * len(ROWS)
     assert [stored.folder_of(row.path) for row in ROWS] == [row.folder for row in ROWS]
     assert set(stored.folders()) == {row.folder for row in ROWS}

@@ -117,7 +117,8 @@ def make_plan(
     take_fingerprint = functools.cache(take_fingerprint)
     todo: list[Job] = []
     failed: list[int] = []
-    missing = set(range(len(stored))).difference(known.ignored)
+    missing = set(range(len(stored)))
+    missing.difference_update(known.ignored)
     for file in found:
         if (number := stored.number(file.path)) is None:
             todo.append(Job(file, "changed" if file.path in known.before else "new"))

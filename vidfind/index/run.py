@@ -213,9 +213,9 @@ def _settle(plan: Plan, walk: Walk, writer: StoreWriter, disk: Disk) -> Iterator
     yield from find_offline(plan, walk.stored)
     for row, reason in plan.removed:
         yield Outcome(row.path, "removed", row.segments, row.duration, reason)
-    lengths = walk.stored.lengths
+    segments, durations = walk.stored.segments, walk.stored.durations
     for file, number in plan.unchanged:
-        yield Outcome(file.path, "unchanged", *lengths[number])
+        yield Outcome(file.path, "unchanged", segments[number], durations[number])
     for row in plan.failed:
         yield _not_tried_again(row.path, row, walk)
     for reuse in plan.reuse:

@@ -6,6 +6,7 @@ import functools
 import itertools
 import os
 import stat
+from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -14,6 +15,7 @@ import pyarrow as pa
 
 from vidfind.store.places.maps import read_maps
 from vidfind.store.tables import (
+    REPEATED,
     TRY_AGAIN,
     VideoRow,
     path_from_text,
@@ -41,6 +43,9 @@ class StoredVideos(Mapping[Path, VideoRow]):
         """Takes all rows of the table of videos. Raises ValueError if values are missing, which only damage makes."""
         if holed := [name for name in videos.schema.names if videos[name].null_count]:
             raise ValueError(f"videos without {', '.join(holed)}")
+        for name in {"folder", *REPEATED}.intersection(videos.schema.names):  # each text once in memory
+            number = videos.schema.get_field_index(name)
+            videos = videos.set_column(number, name, videos[name].dictionary_encode())
         self._videos = videos
         is_plain = not read_maps()
         paths = (text if is_plain and "%" not in text else path_from_text(text) for text in self._values("path"))
@@ -94,27 +99,32 @@ class StoredVideos(Mapping[Path, VideoRow]):
         return self._value("fingerprint", number)
 
     @functools.cached_property
-    def sizes(self) -> list[int]:
-        return list(self._values("size"))
+    def sizes(self) -> array[int]:
+        return array("q", self._values("size"))
 
     @functools.cached_property
-    def times(self) -> list[int]:
+    def times(self) -> array[int]:
         """When each file was changed last, as `VideoRow.mtime_ns`."""
-        return list(self._values("mtime_ns"))
+        return array("q", self._values("mtime_ns"))
 
     @functools.cached_property
-    def contents(self) -> list[int]:
-        return list(self._values("content"))
+    def contents(self) -> array[int]:
+        return array("q", self._values("content"))
+
+    @functools.cached_property
+    def segments(self) -> array[int]:
+        """How many segments each video has."""
+        return array("q", self._values("segments"))
+
+    @functools.cached_property
+    def durations(self) -> array[float]:
+        """The length of each video in seconds."""
+        return array("d", self._values("duration"))
 
     @functools.cached_property
     def failed(self) -> list[str]:
         """Why each video failed; empty for those that did not."""
         return list(self._values("failed"))
-
-    @functools.cached_property
-    def lengths(self) -> list[tuple[int, float]]:
-        """How many segments each video has, and its length in seconds."""
-        return list(zip(self._values("segments"), self._values("duration"), strict=True))
 
     @functools.cached_property
     def drives(self) -> list[Place]:
