@@ -96,8 +96,8 @@ def watching(host: str, port: int) -> Iterator[None]:
             missed = 0 if answers(host, port, SECONDS_TO_ANSWER) else missed + 1
         if missed == MISSED:
             log.warning(
-                "The first machine of the cluster does not answer at %s:%d. What is encoded is in the index. If Ray "
-                "ends this run, the same command goes on from there.",
+                "The first machine of the cluster does not answer at %s:%d. If it does not come back, this run encodes "
+                "nothing more: end it. What is written is in the index, and the same command goes on from there.",
                 host,
                 port,
             )
