@@ -1,20 +1,25 @@
 """How long an index in object storage takes against one on disk: made, written, opened and searched, and copied.
 
-    uv run python -m tests.measure.remote [--videos 1000] [--segments 20] [--dim 512]
+    uv run python -m tests.measure.remote [--videos 1000] [--segments 20] [--dim 512] [--delay 0]
 
-Object storage is moto's S3 on this machine, so that the network costs nothing and the server much. Prints a table of
-wall seconds. Videos are rows, and vectors random.
+Object storage is moto's S3 in a process on this machine, so that the network costs nothing and the server much; each
+request takes `--delay` milliseconds more. Prints a table of wall seconds; of writing also the videos a second of wall
+time and of processor time, the processor time of the server, and the number of requests. Videos are rows, and vectors
+random.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import multiprocessing
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tests.support.object_storage import environment, new_place, serving
@@ -25,11 +30,48 @@ from vidfind.store.places.path import IndexPath, RemotePath, machine_folder
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Embedded, Store
 
+Work = tuple[float, int]
+"""Of the server: processor seconds, and number of requests."""
 SETTINGS = IndexSettings(EncoderIdentity("tiny", "builtin", "digest", "tempme", None, 12))
 
 
-def measure(place: IndexPath, videos: int, segments: int, dim: int) -> dict[str, float]:
-    """Returns the seconds that each step takes at a place where no index is."""
+@contextmanager
+def serving_apart(delay: float) -> Iterator[tuple[str, Callable[[], Work]]]:
+    """Yields the URL of a server in a process of its own, and what tells its work so far."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, delay), daemon=True)
+    process.start()
+
+    def work() -> Work:
+        ours.send("work")
+        done: Work = ours.recv()
+        return done
+
+    yield ours.recv(), work
+    process.kill()
+
+
+def serve(asked: Connection, delay: float) -> None:
+    """Serves, and sends the URL, then its work whenever it is asked."""
+    from werkzeug.serving import WSGIRequestHandler
+
+    requests = itertools.count()
+    run = WSGIRequestHandler.run_wsgi
+
+    def slow_run(handler: WSGIRequestHandler) -> None:
+        next(requests)
+        time.sleep(delay)
+        run(handler)
+
+    WSGIRequestHandler.run_wsgi = slow_run  # type: ignore[method-assign, assignment]
+    with serving() as url:
+        asked.send(url)
+        while asked.recv():
+            asked.send((time.process_time(), next(requests)))
+
+
+def measure(place: IndexPath, videos: int, segments: int, dim: int, work: Callable[[], Work]) -> dict[str, float]:
+    """Returns the seconds that each step takes at a place where no index is, and what writing costs."""
     seconds: dict[str, float] = {}
     vector = unit_vectors(1, seed=1, dim=dim)[0]
 
@@ -57,7 +99,16 @@ def measure(place: IndexPath, videos: int, segments: int, dim: int) -> dict[str,
         return store
 
     with store.writing() as writer:
-        timed(f"write {videos} videos", write)
+        before, busy = work(), time.process_time()
+        timed(step := f"write {videos} videos", write)
+        busy, after = time.process_time() - busy, work()
+        seconds["  processor, of vidfind"], seconds["  processor, of the server"] = busy, after[0] - before[0]
+        counts = {
+            "  videos a second": videos / seconds[step],
+            "  videos a second of processor": videos / busy,
+            "  requests": after[1] - before[1] - 1,  # a question counts as one
+        }
+        seconds |= counts
         timed("tidy up", tidy)
 
     def search(opened: Store) -> Store:
@@ -78,11 +129,13 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=1000)
     parser.add_argument("--segments", type=int, default=20, help="of each video")
     parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--delay", type=float, default=0, help="milliseconds that each request takes more")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="vidfind-") as folder, serving() as url:
+    server = serving_apart(options.delay / 1000)
+    with tempfile.TemporaryDirectory(prefix="vidfind-") as folder, server as (url, work):
         os.environ |= {**environment(url), "VIDFIND_HOME": str(Path(folder, "home"))}
-        asked = (options.videos, options.segments, options.dim)
-        measure(Path(folder, "warm"), 10, 2, options.dim)  # the libraries are loaded
+        asked = (options.videos, options.segments, options.dim, work)
+        measure(Path(folder, "warm"), 10, 2, options.dim, work)  # the libraries are loaded
         disk, remote = (measure(place, *asked) for place in (Path(folder, "index"), new_place()))
     print(f"{'seconds':34}{'disk':>10}{'S3':>10}")
     for step, took in remote.items():
