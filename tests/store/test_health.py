@@ -21,7 +21,7 @@ from vidfind.store.settings import COPY_FILE, FORMAT_VERSION, NEXT_FILE, SETTING
 from vidfind.store.store import Embedded, Store
 from vidfind.store.tables import VideoRow
 
-pytestmark = pytest.mark.on_disk  # files of object storage cannot be half written; places/test_remote.py has doctor
+pytestmark = pytest.mark.on_disk  # files of object storage cannot be half written; places/test_tables.py has doctor
 Damage = Callable[[Path], object]
 DAMAGES: dict[str, Damage] = {
     "deleted": Path.unlink,
