@@ -6,7 +6,7 @@ Imports nothing heavy, so that `vidfind --help` is instant: each command imports
 import functools
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -36,15 +36,6 @@ from vidfind.system.mistakes import UPGRADED, cause_of, mistake_sentence
 from vidfind.system.paths import has_current_folder
 from vidfind.system.streams import prepare_streams
 
-app = typer.Typer(
-    name="vidfind",
-    cls=Group,
-    no_args_is_help=True,
-    rich_markup_mode=None,  # rich takes a quarter of a second to draw a help page
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
 
 def main(began: float | None = None) -> None:
     """Runs the program, and ends it with a code of ExitCode.
@@ -65,7 +56,9 @@ def main(began: float | None = None) -> None:
 def _run() -> int:
     """Runs the command that is typed, and returns the exit code. Raises what the command raises."""
     try:
-        return _program()(prog_name="vidfind", standalone_mode=False) or ExitCode.DONE
+        return (
+            _program(sys.argv[1] if sys.argv[1:] else "")(prog_name="vidfind", standalone_mode=False) or ExitCode.DONE
+        )
     except typer.Abort as error:  # a question that was answered with no, or with Ctrl-C
         from vidfind.display import console
 
@@ -76,9 +69,9 @@ def _run() -> int:
 
 
 @functools.cache
-def _program() -> Any:
-    """Returns the program with all its commands, which typer takes a tenth of a second to make."""
-    return typer.main.get_command(app)
+def _program(typed: str) -> Any:
+    """Returns the program with the command that is typed alone, or with all: typer takes 50 ms to make them."""
+    return typer.main.get_command(_make_app({typed: COMMANDS[typed]}) if typed in COMMANDS else app)
 
 
 def _show_usage_error(error: typer.TyperException) -> int:
@@ -120,7 +113,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def vidfind(
     version: Annotated[
         bool, typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="Show the version and exit.")
@@ -155,8 +147,25 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "bench": diagnose.bench_command,
     "demo": demo.demo_command,
 }
-for name, command in COMMANDS.items():
-    app.command(name=name, cls=search.QueryCommand if name in ("search", "export") else Command)(command)
+
+
+def _make_app(commands: Mapping[str, Callable[..., None]]) -> typer.Typer:
+    made = typer.Typer(
+        name="vidfind",
+        cls=Group,
+        no_args_is_help=True,
+        rich_markup_mode=None,  # rich takes a quarter of a second to draw a help page
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    made.callback()(vidfind)
+    for name, command in commands.items():
+        made.command(name=name, cls=search.QueryCommand if name in ("search", "export") else Command)(command)
+    return made
+
+
+app = _make_app(COMMANDS)
+"""The program with all its commands."""
 app.add_typer(models.adapters)
 app.add_typer(tags)
 app.add_typer(classes)
