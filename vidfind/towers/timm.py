@@ -259,7 +259,7 @@ def timm_problem(visual: Any) -> str:
 
 def _has_plain_attention(attn: Any) -> bool:
     has_groups = getattr(attn, "num_kv_groups", 1) > 1
-    is_plain = attn.gate is None and not has_groups and not getattr(attn, "rotate_half", False)
+    is_plain = getattr(attn, "gate", None) is None and not has_groups and not getattr(attn, "rotate_half", False)
     return type(attn).__name__ in ("Attention", "AttentionRope", "EvaAttention") and is_plain
 
 
