@@ -61,7 +61,7 @@ def test_a_first_machine_that_is_lost_is_told_of_once(
         first.close()
         wait_until(lambda: bool(caplog.messages))
     (said,) = dict.fromkeys(caplog.messages)
-    assert f"does not answer at 127.0.0.1:{port}. If it does not come back, this run encodes nothing more" in said
+    assert f"does not answer at 127.0.0.1:{port}. If it does not come back, this run cannot be finished" in said
 
 
 def test_a_dry_run_refuses_what_is_no_address(run: Run, made: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from tests.measure.cluster.runs import draw, index
 from tests.support.equal import differences
-from tests.support.nodes import Nodes
+from tests.support.nodes import Nodes, starting
 from tests.support.object_storage import BUCKET, environment
 from tests.support.program import objects, program
 from tests.support.waiting import PATIENCE, wait_until
@@ -73,6 +74,23 @@ def test_an_interrupt_keeps_what_is_encoded_and_ends_no_cluster_but_its_own(
         assert not [process for process in started if process.is_running()]
         assert not [one.cmdline() for one in psutil.process_iter() if short in " ".join(_command(one))]
     assert all(process.is_running() for process in before)
+    index(folder, path)
+    assert Store.open(path).count_videos() == VIDEOS
+
+
+def test_where_the_first_machine_is_lost_what_is_encoded_is_kept_and_the_run_can_be_ended(tmp_path: Path) -> None:
+    folder, path = draw(tmp_path / "drawn", VIDEOS), tmp_path / "home" / "indexes" / "tried"
+    with starting(["a", "b"], tmp_path / "cache") as nodes:
+        asked = ("index", folder, "--index", "tried", "--cluster", nodes.address, *INDEX)
+        run = program(*asked, home=tmp_path / "home", start_new_session=True)
+        wait_until(lambda: (noted := read_run(path)) and noted.done)
+        nodes.kill_first()
+        time.sleep(10)  # the run looks at the nodes every two seconds
+        os.killpg(run.pid, signal.SIGINT)
+        _, said = run.communicate(timeout=PATIENCE)
+    assert run.returncode == 130, said
+    kept = Store.open(path).count_videos()
+    assert kept and f"Done and kept in this run: {kept} video" in " ".join(said.split())
     index(folder, path)
     assert Store.open(path).count_videos() == VIDEOS
 

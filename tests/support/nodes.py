@@ -69,6 +69,11 @@ class Nodes:
                 process.kill()
         self._cluster.remove_node(self._nodes.pop(name), allow_graceful=False)
 
+    def kill_first(self) -> None:
+        """Kills what only the first machine runs: the process that knows the nodes. No run can join afterwards."""
+        for info in self._cluster.head_node.all_processes["gcs_server"]:
+            psutil.Process(info.process.pid).kill()
+
     @contextmanager
     def paused(self, name: str) -> Iterator[None]:
         """A node whose processes are all stopped, as when its machine hangs or its cable is out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 CLIENT = "ray://"
 INSTALL = 'Install it, in your clone of vidfind, with: uv tool install ".[cluster]" (or: uv sync --extra cluster).'
 SECONDS_TO_ANSWER = 10.0
+SECONDS_TO_LEAVE = 30.0
 WATCH_EVERY, MISSED = 1.0, 2
 """Seconds between two looks at whether the first machine answers, and how many in turn it misses before a warning."""
 RAY_SETTINGS = {
@@ -77,7 +79,17 @@ def joined(address: str) -> Iterator[None]:
                 yield
         finally:
             with _own_signals():
-                ray.shutdown()
+                _leave(ray)
+
+
+def _leave(ray: Any) -> None:
+    """Leaves a cluster, in a thread: where its first machine is lost, Ray would wait for minutes, now and at the end of
+    the process."""
+    leaving = threading.Thread(target=ray.shutdown, name="leave-cluster", daemon=True)
+    leaving.start()
+    leaving.join(SECONDS_TO_LEAVE)
+    if leaving.is_alive():
+        atexit.unregister(ray.shutdown)
 
 
 def _first_machine(ray: Any) -> tuple[str, int]:
@@ -96,8 +108,8 @@ def watching(host: str, port: int) -> Iterator[None]:
             missed = 0 if answers(host, port, SECONDS_TO_ANSWER) else missed + 1
         if missed == MISSED:
             log.warning(
-                "The first machine of the cluster does not answer at %s:%d. If it does not come back, this run encodes "
-                "nothing more: end it. What is written is in the index, and the same command goes on from there.",
+                "The first machine of the cluster does not answer at %s:%d. If it does not come back, this run cannot "
+                "be finished: end it with Ctrl-C. What is encoded is kept, and the same command goes on from there.",
                 host,
                 port,
             )

@@ -7,6 +7,7 @@ seats do.
 from __future__ import annotations
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from vidfind.system.machine import running_clock
 
 log = logging.getLogger(__name__)
 
+ENDING = 10.0
 STARTS = 2
 """How often a process may fail to start on a node before the node is left out."""
 
@@ -78,6 +80,8 @@ class Crew:
         self.seats: list[Seat] = []
         self._options, self._make_actor = options, make_actor
         self._demand = 0
+        self._threads: list[threading.Thread] = []
+        """In which Ray is told something."""
 
     @property
     def usable(self) -> list[Node]:
@@ -114,8 +118,7 @@ class Crew:
             self.seats.remove(seat)
         import ray
 
-        with suppress(Exception):  # it is gone already
-            ray.kill(seat.actor)
+        self._in_thread(lambda: ray.kill(seat.actor))
 
     def leave_out(self, node: Node, reason: str) -> list[Seat]:
         """Gives nothing to a node from now on; returns its seats, whose videos others must take."""
@@ -125,9 +128,13 @@ class Crew:
         return [seat for seat in self.seats if seat.node is node]
 
     def close(self) -> None:
+        """Ends all processes. Takes ENDING seconds at most."""
         for seat in list(self.seats):
             self.leave(seat)
         self.ask_for(0)
+        end = running_clock().now() + ENDING
+        for thread in self._threads:
+            thread.join(max(0.0, end - running_clock().now()))
 
     def ask_for(self, seats: int) -> None:
         """Tells the autoscaler of the cluster, if it has one, for how many seats there is work."""
@@ -136,8 +143,20 @@ class Crew:
         import ray
 
         self._demand = seats
-        with suppress(Exception):  # it is advice alone
-            ray.remote(num_cpus=0)(_request).remote([_bundle(self._options)] * seats)
+        self._in_thread(lambda: ray.remote(num_cpus=0)(_request).remote([_bundle(self._options)] * seats))
+
+    def _in_thread(self, work: Callable[[], object]) -> None:
+        """Begins something that may fail: a process is gone already, or there is no autoscaler.
+
+        Where the first machine of the cluster is lost, Ray waits for minutes."""
+
+        def run() -> None:
+            with suppress(Exception):
+                work()
+
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        self._threads.append(threading.Thread(target=run, name="tell-ray", daemon=True))
+        self._threads[-1].start()
 
     def _seat(self, node: Node, shape: Shape) -> None:
         room = (self._options.decoders or max(1, shape.cores)) + 1

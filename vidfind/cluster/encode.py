@@ -10,7 +10,7 @@ from vidfind.cluster.connect import import_ray, joined
 from vidfind.cluster.crew import MakeActor, Shape
 from vidfind.cluster.node import NodeProcess, Work
 from vidfind.cluster.options import ClusterOptions
-from vidfind.cluster.run import Run, reason_of
+from vidfind.cluster.run import KEPT_BY_NEXT_RUN, Run, reason_of
 from vidfind.encoders.stream import EncodedVideo, FailedVideo, Progress
 from vidfind.errors import ClusterError
 from vidfind.media.hardware import Decoder
@@ -38,8 +38,7 @@ def encode_on_cluster(
             yield from Run(sizes, options, actor_maker(process, work), weights).events()
         except (import_ray().exceptions.RayError, ConnectionError) as error:
             raise ClusterError(
-                f"The connection to the cluster at {options.address} was lost: {reason_of(error)}. What is encoded is "
-                "in the index; the same command goes on from there."
+                f"The connection to the cluster at {options.address} was lost: {reason_of(error)}. {KEPT_BY_NEXT_RUN}"
             ) from error
 
 

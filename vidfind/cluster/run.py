@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import queue
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -40,6 +41,9 @@ START_SILENCE = 600.0
 STUCK, STUCK_A_BYTE = 300.0, 1e-6
 """A video of which nothing more is encoded for so long is given up. Its node's own patience with a decoder, which knows
 more, ends well before."""
+GIVEN_UP = 540.0
+"""A first machine that does not answer for so long is lost. A minute later Ray would end this process."""
+KEPT_BY_NEXT_RUN = "What is encoded is in the index; the same command goes on from there."
 TRIES = 3
 """How often a video is handed out whose processes are lost, and on how many nodes one is tried that cannot be read."""
 
@@ -56,6 +60,10 @@ class _Task:
     """How many of them ended by themselves, on a node that lived on, and had nothing else: then it is at fault."""
     unread: dict[str, FailedVideo] = field(default_factory=dict)
     """Why it could not be read, by the name of the node."""
+
+    @property
+    def patience(self) -> float:
+        return STUCK + self.size * STUCK_A_BYTE
 
 
 @dataclass
@@ -85,6 +93,8 @@ class Run:
         self._answers: queue.SimpleQueue[tuple[Callable[[Any, Exception | None], Iterator[Any]], Future[Any]]]
         self._answers = queue.SimpleQueue()
         self._looked = -LOOK_EVERY
+        self._is_asking, self._answered = False, running_clock().now()
+        """Whether Ray is asked for the nodes, and when it last answered."""
         self._usable_at = running_clock().now()
         self._is_told = False
         self._last: Path | None = None
@@ -96,6 +106,7 @@ class Run:
                 now = running_clock().now()
                 if now - self._looked >= LOOK_EVERY:
                     self._looked = now
+                    self._ask_for_nodes(now)
                     yield from self._look(now)
                     if self._last:
                         yield self._progress(self._last)
@@ -106,11 +117,45 @@ class Run:
 
     # Nodes
 
-    def _look(self, now: float) -> Iterator[FailedVideo]:
-        for seat in self._crew.look(self._ray.nodes(), self._left + self._useless_seats()):
+    def _ask_for_nodes(self, now: float) -> None:
+        """Asks which nodes there are, in a thread: where the first machine is lost, Ray waits for minutes."""
+        if self._is_asking:
+            if now - self._answered > GIVEN_UP:
+                raise ClusterError(f"The first machine of the cluster does not answer any more. {KEPT_BY_NEXT_RUN}")
+            return
+        self._is_asking = True
+        answer: Future[Any] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(self._ray.nodes())
+            except Exception as error:  # of many kinds; raised in the thread of the run
+                answer.set_exception(error)
+            self._answers.put((self._take_nodes, answer))
+
+        threading.Thread(target=ask, name="ask-for-nodes", daemon=True).start()
+
+    def _take_nodes(self, nodes: Sequence[Mapping[str, Any]], error: Exception | None) -> Iterator[FailedVideo]:
+        if error:
+            raise error
+        self._is_asking, self._answered = False, running_clock().now()
+        for seat in self._crew.look(nodes, self._left + self._useless_seats()):
             yield from self._lose(seat, f"the node {seat.node.name} left the cluster")
         seats = len(self._crew.seats)
         self._crew.ask_for(2 * seats + 1 if self._left > seats else 0)
+        yield from self._look(self._answered)
+        if self._crew.usable:
+            self._usable_at = self._answered
+            return
+        is_left_out = any(node.left_out for node in self._crew.nodes.values())
+        if is_left_out or self._answered - self._usable_at > START_SILENCE:
+            raise ClusterError(_no_node(list(self._crew.nodes.values())))
+        if not self._is_told:
+            self._is_told = True
+            log.warning("No node of the cluster has a core or GPU to give now: waiting for one.")
+
+    def _look(self, now: float) -> Iterator[FailedVideo]:
+        """Asks each process how far it is, and gives up those that have not answered for too long."""
         for seat in list(self._crew.seats):
             if not seat.is_asked:
                 self._ask(seat)
@@ -122,17 +167,8 @@ class Run:
                     yield from self._leave_out(seat.node, "nothing starts there. Are its cores in use?")
             elif now - seat.heard > limit:
                 yield from self._lose(seat, f"the node {seat.node.name} did not answer for {limit:.0f} seconds")
-            elif stuck := next((t for t, one in seat.videos.items() if now - one.since > _patience(t)), None):
-                yield from self._lose(
-                    seat, f"nothing came of it on {seat.node.name} for {_patience(stuck):.0f} seconds"
-                )
-        if self._crew.usable:
-            self._usable_at = now
-        elif any(node.left_out for node in self._crew.nodes.values()) or now - self._usable_at > START_SILENCE:
-            raise ClusterError(_no_node(list(self._crew.nodes.values())))
-        elif not self._is_told:
-            self._is_told = True
-            log.warning("No node of the cluster has a core or GPU to give now: waiting for one.")
+            elif stuck := next((t for t, one in seat.videos.items() if now - one.since > t.patience), None):
+                yield from self._lose(seat, f"nothing came of it on {seat.node.name} for {stuck.patience:.0f} seconds")
 
     def _useless_seats(self) -> int:
         """Returns how many seats are on nodes that could read none of the videos that wait."""
@@ -320,10 +356,6 @@ class Run:
     def _progress(self, path: Path) -> Progress:
         nodes = {seat.node.id for seat in self._crew.seats if seat.is_ready}
         return replace(self._totals.progress(path), nodes=len(nodes))
-
-
-def _patience(task: _Task) -> float:
-    return STUCK + task.size * STUCK_A_BYTE
 
 
 def _cause(error: Exception) -> BaseException:
