@@ -187,10 +187,10 @@ def test_the_processor_goes_on_where_a_device_fails_within_a_file(
     opened: list[str] = []
     take = keyframes._Decoder._take
 
-    def fail_late(self: keyframes._Decoder, packet: object) -> None:
+    def fail_late(self: keyframes._Decoder, packet: object, time: float) -> None:
         if opened[-1] and packet is not None and packet.pts * packet.time_base > 25:  # type: ignore[attr-defined]
             raise ReaderFailed("the device is gone")
-        take(self, packet)  # type: ignore[arg-type]
+        take(self, packet, time)  # type: ignore[arg-type]
 
     def open_noting(path: Path, threads: int, is_quick: bool, device: str) -> object:
         opened.append(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -13,9 +14,13 @@ from tests.support.numbered import SIZE, WHOLE, number_at, numbers_wanted
 from vidfind.errors import ReaderFailed
 from vidfind.media.probe import examine_once, probe
 from vidfind.media.read import read_clips
-from vidfind.media.readers.keyframes import read_by_keyframes
+from vidfind.media.readers.keyframes import _Decoder, read_by_keyframes
 from vidfind.media.readers.pyav import read_with_pyav
 from vidfind.media.sampling import Sample, Sampling, Segment, nearest_within, part_around, sample_times, split_segments
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.video.stream import VideoStream
 
 READ_MORE_CAREFULLY = ["h264_refresh.mp4", "edit_list.mp4", "truncated.mp4", "bad_block.ts", "damaged.mp4"]
 """There is something about them of which the reader by keyframes is not sure."""
@@ -106,6 +111,20 @@ def test_frames_between_keyframes_are_not_decoded_for_keyframes(clips: Path) -> 
     """Those of one second of this clip cannot be."""
     samples = by_keyframes(clips / "bad_block.mp4", [Segment(0, 3)], "keyframes", num_frames=3)
     assert [read_number(frame) for sample in samples for frame in sample.frames] == [0, 25, 50]
+
+
+def test_no_frames_are_held_between_those_that_are_wanted(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 4K, those of a second would take 0.3 GB."""
+    held: list[int] = []
+    take = _Decoder._take
+
+    def take_noting(self: _Decoder, packet: Packet[VideoStream] | None, time: float) -> None:
+        take(self, packet, time)
+        held.append(len(self._frames))
+
+    monkeypatch.setattr(_Decoder, "_take", take_noting)
+    by_keyframes(clips / "h264_long_gop.mp4", [Segment(0, 8)], "auto", num_frames=3)
+    assert len(held) > 100 and max(held) < 5
 
 
 @pytest.mark.parametrize("name", ["h264_long_gop.mp4", "hevc_open_gop.mp4", "vp9.webm", "av1.mp4", "long.mkv"])

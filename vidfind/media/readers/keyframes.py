@@ -272,14 +272,15 @@ class _Decoder:
             self._stream.codec_context.skip_frame = (
                 "NONREF" if pick.skips and shown not in (pick.time, time) else "DEFAULT"
             )
-            self._take(packet)
+            self._take(packet, time)
         elif self._decoding:
-            self._take(None)
+            self._take(None, time)
             self._decoding.clear()
         else:
             raise ReaderFailed(f"its frame at {time:.2f} s cannot be decoded")
 
-    def _take(self, packet: Packet[VideoStream] | None) -> None:
+    def _take(self, packet: Packet[VideoStream] | None, time: float) -> None:
+        """Decodes a packet, and keeps its frames from `time` on: of 4K, those between two picks take 0.3 GB."""
         try:
             frames = self._stream.decode(packet)
         except av.error.FFmpegError as error:
@@ -288,5 +289,6 @@ class _Decoder:
             shown = time_of(frame, self._stream)
             if shown is None:
                 raise ReaderFailed("its frames have no times")
-            self._frames[shown] = frame
             self._decoding.discard(shown)
+            if shown >= time:
+                self._frames[shown] = frame
