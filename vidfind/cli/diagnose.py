@@ -20,7 +20,7 @@ def bench_command(
     only: Annotated[
         str | None, typer.Option(metavar="LIST", help=f"Measure only some of {','.join(GROUPS)}. [default: all]")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Measure less, in one minute.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Measure less, in a few minutes.")] = False,
     recipe: Annotated[
         bool, typer.Option("--recipe", help="Also index as most scripts do, one frame per second, and compare.")
     ] = False,
@@ -48,8 +48,8 @@ def bench_command(
 ) -> None:
     """Measure the speed of this machine.
 
-    It decodes, encodes, indexes and searches videos that are drawn for the measurement. This takes five to ten minutes
-    on two cores, and two more the first time. Your data is not read or changed. Do not use the machine
+    It decodes, encodes, indexes and searches videos that are drawn for the measurement. This takes ten minutes or
+    more on two cores, and two more the first time. Your data is not read or changed. Do not use the machine
     meanwhile. Ctrl-C shows the figures measured so far.
 
     \b
