@@ -53,6 +53,7 @@ def test_a_video_that_ends_processes_fails_alone(
     nodes: Nodes, clips: Path, tmp_path: Path, tiny_encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run, "TRIES", 2)  # each takes a process, which imports PyTorch anew
+    monkeypatch.setattr(run, "LOOK_EVERY", 0.0)  # its loss may show in a question before it does in the video
 
     class Mortal(NodeProcess):
         def encode(self, path: str, stored: str) -> EncodedVideo | FailedVideo:

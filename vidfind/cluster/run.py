@@ -217,7 +217,7 @@ class Run:
             return
         if error:
             if not _is_passing(error):
-                yield from self._lose(seat, f"its process on {seat.node.name} was lost")
+                yield from self._lose(seat, f"its process on {seat.node.name} was lost", _ended_itself(error))
             return
         seat.heard = now = running_clock().now()
         for task, one in seat.videos.items():
