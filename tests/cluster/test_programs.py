@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -68,8 +69,12 @@ def test_an_interrupt_keeps_what_is_encoded_and_ends_no_cluster_but_its_own(
         os.killpg(run.pid, signal.SIGINT)  # as a terminal does, to all that the program has started
         _, said = run.communicate(timeout=PATIENCE)
         assert run.returncode == 130, said
-        assert 0 < Store.open(path).count_videos() < VIDEOS
-        assert f"Done and kept in this run: {Store.open(path).count_videos()} video" in " ".join(said.split())
+        kept, told = (
+            Store.open(path).count_videos(),
+            re.search(r"kept in this run: (\d+) video", " ".join(said.split())),
+        )
+        assert 0 < kept < VIDEOS
+        assert told and kept - int(told[1]) in (0, 1)  # one may be stored and not counted yet
         psutil.wait_procs(started, timeout=PATIENCE)
         assert not [process for process in started if process.is_running()]
         assert not [one.cmdline() for one in psutil.process_iter() if short in " ".join(_command(one))]
