@@ -56,9 +56,8 @@ def main(began: float | None = None) -> None:
 def _run() -> int:
     """Runs the command that is typed, and returns the exit code. Raises what the command raises."""
     try:
-        return (
-            _program(sys.argv[1] if sys.argv[1:] else "")(prog_name="vidfind", standalone_mode=False) or ExitCode.DONE
-        )
+        program = _program("".join(sys.argv[1:2]))
+        return program(prog_name="vidfind", standalone_mode=False) or ExitCode.DONE
     except typer.Abort as error:  # a question that was answered with no, or with Ctrl-C
         from vidfind.display import console
 
@@ -70,7 +69,7 @@ def _run() -> int:
 
 @functools.cache
 def _program(typed: str) -> Any:
-    """Returns the program with the command that is typed alone, or with all: typer takes 50 ms to make them."""
+    """Returns the program with the command of this name alone, or with all if none has it: to make them takes 50 ms."""
     return typer.main.get_command(_make_app({typed: COMMANDS[typed]}) if typed in COMMANDS else app)
 
 

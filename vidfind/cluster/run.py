@@ -93,8 +93,8 @@ class Run:
         self._answers: queue.SimpleQueue[tuple[Callable[[Any, Exception | None], Iterator[Any]], Future[Any]]]
         self._answers = queue.SimpleQueue()
         self._looked = -LOOK_EVERY
-        self._is_asking, self._answered = False, running_clock().now()
-        """Whether Ray is asked for the nodes, and when it last answered."""
+        self._asks_for_nodes, self._knew_nodes_at = False, running_clock().now()
+        """Whether Ray is asked which nodes there are, and when it last said so."""
         self._usable_at = running_clock().now()
         self._is_told = False
         self._last: Path | None = None
@@ -119,11 +119,11 @@ class Run:
 
     def _ask_for_nodes(self, now: float) -> None:
         """Asks which nodes there are, in a thread: where the first machine is lost, Ray waits for minutes."""
-        if self._is_asking:
-            if now - self._answered > GIVEN_UP:
+        if self._asks_for_nodes:
+            if now - self._knew_nodes_at > GIVEN_UP:
                 raise ClusterError(f"The first machine of the cluster does not answer any more. {KEPT_BY_NEXT_RUN}")
             return
-        self._is_asking = True
+        self._asks_for_nodes = True
         answer: Future[Any] = Future()
 
         def ask() -> None:
@@ -138,17 +138,17 @@ class Run:
     def _take_nodes(self, nodes: Sequence[Mapping[str, Any]], error: Exception | None) -> Iterator[FailedVideo]:
         if error:
             raise error
-        self._is_asking, self._answered = False, running_clock().now()
+        self._asks_for_nodes, self._knew_nodes_at = False, running_clock().now()
         for seat in self._crew.look(nodes, self._left + self._useless_seats()):
             yield from self._lose(seat, f"the node {seat.node.name} left the cluster")
         seats = len(self._crew.seats)
         self._crew.ask_for(2 * seats + 1 if self._left > seats else 0)
-        yield from self._look(self._answered)
+        yield from self._look(self._knew_nodes_at)
         if self._crew.usable:
-            self._usable_at = self._answered
+            self._usable_at = self._knew_nodes_at
             return
         is_left_out = any(node.left_out for node in self._crew.nodes.values())
-        if is_left_out or self._answered - self._usable_at > START_SILENCE:
+        if is_left_out or self._knew_nodes_at - self._usable_at > START_SILENCE:
             raise ClusterError(_no_node(list(self._crew.nodes.values())))
         if not self._is_told:
             self._is_told = True
