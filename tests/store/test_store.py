@@ -98,6 +98,7 @@ def test_vectors_without_a_video_are_cleared_when_compacted(store: Store) -> Non
     assert contents_found(store) == set()
 
 
+@pytest.mark.on_disk  # in object storage it may be what another machine writes just now: it stays for seven days
 def test_what_a_killed_process_has_half_written_is_cleared_when_compacted(store: Store) -> None:
     put(store, [row := make_row("/videos/a.mp4")], [embed(row)])
     data = store.path / "segments.lance" / "data"
@@ -140,7 +141,7 @@ def test_status_counts_footage_failures_damage_and_folders(store: Store, tmp_pat
     assert status.size_on_disk > 1000
 
 
-@pytest.mark.parametrize("store", ["disk"], indirect=True)  # a bucket may hold too much to look for other indexes
+@pytest.mark.on_disk  # a bucket may hold too much to look for other indexes
 def test_an_index_that_is_not_there_is_named_with_the_others_and_the_command(store: Store) -> None:
     with pytest.raises(
         IndexNotFound, match=rf"'films'.*there is: {store.path.name}.*vidfind index FOLDER --index films"
