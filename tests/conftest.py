@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 ON_BOTH = ("store", "search", "index")
 """The folders of tests whose indexes are on disk, and in object storage too."""
 
+STORAGES = {"s3": "s3", "azure": "az", "google": "gs"}
+"""The servers of object storage that tests run with, and how the URL of an index begins there."""
+
 # Tests run two at a time: programs that all want every core slow one another down tenfold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 quicken_torch()  # as the program does: what it leaves out, no test may miss
@@ -60,18 +63,19 @@ def store(place: IndexPath) -> Store:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests of the store, of searches and of runs are of an index on disk, and with `-m soak -k s3` of one in object
-    storage too."""
+    """Tests of the store, of searches and of runs are of an index on disk, and with `-m soak -k s3` (or `azure`, or
+    `google`) of one in object storage too."""
     suite = metafunc.definition.path.relative_to(Path(__file__).parent).parts[0]
     if suite in ON_BOTH and "new_place" in metafunc.fixturenames and not [*metafunc.definition.iter_markers("on_disk")]:
-        storages = ["disk", pytest.param("s3", marks=pytest.mark.soak)]
+        storages = ["disk", *(pytest.param(name, marks=pytest.mark.soak) for name in STORAGES)]
         metafunc.parametrize("new_place", storages, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
 def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewPlace]:
     """Returns the place for an index: in the folder it is given, or in object storage."""
-    if getattr(request, "param", "disk") == "disk":
+    storage = getattr(request, "param", "disk")
+    if storage == "disk":
         yield lambda folder: folder / "indexes" / "default"
         return
     from tests.support import object_storage
@@ -79,10 +83,33 @@ def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(copies, "LOOK_EVERY", 0.0)  # a test may be faster than a second
-        for name, value in object_storage.environment(request.getfixturevalue("object_server")).items():
+        for name, value in request.getfixturevalue(f"{storage}_environment").items():
             patch.setenv(name, value)
         patch.setenv("VIDFIND_HOME", str(tmp_path_factory.mktemp("home")))
-        yield lambda folder: object_storage.new_place()
+        yield lambda folder: object_storage.new_place(STORAGES[storage])
+
+
+@pytest.fixture(scope="session")
+def s3_environment(object_server: str) -> dict[str, str]:
+    from tests.support.object_storage import environment
+
+    return environment(object_server)
+
+
+@pytest.fixture(scope="session")
+def azure_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    from tests.support.object_storage import serving_azure
+
+    with serving_azure(tmp_path_factory.mktemp("azure")) as variables:
+        yield variables
+
+
+@pytest.fixture(scope="session")
+def google_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    from tests.support.object_storage import serving_google
+
+    with serving_google(tmp_path_factory.mktemp("google")) as variables:
+        yield variables
 
 
 @pytest.fixture
@@ -101,14 +128,15 @@ def object_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def remote(object_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RemotePath:
-    """A place in object storage for an index, which holds nothing yet."""
-    from tests.support.object_storage import environment, new_place
+def remote(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RemotePath:
+    """A place in object storage for an index, which holds nothing yet: in S3, or what the test is parametrized with."""
+    from tests.support.object_storage import new_place
 
-    for name, value in environment(object_server).items():
+    storage = getattr(request, "param", "s3")
+    for name, value in request.getfixturevalue(f"{storage}_environment").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("VIDFIND_HOME", str(tmp_path / "home"))
-    return new_place()
+    return new_place(STORAGES[storage])
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,32 @@
-"""A server of object storage on this machine, as moto makes it, and the environment in which vidfind uses it."""
+"""Servers of object storage on this machine, and the environment in which vidfind uses each: moto's for S3, Microsoft's
+Azurite for Azure, and one of the tests' own for Google."""
 
 from __future__ import annotations
 
+import base64
 import itertools
+import json
 import logging
+import os
+import shutil
 import socket
+import subprocess
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
+from pyarrow import fs
+
+from tests.support import google_storage
+from tests.support.waiting import wait_until
 from vidfind.store.places.path import RemotePath
+from vidfind.system.machine import answers
 
 BUCKET = "media"
 REGION = "us-east-1"
@@ -50,9 +64,62 @@ def environment(url: str) -> dict[str, str]:
     }
 
 
-def new_place() -> RemotePath:
-    """Returns a place in the bucket that holds nothing yet."""
-    return RemotePath(f"s3://{BUCKET}/index-{next(_numbers)}")
+def new_place(kind: str = "s3") -> RemotePath:
+    """Returns a place in the bucket that holds nothing yet; `kind` is how its URL begins."""
+    return RemotePath(f"{kind}://{BUCKET}/index-{next(_numbers)}")
+
+
+@contextmanager
+def serving_azure(folder: Path) -> Iterator[dict[str, str]]:
+    """Yields the environment for a server of Azure's kind with one container, which keeps its files in a folder.
+
+    Skips the test where the program is not installed."""
+    program = shutil.which("azurite-blob")
+    if not program:
+        pytest.skip("there is no azurite-blob: npm install --global azurite")
+    account, key = "devstoreaccount1", base64.b64encode(bytes(64)).decode()
+    port = _free_port()
+    quiet = ("--silent", "--disableTelemetry", "--skipApiVersionCheck")
+    server = subprocess.Popen(
+        [program, *quiet, "--location", str(folder), "--blobPort", str(port)],
+        env={**os.environ, "AZURITE_ACCOUNTS": f"{account}:{key}"},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(lambda: answers("127.0.0.1", port, 1.0))
+        server_at: dict[str, Any] = {f"{part}_storage_authority": f"127.0.0.1:{port}" for part in ("blob", "dfs")}
+        server_at |= {f"{part}_storage_scheme": "http" for part in ("blob", "dfs")}
+        fs.AzureFileSystem(account, account_key=key, **server_at).create_dir(BUCKET)
+        yield {
+            "AZURE_STORAGE_ENDPOINT": f"http://127.0.0.1:{port}/{account}",
+            "AZURE_STORAGE_ACCOUNT_NAME": account,
+            "AZURE_STORAGE_ACCOUNT_KEY": key,
+        }
+    finally:
+        server.kill()
+        server.wait()
+
+
+@contextmanager
+def serving_google(folder: Path) -> Iterator[dict[str, str]]:
+    """Yields the environment for a server of Google's kind with one bucket; a folder gets the key of a user of it."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    user = {"client_email": "tests@vidfind.test", "client_id": "1", "private_key_id": "1", "private_key": key.decode()}
+    token = {"type": "service_account", "project_id": "tests", "token_uri": "https://127.0.0.1:1/token"}
+    (folder / "key.json").write_text(json.dumps({**user, **token}))
+    with google_storage.serving(BUCKET) as url:
+        yield {"GOOGLE_STORAGE_ENDPOINT": url, "GOOGLE_APPLICATION_CREDENTIALS": str(folder / "key.json")}
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+    return port
 
 
 class Wire:

@@ -128,10 +128,11 @@ def _run(
         nodes = 0
         for event in encode_planned(plan.encode, walk.folder_of, writer, encoder, options):
             done += isinstance(event, Outcome)
-            if isinstance(event, Progress) and event.done_seconds:
-                speed = event.done_seconds / max(running_clock().now() - started, 1e-3)
-                left = round(max(0.0, event.total_seconds - event.done_seconds) / speed, 1)
+            if isinstance(event, Progress):
                 nodes = event.nodes
+                if event.done_seconds:
+                    speed = event.done_seconds / max(running_clock().now() - started, 1e-3)
+                    left = round(max(0.0, event.total_seconds - event.done_seconds) / speed, 1)
             note(done, left, nodes)
             yield event
     yield from _settle_duplicates(plan.duplicates, walk.folder_of, writer, disk)

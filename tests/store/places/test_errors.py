@@ -164,3 +164,46 @@ def test_a_place_that_cannot_be_is_told(
     ran = run("status", "--index", url)
     assert (ran.code, said in ran.err) == (1, True), ran.err
     assert "secret@" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("remote", "variables", "said"),
+    [
+        pytest.param(
+            *("google", {"GOOGLE_STORAGE_ENDPOINT": "http://127.0.0.1:1"}, "127.0.0.1:1 does not answer"),
+            marks=pytest.mark.soak,  # Google's client tries for ten seconds
+        ),
+        ("google", {}, "there is no bucket 'no-such-bucket'. Make it"),
+        ("azure", {"AZURE_STORAGE_ENDPOINT": "http://127.0.0.1:1/films"}, "127.0.0.1:1 does not answer"),
+        (
+            "azure",
+            {"AZURE_STORAGE_ACCOUNT_KEY": "no-base64!"},
+            "the credentials are wrong. Check AZURE_STORAGE_ACCOUNT",
+        ),
+        ("azure", {"AZURE_STORAGE_ACCOUNT_KEY": "d3Jvbmc="}, "access is denied"),
+        ("azure", {}, "there is no container 'no-such-bucket'. Make it"),
+    ],
+    indirect=["remote"],
+)
+def test_other_servers_are_understood_too(
+    run: Run, remote: RemotePath, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], said: str, made: Path
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    begun = ["status", "--index", remote.name]
+    missing = ["index", made, "--model", "tiny", "--index", f"{remote.kind}://no-such-bucket/x"]
+    ran = run(*(begun if variables else missing))
+    assert (ran.code, said in ran.err) == (1, True), ran.err
+
+
+@pytest.mark.parametrize(
+    ("url", "account", "blob", "dfs"),
+    [
+        ("http://127.0.0.1:10000/films", "films", "127.0.0.1:10000", "127.0.0.1:10000"),
+        ("https://films.blob.core.test", "films", ".blob.core.test", ".dfs.core.test"),
+        ("https://storage.test/films", "films", "storage.test", "storage.test"),
+    ],
+)
+def test_arrow_is_told_the_servers_of_azure_as_it_wants_them(url: str, account: str, blob: str, dfs: str) -> None:
+    told = bucket.azure_server(url, account)
+    assert (told["blob_storage_authority"], told["dfs_storage_authority"]) == (blob, dfs)

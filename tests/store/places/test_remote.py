@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from tests.conftest import STORAGES
 from tests.support.ran import Run
 from vidfind.store.places.path import RemotePath
 
 
+@pytest.mark.parametrize("remote", STORAGES, indirect=True)
 def test_videos_are_indexed_searched_and_removed_in_object_storage(run: Run, remote: RemotePath, made: Path) -> None:
     indexed = run("index", made, "--index", remote.name, "--model", "tiny")
     assert indexed.code == 0, indexed.err

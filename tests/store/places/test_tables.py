@@ -116,10 +116,14 @@ def test_the_progress_of_a_run_is_read_from_other_machines_while_it_lasts(
 ) -> None:
     monkeypatch.setattr(lease, "BEAT_TIME", 0.1)
     assert index_status(index).run is None
-    with index.writing(), noting_run(index.path, 7):
+    with index.writing(), noting_run(index.path, 7) as note:
         run = json.loads((index.path / RUN_FILE).read_text())
         (index.path / RUN_FILE).write_text(json.dumps({**run, "process": 999999999}))  # of another machine
         assert read_run(index.path) == RunState(0, 7)
+        note(1, None, 0)  # too soon
+        assert read_run(index.path) == RunState(0, 7)
+        note(2, 9.5, 3)
+        assert read_run(index.path) == RunState(2, 7, 9.5, nodes=3)
     (index.path / RUN_FILE).write_text(json.dumps(run))  # as a run that was killed leaves it
     assert read_run(index.path) is None
 

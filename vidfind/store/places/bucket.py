@@ -69,6 +69,7 @@ ENDPOINTS = {
 """The variables that name another server than that of Amazon, Google or Microsoft, the first that is set."""
 ALLOW_HTTP = ("AWS_ALLOW_HTTP", "ALLOW_HTTP")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+NOT_THERE = re.compile(r"No such (file or )?directory\b")
 SILENCE = "{server} does not answer. Check the network{endpoint}"
 MEANINGS = {
     # What errors hold, without anything but letters and in lower case, in this order.
@@ -76,10 +77,10 @@ MEANINGS = {
     "expiredtoken|tokenrefreshrequired|tokenexpired|tokenhasexpired"
     "|invalidgrant": "the credentials have expired. Sign in again, or set new {credentials}",
     "invalidaccesskeyid|signaturedoesnotmatch|invalidclienttokenid|unrecognizedclient|invalidtoken|authenticationfailed"
-    "|invalidsecurity": "the credentials are wrong. Check {credentials}",
+    "|invalidsecurity|baseencodedstring": "the credentials are wrong. Check {credentials}",
     "nocredentials|nocredentialproviders|credentialproviderwasnotenabled|notloadedcredentials|credentialsnotloaded"
     "|credentialsnotfound|validaccountname|noprovidersinchain|couldnotloadcredentials|cannotopencredentialsfile"
-    "|failedtogettoken": "there are no credentials. Set {credentials}",
+    "|failedtogettoken|bearertokenauthenticationisnotpermitted": "there are no credentials. Set {credentials}",
     "nosuchbucket|bucketnotfound|containernotfound|thespecifiedbucketdoesnotexist": "there is no {bucket}. Make it, or "
     "check the name",
     "accessdenied|forbidden|authorizationfailure|statusforbidden": "access is denied. Let these credentials list, "
@@ -87,8 +88,8 @@ MEANINGS = {
     "permanentredirect|authorizationheadermalformed|movedpermanently": "{bucket} is in another region. Set AWS_REGION",
     "slowdown|serviceunavailable|internalerror|toomanyrequests": "the server has too much to do. Run the command again "
     "later; what was stored before is kept",
-    "networkconnection|connectionrefused|couldntconnect|curlcode|dnserror|errorsendingrequest|connecterror|timedout"
-    "|connectionreset|connectionclosed|failedtolookup|couldnotresolvehost|failtogetanewconnection"
+    "networkconnection|connectionrefused|couldntconnect|couldnotconnect|curlcode|curlerror|dnserror"
+    "|errorsendingrequest|connecterror|timedout|connectionreset|connectionclosed|failedtolookup|couldnotresolvehost|failtogetanewconnection"
     "|hyper": SILENCE,
     "quotaexceeded|entitytoolarge|insufficientstorage|storagefull": "there is no room left. Free some, then run the "
     "command again",
@@ -197,7 +198,8 @@ def table_options(kind: str) -> dict[str, str]:
         "client_retry_timeout": str(patience().lasting),
     }
     if url := endpoint(kind):
-        options |= {"endpoint": url, "allow_http": str(url.startswith("http://")).lower()}
+        name = "google_base_url" if kind == "gs" else "endpoint"
+        options |= {name: url, "allow_http": str(url.startswith("http://")).lower()}
     if kind == "s3" and (region := _region() or ("us-east-1" if url else None)):
         options["region"] = region
     return options
@@ -249,9 +251,18 @@ def _file_system(
         "client_id": given.get("AZURE_CLIENT_ID"),
         "client_secret": given.get("AZURE_CLIENT_SECRET"),
     }
-    if url:
-        options |= {"blob_storage_authority": urlsplit(url).netloc, "blob_storage_scheme": urlsplit(url).scheme}
-    return fs.AzureFileSystem(given.get("AZURE_STORAGE_ACCOUNT_NAME", ""), **options)
+    account = given.get("AZURE_STORAGE_ACCOUNT_NAME", "")
+    return fs.AzureFileSystem(account, **options, **(azure_server(url, account) if url else {}))
+
+
+def azure_server(url: str, account: str) -> dict[str, Any]:
+    """Returns Arrow's options for a server of Azure's kind.
+
+    Where it has a name for each account, Arrow wants the rest of that name; data lakes have another."""
+    blob, scheme = urlsplit(url).netloc.removeprefix(account), urlsplit(url).scheme
+    names = {"blob": blob, "dfs": blob.replace(".blob.", ".dfs.", 1)}
+    authorities = {f"{part}_storage_authority": name for part, name in names.items()}
+    return authorities | {f"{part}_storage_scheme": scheme for part in names}
 
 
 @contextmanager
@@ -259,7 +270,8 @@ def bucket_errors(url: str) -> Iterator[None]:
     """Turns what Arrow and LanceDB say of object storage into StorageError, with what is wrong and the remedy.
 
     What they say may quote requests, and is not shown. Other errors, and FileNotFoundError, are left as they are.
-    Until a bucket has answered once, a request that takes long is told of."""
+    Until a bucket has answered once, a request that takes long is told of. Raises FileNotFoundError also where Arrow
+    says in another error that a file is not there, as it does of Google's."""
     bucket = url.split("/")[2]
     waiting = threading.Timer(SLOW, log.warning, (f"Waiting for an answer from {url} ...",))
     waiting.daemon = True
@@ -271,6 +283,8 @@ def bucket_errors(url: str) -> Iterator[None]:
     except (VidfindError, FileNotFoundError):
         raise
     except Exception as error:  # Arrow raises OSError, LanceDB many kinds
+        if isinstance(error, OSError) and NOT_THERE.match(str(error)):
+            raise FileNotFoundError(str(error)) from None
         if meaning := _meaning(url, str(error)):
             raise (NoAnswer if is_silence(error) else StorageError)(meaning) from None
         raise

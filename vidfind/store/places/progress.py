@@ -40,13 +40,14 @@ class RunState:
 def noting_run(path: IndexPath, total: int) -> Iterator[Callable[[int, float | None, int], None]]:
     """Yields a function that notes the number of videos done, the seconds left and the number of nodes, for others.
 
-    A run goes on if that cannot be noted."""
-    noted, every = -math.inf, NOTED_EVERY if isinstance(path, Path) else NOTED_REMOTELY
+    It is noted now and then, and when another number of nodes is at work. A run goes on if that fails."""
+    noted, noted_nodes = -math.inf, 0
+    every = NOTED_EVERY if isinstance(path, Path) else NOTED_REMOTELY
 
     def note(done: int, seconds_left: float | None, nodes: int) -> None:
-        nonlocal noted
-        if time.monotonic() - noted >= every:
-            noted = time.monotonic()
+        nonlocal noted, noted_nodes
+        if time.monotonic() - noted >= every or nodes != noted_nodes:
+            noted, noted_nodes = time.monotonic(), nodes
             with suppress(OSError, StorageError):
                 state = dataclasses.asdict(RunState(done, total, seconds_left, nodes))
                 whose = {"process": os.getpid(), "machine": socket.gethostname()}
