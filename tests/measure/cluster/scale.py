@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +27,6 @@ from tests.support.rows import embed, make_row
 from vidfind.cluster.connect import import_ray, joined
 from vidfind.cluster.options import ClusterOptions
 from vidfind.cluster.run import Run
-from vidfind.encoders.encoder import Encoder
 from vidfind.encoders.names import EncoderChoice, EncoderIdentity
 from vidfind.encoders.stream import EncodedVideo
 from vidfind.index.events import Outcome
@@ -41,6 +40,9 @@ from vidfind.models.load import load_encoder
 from vidfind.store.settings import IndexSettings
 from vidfind.store.store import Store
 from vidfind.system.mounts import Places
+
+if TYPE_CHECKING:
+    from vidfind.encoders.encoder import Encoder  # which imports PyTorch
 
 SLEEP = 0.2
 """Seconds for which a simulated process has a video; it has two at a time."""
@@ -164,12 +166,11 @@ def make_files(folder: Path, files: int) -> Path:
 
 def plan(base: Path, folder: Path, known: bool) -> None:
     """Prints what a run over a folder costs up to its first video to encode; `known`: the index has all of them."""
-    encoder = load_encoder("tiny", device="cpu")
-    store, _ = open_store(base / "indexes" / "planned", lambda choice: encoder, EncoderChoice("tiny"))
-    if known:
-        child = multiprocessing.get_context("spawn").Process(target=fill, args=[store.path, folder])
-        child.start()  # so that what this takes is not measured
-        child.join()
+    path = base / "indexes" / "planned"
+    child = multiprocessing.get_context("spawn").Process(target=make_index, args=[path, folder if known else None])
+    child.start()  # so that what this takes is not measured, and PyTorch not imported, as in a run that encodes nothing
+    child.join()
+    store = Store.open(path)
 
     def load() -> Encoder:
         raise Planned
@@ -193,9 +194,16 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def fill(path: Path, folder: Path) -> None:
+def make_index(path: Path, folder: Path | None) -> None:
+    """Makes an index, which has all files of a folder as videos, without their vectors."""
+    encoder = load_encoder("tiny", device="cpu")
+    store, _ = open_store(path, lambda choice: encoder, EncoderChoice("tiny"))
+    if folder:
+        fill(store, folder)
+
+
+def fill(store: Store, folder: Path) -> None:
     """Stores all files of a folder as videos, without their vectors."""
-    store = Store.open(path)
     places = Places()
     with store.writing() as writer:
         inner = sorted(folder.iterdir())
