@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from tests.measure.cluster.runs import draw, index
 from tests.support.equal import differences
-from tests.support.nodes import Nodes, starting
+from tests.support.nodes import OBJECTS, SETTINGS, Nodes, starting
 from tests.support.object_storage import BUCKET, environment
 from tests.support.program import objects, program
 from tests.support.waiting import PATIENCE, wait_until
@@ -100,6 +103,57 @@ def test_where_the_first_machine_is_lost_what_is_encoded_is_kept_and_the_run_can
     assert kept and f"Done and kept in this run: {kept} video" in " ".join(said.split())
     index(folder, path)
     assert Store.open(path).count_videos() == VIDEOS
+
+
+AUTOSCALER: dict[str, Any] = {
+    "cluster_name": "simulated",
+    "max_workers": 2,
+    "head_node_type": "head",
+    "available_node_types": {
+        "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+        "one core": {"resources": {"CPU": 1, "object_store_memory": OBJECTS}, "node_config": {}, "max_workers": 2},
+    },
+    "upscaling_speed": 1.0,
+    "idle_timeout_minutes": 5,
+    "provider": {
+        "type": "fake_multinode",  # Ray's own: its nodes are processes on this machine
+        "use_node_id_as_ip": True,
+        "disable_node_updaters": True,
+        "disable_launch_config_check": True,
+    },
+    **{f"{what}_commands": [] for what in ("initialization", "setup", "head_setup", "worker_setup")},
+    **{f"{what}_start_ray_commands": [] for what in ("head", "worker")},
+    "file_mounts": {},
+    "file_mounts_sync_continuously": False,
+    **{key: [] for key in ("cluster_synced_files", "rsync_exclude", "rsync_filter")},
+    "auth": {},
+}
+
+
+def test_nodes_that_an_autoscaler_starts_for_a_run_encode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, path = draw(tmp_path / "drawn", 12), tmp_path / "home" / "indexes" / "tried"
+    (tmp_path / "autoscaler.json").write_text(json.dumps(AUTOSCALER))
+    with tempfile.TemporaryDirectory() as short:  # the names of Ray's sockets are in it
+        for name, value in (SETTINGS | {"RAY_TMPDIR": short, "VIDFIND_HOME": str(tmp_path / "cache")}).items():
+            monkeypatch.setenv(name, value)
+        start = ["start", "--head", "--num-cpus=0", "--port=6379"]  # the port that the nodes ask
+        start.append(f"--autoscaling-config={tmp_path / 'autoscaler.json'}")
+        ray = Path(sys.executable).with_name("ray")
+        environment = {**os.environ, "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+        try:
+            said = subprocess.run([ray, *start], env=environment, capture_output=True, text=True, check=True).stdout
+            address = re.search(r"ray start --address='([^']+)'", said)
+            assert address, said
+            asked = ("index", folder, "--index", "tried", "--cluster", address[1], *INDEX)
+            run = program(*asked, home=tmp_path / "home")
+            _, told = run.communicate(timeout=PATIENCE)
+        finally:
+            for process in psutil.process_iter():
+                if short in " ".join(_command(process)):
+                    process.kill()
+    assert run.returncode == 0, told
+    assert "waiting for one" in told
+    assert Store.open(path).count_videos() == 12
 
 
 def _command(process: psutil.Process) -> list[str]:

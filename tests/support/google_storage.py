@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.utils import formatdate
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
@@ -31,6 +32,11 @@ class Blob:
     data: bytes
     generation: int
     made_at: float = field(default_factory=time.time)
+
+    @property
+    def made(self) -> str:
+        """The time, as both interfaces write it."""
+        return datetime.fromtimestamp(self.made_at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class GoogleStorage:
@@ -144,9 +150,8 @@ class GoogleStorage:
         parts += [f"<NextContinuationToken>{escape(more)}</NextContinuationToken>"] if more else []
         for name in names:
             blob = self._buckets[bucket][name]
-            made = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(blob.made_at))
             parts.append(
-                f"<Contents><Key>{escape(name)}</Key><LastModified>{made}</LastModified>"
+                f"<Contents><Key>{escape(name)}</Key><LastModified>{blob.made}</LastModified>"
                 f'<ETag>"{blob.generation}"</ETag><Size>{len(blob.data)}</Size></Contents>'
             )
         parts += [f"<CommonPrefixes><Prefix>{escape(one)}</Prefix></CommonPrefixes>" for one in folders]
@@ -208,7 +213,7 @@ def _read(request: Request, blob: Blob) -> Response:
 
 
 def _facts(bucket: str, name: str, blob: Blob) -> dict[str, str]:
-    made = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(blob.made_at))
+    made = blob.made
     facts = {"kind": "storage#object", "bucket": bucket, "name": name, "size": str(len(blob.data))}
     return facts | {"generation": str(blob.generation), "metageneration": "1", "updated": made, "timeCreated": made}
 
