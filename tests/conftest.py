@@ -26,6 +26,7 @@ STORAGES = {"s3": "s3", "azure": "az", "google": "gs"}
 
 # Tests run two at a time: programs that all want every core slow one another down tenfold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # else clusters have the token of whoever runs the tests
 quicken_torch()  # as the program does: what it leaves out, no test may miss
 
 

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -133,27 +134,48 @@ AUTOSCALER: dict[str, Any] = {
 def test_nodes_that_an_autoscaler_starts_for_a_run_encode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, path = draw(tmp_path / "drawn", 12), tmp_path / "home" / "indexes" / "tried"
     (tmp_path / "autoscaler.json").write_text(json.dumps(AUTOSCALER))
-    with tempfile.TemporaryDirectory() as short:  # the names of Ray's sockets are in it
-        for name, value in (SETTINGS | {"RAY_TMPDIR": short, "VIDFIND_HOME": str(tmp_path / "cache")}).items():
-            monkeypatch.setenv(name, value)
-        start = ["start", "--head", "--num-cpus=0", "--port=6379"]  # the port that the nodes ask
-        start.append(f"--autoscaling-config={tmp_path / 'autoscaler.json'}")
-        ray = Path(sys.executable).with_name("ray")
-        environment = {**os.environ, "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+    for name, value in (SETTINGS | {"VIDFIND_HOME": str(tmp_path / "cache")}).items():
+        monkeypatch.setenv(name, value)
+    # The port is that which the nodes ask.
+    options = ("--num-cpus=0", "--port=6379", f"--autoscaling-config={tmp_path / 'autoscaler.json'}")
+    with begun(*options, RAY_FAKE_CLUSTER="1", AUTOSCALER_UPDATE_INTERVAL_S="1") as address:
+        run = program("index", folder, "--index", "tried", "--cluster", address, *INDEX, home=tmp_path / "home")
+        _, told = run.communicate(timeout=PATIENCE)
+    assert run.returncode == 0, told
+    assert "waiting for one" in told
+    assert Store.open(path).count_videos() == 12
+
+
+def test_a_cluster_that_wants_the_token_of_this_machine_is_joined_by_its_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, home = draw(tmp_path / "drawn", 2), tmp_path / "user"
+    (home / ".ray").mkdir(parents=True)
+    (home / ".ray" / "auth_token").write_text("a" * 64)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    with begun("--num-cpus=1", "--port=0") as address:
+        run = program("index", folder, "--index", "tried", "--cluster", address, *INDEX, home=tmp_path / "home")
+        _, told = run.communicate(timeout=PATIENCE)
+    assert run.returncode == 0, told
+
+
+@contextmanager
+def begun(*options: str, **variables: str) -> Iterator[str]:
+    """Begins a cluster as a user does, with `ray start`, yields its address, and ends all its processes."""
+    ray = Path(sys.executable).with_name("ray")
+    with tempfile.TemporaryDirectory() as short, pytest.MonkeyPatch.context() as patch:  # it is in names of sockets
+        patch.setenv("RAY_TMPDIR", short)
         try:
-            said = subprocess.run([ray, *start], env=environment, capture_output=True, text=True, check=True).stdout
-            address = re.search(r"ray start --address='([^']+)'", said)
+            command = [str(ray), "start", "--head", *options]
+            said = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=True)
+            address = re.search(r"ray start --address='([^']+)'", said.stdout)
             assert address, said
-            asked = ("index", folder, "--index", "tried", "--cluster", address[1], *INDEX)
-            run = program(*asked, home=tmp_path / "home")
-            _, told = run.communicate(timeout=PATIENCE)
+            yield address[1]
         finally:
             for process in psutil.process_iter():
                 if short in " ".join(_command(process)):
                     process.kill()
-    assert run.returncode == 0, told
-    assert "waiting for one" in told
-    assert Store.open(path).count_videos() == 12
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -37,6 +37,10 @@ def import_ray() -> Any:
     """Returns the module `ray`. Raises BrokenInstallation if it cannot be imported."""
     for name, value in RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
+    if (
+        has_token()
+    ):  # as `ray start` does, and Ray itself where it looks for a cluster: not where it is given an address
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -44,6 +48,12 @@ def import_ray() -> Any:
     except ImportError as error:
         raise BrokenInstallation(f"--cluster needs Ray, which is not installed here ({error}). {INSTALL}") from error
     return ray
+
+
+def has_token() -> bool:
+    """Whether this machine has a token for Ray's clusters, in one of the places where Ray looks."""
+    named = any(map(os.environ.get, ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")))
+    return named or os.path.isfile(os.path.join(os.path.expanduser("~"), ".ray", "auth_token"))
 
 
 def check_address(address: str) -> tuple[str, int] | None:
