@@ -37,9 +37,7 @@ def import_ray() -> Any:
     """Returns the module `ray`. Raises BrokenInstallation if it cannot be imported."""
     for name, value in RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
-    if (
-        has_token()
-    ):  # as `ray start` does, and Ray itself where it looks for a cluster: not where it is given an address
+    if has_token():  # as `ray start` does; Ray itself does not where it is given an address
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         with warnings.catch_warnings():

@@ -110,11 +110,10 @@ def processes() -> multiprocessing.context.BaseContext:
 
 @pytest.mark.parametrize("times", [1, pytest.param(10, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])])
 def test_a_writer_that_is_killed_leaves_a_whole_index_and_keeps_the_next_waiting_for_its_lease_alone(
-    index: Store, times: int, processes: Any
+    remote: RemotePath, times: int, processes: Any
 ) -> None:
-    for _ in range(times):
-        kill_writers(index, 20, processes)
-        index = Store.create(new_place(), SETTINGS, DIM)  # the server takes long to list the versions of all these runs
+    for _ in range(times):  # a new index after 20: the server takes long to list the versions of all these runs
+        kill_writers(Store.create(new_place(), SETTINGS, DIM), 20, processes)
 
 
 def kill_writers(index: Store, kills: int, processes: Any) -> None:

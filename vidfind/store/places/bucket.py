@@ -89,8 +89,8 @@ MEANINGS = {
     "slowdown|serviceunavailable|internalerror|toomanyrequests": "the server has too much to do. Run the command again "
     "later; what was stored before is kept",
     "networkconnection|connectionrefused|couldntconnect|couldnotconnect|curlcode|curlerror|dnserror"
-    "|errorsendingrequest|connecterror|timedout|connectionreset|connectionclosed|failedtolookup|couldnotresolvehost|failtogetanewconnection"
-    "|hyper": SILENCE,
+    "|errorsendingrequest|connecterror|timedout|connectionreset|connectionclosed|failedtolookup|couldnotresolvehost"
+    "|failtogetanewconnection|hyper": SILENCE,
     "quotaexceeded|entitytoolarge|insufficientstorage|storagefull": "there is no room left. Free some, then run the "
     "command again",
 }
@@ -259,10 +259,11 @@ def azure_server(url: str, account: str) -> dict[str, Any]:
     """Returns Arrow's options for a server of Azure's kind.
 
     Where it has a name for each account, Arrow wants the rest of that name; data lakes have another."""
-    blob, scheme = urlsplit(url).netloc.removeprefix(account), urlsplit(url).scheme
+    server = urlsplit(url)
+    blob = server.netloc.removeprefix(account) if server.netloc.startswith(f"{account}.") else server.netloc
     names = {"blob": blob, "dfs": blob.replace(".blob.", ".dfs.", 1)}
     authorities = {f"{part}_storage_authority": name for part, name in names.items()}
-    return authorities | {f"{part}_storage_scheme": scheme for part in names}
+    return authorities | {f"{part}_storage_scheme": server.scheme for part in names}
 
 
 @contextmanager
