@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.after_torch import RunAfterTorch
+from tests.support.object_storage import STORAGES
 from tests.support.ran import NewPlace, Ran, Run
 from vidfind.system.imports import quicken_torch
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 ON_BOTH = ("store", "search", "index")
 """The folders of tests whose indexes are on disk, and in object storage too."""
-
-STORAGES = {"s3": "s3", "azure": "az", "google": "gs"}
-"""The servers of object storage that tests run with, and how the URL of an index begins there."""
 
 # Tests run two at a time: programs that all want every core slow one another down tenfold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

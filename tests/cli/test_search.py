@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,8 @@ from vidfind.search.question.expression import Expression
 from vidfind.search.question.filters import Filters
 
 ENTER, CTRL_C, CTRL_D = "\r", "\x03", "\x04"
+OTHER_HOUR = (datetime.now().hour + 12) % 24
+"""An hour of the day at which the videos here, which are new, were not made."""
 
 
 @pytest.fixture(scope="session")
@@ -148,7 +151,7 @@ def test_a_search_for_nothing_is_wrong_usage(
         (["--min-score", "0.999"], r"No moment passes --min-score 0\.999 \(best here: 0\.\d{3}\)\."),
         (["--since", "2099"], r"Nothing passes --since\. Without it, the best is clip-\d+\.mp4, filmed on \d{4}-.*"),
         (
-            ["--since", "2099", "--between", "1:00", "1:01"],
+            ["--since", "2099", "--between", f"{OTHER_HOUR}:00", f"{OTHER_HOUR}:01"],
             r"Nothing found\. No video passes --since, --between together\.",
         ),
         (["--exclude", "*.mp4", "--min-score", "0"], r"Nothing passes --exclude\. .*"),

@@ -21,13 +21,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from pyarrow import fs
 
-from tests.support import google_storage
 from tests.support.waiting import wait_until
 from vidfind.store.places.path import RemotePath
 from vidfind.system.machine import answers
 
+STORAGES = {"s3": "s3", "azure": "az", "google": "gs"}
+"""The kinds of servers, and how the URL of an index begins in each."""
 BUCKET = "media"
 REGION = "us-east-1"
 PIECE = 4096
@@ -74,6 +74,8 @@ def serving_azure(folder: Path) -> Iterator[dict[str, str]]:
     """Yields the environment for a server of Azure's kind with one container, which keeps its files in a folder.
 
     Skips the test where the program is not installed."""
+    from pyarrow import fs
+
     program = shutil.which("azurite-blob")
     if not program:
         pytest.skip("there is no azurite-blob: npm install --global azurite")
@@ -105,6 +107,8 @@ def serving_google(folder: Path) -> Iterator[dict[str, str]]:
     """Yields the environment for a server of Google's kind with one bucket; a folder gets the key of a user of it."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
+
+    from tests.support import google_storage
 
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.ran import Run
+from vidfind.errors import StorageError
 from vidfind.store.places import bucket, credentials
 from vidfind.store.places.path import RemotePath
+from vidfind.store.tables import table_errors
 
 
 class Refusing(BaseHTTPRequestHandler):
@@ -207,3 +209,8 @@ def test_other_servers_are_understood_too(
 def test_arrow_is_told_the_servers_of_azure_as_it_wants_them(url: str, account: str, blob: str, dfs: str) -> None:
     told = bucket.azure_server(url, account)
     assert (told["blob_storage_authority"], told["dfs_storage_authority"]) == (blob, dfs)
+
+
+def test_a_connection_that_a_server_has_closed_is_no_damage(remote: RemotePath) -> None:
+    with pytest.raises(StorageError, match="does not answer"), table_errors(remote):
+        raise OSError(f"Failed to list blobs in a directory: {remote.key} Connection was closed by the server while")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import STORAGES
+from tests.support.object_storage import STORAGES
 from tests.support.ran import Run
 from vidfind.store.places.path import RemotePath
 

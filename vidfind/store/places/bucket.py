@@ -89,7 +89,7 @@ MEANINGS = {
     "slowdown|serviceunavailable|internalerror|toomanyrequests": "the server has too much to do. Run the command again "
     "later; what was stored before is kept",
     "networkconnection|connectionrefused|couldntconnect|couldnotconnect|curlcode|curlerror|dnserror"
-    "|errorsendingrequest|connecterror|timedout|connectionreset|connectionclosed|failedtolookup|couldnotresolvehost"
+    "|errorsendingrequest|connecterror|timedout|connectionreset|connection(was)?closed|failedtolookup|couldnotresolvehost"
     "|failtogetanewconnection|hyper": SILENCE,
     "quotaexceeded|entitytoolarge|insufficientstorage|storagefull": "there is no room left. Free some, then run the "
     "command again",
