@@ -54,8 +54,8 @@ class GoogleStorage:
             if not request.headers.get("Authorization", "").startswith("Bearer "):
                 return _refused(request, 401, "AuthenticationRequired")
             path = request.path
-            if found := re.fullmatch(r"/upload/(session)/(\w+)", path):
-                return self._go_on(request, found[2])
+            if found := re.fullmatch(r"/upload/session/(\w+)", path):
+                return self._go_on(request, found[1])
             if found := re.fullmatch(r"/upload/storage/v1/b/([^/]+)/o", path):
                 return self._begin(request, found[1])
             if found := re.fullmatch(r"/storage/v1/b/([^/]+)(/o)?(?:/(.+))?", path):
@@ -213,9 +213,13 @@ def _read(request: Request, blob: Blob) -> Response:
 
 
 def _facts(bucket: str, name: str, blob: Blob) -> dict[str, str]:
-    made = blob.made
     facts = {"kind": "storage#object", "bucket": bucket, "name": name, "size": str(len(blob.data))}
-    return facts | {"generation": str(blob.generation), "metageneration": "1", "updated": made, "timeCreated": made}
+    return facts | {
+        "generation": str(blob.generation),
+        "metageneration": "1",
+        "updated": blob.made,
+        "timeCreated": blob.made,
+    }
 
 
 def _sizes(blob: Blob) -> dict[str, str]:
